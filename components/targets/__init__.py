@@ -1,0 +1,1 @@
+"""Where workloads run: as processes of this machine (`local`) or as Kubernetes objects."""

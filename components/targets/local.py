@@ -1,0 +1,310 @@
+"""Workloads as processes of this machine, which outlive the update that declares them.
+
+A member of a workload is one dynamic resource (`LocalProcess`) over a program of supervisord; the
+work is done in components.targets.process. `read` and `diff` are real: a refresh sees a process that
+was stopped or changed by hand, and the next update mends it. Pulumi pickles a provider by reference
+to its class, so providers live here, take no arguments, and look alike in every run.
+
+Secrets are files that `LocalSecrets` makes once; state holds their paths, never their contents.
+"""
+
+from __future__ import annotations
+
+import functools
+import secrets
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import pulumi
+from pulumi.dynamic import CreateResult, DiffResult, ReadResult, ResourceProvider, UpdateResult
+from pulumi.dynamic import Resource as DynamicResource
+
+from components.errors import ArgumentsError, ComponentError
+from components.targets import process
+from components.targets.ports import LOOPBACK
+from components.targets.process import ProcessSpec
+from components.targets.readiness import Check
+from components.targets.supervisor import python
+from components.workload import Endpoint, Member, PortRole, Readiness, Secret, Workload
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+OBSERVED = "observed"
+
+# Offsets in the block of 100 ports of a stack. Colours come first; what has no colour is above.
+_COLOR_OFFSETS = {"blue": 0, "green": 40}
+_ROLE_OFFSETS = {
+    PortRole.ZOOKEEPER_CLIENT: (0, 3),
+    PortRole.ZOOKEEPER_QUORUM: (3, 3),
+    PortRole.ZOOKEEPER_ELECTION: (6, 3),
+    PortRole.MASTER: (10, 5),
+    PortRole.AGENT: (15, 5),
+}
+_SHARED_OFFSETS = {
+    PortRole.FRAMEWORK: (20, 5),
+    PortRole.ENGINE: (90, 1),
+    PortRole.CLIENTS: (91, 9),
+}
+
+
+def for_people(method: Callable[P, R]) -> Callable[P, R]:
+    """Let our own errors reach the user as their message: Pulumi prints what a provider's method
+    raises with its traceback, which says nothing to somebody whose port is taken."""
+
+    @functools.wraps(method)
+    def plain(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return method(*args, **kwargs)
+        except ComponentError as error:
+            sys.tracebacklimit = 0
+            raise error.with_traceback(None) from None
+
+    return plain
+
+
+class LocalProcessProvider(ResourceProvider):
+    """Create, read, update and delete one process."""
+
+    serialize_as_secret_always = False
+
+    @for_people
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        """Write its files, start it, wait until it is ready; adopts one that is there already."""
+        spec = ProcessSpec.from_properties(props)
+        process.realise(spec, create=True)
+        return CreateResult(spec.name, _outputs(spec))
+
+    @for_people
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        """Tell what really runs."""
+        spec = ProcessSpec.from_properties(props)
+        seen = process.observe(spec)
+        if seen is None:
+            return ReadResult("", {})
+        return ReadResult(id_, {**spec.properties, OBSERVED: seen})
+
+    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+        """Compare what is asked for with what was asked for, and with what a refresh saw."""
+        old, new = ProcessSpec.from_properties(_olds), ProcessSpec.from_properties(_news)
+        moved = [key for key in ("name", "run_dir") if _olds[key] != _news[key]]
+        drifted = _olds.get(OBSERVED, process.expected(old)) != process.expected(old)
+        return DiffResult(
+            changes=bool(moved) or drifted or new.differs_from(old),
+            replaces=moved,
+            delete_before_replace=True,
+        )
+
+    @for_people
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        """Restart it when its command, files or environment changed; start or stop it."""
+        spec = ProcessSpec.from_properties(_news)
+        process.realise(spec, create=False)
+        return UpdateResult(_outputs(spec))
+
+    @for_people
+    def delete(self, _id: str, _props: dict[str, Any]) -> None:
+        """Stop it and all that it left running; keep its volumes."""
+        process.withdraw(ProcessSpec.from_properties(_props))
+
+
+def _outputs(spec: ProcessSpec) -> dict[str, Any]:
+    return {**spec.properties, OBSERVED: process.expected(spec)}
+
+
+class LocalProcess(DynamicResource, module="local", name="Process"):
+    """One process under supervisord."""
+
+    def __init__(self, spec: ProcessSpec, opts: pulumi.ResourceOptions) -> None:
+        super().__init__(LocalProcessProvider(), spec.name, {**spec.properties}, opts)
+
+
+class LocalReadinessProvider(ResourceProvider):
+    """Wait for conditions that only all members of a workload together can fulfil."""
+
+    serialize_as_secret_always = False
+
+    @for_people
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        """Wait, with the bound of each check."""
+        self._await(props)
+        return CreateResult(str(props["name"]), dict(props))
+
+    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+        """Changed conditions are waited for again."""
+        return DiffResult(changes=_olds.get("conditions") != _news.get("conditions"))
+
+    @for_people
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        """Wait again."""
+        self._await(_news)
+        return UpdateResult(dict(_news))
+
+    def _await(self, props: dict[str, Any]) -> None:
+        for condition in props["conditions"]:
+            check = Check.from_properties(condition["check"])
+            spec = ProcessSpec(
+                name=str(condition["process"]),
+                run_dir=str(props["run_dir"]),
+                argv=(),
+                config_file="",
+                config="",
+            )
+            process.await_check(check, spec, bound=check.timeout_s)
+
+
+class LocalReadiness(DynamicResource, module="local", name="Readiness"):
+    """A workload serves as a whole, not only its members each by itself."""
+
+
+class LocalSecretsProvider(ResourceProvider):
+    """Make files of random content, once."""
+
+    serialize_as_secret_always = False
+
+    @for_people
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        """Make what is missing; files that are there keep their content."""
+        directory = Path(str(props["directory"]))
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory.chmod(0o700)
+        for name in props["names"]:
+            _make_secret(directory / str(name), Secret(str(name)))
+        return CreateResult(str(directory), dict(props))
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        """Gone when any file is gone: creating makes what is missing."""
+        directory = Path(str(props["directory"]))
+        if all((directory / str(name)).is_file() for name in props["names"]):
+            return ReadResult(id_, dict(props))
+        return ReadResult("", {})
+
+    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+        """Another folder, or another list, is another set of files."""
+        changed = [key for key in ("directory", "names") if _olds.get(key) != _news.get(key)]
+        return DiffResult(changes=bool(changed), replaces=changed, delete_before_replace=False)
+
+    def delete(self, _id: str, _props: dict[str, Any]) -> None:
+        """Remove the files."""
+        directory = Path(str(_props["directory"]))
+        for name in _props["names"]:
+            (directory / str(name)).unlink(missing_ok=True)
+
+
+def _make_secret(path: Path, secret: Secret) -> None:
+    if path.exists():
+        return
+    value = secrets.token_hex(24)
+    prefix = {Secret.ZOOKEEPER_SUPER: "super:", Secret.MESOS_OPERATOR: "operator:"}.get(secret, "")
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.unlink(missing_ok=True)
+    temporary.touch(mode=0o600)
+    temporary.write_text(f"{prefix}{value}\n")
+    temporary.replace(path)
+
+
+class LocalSecrets(DynamicResource, module="local", name="Secrets"):
+    """The secret files of a local stack."""
+
+    def __init__(self, directory: Path, opts: pulumi.ResourceOptions) -> None:
+        properties = {"directory": str(directory), "names": [str(secret) for secret in Secret]}
+        super().__init__(LocalSecretsProvider(), "secrets", properties, opts)
+
+
+class LocalTarget:
+    """Runs workloads on this machine. All of a stack lies below one folder and in one port block."""
+
+    def __init__(self, run_dir: Path, port_base: int) -> None:
+        self.run_dir = run_dir
+        self.port_base = port_base
+
+    def listen_host(self) -> str:
+        """Loopback, always: nothing here is protected enough for a network."""
+        return LOOPBACK
+
+    def endpoint(self, workload: str, color: str | None, role: PortRole, index: int) -> Endpoint:
+        """Address of a member's port.
+
+        Raises:
+            ArgumentsError: the block of ports has no place for so many members.
+        """
+        offset, count = (_ROLE_OFFSETS if color else _SHARED_OFFSETS)[role]
+        if index >= count:
+            msg = (
+                f"{workload}: on one machine there is room for {count} {role} ports, "
+                f"member {index} would be one more. Declare fewer replicas"
+            )
+            raise ArgumentsError(msg)
+        start = _COLOR_OFFSETS[color] if color else 0
+        return Endpoint(LOOPBACK, self.port_base + start + offset + index)
+
+    def directory(self, member: str) -> str:
+        """Folder of a member, which holds its rendered file, volumes and output."""
+        return str(self.run_dir / member)
+
+    def secret(self, secret: Secret) -> str:
+        """File that holds a secret."""
+        return str(self.run_dir / "secrets" / secret)
+
+    def declare_secrets(self, opts: pulumi.ResourceOptions) -> pulumi.Resource:
+        """Declare the secret files, which every other process may need."""
+        return LocalSecrets(self.run_dir / "secrets", opts)
+
+    def run(
+        self,
+        workload: Workload,
+        *,
+        parent: pulumi.Resource,
+        depends_on: Sequence[pulumi.Resource],
+        protect: bool,
+    ) -> list[pulumi.Resource]:
+        """Declare one process a member, and the condition that they fulfil together."""
+        opts = pulumi.ResourceOptions(parent=parent, depends_on=list(depends_on), protect=protect)
+        specs = [self._spec(workload, member) for member in workload.members]
+        processes: list[pulumi.Resource] = [LocalProcess(spec, opts) for spec in specs]
+        if workload.serving is None:
+            return processes
+        conditions = [
+            {
+                "process": member.name,
+                "check": self._check(workload.serving, member).properties,
+            }
+            for member in workload.members
+        ]
+        ready = LocalReadiness(
+            LocalReadinessProvider(),
+            f"{workload.name}-ready",
+            {"name": workload.name, "run_dir": str(self.run_dir), "conditions": conditions},
+            pulumi.ResourceOptions(parent=parent, depends_on=processes, protect=protect),
+        )
+        return [*processes, ready]
+
+    def _spec(self, workload: Workload, member: Member) -> ProcessSpec:
+        config_file = f"{member.name}{workload.config_suffix}"
+        directory = self.directory(member.name)
+        places = {"{config}": str(Path(directory, config_file)), "{directory}": directory}
+        words = (*workload.program.command, *workload.arguments)
+        argv = [places.get(word, word) for word in words]
+        if argv[0] == "python":
+            argv[0] = python()
+        return ProcessSpec(
+            name=member.name,
+            run_dir=str(self.run_dir),
+            argv=tuple(argv),
+            config_file=config_file,
+            config=member.config,
+            ports=tuple(member.ports.values()),
+            volumes=workload.volumes,
+            environment=workload.environment,
+            check=self._check(workload.readiness, member) if workload.readiness else None,
+            running=workload.running,
+            fresh=workload.fresh,
+            leaves_children=workload.leaves_children,
+            stop_timeout_s=workload.stop_timeout_s,
+        )
+
+    def _check(self, readiness: Readiness, member: Member) -> Check:
+        port = member.ports[readiness.port]
+        return Check(readiness.probe, LOOPBACK, port, readiness.path, float(readiness.timeout_s))

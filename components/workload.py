@@ -1,0 +1,156 @@
+"""What to run, independent of where: the one value between components and host targets.
+
+A component renders a `Workload`; a host target (components.targets) turns it into processes of this
+machine, or into Kubernetes objects. Places differ between targets (a folder here, a mount there), so
+a component asks its target for addresses, folders and secret files while it renders, and leaves two
+placeholders in the command: `{config}` is the member's rendered file, `{directory}` its own folder.
+
+Secrets are references: the name of a file that the target holds, never a value.
+No Pulumi in here: a workload is a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+
+class Shape(StrEnum):
+    """What a scheduler of containers makes of a workload; on one machine all are processes."""
+
+    STATEFUL = "stateful"
+    STATELESS = "stateless"
+    PER_NODE = "per-node"
+
+
+class PortRole(StrEnum):
+    """What a port is for; a target maps it to a number."""
+
+    ZOOKEEPER_CLIENT = "zk-client"
+    ZOOKEEPER_QUORUM = "zk-quorum"
+    ZOOKEEPER_ELECTION = "zk-election"
+    MASTER = "master"
+    AGENT = "agent"
+    FRAMEWORK = "framework"
+    ENGINE = "engine"
+    CLIENTS = "clients"
+
+
+class Secret(StrEnum):
+    """A file that a target holds for workloads; its content is none of our business."""
+
+    ZOOKEEPER_SUPER = "zookeeper-super"
+    ENGINE_TOKEN = "engine-token"  # noqa: S105 - the name of a file
+    MESOS_OPERATOR = "mesos-operator"
+
+
+class Probe(StrEnum):
+    """How readiness is asked for."""
+
+    TCP = "tcp"
+    HTTP = "http"
+    ZOOKEEPER = "zookeeper"
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """When a member counts as ready: its port accepts, answers 2xx at `path`, or serves as a
+    ZooKeeper server (it answers `srvr` with a mode)."""
+
+    probe: Probe
+    port: PortRole
+    path: str = "/"
+    timeout_s: int = 60
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a port of a member is reached by other workloads."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Program:
+    """What executes: the command in front of `--config FILE`, and the image that holds it.
+
+    A leading `python` means the interpreter of the environment that the target runs in.
+    """
+
+    command: tuple[str, ...]
+    image: str | None = None
+
+
+@dataclass(frozen=True)
+class Member:
+    """One of the equal parts of a workload: a server of an ensemble, a master of a group."""
+
+    name: str
+    index: int
+    config: str
+    ports: Mapping[PortRole, int] = field(default_factory=dict[PortRole, int])
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What to run.
+
+    `readiness` holds for a member by itself, `serving` for every member once all of them run (a
+    ZooKeeper server serves only in a quorum). `volumes` are folders below the member's own one that outlive its removal; `fresh` says that a
+    member which is created must not find old content there. `running` false keeps the resources and
+    runs nothing. `leaves_children` marks members whose children live on when they are restarted or
+    stopped (tasks of an agent), and end only when the member is removed.
+    """
+
+    name: str
+    tier: str
+    color: str | None
+    shape: Shape
+    program: Program
+    members: tuple[Member, ...]
+    config_suffix: str
+    readiness: Readiness | None = None
+    serving: Readiness | None = None
+    arguments: tuple[str, ...] = ("--config", "{config}")
+    volumes: tuple[str, ...] = ()
+    secrets: tuple[Secret, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    running: bool = True
+    fresh: bool = False
+    leaves_children: bool = False
+    stop_timeout_s: int = 10
+
+
+class Places(Protocol):
+    """What a component may ask its target while it renders."""
+
+    def endpoint(self, workload: str, color: str | None, role: PortRole, index: int) -> Endpoint:
+        """Address of a member's port, as other workloads reach it."""
+        ...
+
+    def listen_host(self) -> str:
+        """Address that a member binds."""
+        ...
+
+    def directory(self, member: str) -> str:
+        """The member's own folder, which holds its volumes."""
+        ...
+
+    def secret(self, secret: Secret) -> str:
+        """File that holds a secret."""
+        ...
+
+
+class HostTarget(Places, Protocol):
+    """Where workloads run."""
+
+    # The types are Pulumi's, which values must not import.
+    def run(self, workload: Workload, *, parent: Any, depends_on: Any, protect: bool) -> list[Any]:
+        """Declare the resources that run a workload; returns them."""
+        ...

@@ -1,0 +1,265 @@
+"""Stack configuration: the only place that reads `pulumi.Config`, and what its keys may be.
+
+A stack is configured in `Pulumi.<stack>.yaml` below `mesos-platform:`. The models here are all there
+is: an unknown key is an error that names the key, where it stands, and the nearest known one, because
+a key that is silently ignored is found out in the middle of a migration.
+
+`parse` is pure and takes values as YAML or Pulumi give them (nested ones as JSON text); `read` asks
+Pulumi. `migration` is written by the executor of migrations, a person may edit it too: the gate
+(stacks.gate) decides whether the move is one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Any, get_args
+
+import pulumi.runtime
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from stacks.errors import ConfigError
+from stacks.topology import Color, Placement, Position, Standing, TopologyError
+
+NAMESPACE = "mesos-platform"
+_PORT_BLOCK = 100
+_GROUP_NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
+
+
+class TargetKind(StrEnum):
+    """Where a stack's workloads run."""
+
+    LOCAL = "local"
+    KUBERNETES = "kubernetes"
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class ZooKeeperConfig(_Model):
+    """Each colour's ensemble."""
+
+    replicas: int = Field(default=3, ge=1, le=9)
+    """Servers; odd. One machine has room for 3."""
+    tick_time_ms: int = Field(default=500, ge=50, le=10_000)
+    """ZooKeeper's basic time unit; sessions last between 2 and 20 of them."""
+    heap_mb: int = Field(default=128, ge=64)
+    """Java heap of each server."""
+
+
+class MastersConfig(_Model):
+    """Each colour's masters."""
+
+    replicas: int = Field(default=3, ge=1, le=9)
+    """Masters; odd, the quorum is derived."""
+
+
+class AgentsConfig(_Model):
+    """Each colour's agents."""
+
+    count: int = Field(default=2, ge=1)
+    """Agents. One machine has room for 5."""
+    cpus: float = Field(default=8.0, gt=0)
+    """Processors that each agent offers; a declared number, not a measured one."""
+    mem_mb: int = Field(default=8192, ge=32)
+    """Memory that each agent offers."""
+    disk_mb: int = Field(default=8192, ge=0)
+    """Disk that each agent offers."""
+
+
+class FrameworkConfig(_Model):
+    """The sample framework."""
+
+    tasks: int = Field(default=8, ge=0)
+    """Long-running tasks that it keeps."""
+
+
+class TrafficConfig(_Model):
+    """What each client group does."""
+
+    rate_per_s: int = Field(default=200, ge=0)
+    """Writes a second."""
+    znodes: int = Field(default=1000, ge=1)
+    """Znodes that they are spread over."""
+
+
+class ClusterConfig(_Model):
+    """Sizes; equal for both colours, because a migration moves a cluster, it does not resize it."""
+
+    zookeeper: ZooKeeperConfig = ZooKeeperConfig()
+    masters: MastersConfig = MastersConfig()
+    agents: AgentsConfig = AgentsConfig()
+    framework: FrameworkConfig = FrameworkConfig()
+    traffic: TrafficConfig = TrafficConfig()
+
+
+class LocalConfig(_Model):
+    """The target `local`."""
+
+    port_base: int = Field(ge=1024, le=32_000 - _PORT_BLOCK)
+    """First of 100 consecutive free ports; below the range that the kernel hands to clients."""
+    run_dir: str | None = None
+    """Folder for everything that runs, relative to the project; `.local/<stack>` when None."""
+
+
+class ImagesConfig(_Model):
+    """Container images. There is no default: nobody maintains one."""
+
+    zookeeper: str
+    """Runs ZooKeeper servers."""
+    mesos: str
+    """Runs masters and agents."""
+    platform: str
+    """Runs the sync engine, the sample framework and the client groups."""
+
+
+class KubernetesConfig(_Model):
+    """The target `kubernetes`."""
+
+    images: ImagesConfig
+    namespace: str = "mesos"
+    """Namespace of every object."""
+    storage_class: str | None = None
+    """Class of claimed volumes; the cluster's default when None."""
+    volume_gib: int = Field(default=10, ge=1)
+    """Size of each claimed volume."""
+
+
+class MigrationConfig(_Model):
+    """Where the stack should stand (see stacks.topology)."""
+
+    source: Color = Color.BLUE
+    """Colour that a migration leaves."""
+    target: Color = Color.GREEN
+    """Colour that it goes to."""
+    position: str = "0"
+    """Position on the way: `0` to `6`, or a place between two such as `2/prepared`."""
+    permit: str | None = None
+    """Lets one removing move through the gate; written by the executor."""
+    epochs: dict[Color, Annotated[int, Field(ge=0)]] = Field(default_factory=dict[Color, int])
+    """First epoch of a colour's fresh ensemble, above that of the ensemble it takes over from."""
+    client_groups: dict[str, Placement] = Field(
+        default_factory=lambda: {"traffic": Placement.SOURCE}
+    )
+    """Client groups, and on which side each runs: `source`, `stopped` or `target`."""
+
+    @property
+    def standing(self) -> Standing:
+        """As a value that stacks.topology understands."""
+        return Standing(
+            source=self.source,
+            target=self.target,
+            position=Position.parse(self.position),
+            groups=self.client_groups,
+        )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_position_as_text(cls, data: Any) -> Any:
+        # `position: 3` is a number to YAML.
+        if isinstance(data, dict) and isinstance(data.get("position"), int):  # pyright: ignore[reportUnknownMemberType]
+            return {**data, "position": str(data["position"])}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        return data  # pyright: ignore[reportUnknownVariableType]
+
+    @model_validator(mode="after")
+    def _is_a_standing(self) -> MigrationConfig:
+        for name in self.client_groups:
+            if not _GROUP_NAME.fullmatch(name):
+                msg = f"a client group is named by {_GROUP_NAME.pattern}, not {name!r}"
+                raise ValueError(msg)
+        _ = self.standing
+        return self
+
+
+class StackConfig(_Model):
+    """All of a stack's configuration."""
+
+    target: TargetKind
+    """Where workloads run."""
+    cluster: ClusterConfig = ClusterConfig()
+    local: LocalConfig | None = None
+    kubernetes: KubernetesConfig | None = None
+    migration: MigrationConfig = Field(default_factory=MigrationConfig)
+
+    @model_validator(mode="after")
+    def _has_its_target(self) -> StackConfig:
+        if self.target is TargetKind.LOCAL and self.local is None:
+            msg = "target local needs the key 'local' with a port_base"
+            raise ValueError(msg)
+        if self.target is TargetKind.KUBERNETES and self.kubernetes is None:
+            msg = "target kubernetes needs the key 'kubernetes' with images"
+            raise ValueError(msg)
+        return self
+
+
+def parse(values: Mapping[str, Any], stack: str) -> StackConfig:
+    """Check a stack's values, without their namespace.
+
+    Raises:
+        ConfigError: naming every wrong key, where it stands and what it may be.
+    """
+    decoded = {key: _decode(value) for key, value in values.items()}
+    try:
+        return StackConfig.model_validate(decoded)
+    except ValidationError as error:
+        lines = [_explain(detail) for detail in error.errors()]
+        text = "\n  ".join(dict.fromkeys(lines))
+        msg = f"configuration of stack {stack} (Pulumi.{stack}.yaml) is wrong:\n  {text}"
+        raise ConfigError(msg) from None
+    except TopologyError as error:
+        msg = f"configuration of stack {stack}: {NAMESPACE}:migration: {error}"
+        raise ConfigError(msg) from None
+
+
+def read(stack: str) -> StackConfig:
+    """Read the configuration of the running program from Pulumi.
+
+    Raises:
+        ConfigError: see `parse`.
+    """
+    given = {**pulumi.runtime.config.get_config_env(), **pulumi.runtime.config.CONFIG.get()}
+    return parse(
+        {
+            key.removeprefix(f"{NAMESPACE}:"): value
+            for key, value in given.items()
+            if key.startswith(f"{NAMESPACE}:")
+        },
+        stack,
+    )
+
+
+def _decode(value: Any) -> Any:
+    """Objects reach a program as JSON text, plain values as they are written."""
+    if isinstance(value, str) and value.lstrip().startswith(("{", "[")):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _explain(detail: Any) -> str:
+    where: list[str] = [str(part) for part in detail["loc"] if part != "[key]"]
+    key = f"{NAMESPACE}:{'.'.join(where)}" if where else NAMESPACE
+    if detail["type"] == "extra_forbidden":
+        known = _known_keys(where[:-1])
+        near = difflib.get_close_matches(where[-1], known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        return f"{key}: unknown key {where[-1]!r}; {hint}known keys are {', '.join(known)}"
+    if detail["type"] == "missing":
+        return f"{key}: expected a value, saw none"
+    seen = "" if isinstance(detail["input"], dict) else f", saw {detail['input']!r}"
+    return f"{key}: {detail['msg'].removeprefix('Value error, ')}{seen}"
+
+
+def _known_keys(where: list[str]) -> list[str]:
+    model: type[BaseModel] = StackConfig
+    for part in where:
+        annotation = model.model_fields[part].annotation
+        choices = (annotation, *get_args(annotation))
+        model = next(c for c in choices if isinstance(c, type) and issubclass(c, BaseModel))
+    return sorted(model.model_fields)

@@ -1,0 +1,150 @@
+"""The gate: the one resource on which all others of a stack depend.
+
+It holds where the stack stands, and its `check` decides whether an update may take it from there to
+where the configuration points. Pulumi calls `check` in previews and in updates alike, before
+anything else is looked at, so that no way of running Pulumi gets around it: a jump, or a move that
+removes something without the executor's permit, changes nothing.
+
+A permit is `<from>><to>:<64 hex digits>`, written into the configuration by the executor when its
+guards have passed; it opens one move, once. Spent permits are kept here.
+
+The rules themselves are stacks.topology's; this module only carries them to Pulumi.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+from pulumi.dynamic import (
+    CheckFailure,
+    CheckResult,
+    CreateResult,
+    DiffResult,
+    ResourceProvider,
+    UpdateResult,
+)
+from pulumi.dynamic import Resource as DynamicResource
+
+from stacks.topology import (
+    Color,
+    Move,
+    Placement,
+    Position,
+    Standing,
+    TopologyError,
+    check_first,
+    check_move,
+)
+
+GATE_NAME = "gate"
+PERMIT_PATTERN = re.compile(r"(?P<move>[^:]+):(?P<nonce>[0-9a-f]{64})")
+# A permit names its move, so older ones are of use only for the same edge walked again; far fewer
+# than this many removals happen between two spent ones that somebody could confuse.
+_SPENT_MAX = 64
+# Starts the message, so that a refusal is told from other failures of a check.
+REFUSED = "the gate refuses this update:"
+
+
+class GateProvider(ResourceProvider):
+    """Compare where the stack stands with where the configuration points."""
+
+    serialize_as_secret_always = False
+
+    def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
+        """Refuse what no migration does, before anything else changes."""
+        spent = [str(permit) for permit in _olds.get("spent_permits") or ()]
+        permit = str(news.get("permit") or "")
+        inputs = {key: news[key] for key in ("source", "target", "position", "groups")}
+        try:
+            new = standing_from(news)
+            old = standing_from(_olds) if _olds.get("position") else None
+            move = _decide(old, new)
+            if move is not None and move.removes:
+                _check_permit(move, permit, spent)
+                spent = [*spent, permit][-_SPENT_MAX:]
+        except TopologyError as error:
+            return CheckResult(news, [CheckFailure("position", f"{REFUSED} {error}")])
+        # A permit is no part of where a stack stands: it is kept only once it is spent.
+        return CheckResult({**inputs, "spent_permits": spent}, [])
+
+    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+        """The gate moves when any of its inputs does."""
+        keys = ("source", "target", "position", "groups", "spent_permits")
+        return DiffResult(changes=any(_olds.get(key) != _news.get(key) for key in keys))
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        """Remember where the stack begins."""
+        return CreateResult(GATE_NAME, dict(props))
+
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        """Remember where the stack stands now."""
+        return UpdateResult(dict(_news))
+
+
+class Gate(DynamicResource, module="mesosplatform", name="Gate"):
+    """Where the stack stands, and the only way to another place."""
+
+    def __init__(self, standing: Standing, permit: str | None) -> None:
+        properties = {**standing_properties(standing), "permit": permit or ""}
+        super().__init__(GateProvider(), GATE_NAME, properties, pulumi.ResourceOptions())
+
+
+def standing_properties(standing: Standing) -> dict[str, Any]:
+    """A standing as plain values."""
+    return {
+        "source": str(standing.source),
+        "target": str(standing.target),
+        "position": str(standing.position),
+        "groups": {name: str(placement) for name, placement in standing.groups.items()},
+    }
+
+
+def standing_from(properties: Mapping[str, Any]) -> Standing:
+    """Read what `standing_properties` wrote.
+
+    Raises:
+        TopologyError: the values are no standing.
+    """
+    try:
+        return Standing(
+            source=Color(str(properties["source"])),
+            target=Color(str(properties["target"])),
+            position=Position.parse(str(properties["position"])),
+            groups={
+                str(name): Placement(str(placement))
+                for name, placement in (properties.get("groups") or {}).items()
+            },
+        )
+    except KeyError as error:
+        msg = f"expected the gate to hold {error}, saw none: its state was written by hand"
+        raise TopologyError(msg) from error
+
+
+def _decide(old: Standing | None, new: Standing) -> Move | None:
+    if old is None:
+        check_first(new)
+        return None
+    return check_move(old, new)
+
+
+def _check_permit(move: Move, permit: str, spent: list[str]) -> None:
+    fields = PERMIT_PATTERN.fullmatch(permit)
+    if fields and fields["move"] == move.name and permit not in spent:
+        return
+    if not permit:
+        seen = "no permit"
+    elif fields is None:
+        seen = "a permit of another form"
+    elif fields["move"] != move.name:
+        seen = f"a permit for {fields['move']}"
+    else:
+        seen = "a permit that has been used"
+    msg = (
+        f"the move from {move.old.position} to {move.new.position} removes a tier, so it needs a "
+        f"permit '{move.name}:<64 hex digits>' that only a migration writes when its guards have "
+        f"passed; saw {seen}. Run `migrate start`, `migrate resume` or `migrate rollback`"
+    )
+    raise TopologyError(msg)
