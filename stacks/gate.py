@@ -28,6 +28,8 @@ from pulumi.dynamic import (
 )
 from pulumi.dynamic import Resource as DynamicResource
 
+from components.errors import ArgumentsError
+from components.mesos.masters import check_resize
 from stacks.topology import (
     Color,
     Move,
@@ -44,6 +46,7 @@ PERMIT_PATTERN = re.compile(r"(?P<move>[^:]+):(?P<nonce>[0-9a-f]{64})")
 # A permit names its move, so older ones are of use only for the same edge walked again; far fewer
 # than this many removals happen between two spent ones that somebody could confuse.
 _SPENT_MAX = 64
+_KEPT = ("source", "target", "position", "groups", "masters")
 # Starts the message, so that a refusal is told from other failures of a check.
 REFUSED = "the gate refuses this update:"
 
@@ -57,22 +60,24 @@ class GateProvider(ResourceProvider):
         """Refuse what no migration does, before anything else changes."""
         spent = [str(permit) for permit in _olds.get("spent_permits") or ()]
         permit = str(news.get("permit") or "")
-        inputs = {key: news[key] for key in ("source", "target", "position", "groups")}
+        inputs = {key: news[key] for key in _KEPT}
         try:
+            if "masters" in _olds:
+                check_resize(int(_olds["masters"]), int(news["masters"]))
             new = standing_from(news)
             old = standing_from(_olds) if _olds.get("position") else None
             move = _decide(old, new)
             if move is not None and move.removes:
                 _check_permit(move, permit, spent)
                 spent = [*spent, permit][-_SPENT_MAX:]
-        except TopologyError as error:
+        except (TopologyError, ArgumentsError) as error:
             return CheckResult(news, [CheckFailure("position", f"{REFUSED} {error}")])
         # A permit is no part of where a stack stands: it is kept only once it is spent.
         return CheckResult({**inputs, "spent_permits": spent}, [])
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         """The gate moves when any of its inputs does."""
-        keys = ("source", "target", "position", "groups", "spent_permits")
+        keys = (*_KEPT, "spent_permits")
         return DiffResult(changes=any(_olds.get(key) != _news.get(key) for key in keys))
 
     def create(self, props: dict[str, Any]) -> CreateResult:
@@ -87,8 +92,12 @@ class GateProvider(ResourceProvider):
 class Gate(DynamicResource, module="mesosplatform", name="Gate"):
     """Where the stack stands, and the only way to another place."""
 
-    def __init__(self, standing: Standing, permit: str | None) -> None:
-        properties = {**standing_properties(standing), "permit": permit or ""}
+    def __init__(self, standing: Standing, permit: str | None, *, masters: int) -> None:
+        properties = {
+            **standing_properties(standing),
+            "permit": permit or "",
+            "masters": masters,
+        }
         super().__init__(GateProvider(), GATE_NAME, properties, pulumi.ResourceOptions())
 
 

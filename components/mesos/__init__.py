@@ -1,0 +1,1 @@
+"""Mesos: masters, agents, and the sample framework and clients that exercise a cluster."""

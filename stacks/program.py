@@ -1,0 +1,264 @@
+"""The Pulumi program: from where a stack should stand to components, in order of dependency.
+
+`declare` is what `pulumi up` runs through `__main__.py`, and what the Automation API runs as an
+inline program: one program, whoever asks. It decides nothing: configuration says where the stack
+should stand, stacks.topology what that means, components what it takes. Everything depends on the
+gate, which refuses wrong moves before anything else is looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pulumi
+
+from components.base import Placing
+from components.mesos.agents import MesosAgents, MesosAgentsArgs
+from components.mesos.masters import MesosMasters, MesosMastersArgs
+from components.mesos.sample import (
+    ClientGroup,
+    ClientGroupArgs,
+    SampleFramework,
+    SampleFrameworkArgs,
+)
+from components.sync import SyncEngine, SyncEngineArgs, Subtree
+from components.workload import HostTarget, Program
+from components.zookeeper import ZooKeeperEnsemble, ZooKeeperEnsembleArgs, client_hosts
+from stacks import config as stack_config
+from stacks.config import StackConfig, TargetKind
+from stacks.errors import ConfigError
+from stacks.gate import Gate
+from stacks.topology import Color, Position, Tier, TierState, Topology
+
+# Where a tier of the target is created; until then old content of its folders is nobody's.
+_FRESH_UNTIL = {Tier.ZOOKEEPER: 1, Tier.MASTERS: 2, Tier.AGENTS: 4}
+
+
+def declare(project_dir: Path) -> None:
+    """Declare the running stack; called once a Pulumi run.
+
+    Raises:
+        pulumi.RunError: the configuration is wrong; nothing was declared.
+    """
+    stack = pulumi.get_stack()
+    try:
+        config = stack_config.read(stack)
+    except ConfigError as error:
+        raise pulumi.RunError(str(error)) from None
+    _Stack(config, stack, project_dir).declare()
+
+
+@dataclass(frozen=True)
+class _Programs:
+    """What executes on a target."""
+
+    zookeeper: Program
+    master: Program
+    agent: Program
+    framework: Program
+    traffic: Program
+    engine: Program
+
+
+def _programs(config: StackConfig) -> _Programs:
+    images = config.kubernetes.images if config.kubernetes else None
+    mesos = images.mesos if images else None
+    platform = images.platform if images else None
+
+    def python(module: str, image: str | None) -> Program:
+        return Program(("python", "-m", module), image)
+
+    return _Programs(
+        zookeeper=python("stacks.local.zookeeper", images.zookeeper if images else None),
+        master=python("stacks.local.mesos_master", mesos),
+        agent=python("stacks.local.mesos_agent", mesos),
+        framework=python("stacks.local.framework", platform),
+        traffic=python("stacks.local.traffic", platform),
+        engine=Program(("python", "-m", "sync_engine.cli", "run"), platform),
+    )
+
+
+class _Stack:
+    """One run of the program. Tiers are declared bottom up; each sees those below it."""
+
+    def __init__(self, config: StackConfig, stack: str, project_dir: Path) -> None:
+        self._config = config
+        self._topology = Topology.at(config.migration.standing)
+        self._programs = _programs(config)
+        self._stack = stack
+        self._project_dir = project_dir
+        self._base: list[pulumi.Resource] = []
+        self._outputs: dict[str, Any] = {}
+
+    def declare(self) -> None:
+        migration = self._config.migration
+        gate = Gate(
+            migration.standing, migration.permit, masters=self._config.cluster.masters.replicas
+        )
+        self._base = [gate]
+        self._target = self._make_target(gate)
+        standing = self._topology.standing
+        ensembles: dict[Color, list[pulumi.Resource]] = {}
+        for color in (standing.source, standing.target):
+            ensembles[color] = self._declare_color(color)
+        both = [*ensembles[standing.source], *ensembles[standing.target]]
+        self._declare_engine(both)
+        self._declare_framework(ensembles)
+        self._declare_clients(ensembles)
+        self._export(gate)
+
+    def _make_target(self, gate: Gate) -> HostTarget:
+        # Each target brings its own libraries; a local stack must not pay for Kubernetes'.
+        if self._config.target is TargetKind.LOCAL:
+            from components.targets.local import LocalTarget  # noqa: PLC0415
+
+            assert self._config.local is not None
+            run_dir = self._config.local.run_dir or f".local/{self._stack}"
+            target = LocalTarget((self._project_dir / run_dir).resolve(), self._config.local.port_base)
+            secrets = target.declare_secrets(pulumi.ResourceOptions(depends_on=[gate]))
+            self._base = [gate, secrets]
+            self._outputs["run_dir"] = str(target.run_dir)
+            return target
+        from components.targets.kubernetes import KubernetesTarget  # noqa: PLC0415
+
+        assert self._config.kubernetes is not None
+        kubernetes = self._config.kubernetes
+        target = KubernetesTarget(
+            namespace=kubernetes.namespace,
+            storage_class=kubernetes.storage_class,
+            volume_gib=kubernetes.volume_gib,
+        )
+        self._base = [gate, *target.declare_namespace(pulumi.ResourceOptions(depends_on=[gate]))]
+        return target
+
+    def _placing(self, depends_on: Sequence[pulumi.Resource], *, protect: bool) -> Placing:
+        return Placing(self._target, [*self._base, *depends_on], protect)
+
+    def _hosts(self, color: Color) -> str:
+        replicas = self._config.cluster.zookeeper.replicas
+        return client_hosts(color, replicas, self._placing([], protect=False))
+
+    def _fresh(self, color: Color, tier: Tier) -> bool:
+        standing = self._topology.standing
+        last = Position(_FRESH_UNTIL[tier])
+        return color is standing.target and standing.position.index <= last.index
+
+    def _tier(self, color: Color, tier: Tier) -> TierState:
+        return self._topology.tier(color, tier)
+
+    def _declare_color(self, color: Color) -> list[pulumi.Resource]:
+        """Declare the tiers of a colour; returns what its ensemble's clients wait for."""
+        cluster = self._config.cluster
+        ensemble: list[pulumi.Resource] = []
+        state = self._tier(color, Tier.ZOOKEEPER)
+        if state.exists:
+            zookeeper = ZooKeeperEnsemble(
+                ZooKeeperEnsembleArgs(
+                    color=color,
+                    program=self._programs.zookeeper,
+                    replicas=cluster.zookeeper.replicas,
+                    initial_epoch=self._config.migration.epochs.get(color),
+                    tick_time_ms=cluster.zookeeper.tick_time_ms,
+                    heap_mb=cluster.zookeeper.heap_mb,
+                    fresh=self._fresh(color, Tier.ZOOKEEPER),
+                ),
+                self._placing([], protect=state.protect),
+            )
+            ensemble = zookeeper.ready
+            self._outputs[f"{color}_zookeeper"] = zookeeper.hosts
+        self._declare_mesos(color, ensemble)
+        return ensemble
+
+    def _declare_mesos(self, color: Color, ensemble: list[pulumi.Resource]) -> None:
+        cluster = self._config.cluster
+        election_url = f"zk://{self._hosts(color)}/mesos"
+        state = self._tier(color, Tier.MASTERS)
+        ready = ensemble
+        if state.exists:
+            masters = MesosMasters(
+                MesosMastersArgs(
+                    color=color,
+                    program=self._programs.master,
+                    zookeeper_hosts=self._hosts(color),
+                    replicas=cluster.masters.replicas,
+                    fresh=self._fresh(color, Tier.MASTERS),
+                ),
+                self._placing(ensemble, protect=state.protect),
+            )
+            ready = [*ensemble, *masters.ready]
+            self._outputs[f"{color}_masters"] = masters.addresses
+        state = self._tier(color, Tier.AGENTS)
+        if state.exists:
+            agents = MesosAgents(
+                MesosAgentsArgs(
+                    color=color,
+                    program=self._programs.agent,
+                    election_url=election_url,
+                    count=cluster.agents.count,
+                    cpus=cluster.agents.cpus,
+                    mem_mb=cluster.agents.mem_mb,
+                    disk_mb=cluster.agents.disk_mb,
+                    fresh=self._fresh(color, Tier.AGENTS),
+                ),
+                self._placing(ready, protect=state.protect),
+            )
+            self._outputs[f"{color}_agents"] = agents.addresses
+
+    def _declare_engine(self, ensembles: list[pulumi.Resource]) -> None:
+        state = self._topology.engine
+        if not state.exists:
+            return
+        standing = self._topology.standing
+        groups = [Subtree(f"clients-{name}", f"/apps/{name}") for name in standing.groups]
+        engine = SyncEngine(
+            SyncEngineArgs(
+                name=f"{standing.source}-{standing.target}",
+                program=self._programs.engine,
+                hosts_a=self._hosts(standing.source),
+                hosts_b=self._hosts(standing.target),
+                subtrees=(Subtree("frameworks-sample", "/frameworks/sample"), *groups),
+            ),
+            self._placing(ensembles, protect=state.protect),
+        )
+        self._outputs["engine"] = {"url": engine.url, "token_file": engine.token_file}
+
+    def _declare_framework(self, ensembles: dict[Color, list[pulumi.Resource]]) -> None:
+        color = self._topology.framework_color
+        framework = SampleFramework(
+            SampleFrameworkArgs(
+                program=self._programs.framework,
+                zookeeper_hosts=None if color is None else self._hosts(color),
+                tasks=self._config.cluster.framework.tasks,
+            ),
+            self._placing([] if color is None else ensembles[color], protect=True),
+        )
+        self._outputs["frameworks"] = {"sample": framework.url}
+
+    def _declare_clients(self, ensembles: dict[Color, list[pulumi.Resource]]) -> None:
+        urls: dict[str, str] = {}
+        traffic = self._config.cluster.traffic
+        for index, name in enumerate(self._topology.standing.groups):
+            color = self._topology.group_color(name)
+            group = ClientGroup(
+                ClientGroupArgs(
+                    name=name,
+                    index=index,
+                    program=self._programs.traffic,
+                    zookeeper_hosts=None if color is None else self._hosts(color),
+                    rate_per_s=traffic.rate_per_s,
+                    znodes=traffic.znodes,
+                ),
+                self._placing([] if color is None else ensembles[color], protect=False),
+            )
+            urls[name] = group.url
+        self._outputs["clients"] = urls
+
+    def _export(self, gate: Gate) -> None:
+        # Outputs of the gate, not of the configuration: what the state says is what holds.
+        standing = self._config.migration.standing
+        self._outputs["standing"] = gate.urn.apply(lambda _: standing.describe())
+        for name, value in self._outputs.items():
+            pulumi.export(name, value)

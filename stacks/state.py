@@ -1,0 +1,150 @@
+"""What a file backend keeps of a stack: its state and its locks, read without starting the engine.
+
+Asking the engine costs half a second each time, and a migration asks often; these files are its
+documented layout (`.pulumi/stacks/<project>/<stack>.json`, `.pulumi/locks/…`). State is only read
+here. Of locks, only those are removed whose process has ended on this machine: a killed update leaves
+its lock for ever, and nobody else would know that it is dead.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+from stacks.errors import ConcurrentUpdateError, StackMissingError
+
+PROJECT = "mesos-platform"
+_PAUSE_S = 0.2
+# Times of the last write differ between equal states.
+_VOLATILE = frozenset({"created", "modified"})
+
+
+@dataclass(frozen=True)
+class Lock:
+    """A lock of a stack: who holds it."""
+
+    path: Path
+    pid: int
+    host: str
+    user: str
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether its process has ended; a process on another machine never counts as ended."""
+        return self.host == socket.gethostname() and not Path(f"/proc/{self.pid}").exists()
+
+
+class FileState:
+    """Files of one stack in a file backend."""
+
+    def __init__(self, backend_url: str, stack: str) -> None:
+        folder = Path(unquote(urlparse(backend_url).path)) / ".pulumi"
+        self._stack = stack
+        self._file = folder / "stacks" / PROJECT / f"{stack}.json"
+        self._locks = folder / "locks" / "organization" / PROJECT / stack
+
+    @property
+    def exists(self) -> bool:
+        """Whether the stack was initialised."""
+        return self._file.exists()
+
+    def read(self) -> Mapping[str, Any]:
+        """The latest deployment; empty before the first update.
+
+        Raises:
+            StackMissingError: there is no such stack.
+        """
+        try:
+            text = self._file.read_text()
+        except FileNotFoundError:
+            raise missing(self._stack) from None
+        latest: Mapping[str, Any] | None = json.loads(text)["checkpoint"].get("latest")
+        return latest or {}
+
+    def locks(self) -> Iterator[Lock]:
+        """Locks held now."""
+        for path in sorted(self._locks.glob("*.json")):
+            try:
+                content: dict[str, Any] = json.loads(path.read_text())
+            except (OSError, ValueError):  # Released, or being written.
+                continue
+            yield Lock(
+                path,
+                int(content.get("pid", 0)),
+                str(content.get("hostname", "")),
+                str(content.get("username", "")),
+            )
+
+    def clear_dead_locks(self, *, wait_s: float) -> int:
+        """Remove locks of ended processes, after live ones were given time to end.
+
+        Raises:
+            ConcurrentUpdateError: a live process still holds the stack.
+        """
+        deadline = time.monotonic() + wait_s
+        cleared = 0
+        while True:
+            live = [lock for lock in self.locks() if not lock.is_dead]
+            if not live:
+                break
+            if time.monotonic() > deadline:
+                raise locked(self._stack, live[0])
+            time.sleep(_PAUSE_S)
+        for lock in self.locks():
+            if lock.is_dead:
+                lock.path.unlink(missing_ok=True)
+                cleared += 1
+        return cleared
+
+
+def missing(stack: str) -> StackMissingError:
+    """The error for a stack that was never initialised."""
+    return StackMissingError(
+        f"expected a stack named {stack!r}, there is none in this backend. "
+        f"Make it with `pulumi stack init {stack}`"
+    )
+
+
+def locked(stack: str, lock: Lock | None) -> ConcurrentUpdateError:
+    """The error for a stack that another update holds."""
+    holder = "another update"
+    if lock is not None:
+        holder = f"process {lock.pid} of {lock.user} on {lock.host}"
+    return ConcurrentUpdateError(
+        f"expected stack {stack!r} to be free, saw it locked by {holder}. "
+        "Wait for it to end; if it was killed, `migrate resume` clears what it left"
+    )
+
+
+def digest(deployment: Mapping[str, Any]) -> str:
+    """Equal for equal states, whenever they were written."""
+    resources: list[Mapping[str, Any]] = deployment.get("resources") or []
+    lasting = [
+        {key: value for key, value in resource.items() if key not in _VOLATILE}
+        for resource in resources
+    ]
+    pending = deployment.get("pending_operations") or []
+    text = json.dumps([lasting, pending], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def outputs_of(deployment: Mapping[str, Any], type_: str, name: str) -> Mapping[str, Any] | None:
+    """Outputs of one resource in a deployment; None when it is not there."""
+    for resource in deployment.get("resources") or []:
+        if resource["type"] == type_ and resource["urn"].endswith(f"::{name}"):
+            found: Mapping[str, Any] = resource.get("outputs") or {}
+            return found
+    return None
+
+
+def own_lock_is_possible(folder: Path) -> bool:
+    """Whether a file backend may be written here."""
+    return os.access(folder, os.W_OK)
