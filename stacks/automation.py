@@ -161,6 +161,15 @@ class _Recorder:
 class _QuickStack(auto.Stack):
     """A stack whose results are not asked for a second time after each update."""
 
+    def __init__(self, name: str, workspace: auto.Workspace) -> None:
+        # The inherited constructor would select the stack, which costs a call and makes another
+        # stack the default of whoever uses the command line in this folder.
+        self.name = name
+        self.workspace = workspace
+
+    def __repr__(self) -> str:
+        return f"_QuickStack({self.name!r})"
+
     def outputs(self) -> auto.OutputMap:
         return {}
 
@@ -168,13 +177,6 @@ class _QuickStack(auto.Stack):
         del show_secrets
         now = datetime.now(UTC)
         return auto.UpdateSummary("update", now, "", {}, {}, "succeeded", now)
-
-
-class _QuickWorkspace(auto.LocalWorkspace):
-    """A workspace that takes a stack's existence for granted; commands say when it is not so."""
-
-    def select_stack(self, stack_name: str) -> None:
-        del stack_name
 
 
 class StackRunner:
@@ -272,7 +274,12 @@ class StackRunner:
         return True
 
     def init(self) -> None:
-        """Initialise the stack; initialised already is a success."""
+        """Initialise the stack; initialised already is a success.
+
+        Raises:
+            ConfigError: the configuration file is missing or wrong; nothing was made.
+        """
+        self.get_config()
         self._make_backend()
         if self.exists():
             return
@@ -395,13 +402,13 @@ class StackRunner:
     def _open(self) -> auto.Stack:
         if self._stack is None:
             self._make_backend()
-            workspace = _QuickWorkspace(
+            workspace = auto.LocalWorkspace(
                 work_dir=str(self.project_dir),
                 program=lambda: declare(self.project_dir),
                 env_vars={"PULUMI_BACKEND_URL": self._backend_url},
                 pulumi_command=_command(),
             )
-            self._stack = _QuickStack(self.stack_name, workspace, auto.StackInitMode.SELECT)
+            self._stack = _QuickStack(self.stack_name, workspace)
         return self._stack
 
     def _run(self, *args: str) -> None:

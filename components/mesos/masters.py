@@ -93,9 +93,11 @@ def _workload(args: MesosMastersArgs, election_url: str, placing: Placing) -> Wo
     members: list[Member] = []
     for index in range(args.replicas):
         member = f"{name}-{index}"
-        port = placing.target.endpoint(name, args.color, PortRole.MASTER, index).port
+        endpoint = placing.target.endpoint(name, args.color, PortRole.MASTER, index)
+        port = endpoint.port
         config: dict[str, Any] = {
             "ip": placing.target.listen_host(),
+            "hostname": endpoint.host,
             "port": port,
             "zk": election_url,
             "quorum": args.quorum,

@@ -95,7 +95,13 @@ class ClientGroup(Component):
             "znodes": args.znodes,
         }
         workload = _single(
-            name, CLIENTS_TIER, PortRole.CLIENTS, config, placing, program=args.program
+            name,
+            CLIENTS_TIER,
+            PortRole.CLIENTS,
+            config,
+            placing,
+            program=args.program,
+            index=args.index,
         )
         super().__init__("mesos", "ClientGroup", workload, placing)
         self.finish({"url": self.url, "path": self.path})
@@ -109,8 +115,9 @@ def _single(
     placing: Placing,
     *,
     program: Program,
+    index: int = 0,
 ) -> Workload:
-    end = placing.target.endpoint(name, None, role, config.pop("index", 0))
+    end = placing.target.endpoint(name, None, role, index)
     member = f"{name}-0"
     ensemble = config.get("zk") or config.get("hosts")
     full = {

@@ -1,0 +1,1 @@
+"""Small providers that stand in for downloaded ones, so that the real engine can run offline."""

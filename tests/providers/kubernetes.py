@@ -1,0 +1,87 @@
+"""A small Kubernetes provider: what the engine needs for previews, and updates that only remember.
+
+It is found on PATH as `pulumi-resource-kubernetes` where the real plugin cannot be downloaded. It
+checks what an API server would refuse at once (no name, a kind that is not known) and keeps objects
+in the engine's state alone: no cluster is touched. It exists for tests and never ships.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+
+from pulumi.provider.experimental import property_value
+from pulumi.provider.experimental.provider import (
+    CheckFailure,
+    CheckRequest,
+    CheckResponse,
+    CreateRequest,
+    CreateResponse,
+    DeleteRequest,
+    DiffRequest,
+    DiffResponse,
+    Provider,
+    UpdateRequest,
+    UpdateResponse,
+)
+from pulumi.provider.experimental.server import main as serve
+
+VERSION = "4.34.2"
+GROUPS = frozenset({"core/v1", "apps/v1", "policy/v1", "rbac.authorization.k8s.io/v1", "batch/v1"})
+Properties = dict[str, property_value.PropertyValue]
+
+
+class InMemoryKubernetes(Provider):
+    """Objects live in the engine's state."""
+
+    async def check(self, request: CheckRequest) -> CheckResponse:
+        """Refuse what an API server would refuse at once."""
+        group = request.type.removeprefix("kubernetes:").rpartition(":")[0]
+        if group not in GROUPS:
+            reason = f"no API group {group!r} is served here, only {', '.join(sorted(GROUPS))}"
+            return CheckResponse(inputs=request.new_inputs, failures=[CheckFailure("kind", reason)])
+        if _name(request.new_inputs) is None:
+            failure = CheckFailure("metadata", "expected metadata.name, saw none")
+            return CheckResponse(inputs=request.new_inputs, failures=[failure])
+        return CheckResponse(inputs=request.new_inputs)
+
+    async def diff(self, request: DiffRequest) -> DiffResponse:
+        """Another name is another object; any other difference is an update."""
+        changed = [
+            key
+            for key in {*request.old_state, *request.new_inputs}
+            if request.old_state.get(key) != request.new_inputs.get(key)
+        ]
+        renamed = _name(request.old_state) != _name(request.new_inputs)
+        return DiffResponse(
+            changes=bool(changed), replaces=["metadata"] if renamed else [], diffs=changed
+        )
+
+    async def create(self, request: CreateRequest) -> CreateResponse:
+        """Remember an object."""
+        resource_id = "" if request.preview else str(_name(request.properties))
+        return CreateResponse(resource_id=resource_id, properties=request.properties)
+
+    async def update(self, request: UpdateRequest) -> UpdateResponse:
+        """Remember it anew."""
+        return UpdateResponse(properties=request.news)
+
+    async def delete(self, request: DeleteRequest) -> None:
+        """Nothing is kept outside of the engine's state."""
+
+
+def _name(properties: Properties) -> str | None:
+    metadata = properties.get("metadata")
+    if metadata is None or not isinstance(metadata.value, Mapping):
+        return None
+    name = metadata.value.get("name")
+    return None if name is None or not isinstance(name.value, str) else name.value
+
+
+def main() -> None:
+    """Serve the engine that started us."""
+    serve(sys.argv[1:], VERSION, InMemoryKubernetes())
+
+
+if __name__ == "__main__":
+    main()
