@@ -1,0 +1,332 @@
+"""What a leading master holds in memory: agents, frameworks, tasks, offers.
+
+Only values and the bookkeeping that keeps them consistent; no input or output. All of it is rebuilt
+by agents and frameworks that register again after a change of leader, except what the registry
+holds. Effects (events to frameworks, subscribers and agents) go out through the streams stored here.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from stacks.local.mesos import values
+from stacks.local.mesos.streams import Stream
+from stacks.local.mesos.values import Json, Scalars
+
+_COMPLETED_TASKS_MAX = 1000
+_COMPLETED_FRAMEWORKS_MAX = 50
+
+
+@dataclass
+class Task:
+    """One task; `statuses` are those of the executor, one a state, as masters keep them."""
+
+    info: Json
+    framework_id: str
+    agent_id: str
+    role: str
+    state: str = "TASK_STAGING"
+    statuses: list[Json] = field(default_factory=list[Json])
+    status_update_state: str | None = None
+    status_update_uuid: str | None = None
+
+    @property
+    def id(self) -> str:
+        """Its id, unique within the framework."""
+        return str(self.info["task_id"]["value"])
+
+    @property
+    def resources(self) -> Scalars:
+        """What it takes."""
+        return values.scalars(self.info.get("resources", ()))
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether it has ended."""
+        return self.state in values.TERMINAL_STATES
+
+    def note(self, status: Json, latest_state: str) -> None:
+        """Take a status; a state that is reported again replaces its earlier status."""
+        if self.statuses and self.statuses[-1]["state"] == status["state"]:
+            self.statuses[-1] = status
+        else:
+            self.statuses.append(status)
+        if not self.is_terminal:
+            self.state = latest_state
+        self.status_update_state = str(status["state"])
+        self.status_update_uuid = status.get("uuid")
+
+
+@dataclass
+class Offer:
+    """Resources of one agent, offered to one framework."""
+
+    id: str
+    framework_id: str
+    agent_id: str
+    role: str
+    resources: Scalars
+
+
+@dataclass
+class Agent:
+    """An agent that has registered with this leader. Without a stream it is disconnected."""
+
+    id: str
+    info: Json
+    pid: str
+    version: str
+    registered_at: float
+    reregistered_at: float | None = None
+    stream: Stream | None = None
+    tasks: dict[tuple[str, str], Task] = field(default_factory=dict[tuple[str, str], Task])
+    executors: list[Json] = field(default_factory=list[Json])
+    offers: dict[str, Offer] = field(default_factory=dict[str, Offer])
+    deactivated: bool = False
+    drain_info: Json | None = None
+    drain_started_at: float | None = None
+    last_pong: float = 0.0
+    filters: dict[str, float] = field(default_factory=dict[str, float])
+
+    @property
+    def connected(self) -> bool:
+        """Whether it can be reached."""
+        return self.stream is not None
+
+    @property
+    def active(self) -> bool:
+        """Whether its resources may be offered."""
+        return self.connected and not self.deactivated
+
+    @property
+    def total(self) -> Scalars:
+        """All it has."""
+        return values.scalars(self.info.get("resources", ()))
+
+    @property
+    def used(self) -> Scalars:
+        """What tasks that have not ended take."""
+        return values.total(task.resources for task in self.tasks.values() if not task.is_terminal)
+
+    @property
+    def offered(self) -> Scalars:
+        """What stands in offers."""
+        return values.total(offer.resources for offer in self.offers.values())
+
+    @property
+    def available(self) -> Scalars:
+        """What may be offered now."""
+        return values.subtract(self.total, values.add(self.used, self.offered))
+
+    def tell(self, message: Json) -> None:
+        """Send the agent a message, if it can be reached."""
+        if self.stream is not None:
+            self.stream.send(message)
+
+
+@dataclass
+class Framework:
+    """A framework; `recovered` means that only agents have told of it so far."""
+
+    id: str
+    info: Json
+    registered_at: float
+    reregistered_at: float | None = None
+    unregistered_at: float = 0.0
+    stream: Stream | None = None
+    stream_id: str | None = None
+    recovered: bool = False
+    suppressed: bool = False
+    tasks: dict[str, Task] = field(default_factory=dict[str, Task])
+    unreachable: dict[str, Task] = field(default_factory=dict[str, Task])
+    completed: deque[Task] = field(
+        default_factory=lambda: deque[Task](maxlen=_COMPLETED_TASKS_MAX)
+    )
+    offers: dict[str, Offer] = field(default_factory=dict[str, Offer])
+    calls: dict[str, int] = field(default_factory=dict[str, int])
+
+    @property
+    def connected(self) -> bool:
+        """Whether its stream is open."""
+        return self.stream is not None
+
+    @property
+    def roles(self) -> list[str]:
+        """Roles it is subscribed to."""
+        return list(self.info.get("roles") or [self.info.get("role") or "*"])
+
+    @property
+    def partition_aware(self) -> bool:
+        """Whether it knows the states that replaced TASK_LOST."""
+        return any(
+            capability.get("type") == "PARTITION_AWARE"
+            for capability in self.info.get("capabilities", ())
+        )
+
+    @property
+    def used(self) -> Scalars:
+        """What its tasks take."""
+        return values.total(task.resources for task in self.tasks.values() if not task.is_terminal)
+
+    @property
+    def offered(self) -> Scalars:
+        """What it holds in offers."""
+        return values.total(offer.resources for offer in self.offers.values())
+
+    def tell(self, event: Json) -> None:
+        """Send the scheduler an event, if it is connected."""
+        if self.stream is not None:
+            self.stream.send(event)
+
+
+@dataclass
+class Counters:
+    """What only ever grows while this master leads."""
+
+    tasks: dict[str, int] = field(default_factory=dict[str, int])
+    registrations: int = 0
+    reregistrations: int = 0
+    removals: int = 0
+    unreachable: int = 0
+    updates: int = 0
+    acknowledgements: int = 0
+    launches: int = 0
+    kills: int = 0
+    recovery_removals: int = 0
+
+
+class Cluster:
+    """All of it."""
+
+    def __init__(self, master_id: str) -> None:
+        self.master_id = master_id
+        self.agents: dict[str, Agent] = {}
+        # Agents of the registry that have not registered again since this master leads.
+        self.recovered: dict[str, Json] = {}
+        self.unreachable: dict[str, float] = {}
+        self.gone: dict[str, float] = {}
+        self.frameworks: dict[str, Framework] = {}
+        self.completed_frameworks: deque[Framework] = deque(maxlen=_COMPLETED_FRAMEWORKS_MAX)
+        self.offers: dict[str, Offer] = {}
+        self.subscribers: set[Stream] = set()
+        self.counters = Counters()
+        self._agent_number = 0
+        self._framework_number = 0
+        self._offer_number = 0
+
+    def next_agent_id(self) -> str:
+        """Ids name the master that gave them out."""
+        self._agent_number += 1
+        return f"{self.master_id}-S{self._agent_number - 1}"
+
+    def next_framework_id(self) -> str:
+        """See `next_agent_id`."""
+        self._framework_number += 1
+        return f"{self.master_id}-{self._framework_number - 1:04d}"
+
+    def next_offer_id(self) -> str:
+        """See `next_agent_id`."""
+        self._offer_number += 1
+        return f"{self.master_id}-O{self._offer_number - 1}"
+
+    def publish(self, event: Json) -> None:
+        """Tell the subscribers of the operator API."""
+        for stream in list(self.subscribers):
+            if stream.closed:
+                self.subscribers.discard(stream)
+            else:
+                stream.send(event)
+
+    def tasks(self) -> Iterator[Task]:
+        """Tasks of all frameworks that have not been acknowledged as ended."""
+        for framework in self.frameworks.values():
+            yield from framework.tasks.values()
+
+    def add_task(self, task: Task) -> None:
+        """Enter a task with its agent and framework."""
+        self.agents[task.agent_id].tasks[task.framework_id, task.id] = task
+        self.frameworks[task.framework_id].tasks[task.id] = task
+
+    def remove_task(self, task: Task, *, unreachable: bool = False) -> None:
+        """Take a task out; the framework keeps a memory of it."""
+        agent = self.agents.get(task.agent_id)
+        if agent is not None:
+            agent.tasks.pop((task.framework_id, task.id), None)
+        framework = self.frameworks.get(task.framework_id)
+        if framework is not None:
+            framework.tasks.pop(task.id, None)
+            if unreachable:
+                framework.unreachable[task.id] = task
+            else:
+                framework.completed.append(task)
+
+    def add_offer(self, offer: Offer) -> None:
+        """Enter an offer with its agent and framework."""
+        self.offers[offer.id] = offer
+        self.agents[offer.agent_id].offers[offer.id] = offer
+        self.frameworks[offer.framework_id].offers[offer.id] = offer
+
+    def remove_offer(self, offer_id: str, *, rescind: bool = False) -> Offer | None:
+        """Take an offer back; `rescind` tells the framework."""
+        offer = self.offers.pop(offer_id, None)
+        if offer is None:
+            return None
+        agent = self.agents.get(offer.agent_id)
+        if agent is not None:
+            agent.offers.pop(offer_id, None)
+        framework = self.frameworks.get(offer.framework_id)
+        if framework is not None:
+            framework.offers.pop(offer_id, None)
+            if rescind:
+                framework.tell({"type": "RESCIND", "rescind": {"offer_id": {"value": offer_id}}})
+        return offer
+
+    def rescind_agent(self, agent: Agent) -> None:
+        """Take back all offers of an agent."""
+        for offer_id in list(agent.offers):
+            self.remove_offer(offer_id, rescind=True)
+
+    def consumed(self, role: str) -> Scalars:
+        """What tasks of a role take."""
+        return values.total(
+            task.resources for task in self.tasks() if task.role == role and not task.is_terminal
+        )
+
+    def capacity(self) -> Scalars:
+        """What all agents have."""
+        return values.total(agent.total for agent in self.agents.values())
+
+    def count_tasks(self) -> dict[str, int]:
+        """Live tasks by state, and ended ones by what they ended as."""
+        counts = dict(self.counters.tasks)
+        for task in self.tasks():
+            if not task.is_terminal:
+                counts[task.state] = counts.get(task.state, 0) + 1
+        counts["TASK_UNREACHABLE"] = sum(len(f.unreachable) for f in self.frameworks.values())
+        return counts
+
+
+def status(
+    task: Task,
+    state: str,
+    *,
+    message: str,
+    reason: str,
+    uuid: str | None = None,
+) -> Json:
+    """A status that the master itself makes; without a uuid nobody acknowledges it."""
+    made: dict[str, Any] = {
+        "task_id": {"value": task.id},
+        "state": state,
+        "message": message,
+        "source": "SOURCE_MASTER",
+        "reason": reason,
+        "agent_id": {"value": task.agent_id},
+        "timestamp": values.now(),
+    }
+    if uuid is not None:
+        made["uuid"] = uuid
+    return made
