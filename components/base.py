@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import pulumi
 
-from components.workload import HostTarget, Workload
+from components.workload import Places, Workload
 
 PACKAGE = "mesosplatform"
 
@@ -27,6 +27,21 @@ def token(area: str, noun: str) -> str:
 def workload_name(tier: str, color: str | None, detail: str | None = None) -> str:
     """Name of a workload: `blue-zookeeper`, `frameworks-sample`."""
     return "-".join(part for part in (color, tier, detail) if part)
+
+
+class HostTarget(Places, Protocol):
+    """Where workloads run."""
+
+    def run(
+        self,
+        workload: Workload,
+        *,
+        parent: pulumi.Resource,
+        depends_on: Sequence[pulumi.Resource],
+        protect: bool,
+    ) -> list[pulumi.Resource]:
+        """Declare the resources that run a workload; returns the fewest after which it serves."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -43,27 +58,18 @@ class Placing:
 
 
 class Component(pulumi.ComponentResource):
-    """A component whose work is one workload.
+    """A component whose work is one workload. Who needs it serving depends on `ready`."""
 
-    `resources` are the resources that run it; who needs the component running depends on `ready`.
-    """
-
-    resources: list[pulumi.Resource]
+    ready: list[pulumi.Resource]
 
     def __init__(self, area: str, noun: str, workload: Workload, placing: Placing) -> None:
         opts = pulumi.ResourceOptions(
             depends_on=list(placing.depends_on), protect=placing.protect
         )
         super().__init__(token(area, noun), workload.name, {}, opts)
-        self._serves_as_a_whole = workload.serving is not None
-        self.resources = placing.target.run(
+        self.ready = placing.target.run(
             workload, parent=self, depends_on=placing.depends_on, protect=placing.protect
         )
-
-    @property
-    def ready(self) -> list[pulumi.Resource]:
-        """The shortest list of resources after which the workload serves."""
-        return self.resources[-1:] if self._serves_as_a_whole else self.resources
 
     def finish(self, outputs: Mapping[str, Any]) -> None:
         """Register outputs; the last statement of a component's constructor."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Protocol
 
 
 class Shape(StrEnum):
@@ -144,13 +144,4 @@ class Places(Protocol):
 
     def secret(self, secret: Secret) -> str:
         """File that holds a secret."""
-        ...
-
-
-class HostTarget(Places, Protocol):
-    """Where workloads run."""
-
-    # The types are Pulumi's, which values must not import.
-    def run(self, workload: Workload, *, parent: Any, depends_on: Any, protect: bool) -> list[Any]:
-        """Declare the resources that run a workload; returns them."""
         ...

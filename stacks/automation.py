@@ -11,6 +11,7 @@ and a file backend's state is read as the file that it is.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -61,6 +62,11 @@ class Op(StrEnum):
             return cls(op.value)
         except ValueError:
             return cls.OTHER
+
+
+# When an update fails, the engine goes away while the program still talks to it; the library logs
+# that with tracebacks, and nobody can do anything with them. The failure itself is ours to tell.
+logging.getLogger("grpc._server").setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pulumi
 
-from components.base import Placing
+from components.base import HostTarget, Placing
 from components.mesos.agents import MesosAgents, MesosAgentsArgs
 from components.mesos.masters import MesosMasters, MesosMastersArgs
 from components.mesos.sample import (
@@ -25,7 +25,7 @@ from components.mesos.sample import (
     SampleFrameworkArgs,
 )
 from components.sync import SyncEngine, SyncEngineArgs, Subtree
-from components.workload import HostTarget, Program
+from components.workload import Program
 from components.zookeeper import ZooKeeperEnsemble, ZooKeeperEnsembleArgs, client_hosts
 from stacks import config as stack_config
 from stacks.config import StackConfig, TargetKind

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import socket
 import time
 from collections.abc import Iterator, Mapping
@@ -127,10 +126,20 @@ def locked(stack: str, lock: Lock | None) -> ConcurrentUpdateError:
 def digest(deployment: Mapping[str, Any]) -> str:
     """Equal for equal states, whenever they were written."""
     resources: list[Mapping[str, Any]] = deployment.get("resources") or []
-    lasting = [
-        {key: value for key, value in resource.items() if key not in _VOLATILE}
-        for resource in resources
-    ]
+    # Resources, and what they depend on, stand in the order in which they were registered.
+    lasting = sorted(
+        (
+            {
+                key: sorted(value) if key == "dependencies" else value
+                for key, value in resource.items()
+                if key not in _VOLATILE
+            }
+            for resource in resources
+            # The provider of dynamic resources carries the configuration, also of a refused update.
+            if not resource["type"].startswith("pulumi:providers:")
+        ),
+        key=lambda resource: (resource["urn"], resource.get("id", "")),
+    )
     pending = deployment.get("pending_operations") or []
     text = json.dumps([lasting, pending], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -144,7 +153,3 @@ def outputs_of(deployment: Mapping[str, Any], type_: str, name: str) -> Mapping[
             return found
     return None
 
-
-def own_lock_is_possible(folder: Path) -> bool:
-    """Whether a file backend may be written here."""
-    return os.access(folder, os.W_OK)

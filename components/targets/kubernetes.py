@@ -93,13 +93,13 @@ class KubernetesTarget:
             msg = f"{workload.name}: expected an image to run on Kubernetes, saw none"
             raise ArgumentsError(msg)
         opts = pulumi.ResourceOptions(parent=parent, depends_on=list(depends_on), protect=protect)
-        config = core.v1.ConfigMap(
+        core.v1.ConfigMap(
             workload.name,
             metadata=self._metadata(workload),
             data={f"{m.name}{workload.config_suffix}": m.config for m in workload.members},
             opts=opts,
         )
-        service = core.v1.Service(
+        core.v1.Service(
             workload.name,
             metadata=self._metadata(workload),
             spec=core.v1.ServiceSpecArgs(
@@ -114,10 +114,8 @@ class KubernetesTarget:
             ),
             opts=opts,
         )
-        pods = self._pods(workload, opts)
-        resources: list[pulumi.Resource] = [config, service, pods]
         if len(workload.members) > 1 and workload.shape is not Shape.PER_NODE:
-            budget = policy.v1.PodDisruptionBudget(
+            policy.v1.PodDisruptionBudget(
                 workload.name,
                 metadata=self._metadata(workload),
                 spec=policy.v1.PodDisruptionBudgetSpecArgs(
@@ -126,8 +124,7 @@ class KubernetesTarget:
                 ),
                 opts=opts,
             )
-            resources.insert(0, budget)
-        return resources
+        return [self._pods(workload, opts)]
 
     def _metadata(self, workload: Workload) -> k8s_meta.v1.ObjectMetaArgs:
         return k8s_meta.v1.ObjectMetaArgs(

@@ -279,7 +279,7 @@ class LocalTarget:
             {"name": workload.name, "run_dir": str(self.run_dir), "conditions": conditions},
             pulumi.ResourceOptions(parent=parent, depends_on=processes, protect=protect),
         )
-        return [*processes, ready]
+        return [ready]
 
     def _spec(self, workload: Workload, member: Member) -> ProcessSpec:
         config_file = f"{member.name}{workload.config_suffix}"

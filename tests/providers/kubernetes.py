@@ -36,7 +36,9 @@ class InMemoryKubernetes(Provider):
 
     async def check(self, request: CheckRequest) -> CheckResponse:
         """Refuse what an API server would refuse at once."""
-        group = request.type.removeprefix("kubernetes:").rpartition(":")[0]
+        # A type is qualified by those of its parents.
+        token = request.type.rpartition("$")[2]
+        group = token.removeprefix("kubernetes:").rpartition(":")[0]
         if group not in GROUPS:
             reason = f"no API group {group!r} is served here, only {', '.join(sorted(GROUPS))}"
             return CheckResponse(inputs=request.new_inputs, failures=[CheckFailure("kind", reason)])
@@ -75,7 +77,7 @@ def _name(properties: Properties) -> str | None:
     if metadata is None or not isinstance(metadata.value, Mapping):
         return None
     name = metadata.value.get("name")
-    return None if name is None or not isinstance(name.value, str) else name.value
+    return name.value if name is not None and isinstance(name.value, str) and name.value else None
 
 
 def main() -> None:

@@ -1,0 +1,94 @@
+"""Projects of their own for tests that run the real engine: own folder, state and ports."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from stacks.automation import StackRunner
+from stacks.topology import Standing
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+DEV = """\
+config:
+  mesos-platform:target: kubernetes
+  # a comment that must stay
+  mesos-platform:kubernetes:
+    images: {zookeeper: z, mesos: m, platform: p}
+  mesos-platform:migration:
+    position: '0'
+"""
+
+
+@pytest.fixture
+def engine() -> None:
+    """The Pulumi engine; a test that needs it fails clearly where it was not installed."""
+    assert Path(sys.prefix, "bin", "pulumi").exists(), "run `make tools`: no Pulumi engine"
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: None) -> Path:
+    """A project folder with a state of its own."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    for name in ("Pulumi.yaml", "__main__.py"):
+        shutil.copy(CHECKOUT / name, folder / name)
+    state = tmp_path / "state"
+    state.mkdir()
+    monkeypatch.setenv("PULUMI_BACKEND_URL", f"file://{state}")
+    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "test")
+    return folder
+
+
+@pytest.fixture
+def dev(project: Path) -> StackRunner:
+    """A stack on target `kubernetes`, initialised; nothing of it really runs."""
+    (project / "Pulumi.dev.yaml").write_text(DEV)
+    runner = StackRunner("dev", project)
+    runner.init()
+    return runner
+
+
+@pytest.fixture
+def walk(dev: StackRunner) -> Callable[..., None]:
+    """Take the `dev` stack through standings by hand; removals get a permit."""
+
+    def take(*standings: Standing) -> None:
+        for number, standing in enumerate(standings):
+            old = dev.actual()
+            permit = None
+            if old is not None:
+                permit = f"{old.position}>{standing.position}:{number:064x}"
+            dev.set_migration(standing, permit=permit)
+            dev.up()
+
+    return take
+
+
+def free_port_block(count: int = 100) -> int:
+    """First of `count` consecutive ports that are free now, below the ephemeral range."""
+    for base in range(24_000, 31_900, count):
+        if all(_is_free(base + offset) for offset in (0, 10, 20, 40, 90, 91)):
+            return base
+    message = "no free block of ports below 32000"
+    raise RuntimeError(message)
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+@pytest.fixture
+def port_base() -> Iterator[int]:
+    """A block of ports for one stack."""
+    yield free_port_block()

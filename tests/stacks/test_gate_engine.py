@@ -1,0 +1,173 @@
+"""The gate with the real engine: previews and updates refuse alike, and nothing changes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stacks.automation import Op, StackRunner
+from stacks.errors import GateRefusedError, ResourceFailedError
+from stacks.topology import Color, Placement, Position, Standing
+
+pytestmark = [
+    pytest.mark.engine,
+    # A refused program is left behind by the SDK as a coroutine that never ends.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+SOURCE = {"traffic": Placement.SOURCE}
+TARGET = {"traffic": Placement.TARGET}
+
+
+def at(text: str, groups: dict[str, Placement] | None = None) -> Standing:
+    return Standing(position=Position.parse(text), groups=SOURCE if groups is None else groups)
+
+
+Walk = Callable[..., None]
+
+
+def test_a_jump_is_refused_by_preview_and_update_with_nothing_changed(
+    dev: StackRunner, walk: Walk
+) -> None:
+    walk(at("0"))
+    before = dev.state_digest()
+    dev.set_migration(at("3"))
+
+    with pytest.raises(GateRefusedError, match="position 3 is not next to 0"):
+        dev.preview()
+    with pytest.raises(GateRefusedError, match="position 3 is not next to 0"):
+        dev.up()
+
+    assert dev.state_digest() == before
+
+
+def test_the_command_line_refuses_a_jump_too(dev: StackRunner, walk: Walk, project: Path) -> None:
+    walk(at("0"))
+    before = dev.state_digest()
+    dev.set_migration(at("3"))
+
+    for command in (["preview"], ["up", "--yes"], ["up", "--yes", "--skip-preview"]):
+        result = subprocess.run(
+            [f"{sys.prefix}/bin/pulumi", *command, "--stack", "dev", "--non-interactive"],
+            cwd=project,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert result.returncode != 0
+        assert "position 3 is not next to 0" in result.stdout + result.stderr
+        assert "Traceback" not in result.stdout + result.stderr
+
+    assert dev.state_digest() == before
+
+
+def test_a_new_stack_begins_at_phase_0(dev: StackRunner) -> None:
+    dev.set_migration(at("1"))
+
+    with pytest.raises(GateRefusedError, match="begins at phase 0"):
+        dev.up()
+
+    assert dev.actual() is None
+
+
+def test_a_removal_needs_a_permit_that_is_for_it_and_unused(dev: StackRunner, walk: Walk) -> None:
+    walk(at("0"), at("1"), at("2"), at("2/prepared"), at("2/moved"))
+    before = dev.state_digest()
+    nonce = "a" * 64
+
+    for permit, seen in (
+        (None, "saw no permit"),
+        ("2/moved>3:short", "saw a permit of another form"),
+        (f"4/prepared>5:{nonce}", "saw a permit for 4/prepared>5"),
+    ):
+        dev.set_migration(at("3"), permit=permit)
+        with pytest.raises(GateRefusedError, match=seen):
+            dev.preview()
+        with pytest.raises(GateRefusedError, match=seen):
+            dev.up()
+    assert dev.state_digest() == before
+
+    dev.set_migration(at("3"), permit=f"2/moved>3:{nonce}")
+    dev.up()
+    assert dev.actual() == at("3")
+
+    walk(at("2/moved"))
+    dev.set_migration(at("3"), permit=f"2/moved>3:{nonce}")
+    with pytest.raises(GateRefusedError, match="saw a permit that has been used"):
+        dev.up()
+
+
+def test_the_whole_way_and_the_exchange_of_colours(dev: StackRunner, walk: Walk) -> None:
+    walk(
+        at("0"),
+        at("1"),
+        at("2"),
+        at("2/prepared"),
+        at("2/moved"),
+        at("3"),
+        at("3", {"traffic": Placement.STOPPED}),
+        at("3", TARGET),
+        at("4", TARGET),
+        at("4/prepared", TARGET),
+        at("5", TARGET),
+        at("5/prepared", TARGET),
+        at("6", TARGET),
+    )
+    dev.set_migration(Standing(Color.GREEN, Color.BLUE, Position(0), SOURCE))
+
+    changes = dev.preview().changes
+
+    assert {step.name for step in changes} == {"gate"}
+    dev.up()
+    assert dev.position() == Position(0)
+
+
+def test_standing_still_changes_nothing(dev: StackRunner, walk: Walk) -> None:
+    walk(at("0"))
+
+    assert dev.preview().changes == ()
+
+
+def test_a_move_back_mirrors_the_way(dev: StackRunner, walk: Walk) -> None:
+    walk(at("0"), at("1"), at("0/prepared"))
+    dev.set_migration(at("0"), permit=f"0/prepared>0:{'b' * 64}")
+
+    steps = dev.preview().changes
+
+    assert {(step.op, step.part) for step in steps if step.name != "gate"} == {
+        (Op.DELETE, "zookeeper"),
+        (Op.DELETE, "engine"),
+    }
+
+
+def test_a_group_of_masters_cannot_become_a_single_one(dev: StackRunner, walk: Walk) -> None:
+    walk(at("0"))
+    smaller = "config:\n  mesos-platform:cluster: {masters: {replicas: 1}}\n"
+    dev.config_file.write_text(dev.config_file.read_text().replace("config:\n", smaller))
+
+    with pytest.raises(GateRefusedError, match="cannot become 1"):
+        dev.preview()
+
+
+def test_what_is_removed_was_unprotected_one_update_before(dev: StackRunner, walk: Walk) -> None:
+    walk(at("0"), at("1"))
+
+    steps = {step.name: step for step in dev.preview().steps}
+
+    assert steps["green-zookeeper"].protect
+    walk(at("0/prepared"))
+    steps = {step.name: step for step in dev.preview().steps}
+    assert not steps["green-zookeeper"].protect
+    assert not steps["sync-engine"].protect
+    assert steps["blue-zookeeper"].protect
+
+
+def test_a_refused_resource_is_named(dev: StackRunner) -> None:
+    text = dev.config_file.read_text().replace("images:", "namespace: ''\n    images:")
+    dev.config_file.write_text(text)
+
+    with pytest.raises(ResourceFailedError, match="namespace"):
+        dev.preview()
