@@ -186,11 +186,18 @@ class _QuickStack(auto.Stack):
 
 
 class StackRunner:
-    """Previews and updates of one stack."""
+    """Previews and updates of one stack. `program` is the project's own unless a test has another."""
 
-    def __init__(self, stack_name: str, project_dir: Path) -> None:
+    def __init__(
+        self,
+        stack_name: str,
+        project_dir: Path,
+        *,
+        program: Callable[[], None] | None = None,
+    ) -> None:
         self.stack_name = stack_name
         self.project_dir = project_dir.resolve()
+        self._program = program or (lambda: declare(self.project_dir))
         self.config_file = self.project_dir / f"Pulumi.{stack_name}.yaml"
         self._backend_url = os.environ.get("PULUMI_BACKEND_URL") or (
             f"file://{self.project_dir / '.local' / 'pulumi-state'}"
@@ -410,7 +417,7 @@ class StackRunner:
             self._make_backend()
             workspace = auto.LocalWorkspace(
                 work_dir=str(self.project_dir),
-                program=lambda: declare(self.project_dir),
+                program=self._program,
                 env_vars={"PULUMI_BACKEND_URL": self._backend_url},
                 pulumi_command=_command(),
             )

@@ -37,22 +37,8 @@ from stacks.topology import Color, Position, Tier, TierState, Topology
 _FRESH_UNTIL = {Tier.ZOOKEEPER: 1, Tier.MASTERS: 2, Tier.AGENTS: 4}
 
 
-def declare(project_dir: Path) -> None:
-    """Declare the running stack; called once a Pulumi run.
-
-    Raises:
-        pulumi.RunError: the configuration is wrong; nothing was declared.
-    """
-    stack = pulumi.get_stack()
-    try:
-        config = stack_config.read(stack)
-    except ConfigError as error:
-        raise pulumi.RunError(str(error)) from None
-    _Stack(config, stack, project_dir).declare()
-
-
 @dataclass(frozen=True)
-class _Programs:
+class Programs:
     """What executes on a target."""
 
     zookeeper: Program
@@ -63,7 +49,22 @@ class _Programs:
     engine: Program
 
 
-def _programs(config: StackConfig) -> _Programs:
+def declare(project_dir: Path, programs: Programs | None = None) -> None:
+    """Declare the running stack; called once a Pulumi run. `programs` replace what would execute.
+
+    Raises:
+        pulumi.RunError: the configuration is wrong; nothing was declared.
+    """
+    stack = pulumi.get_stack()
+    try:
+        config = stack_config.read(stack)
+    except ConfigError as error:
+        raise pulumi.RunError(str(error)) from None
+    _Stack(config, stack, project_dir, programs or programs_of(config)).declare()
+
+
+def programs_of(config: StackConfig) -> Programs:
+    """What executes where configuration says nothing else."""
     images = config.kubernetes.images if config.kubernetes else None
     mesos = images.mesos if images else None
     platform = images.platform if images else None
@@ -71,7 +72,7 @@ def _programs(config: StackConfig) -> _Programs:
     def python(module: str, image: str | None) -> Program:
         return Program(("python", "-m", module), image)
 
-    return _Programs(
+    return Programs(
         zookeeper=python("stacks.local.zookeeper", images.zookeeper if images else None),
         master=python("stacks.local.mesos_master", mesos),
         agent=python("stacks.local.mesos_agent", mesos),
@@ -84,10 +85,12 @@ def _programs(config: StackConfig) -> _Programs:
 class _Stack:
     """One run of the program. Tiers are declared bottom up; each sees those below it."""
 
-    def __init__(self, config: StackConfig, stack: str, project_dir: Path) -> None:
+    def __init__(
+        self, config: StackConfig, stack: str, project_dir: Path, programs: Programs
+    ) -> None:
         self._config = config
         self._topology = Topology.at(config.migration.standing)
-        self._programs = _programs(config)
+        self._programs = programs
         self._stack = stack
         self._project_dir = project_dir
         self._base: list[pulumi.Resource] = []

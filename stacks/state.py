@@ -22,8 +22,9 @@ from stacks.errors import ConcurrentUpdateError, StackMissingError
 
 PROJECT = "mesos-platform"
 _PAUSE_S = 0.2
-# Times of the last write differ between equal states.
-_VOLATILE = frozenset({"created", "modified"})
+# Times of the last write, and from where in the program a resource was declared, differ between
+# equal states.
+_VOLATILE = frozenset({"created", "modified", "sourcePosition", "stackTrace"})
 
 
 @dataclass(frozen=True)

@@ -397,7 +397,7 @@ class Supervisor:
 def python() -> str:
     """The interpreter of this environment, named alike from every entry point, so that commands
     stay equal between updates."""
-    return str(Path(sys.prefix, "bin", "python"))
+    return str(Path(sys.prefix).resolve() / "bin" / "python")
 
 
 def _until(condition: Any, bound_s: float) -> bool:

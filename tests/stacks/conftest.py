@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from components.targets.supervisor import Supervisor
+from components.workload import Program
 from stacks.automation import StackRunner
+from stacks.program import Programs, declare
 from stacks.topology import Standing
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -38,6 +41,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: None) -> Pa
     folder.mkdir()
     for name in ("Pulumi.yaml", "__main__.py"):
         shutil.copy(CHECKOUT / name, folder / name)
+    # The language host and dynamic resources want the environment where Pulumi.yaml says.
+    (folder / ".venv").symlink_to(sys.prefix)
     state = tmp_path / "state"
     state.mkdir()
     monkeypatch.setenv("PULUMI_BACKEND_URL", f"file://{state}")
@@ -88,7 +93,23 @@ def _is_free(port: int) -> bool:
     return True
 
 
+def stub_programs() -> Programs:
+    """The stub in place of every program."""
+    stub = Program(("python", str(Path(__file__).with_name("stub_process.py"))))
+    return Programs(stub, stub, stub, stub, stub, stub)
+
+
 @pytest.fixture
-def port_base() -> Iterator[int]:
-    """A block of ports for one stack."""
-    yield free_port_block()
+def local(project: Path) -> Iterator[StackRunner]:
+    """A stack on target `local` whose processes are stubs; removed afterwards, also on failure."""
+    (project / "Pulumi.local.yaml").write_text(
+        "config:\n"
+        "  mesos-platform:target: local\n"
+        f"  mesos-platform:local: {{port_base: {free_port_block()}}}\n"
+    )
+    runner = StackRunner("local", project, program=lambda: declare(project, stub_programs()))
+    runner.init()
+    yield runner
+    supervisor = Supervisor(project / ".local" / "local")
+    for name in supervisor.programs():
+        supervisor.remove(name, with_children=True)
