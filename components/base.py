@@ -63,9 +63,7 @@ class Component(pulumi.ComponentResource):
     ready: list[pulumi.Resource]
 
     def __init__(self, area: str, noun: str, workload: Workload, placing: Placing) -> None:
-        opts = pulumi.ResourceOptions(
-            depends_on=list(placing.depends_on), protect=placing.protect
-        )
+        opts = pulumi.ResourceOptions(depends_on=list(placing.depends_on), protect=placing.protect)
         super().__init__(token(area, noun), workload.name, {}, opts)
         self.ready = placing.target.run(
             workload, parent=self, depends_on=placing.depends_on, protect=placing.protect

@@ -17,7 +17,6 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,7 +29,8 @@ from stacks.errors import EngineMissingError, StackError, StackMissingError
 from stacks.gate import GATE_NAME, standing_from
 from stacks.program import declare
 from stacks.state import FileState
-from stacks.topology import Color, Placement, Position, Standing, Tier
+from stacks.steps import Op, PreviewResult, Step, UpResult
+from stacks.topology import Color, Placement, Position, Standing
 
 R = TypeVar("R")
 OnEvent = Callable[[events.EngineEvent], None]
@@ -38,88 +38,11 @@ _ROOT_TYPE = "pulumi:pulumi:Stack"
 _GATE_TYPE = "pulumi-python:dynamic/mesosplatform:Gate"
 # A live update ends within this time or is waited for by nobody; killed ones do not hold us up.
 _LOCK_WAIT_S = 30.0
-ENGINE_PART = "engine"
-
-
-class Op(StrEnum):
-    """What a step does, as far as a contract cares. Replacing is told apart from creating."""
-
-    SAME = "same"
-    CREATE = "create"
-    UPDATE = "update"
-    DELETE = "delete"
-    REPLACE = "replace"
-    OTHER = "other"
-
-    @classmethod
-    def of(cls, op: events.OpType) -> Op:
-        """From the engine's finer words."""
-        if op is events.OpType.SAME:
-            return cls.SAME
-        if "replace" in op.value:
-            return cls.REPLACE
-        try:
-            return cls(op.value)
-        except ValueError:
-            return cls.OTHER
 
 
 # When an update fails, the engine goes away while the program still talks to it; the library logs
 # that with tracebacks, and nobody can do anything with them. The failure itself is ours to tell.
 logging.getLogger("grpc._server").setLevel(logging.CRITICAL)
-
-
-@dataclass(frozen=True)
-class Step:
-    """What an update does, or would do, to one resource.
-
-    `protect` is what holds afterwards (for a deletion: what held before). `color` is None for what
-    belongs to no colour; `part` is a tier, `engine`, `gate`, `secrets`, or the name itself.
-    """
-
-    op: Op
-    urn: str
-    type: str
-    name: str
-    protect: bool = False
-    keys: tuple[str, ...] = ()
-
-    @property
-    def color(self) -> Color | None:
-        """Whose resource it is; None: nobody's alone."""
-        head = self.name.partition("-")[0]
-        return Color(head) if head in set(Color) else None
-
-    @property
-    def part(self) -> str:
-        """What it is part of, by its name."""
-        words = self.name.split("-")
-        head = words[1] if self.color is not None and len(words) > 1 else words[0]
-        if self.name.startswith("sync-engine"):
-            return ENGINE_PART
-        return head if head in set(Tier) else self.name
-
-
-@dataclass(frozen=True)
-class PreviewResult:
-    """What an update would do; `plan_file` holds it for the update that follows."""
-
-    steps: tuple[Step, ...]
-    plan_file: Path | None = None
-
-    @property
-    def changes(self) -> tuple[Step, ...]:
-        """Steps that touch something."""
-        return tuple(step for step in self.steps if step.op is not Op.SAME)
-
-
-@dataclass(frozen=True)
-class UpResult:
-    """What an update did. `outputs` are the stack's; `summary` counts resources by operation."""
-
-    outputs: Mapping[str, Any]
-    summary: Mapping[str, int]
-    steps: tuple[Step, ...] = ()
 
 
 @dataclass
@@ -128,9 +51,7 @@ class _Recorder:
 
     forward: OnEvent | None = None
     steps: dict[str, Step] = field(default_factory=dict[str, Step])
-    diagnostics: list[diagnostics.Diagnostic] = field(
-        default_factory=list[diagnostics.Diagnostic]
-    )
+    diagnostics: list[diagnostics.Diagnostic] = field(default_factory=list[diagnostics.Diagnostic])
     outputs: Mapping[str, Any] = field(default_factory=dict[str, Any])
     summary: Mapping[str, int] = field(default_factory=dict[str, int])
 
@@ -146,7 +67,7 @@ class _Recorder:
             self.diagnostics.append(diagnostics.Diagnostic(told.urn or "", told.message))
         if event.summary_event:
             changes = event.summary_event.resource_changes
-            self.summary = {str(Op.of(events.OpType(op))): n for op, n in changes.items()}
+            self.summary = {events.OpType(op).value: count for op, count in changes.items()}
         if self.forward:
             self.forward(event)
 
@@ -155,7 +76,7 @@ class _Recorder:
             return
         after = metadata.new or metadata.old
         self.steps[f"{metadata.op} {metadata.urn}"] = Step(
-            op=Op.of(metadata.op),
+            op=Op.of(metadata.op.value),
             urn=metadata.urn,
             type=metadata.type,
             name=metadata.urn.rpartition("::")[2],
@@ -392,9 +313,9 @@ class StackRunner:
             return bool(cleared)
         stack = self._open()
         exported = self._guarded(stack.export_stack, _Recorder())
-        assert exported.deployment is not None
-        exported.deployment["pending_operations"] = []
-        self._guarded(lambda: stack.import_stack(exported), _Recorder())
+        settled: dict[str, Any] = {**(exported.deployment or {}), "pending_operations": []}
+        cleaned = auto.Deployment(version=exported.version, deployment=settled)
+        self._guarded(lambda: stack.import_stack(cleaned), _Recorder())
         return True
 
     # Inside

@@ -27,7 +27,7 @@ def read(path: Path, stack: str) -> dict[str, Any]:
         ConfigError: the file is missing, or is no YAML.
     """
     try:
-        content = yaml.safe_load(path.read_text())
+        content: dict[str, Any] = yaml.safe_load(path.read_text()) or {}
     except FileNotFoundError:
         msg = (
             f"expected the configuration of stack {stack} in {path}, there is no such file. "
@@ -37,7 +37,7 @@ def read(path: Path, stack: str) -> dict[str, Any]:
     except yaml.YAMLError as error:
         msg = f"configuration of stack {stack}: expected YAML in {path}, saw: {error}"
         raise ConfigError(msg) from None
-    values: dict[str, Any] = (content or {}).get("config") or {}
+    values: dict[str, Any] = content.get("config") or {}
     return {
         key.removeprefix(f"{NAMESPACE}:"): value
         for key, value in values.items()

@@ -117,15 +117,13 @@ def standing_from(properties: Mapping[str, Any]) -> Standing:
     Raises:
         TopologyError: the values are no standing.
     """
+    groups: Mapping[str, Any] = properties.get("groups") or {}
     try:
         return Standing(
             source=Color(str(properties["source"])),
             target=Color(str(properties["target"])),
             position=Position.parse(str(properties["position"])),
-            groups={
-                str(name): Placement(str(placement))
-                for name, placement in (properties.get("groups") or {}).items()
-            },
+            groups={name: Placement(str(placement)) for name, placement in groups.items()},
         )
     except KeyError as error:
         msg = f"expected the gate to hold {error}, saw none: its state was written by hand"

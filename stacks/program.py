@@ -24,7 +24,7 @@ from components.mesos.sample import (
     SampleFramework,
     SampleFrameworkArgs,
 )
-from components.sync import SyncEngine, SyncEngineArgs, Subtree
+from components.sync import Subtree, SyncEngine, SyncEngineArgs
 from components.workload import Program
 from components.zookeeper import ZooKeeperEnsemble, ZooKeeperEnsembleArgs, client_hosts
 from stacks import config as stack_config
@@ -120,7 +120,9 @@ class _Stack:
 
             assert self._config.local is not None
             run_dir = self._config.local.run_dir or f".local/{self._stack}"
-            target = LocalTarget((self._project_dir / run_dir).resolve(), self._config.local.port_base)
+            target = LocalTarget(
+                (self._project_dir / run_dir).resolve(), self._config.local.port_base
+            )
             secrets = target.declare_secrets(pulumi.ResourceOptions(depends_on=[gate]))
             self._base = [gate, secrets]
             self._outputs["run_dir"] = str(target.run_dir)

@@ -141,16 +141,16 @@ def digest(deployment: Mapping[str, Any]) -> str:
         ),
         key=lambda resource: (resource["urn"], resource.get("id", "")),
     )
-    pending = deployment.get("pending_operations") or []
+    pending: list[Any] = deployment.get("pending_operations") or []
     text = json.dumps([lasting, pending], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def outputs_of(deployment: Mapping[str, Any], type_: str, name: str) -> Mapping[str, Any] | None:
     """Outputs of one resource in a deployment; None when it is not there."""
-    for resource in deployment.get("resources") or []:
+    resources: list[Mapping[str, Any]] = deployment.get("resources") or []
+    for resource in resources:
         if resource["type"] == type_ and resource["urn"].endswith(f"::{name}"):
             found: Mapping[str, Any] = resource.get("outputs") or {}
             return found
     return None
-

@@ -233,7 +233,10 @@ def _container(workload: Workload) -> core.v1.ContainerArgs:
     on_node = workload.shape is Shape.PER_NODE
     # Pods of a StatefulSet are named like members; a DaemonSet's share the first one's file.
     member = workload.members[0].name if on_node else f"$({_MEMBER})"
-    places = {"{config}": f"{CONFIG_DIR}/{member}{workload.config_suffix}", "{directory}": STATE_DIR}
+    places = {
+        "{config}": f"{CONFIG_DIR}/{member}{workload.config_suffix}",
+        "{directory}": STATE_DIR,
+    }
     words = [*workload.program.command, *workload.arguments]
     return core.v1.ContainerArgs(
         name=workload.tier,

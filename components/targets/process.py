@@ -49,6 +49,7 @@ class ProcessSpec:
     def from_properties(cls, properties: Mapping[str, Any]) -> ProcessSpec:
         """Read what `properties` wrote; numbers may have become floats on the way."""
         check: dict[str, Any] | None = properties.get("check")
+        environment: dict[str, Any] = properties.get("environment") or {}
         return cls(
             name=str(properties["name"]),
             run_dir=str(properties["run_dir"]),
@@ -57,7 +58,7 @@ class ProcessSpec:
             config=str(properties["config"]),
             ports=tuple(int(port) for port in properties.get("ports") or ()),
             volumes=tuple(str(volume) for volume in properties.get("volumes") or ()),
-            environment={str(k): str(v) for k, v in (properties.get("environment") or {}).items()},
+            environment={key: str(value) for key, value in environment.items()},
             check=None if check is None else Check.from_properties(check),
             running=bool(properties.get("running", True)),
             fresh=bool(properties.get("fresh", False)),

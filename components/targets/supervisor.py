@@ -15,24 +15,22 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import shlex
 import shutil
 import socket
 import subprocess
 import sys
 import time
 import xmlrpc.client
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from supervisor.xmlrpc import SupervisorTransport
-
 from components.errors import SupervisorError
-from components.targets import orphans
+from components.targets import orphans, supervisor_files
+from components.targets.supervisor_files import Definition
 
 _START_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 60.0
@@ -70,16 +68,6 @@ class Status:
 
 
 MISSING = Status(State.MISSING)
-
-
-@dataclass(frozen=True)
-class Definition:
-    """A program as supervisord is told of it."""
-
-    name: str
-    argv: tuple[str, ...]
-    environment: Mapping[str, str] = field(default_factory=dict[str, str])
-    stop_timeout_s: int = 10
 
 
 class Supervisor:
@@ -251,12 +239,12 @@ class Supervisor:
         self._conf_d.mkdir(parents=True, exist_ok=True)
         # A supervisord that was killed leaves its processes: they hold ports and data folders, and
         # nobody would restart them. They are started again below, by their definitions.
-        orphans.end(
-            {pid for name in self.programs() for pid in self._orphan(name)}, grace_s=10.0
-        )
+        orphans.end({pid for name in self.programs() for pid in self._orphan(name)}, grace_s=10.0)
         address = self._choose_socket()
         configuration = self._root / "supervisord.conf"
-        _write_atomically(configuration, self._render_main(address))
+        _write_atomically(
+            configuration, supervisor_files.render_main(self._root, address, self._id)
+        )
         environment = {
             key: value
             for key, value in os.environ.items()
@@ -313,8 +301,7 @@ class Supervisor:
             address = (self._root / "socket").read_text().strip()
         except OSError as error:
             raise FileNotFoundError(str(self._root / "socket")) from error
-        transport = SupervisorTransport(None, None, f"unix://{address}")
-        return xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport).supervisor
+        return supervisor_files.proxy(address)
 
     def _choose_socket(self) -> Path:
         # UNIX socket addresses are short, checkouts may lie deep: so a short folder, ours alone.
@@ -332,52 +319,13 @@ class Supervisor:
         _write_atomically(self._root / "socket", f"{address}\n")
         return address
 
-    def _render_main(self, address: Path) -> str:
-        root = str(self._root).replace("%", "%%")
-        return (
-            "[unix_http_server]\n"
-            f"file={address}\nchmod=0600\n\n"
-            "[supervisord]\n"
-            f"logfile={root}/supervisord.log\nlogfile_maxbytes=5MB\nlogfile_backups=1\n"
-            f"pidfile={root}/supervisord.pid\nchildlogdir={root}\n"
-            f"identifier=mesos-platform-{self._id}\numask=077\nnodaemon=false\n\n"
-            "[rpcinterface:supervisor]\n"
-            "supervisor.rpcinterface_factory = "
-            "supervisor.rpcinterface:make_main_rpcinterface\n\n"
-            "[include]\nfiles = conf.d/*.conf\n"
-        )
-
     def _render(self, definition: Definition) -> str:
-        name = definition.name
-        directory = self.directory(name)
-        # The shell writes down the process id that the program keeps through every exec: without a
-        # supervisor there would be no way to tell a program from what it started.
-        script = 'echo $$ > "$0" && exec "$@"'
-        words = ("/bin/sh", "-c", script, str(directory / "pid"), *definition.argv)
-        variables = {**definition.environment, orphans.MARK: self.mark(name)}
-        environment = ",".join(f'{key}="{value}"' for key, value in sorted(variables.items()))
-        settings = {
-            "command": shlex.join(words),
-            "directory": str(directory),
-            "environment": environment,
-            "autostart": "true",
-            "autorestart": "true",
-            "startsecs": "1",
-            # A process that cannot start yet (its ensemble is away) must be tried for ever: giving
-            # up after a few seconds would turn a short outage into a long one.
-            "startretries": "100000",
-            "stopsignal": "TERM",
-            "stopwaitsecs": str(definition.stop_timeout_s),
-            "stopasgroup": "false",
-            "killasgroup": "false",
-            "redirect_stderr": "true",
-            # This one value is expanded twice.
-            "stdout_logfile": str(self.log_file(name)).replace("%", "%%"),
-            "stdout_logfile_maxbytes": "20MB",
-            "stdout_logfile_backups": "1",
-        }
-        lines = [f"{key}={value.replace('%', '%%')}" for key, value in settings.items()]
-        return f"[program:{name}]\n" + "\n".join(lines) + "\n"
+        return supervisor_files.render_program(
+            definition,
+            directory=self.directory(definition.name),
+            log=self.log_file(definition.name),
+            mark=self.mark(definition.name),
+        )
 
     def _failed(self, what: str, error: Exception) -> SupervisorError:
         reason = error.faultString if isinstance(error, xmlrpc.client.Fault) else str(error)
@@ -387,7 +335,7 @@ class Supervisor:
         )
 
     @contextmanager
-    def _lock(self) -> Iterator[None]:
+    def _lock(self) -> Generator[None]:
         self._conf_d.mkdir(parents=True, exist_ok=True)
         with (self._root / "lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -400,7 +348,7 @@ def python() -> str:
     return str(Path(sys.prefix).resolve() / "bin" / "python")
 
 
-def _until(condition: Any, bound_s: float) -> bool:
+def _until(condition: Callable[[], bool], bound_s: float) -> bool:
     deadline = time.monotonic() + bound_s
     while not condition():
         if time.monotonic() > deadline:

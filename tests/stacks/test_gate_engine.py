@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from stacks.automation import Op, StackRunner
+from stacks.automation import StackRunner
 from stacks.errors import GateRefusedError, ResourceFailedError
+from stacks.steps import Op
 from stacks.topology import Color, Placement, Position, Standing
 
 pytestmark = [

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from components.targets.supervisor import State, Supervisor
-from stacks.automation import Op, StackRunner
+from stacks.automation import StackRunner
 from stacks.errors import ResourceFailedError
+from stacks.steps import Op
 from stacks.topology import Color, Placement, Position, Standing
 
 pytestmark = [

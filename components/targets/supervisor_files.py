@@ -1,0 +1,105 @@
+"""What supervisord reads, and the socket that it answers on.
+
+Text and transport only; when which file is written is components.targets.supervisor's business.
+"""
+
+from __future__ import annotations
+
+import http.client
+import shlex
+import socket
+import xmlrpc.client
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from components.targets import orphans
+
+# Longer than any program may take to stop: supervisord answers `stop` when it has stopped.
+_ANSWER_TIMEOUT_S = 120.0
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A program as supervisord is told of it."""
+
+    name: str
+    argv: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    stop_timeout_s: int = 10
+
+
+def render_main(root: Path, address: Path, identifier: str) -> str:
+    """The daemon's own configuration."""
+    folder = str(root).replace("%", "%%")
+    return (
+        "[unix_http_server]\n"
+        f"file={address}\nchmod=0600\n\n"
+        "[supervisord]\n"
+        f"logfile={folder}/supervisord.log\nlogfile_maxbytes=5MB\nlogfile_backups=1\n"
+        f"pidfile={folder}/supervisord.pid\nchildlogdir={folder}\n"
+        f"identifier=mesos-platform-{identifier}\numask=077\nnodaemon=false\n\n"
+        "[rpcinterface:supervisor]\n"
+        "supervisor.rpcinterface_factory = "
+        "supervisor.rpcinterface:make_main_rpcinterface\n\n"
+        "[include]\nfiles = conf.d/*.conf\n"
+    )
+
+
+def render_program(definition: Definition, *, directory: Path, log: Path, mark: str) -> str:
+    """The configuration of one program."""
+    # The shell writes down the process id that the program keeps through every exec: without a
+    # supervisor there would be no way to tell a program from what it started.
+    script = 'echo $$ > "$0" && exec "$@"'
+    words = ("/bin/sh", "-c", script, str(directory / "pid"), *definition.argv)
+    variables = {**definition.environment, orphans.MARK: mark}
+    settings = {
+        "command": shlex.join(words),
+        "directory": str(directory),
+        "environment": ",".join(f'{key}="{value}"' for key, value in sorted(variables.items())),
+        "autostart": "true",
+        "autorestart": "true",
+        "startsecs": "1",
+        # A process that cannot start yet (its ensemble is away) must be tried for ever: giving up
+        # after a few seconds would turn a short outage into a long one.
+        "startretries": "100000",
+        "stopsignal": "TERM",
+        "stopwaitsecs": str(definition.stop_timeout_s),
+        # Tasks of an agent outlive it.
+        "stopasgroup": "false",
+        "killasgroup": "false",
+        "redirect_stderr": "true",
+        # This one value is expanded twice.
+        "stdout_logfile": str(log).replace("%", "%%"),
+        "stdout_logfile_maxbytes": "20MB",
+        "stdout_logfile_backups": "1",
+    }
+    lines = [f"{key}={value.replace('%', '%%')}" for key, value in settings.items()]
+    return f"[program:{definition.name}]\n" + "\n".join(lines) + "\n"
+
+
+def proxy(address: str) -> Any:
+    """Supervisord's methods, by name, over its UNIX socket."""
+    return xmlrpc.client.ServerProxy("http://localhost", transport=_Transport(address)).supervisor
+
+
+class _Transport(xmlrpc.client.Transport):
+    def __init__(self, address: str) -> None:
+        super().__init__()
+        self._address = address
+
+    def make_connection(self, host: Any) -> http.client.HTTPConnection:
+        del host
+        return _Connection(self._address)
+
+
+class _Connection(http.client.HTTPConnection):
+    def __init__(self, address: str) -> None:
+        super().__init__("localhost", timeout=_ANSWER_TIMEOUT_S)
+        self._address = address
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(_ANSWER_TIMEOUT_S)
+        self.sock.connect(self._address)
