@@ -28,7 +28,7 @@ _STARTED_POLL_S = 0.005
 
 def configure_logs() -> None:
     """Write events as one line of `key=value` each to standard output, unbuffered."""
-    import structlog  # noqa: PLC0415 - keep argument errors fast
+    import structlog
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
     # kazoo logs each lost connection with a traceback; what matters of it is logged here.
@@ -108,7 +108,7 @@ class Listener:
         Raises:
             StartError: the port is taken.
         """
-        import uvicorn  # noqa: PLC0415 - a third of the start-up time
+        import uvicorn
 
         class _Server(uvicorn.Server):
             @contextlib.contextmanager
@@ -118,7 +118,7 @@ class Listener:
             def install_signal_handlers(self) -> None:
                 return
 
-        import socket  # noqa: PLC0415
+        import socket
 
         listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -28,7 +28,7 @@ from stacks.local.errors import StartError
 _RETRY = {"max_tries": -1, "delay": 0.05, "backoff": 1.5, "max_delay": 0.5}
 ZooKeeperError = (KazooException, KazooTimeoutError)
 
-__all__ = ["Node", "NoNodeError", "NodeExistsError", "Session", "ZooKeeperError"]
+__all__ = ["NoNodeError", "Node", "NodeExistsError", "Session", "ZooKeeperError"]
 
 
 class Node(NamedTuple):
@@ -219,7 +219,7 @@ def read_auth(path: Path | None) -> str | None:
     Raises:
         StartError: the file cannot be read or holds another form.
     """
-    from stacks.local.process import read_secret  # noqa: PLC0415 - avoids a cycle
+    from stacks.local.process import read_secret
 
     secret = read_secret(path)
     if secret is not None and ":" not in secret:

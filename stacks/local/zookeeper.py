@@ -144,7 +144,7 @@ def check_ports(settings: ZooKeeperSettings) -> None:
 def _jars(settings: ZooKeeperSettings) -> list[Path]:
     folder = settings.jars_dir
     if folder is None:
-        from tools import locate  # noqa: PLC0415 - not needed where the settings name a folder
+        from tools import locate
 
         try:
             folder = locate.folder(ZOOKEEPER) / "lib"
@@ -194,7 +194,7 @@ def main() -> None:
     except (SettingsError, StartError) as error:
         end(str(error))
     sys.stdout.flush()
-    os.execv(arguments[0], arguments)  # noqa: S606 - becomes the server, no shell
+    os.execv(arguments[0], arguments)
 
 
 if __name__ == "__main__":

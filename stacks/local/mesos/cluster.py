@@ -89,7 +89,6 @@ class Agent:
     drain_info: Json | None = None
     drain_started_at: float | None = None
     last_pong: float = 0.0
-    filters: dict[str, float] = field(default_factory=dict[str, float])
 
     @property
     def connected(self) -> bool:
@@ -142,9 +141,7 @@ class Framework:
     suppressed: bool = False
     tasks: dict[str, Task] = field(default_factory=dict[str, Task])
     unreachable: dict[str, Task] = field(default_factory=dict[str, Task])
-    completed: deque[Task] = field(
-        default_factory=lambda: deque[Task](maxlen=_COMPLETED_TASKS_MAX)
-    )
+    completed: deque[Task] = field(default_factory=lambda: deque[Task](maxlen=_COMPLETED_TASKS_MAX))
     offers: dict[str, Offer] = field(default_factory=dict[str, Offer])
     calls: dict[str, int] = field(default_factory=dict[str, int])
 

@@ -65,6 +65,7 @@ class Registrar:
         self._proposal = 0
         self._position = 0
         self._lock = asyncio.Lock()
+        self._recovering = asyncio.Lock()
         self.queued = 0
         self.times = StoreTimes()
         self.document: Document = {}
@@ -86,10 +87,12 @@ class Registrar:
 
     async def recover(self) -> None:
         """Return once the own replica votes; waits for peers as long as it takes."""
-        while not self.is_recovered:
-            if not await self._try_recover():
+        async with self._recovering:
+            if self.is_recovered:
+                return
+            while not await self._try_recover():
                 await asyncio.sleep(_PAUSE_S)
-        _log.info("registry.recovered", position=self._replica.register.position)
+            _log.info("registry.recovered", position=self._replica.register.position)
 
     async def _try_recover(self) -> bool:
         answers = await self._ask_all({"type": "FETCH"})
@@ -98,9 +101,7 @@ class Registrar:
             newest = max(voters, key=lambda register: register.age)
             promised = max(register.promised for register in voters)
             self._replica.join(
-                Register(
-                    Status.VOTING, promised, newest.accepted, newest.position, newest.document
-                )
+                Register(Status.VOTING, promised, newest.accepted, newest.position, newest.document)
             )
             return True
         own = self._replica.register.status

@@ -55,9 +55,7 @@ def chain(*changes: Change) -> Change:
 
 def admit(agent_id: str, info: Json) -> Change:
     """Admit an agent, or take it back after it was unreachable."""
-    return chain(
-        _with("agents", agent_id, copy.deepcopy(info)), _without("unreachable", agent_id)
-    )
+    return chain(_with("agents", agent_id, copy.deepcopy(info)), _without("unreachable", agent_id))
 
 
 def mark_unreachable(agent_id: str, at: float) -> Change:

@@ -84,7 +84,7 @@ def contains(outer: Scalars, inner: Scalars) -> bool:
 
 def number(value: float) -> str:
     """As Mesos prints quantities in messages: no trailing `.0`."""
-    return f"{value:g}" if abs(value) < 1e6 else str(round(value, _DIGITS)).removesuffix(".0")  # noqa: PLR2004 - where %g turns to exponents
+    return f"{value:g}" if abs(value) < 1e6 else str(round(value, _DIGITS)).removesuffix(".0")
 
 
 def text(quantities: Scalars) -> str:
@@ -92,7 +92,9 @@ def text(quantities: Scalars) -> str:
     return "; ".join(f"{name}:{number(quantities[name])}" for name in sorted(quantities))
 
 
-def scalar_list(quantities: Scalars, *, role: str | None = None, allocated: bool = False) -> list[Json]:
+def scalar_list(
+    quantities: Scalars, *, role: str | None = None, allocated: bool = False
+) -> list[Json]:
     """Back to v1 resources; names in the order Mesos has them."""
     result: list[Json] = []
     for name in sorted(quantities, key=_resource_order):

@@ -1,0 +1,25 @@
+"""Mesos over HTTP: the v1 operator API as a typed, asynchronous, leader-following client."""
+
+from clients.mesos.errors import (
+    AuthenticationError,
+    CallRefusedError,
+    ForeignLeaderError,
+    MesosError,
+    NoLeaderError,
+    NotFoundError,
+    ProtocolError,
+    UnreachableError,
+)
+from clients.mesos.operator import OperatorClient
+
+__all__ = [
+    "AuthenticationError",
+    "CallRefusedError",
+    "ForeignLeaderError",
+    "MesosError",
+    "NoLeaderError",
+    "NotFoundError",
+    "OperatorClient",
+    "ProtocolError",
+    "UnreachableError",
+]

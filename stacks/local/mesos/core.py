@@ -1,0 +1,426 @@
+"""The one place where a leading master changes what it holds and tells everybody concerned.
+
+Agents and frameworks come and go, statuses arrive, agents drain: each event is a method here, called
+by the APIs. Changes of the registry are stored by a quorum before anyone hears of them. Order within
+one method matters where it awaits: what is checked before a store is checked again after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+
+from stacks.local.errors import CallError
+from stacks.local.mesos import registry, render, values
+from stacks.local.mesos.cluster import Agent, Cluster, Framework, Task, status
+from stacks.local.mesos.registry import Change
+from stacks.local.mesos.streams import Stream
+from stacks.local.mesos.values import Json
+
+Store = Callable[[Change], Awaitable[None]]
+_log = structlog.get_logger()
+
+
+class Core:
+    """A leading master's state and its transitions."""
+
+    def __init__(self, cluster: Cluster, document: Callable[[], Json], store: Store) -> None:
+        self.cluster = cluster
+        self._document = document
+        self.store = store
+        # Set when resources may have become available: offers need not wait for the next round.
+        self.wake_allocator = asyncio.Event()
+        self._failover: dict[str, asyncio.TimerHandle] = {}
+        self._enrolling = asyncio.Lock()
+
+    @property
+    def document(self) -> Json:
+        """The registry."""
+        return self._document()
+
+    def recover(self) -> None:
+        """Take over what the registry says."""
+        self.cluster.recovered = dict(registry.section(self.document, "agents"))
+        self.cluster.unreachable = dict(registry.section(self.document, "unreachable"))
+        self.cluster.gone = dict(registry.section(self.document, "gone"))
+
+    # Agents
+
+    async def enrol(self, message: Json, stream: Stream) -> Agent:
+        """Register or re-register an agent, with the tasks it runs.
+
+        An agent that nobody knows is admitted with its tasks: that is how a fresh master group
+        adopts a running cluster.
+
+        Raises:
+            CallError: the agent was marked gone.
+        """
+        async with self._enrolling:
+            return await self._enrol(message, stream)
+
+    async def _enrol(self, message: Json, stream: Stream) -> Agent:
+        cluster, info, pid = self.cluster, message["info"], str(message["pid"])
+        agent_id: str | None = message.get("agent_id")
+        if agent_id is None:
+            # An agent that never heard the answer to its first registration asks again.
+            same = [a for a in cluster.agents.values() if a.pid == pid and not a.tasks]
+            agent_id = same[0].id if same else cluster.next_agent_id()
+        if agent_id in cluster.gone:
+            raise CallError(410, f"Agent {agent_id} has been marked gone")
+        info = {**info, "id": {"value": agent_id}}
+        known = cluster.agents.get(agent_id)
+        was_recovered = agent_id in cluster.recovered
+        if known is None and cluster.recovered.get(agent_id) != info:
+            await self.store(registry.admit(agent_id, info))
+        if known is not None:
+            agent = self._relink(known, info, message, stream)
+        else:
+            agent = self._add_agent(agent_id, info, message, stream)
+        self._restore_marks(agent)
+        self._take_frameworks(message.get("frameworks", ()))
+        self._take_tasks(agent, message, adopted=known is None and not was_recovered)
+        stream.send({"type": "REGISTERED", "agent_id": agent_id, "master_id": cluster.master_id})
+        if agent.drain_info is not None and agent.drain_info["state"] == "DRAINING":
+            stream.send({"type": "DRAIN", "config": agent.drain_info["config"]})
+            await self.check_drained(agent)
+        if known is None:
+            cluster.publish({"type": "AGENT_ADDED", "agent_added": {"agent": render.agent(agent)}})
+        self.wake_allocator.set()
+        return agent
+
+    def _add_agent(self, agent_id: str, info: Json, message: Json, stream: Stream) -> Agent:
+        cluster, now = self.cluster, values.now()
+        returning = message.get("agent_id") is not None
+        agent = Agent(
+            id=agent_id,
+            info=info,
+            pid=str(message["pid"]),
+            version=str(message.get("version", values.VERSION)),
+            registered_at=now,
+            reregistered_at=now if returning else None,
+            stream=stream,
+            last_pong=time.monotonic(),
+        )
+        cluster.recovered.pop(agent_id, None)
+        cluster.unreachable.pop(agent_id, None)
+        cluster.agents[agent_id] = agent
+        if returning:
+            cluster.counters.reregistrations += 1
+        else:
+            cluster.counters.registrations += 1
+        _log.info("agent.registered", agent=agent_id, returning=returning, pid=agent.pid)
+        return agent
+
+    def _relink(self, agent: Agent, info: Json, message: Json, stream: Stream) -> Agent:
+        if agent.stream is not None:
+            agent.stream.close()
+        agent.info, agent.pid, agent.stream = info, str(message["pid"]), stream
+        agent.reregistered_at = values.now()
+        agent.last_pong = time.monotonic()
+        self.cluster.counters.reregistrations += 1
+        return agent
+
+    def _restore_marks(self, agent: Agent) -> None:
+        marks = registry.section(self.document, "marks").get(agent.id)
+        if marks is not None:
+            agent.deactivated = bool(marks.get("deactivated"))
+            agent.drain_info = marks.get("drain_info")
+            agent.drain_started_at = marks.get("drain_started_at")
+
+    def _take_frameworks(self, infos: Any) -> None:
+        for info in infos:
+            framework_id = str(info["id"]["value"])
+            if framework_id not in self.cluster.frameworks:
+                self.cluster.frameworks[framework_id] = Framework(
+                    framework_id, info, registered_at=values.now(), recovered=True
+                )
+
+    def _take_tasks(self, agent: Agent, message: Json, *, adopted: bool) -> None:
+        cluster = self.cluster
+        reported: set[tuple[str, str]] = set()
+        for item in message.get("tasks", ()):
+            task = Task(
+                info=item["info"],
+                framework_id=str(item["framework_id"]),
+                agent_id=agent.id,
+                role=str(item["role"]),
+                state=str(item["state"]),
+                statuses=list(item["statuses"]),
+                status_update_state=item.get("status_update_state"),
+                status_update_uuid=item.get("status_update_uuid"),
+            )
+            framework = cluster.frameworks.get(task.framework_id)
+            if framework is None:
+                # Completed while the agent was away: its tasks have to go.
+                agent.tell({"type": "SHUTDOWN_FRAMEWORK", "framework_id": task.framework_id})
+                continue
+            reported.add((task.framework_id, task.id))
+            back = framework.unreachable.pop(task.id, None) is not None
+            if (task.framework_id, task.id) not in agent.tasks:
+                cluster.add_task(task)
+                if adopted or back:
+                    self._send_status(
+                        framework,
+                        status(
+                            task,
+                            task.state,
+                            message="Unknown agent reregistered",
+                            reason="REASON_AGENT_REREGISTERED",
+                        ),
+                    )
+        for key, task in list(agent.tasks.items()):
+            if key not in reported and not task.is_terminal:
+                # The order to run it never arrived.
+                self._lose(task, "TASK_DROPPED", "REASON_RECONCILIATION", "Task not known to agent")
+
+    def unlink(self, agent: Agent, stream: Stream) -> None:
+        """Its connection ended; it stays registered until pings have gone unanswered."""
+        if agent.stream is stream:
+            agent.stream = None
+            self.cluster.rescind_agent(agent)
+            _log.info("agent.disconnected", agent=agent.id)
+
+    async def mark_unreachable(self, agent_id: str) -> None:
+        """Give up on an agent that does not answer; it may come back with its tasks."""
+        cluster, at = self.cluster, values.now()
+        await self.store(registry.mark_unreachable(agent_id, at))
+        cluster.counters.unreachable += 1
+        cluster.unreachable[agent_id] = at
+        cluster.recovered.pop(agent_id, None)
+        agent = cluster.agents.get(agent_id)
+        if agent is not None:
+            self._drop_agent(agent, "TASK_UNREACHABLE", "Agent is unreachable")
+        _log.warning("agent.unreachable", agent=agent_id)
+
+    async def mark_gone(self, agent_id: str) -> None:
+        """Give up on an agent for ever."""
+        cluster, at = self.cluster, values.now()
+        await self.store(registry.mark_gone(agent_id, at))
+        cluster.gone[agent_id] = at
+        cluster.recovered.pop(agent_id, None)
+        cluster.unreachable.pop(agent_id, None)
+        agent = cluster.agents.get(agent_id)
+        if agent is not None:
+            agent.tell({"type": "SHUTDOWN", "message": "Agent has been marked gone"})
+            self._drop_agent(agent, "TASK_GONE_BY_OPERATOR", "Agent has been marked gone")
+
+    async def shut_down_agent(self, agent: Agent, message: str) -> None:
+        """Remove an agent whose machine goes down for maintenance."""
+        await self.store(registry.remove(agent.id))
+        agent.tell({"type": "SHUTDOWN", "message": message})
+        self._drop_agent(agent, "TASK_LOST", message)
+
+    def _drop_agent(self, agent: Agent, state: str, message: str) -> None:
+        cluster = self.cluster
+        cluster.rescind_agent(agent)
+        for task in list(agent.tasks.values()):
+            if task.is_terminal:
+                cluster.remove_task(task)
+            else:
+                self._lose(task, state, "REASON_AGENT_REMOVED", message)
+        cluster.agents.pop(agent.id, None)
+        cluster.counters.removals += 1
+        if agent.stream is not None:
+            agent.stream.close()
+            agent.stream = None
+        cluster.publish(
+            {"type": "AGENT_REMOVED", "agent_removed": {"agent_id": {"value": agent.id}}}
+        )
+
+    def _lose(self, task: Task, state: str, reason: str, message: str) -> None:
+        """End a task from the master's side; frameworks of the old kind hear TASK_LOST."""
+        framework = self.cluster.frameworks[task.framework_id]
+        shown = state if framework.partition_aware else "TASK_LOST"
+        lost = status(task, shown, message=message, reason=reason)
+        if state == "TASK_UNREACHABLE":
+            lost["unreachable_time"] = values.nanoseconds(values.now())
+        task.note(lost, shown)
+        self._count(shown)
+        self._publish_update(task, lost)
+        self._send_status(framework, lost)
+        self.cluster.remove_task(task, unreachable=state == "TASK_UNREACHABLE")
+
+    # Statuses
+
+    async def update(self, message: Json) -> None:
+        """Take a status update of an agent and pass it on; agents repeat it until acknowledged."""
+        cluster, received = self.cluster, message["status"]
+        agent = cluster.agents.get(str(message["agent_id"]))
+        framework = cluster.frameworks.get(str(message["framework_id"]))
+        if agent is None:
+            return
+        if framework is None:
+            # Nobody is left to acknowledge it.
+            self._acknowledge_to_agent(agent, message["framework_id"], received)
+            return
+        task = framework.tasks.get(str(received["task_id"]["value"]))
+        if task is not None:
+            was_terminal = task.is_terminal
+            is_new = received.get("uuid") != task.status_update_uuid
+            task.note(received, str(message["latest_state"]))
+            if is_new:
+                cluster.counters.updates += 1
+                self._publish_update(task, received)
+            if task.is_terminal and not was_terminal:
+                self._count(task.state)
+                self.wake_allocator.set()
+        self._send_status(framework, received)
+
+    def _publish_update(self, task: Task, received: Json) -> None:
+        self.cluster.publish(
+            {
+                "type": "TASK_UPDATED",
+                "task_updated": {
+                    "framework_id": {"value": task.framework_id},
+                    "status": received,
+                    "state": task.state,
+                },
+            }
+        )
+
+    def _count(self, state: str) -> None:
+        counts = self.cluster.counters.tasks
+        if state in values.TERMINAL_STATES:
+            counts[state] = counts.get(state, 0) + 1
+
+    def _send_status(self, framework: Framework, sent: Json) -> None:
+        framework.tell({"type": "UPDATE", "update": {"status": sent}})
+
+    def send_status(self, framework: Framework, sent: Json) -> None:
+        """Answer a reconciliation."""
+        self._send_status(framework, sent)
+
+    def _acknowledge_to_agent(self, agent: Agent, framework_id: Any, received: Json) -> None:
+        agent.tell(
+            {
+                "type": "ACKNOWLEDGE",
+                "framework_id": str(framework_id),
+                "task_id": received["task_id"]["value"],
+                "uuid": received.get("uuid"),
+            }
+        )
+
+    async def acknowledge(self, framework: Framework, body: Json) -> None:
+        """A framework has taken a status: the agent may forget it, and a task that has ended goes."""
+        cluster = self.cluster
+        cluster.counters.acknowledgements += 1
+        agent = cluster.agents.get(str(body["agent_id"]["value"]))
+        if agent is None:
+            return
+        self._acknowledge_to_agent(agent, framework.id, body)
+        task = framework.tasks.get(str(body["task_id"]["value"]))
+        if task is None or not task.is_terminal or task.status_update_uuid != body.get("uuid"):
+            return
+        if task.status_update_state in values.TERMINAL_STATES:
+            cluster.remove_task(task)
+            await self.check_drained(agent)
+
+    async def check_drained(self, agent: Agent) -> None:
+        """Drained means: every task has ended and its framework knows."""
+        drain = agent.drain_info
+        if drain is None or drain["state"] != "DRAINING" or agent.tasks:
+            return
+        agent.drain_info = {**drain, "state": "DRAINED"}
+        await self.store(registry.mark(agent.id, self.marks(agent)))
+        _log.info("agent.drained", agent=agent.id)
+        if drain["config"].get("mark_gone"):
+            await self.mark_gone(agent.id)
+
+    def marks(self, agent: Agent) -> Json | None:
+        """What the registry keeps of an agent's drain and deactivation."""
+        if not agent.deactivated and agent.drain_info is None:
+            return None
+        marks: Json = {"deactivated": agent.deactivated}
+        if agent.drain_info is not None:
+            marks["drain_info"] = agent.drain_info
+            marks["drain_started_at"] = agent.drain_started_at
+        return marks
+
+    # Frameworks
+
+    def subscribe(self, info: Json, stream: Stream, stream_id: str) -> Framework:
+        """Connect a framework, a new one or one that comes back by its id.
+
+        Raises:
+            CallError: a framework of that id has been removed.
+        """
+        cluster, now = self.cluster, values.now()
+        given = str((info.get("id") or {}).get("value") or "")
+        if any(done.id == given for done in cluster.completed_frameworks):
+            raise CallError(403, "Framework has been removed")
+        framework_id = given or cluster.next_framework_id()
+        info = {**info, "id": {"value": framework_id}}
+        framework = cluster.frameworks.get(framework_id)
+        kind = "FRAMEWORK_UPDATED"
+        if framework is None:
+            kind = "FRAMEWORK_ADDED"
+            framework = Framework(framework_id, info, registered_at=now)
+            cluster.frameworks[framework_id] = framework
+        else:
+            if framework.stream is not None:
+                framework.tell({"type": "ERROR", "error": {"message": "Framework failed over"}})
+                framework.stream.close()
+            framework.reregistered_at = now
+            for offer_id in list(framework.offers):
+                cluster.remove_offer(offer_id)
+        timer = self._failover.pop(framework_id, None)
+        if timer is not None:
+            timer.cancel()
+        framework.info, framework.recovered, framework.suppressed = info, False, False
+        framework.stream, framework.stream_id = stream, stream_id
+        cluster.publish({"type": kind, kind.lower(): {"framework": render.framework(framework)}})
+        _log.info("framework.subscribed", framework=framework_id, name=info.get("name"))
+        self.wake_allocator.set()
+        return framework
+
+    def disconnect(self, framework: Framework, stream: Stream) -> None:
+        """Its stream ended: it has `failover_timeout` to come back before its tasks are shut down."""
+        if framework.stream is not stream:
+            return
+        framework.stream = framework.stream_id = None
+        framework.unregistered_at = values.now()
+        for offer_id in list(framework.offers):
+            self.cluster.remove_offer(offer_id)
+        timeout_s = float(framework.info.get("failover_timeout") or 0.0)
+        self._failover[framework.id] = asyncio.get_running_loop().call_later(
+            timeout_s, self.remove_framework, framework
+        )
+        _log.info("framework.disconnected", framework=framework.id, failover_timeout_s=timeout_s)
+
+    def remove_framework(self, framework: Framework) -> None:
+        """Complete a framework: its tasks are shut down and it may not come back."""
+        cluster = self.cluster
+        if cluster.frameworks.get(framework.id) is not framework:
+            return
+        for agent in cluster.agents.values():
+            agent.tell({"type": "SHUTDOWN_FRAMEWORK", "framework_id": framework.id})
+        for task in list(framework.tasks.values()):
+            if not task.is_terminal:
+                ended = status(
+                    task,
+                    "TASK_KILLED",
+                    message="Framework removed",
+                    reason="REASON_FRAMEWORK_REMOVED",
+                )
+                task.note(ended, "TASK_KILLED")
+                self._count("TASK_KILLED")
+                self._publish_update(task, ended)
+            cluster.remove_task(task)
+        for offer_id in list(framework.offers):
+            cluster.remove_offer(offer_id)
+        cluster.publish(
+            {
+                "type": "FRAMEWORK_REMOVED",
+                "framework_removed": {"framework_info": framework.info},
+            }
+        )
+        if framework.stream is not None:
+            framework.stream.close()
+        framework.stream = framework.stream_id = None
+        del cluster.frameworks[framework.id]
+        cluster.completed_frameworks.append(framework)
+        _log.info("framework.removed", framework=framework.id)

@@ -1,0 +1,317 @@
+"""The master's HTTP interface: which path, on which master, with which credential.
+
+Statuses as recorded: 200 with JSON or nothing, errors as plain text, 307 to the leader with a
+scheme-relative address, 503 while nobody leads or the leader has not read the registry, 401 with the
+realm of the endpoint. Paths below `/standin/` are between the stand-in's own processes: no real
+master has them.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import StreamingResponse as Streaming
+from starlette.routing import Route
+
+from stacks.local.errors import CallError
+from stacks.local.mesos import (
+    flags,
+    legacy,
+    maintenance,
+    operator_api,
+    quota,
+    registry,
+    render,
+    values,
+)
+from stacks.local.mesos.leader import Leadership
+from stacks.local.mesos.streams import Stream
+from stacks.local.mesos.values import Json
+
+if TYPE_CHECKING:
+    from stacks.local.mesos.master import Master
+
+_Endpoint = Callable[[Request], Awaitable[Response]]
+_Read = Callable[[Leadership], Any]
+_READONLY = "mesos-master-readonly"
+_READWRITE = "mesos-master-readwrite"
+_SCHEDULER = "mesos-master-scheduler"
+_PAGE = """<!doctype html><title>Stand-in for a Mesos master</title>
+<h1>Stand-in for a Mesos master</h1>
+<p>This is not Apache Mesos. It answers its HTTP APIs on machines without the binaries.
+See <a href="/state">/state</a> and <a href="/metrics/snapshot">/metrics/snapshot</a>.</p>"""
+
+
+def make_app(master: Master) -> Starlette:
+    """The application of one master."""
+    return Starlette(routes=_Routes(master).routes())
+
+
+class _Routes:
+    def __init__(self, master: Master) -> None:
+        self._master = master
+
+    def routes(self) -> list[Route]:
+        leading: dict[str, _Read] = {
+            "state": lambda lead: legacy.state(lead.cluster, self._describe(lead)),
+            "state.json": lambda lead: legacy.state(lead.cluster, self._describe(lead)),
+            "state-summary": lambda lead: legacy.state_summary(
+                lead.cluster,
+                hostname=self._master.settings.public_hostname,
+                name=self._master.settings.cluster,
+            ),
+            "slaves": lambda lead: legacy.slaves(lead.cluster),
+            "tasks": lambda lead: legacy.tasks(lead.cluster),
+            "frameworks": lambda lead: legacy.frameworks(lead.cluster),
+            "roles": lambda lead: legacy.roles(
+                lead.cluster, lead.core.document, lead.operator.known_roles()
+            ),
+            "quota": lambda lead: quota.status(lead.core.document),
+            "weights": lambda lead: [
+                {"role": role, "weight": weight}
+                for role, weight in sorted(registry.section(lead.core.document, "weights").items())
+            ],
+            "maintenance/schedule": lambda lead: maintenance.schedule(lead.core.document),
+            "maintenance/status": lambda lead: maintenance.status(lead.core.document),
+        }
+        routes: list[Route] = []
+        for path, read in leading.items():
+            routes.extend(_both(path, self._leading(path, read), "GET"))
+        routes += [
+            *_both("health", self._health, "GET"),
+            *_both("redirect", self._redirect, "GET"),
+            *_both("api/v1", self._operator, "POST"),
+            *_both("api/v1/scheduler", self._scheduler, "POST"),
+            *_both("flags", self._local(self._flags), "GET"),
+            *_both(
+                "version", self._local(lambda: {**values.BUILD, "version": values.VERSION}), "GET"
+            ),
+            Route("/metrics/snapshot", self._local(self._master.metrics), methods=["GET"]),
+            Route("/standin/log", self._log, methods=["POST"]),
+            Route("/standin/agent", self._agent, methods=["POST"]),
+            Route("/standin/agent/message", self._agent_message, methods=["POST"]),
+            Route("/", self._page, methods=["GET"]),
+        ]
+        return routes
+
+    # What any master answers
+
+    async def _page(self, request: Request) -> Response:
+        return HTMLResponse(_PAGE)
+
+    async def _health(self, request: Request) -> Response:
+        return Response(status_code=200)
+
+    async def _redirect(self, request: Request) -> Response:
+        leader = self._master.leader
+        if leader is None:
+            return PlainTextResponse("No leader elected", 503)
+        return Response(status_code=307, headers={"Location": f"//{leader.address}"})
+
+    def _flags(self) -> Json:
+        return {"flags": flags.flags(self._master.settings)}
+
+    def _local(self, read: Callable[[], Any]) -> _Endpoint:
+        async def endpoint(request: Request) -> Response:
+            return self._refusal(request, _READONLY) or JSONResponse(read())
+
+        return endpoint
+
+    # What only the leader answers
+
+    def _leading(self, path: str, read: _Read) -> _Endpoint:
+        async def endpoint(request: Request) -> Response:
+            refusal = self._refusal(request, _READONLY) or self._elsewhere(f"/master/{path}")
+            if refusal is not None:
+                return refusal
+            assert self._master.leadership is not None
+            return JSONResponse(read(self._master.leadership))
+
+        return endpoint
+
+    def _refusal(self, request: Request, realm: str) -> Response | None:
+        """401 where a credential is wanted and not given."""
+        credential = self._master.credential
+        if realm == _SCHEDULER and not self._master.settings.authenticate_http_frameworks:
+            return None
+        if credential is None:
+            return None
+        given = request.headers.get("authorization", "")
+        wanted = "Basic " + base64.b64encode(credential.encode()).decode()
+        if hmac.compare_digest(given.encode(), wanted.encode()):
+            return None
+        return Response(status_code=401, headers={"WWW-Authenticate": f'Basic realm="{realm}"'})
+
+    def _elsewhere(self, path: str) -> Response | None:
+        """The answer of a master that does not lead, or not yet."""
+        master = self._master
+        if master.leader is None:
+            return PlainTextResponse("No leader elected", 503)
+        if not master.elected:
+            return Response(
+                status_code=307, headers={"Location": f"//{master.leader.address}{path}"}
+            )
+        if master.leadership is None:
+            return PlainTextResponse("Master has not finished recovery", 503)
+        return None
+
+    def _describe(self, lead: Leadership) -> Json:
+        master = self._master
+        leader = {
+            "id": master.id,
+            "pid": master.pid,
+            "port": master.settings.port,
+            "hostname": master.settings.public_hostname,
+        }
+        described: Json = {
+            "version": values.VERSION,
+            **values.BUILD,
+            "start_time": master.started_at,
+            "elected_time": master.elected_at,
+            "id": master.id,
+            "pid": master.pid,
+            "hostname": master.settings.public_hostname,
+            "capabilities": list(values.MASTER_CAPABILITIES),
+            **legacy.counts(lead.cluster),
+            "leader": master.pid,
+            "leader_info": leader,
+        }
+        if master.settings.cluster is not None:
+            described["cluster"] = master.settings.cluster
+        described["log_dir"] = str(master.settings.work_dir / "log")
+        described["flags"] = flags.flags(master.settings)
+        return described
+
+    async def _operator(self, request: Request) -> Response:
+        refusal = self._refusal(request, _READWRITE) or self._elsewhere("/master/api/v1")
+        if refusal is not None:
+            return refusal
+        lead = self._master.leadership
+        assert lead is not None
+        try:
+            call = operator_api.parse(await request.body())
+            if call.get("type") == "SUBSCRIBE":
+                return self._events(lead)
+            answer = await lead.operator.call(call)
+        except CallError as error:
+            return PlainTextResponse(str(error), error.status)
+        except (KeyError, TypeError, ValueError) as error:
+            # A call whose fields are of other kinds than the protobuf's.
+            return PlainTextResponse(f"Failed to convert JSON into Call protobuf: {error}", 400)
+        return Response(status_code=200) if answer is None else JSONResponse(answer)
+
+    def _events(self, lead: Leadership) -> Response:
+        stream = Stream()
+        stream.send(
+            {
+                "type": "SUBSCRIBED",
+                "subscribed": {
+                    "get_state": render.state(lead.cluster),
+                    "heartbeat_interval_seconds": self._master.settings.heartbeat_interval_s,
+                },
+            }
+        )
+        stream.send({"type": "HEARTBEAT"})
+        lead.cluster.subscribers.add(stream)
+        return Streaming(
+            _streamed(stream, lambda: lead.cluster.subscribers.discard(stream)),
+            media_type="application/json",
+        )
+
+    async def _scheduler(self, request: Request) -> Response:
+        refusal = self._refusal(request, _SCHEDULER) or self._elsewhere("/master/api/v1/scheduler")
+        if refusal is not None:
+            return refusal
+        lead = self._master.leadership
+        assert lead is not None
+        try:
+            call: Json = json.loads(await request.body())
+            if call.get("type") == "SUBSCRIBE":
+                return self._subscribe(lead, call)
+            await lead.scheduler.call(call, request.headers.get("mesos-stream-id"))
+        except CallError as error:
+            return PlainTextResponse(str(error), error.status)
+        except (KeyError, TypeError, ValueError) as error:
+            return PlainTextResponse(f"Failed to parse body into Call protobuf: {error}", 400)
+        return Response(status_code=202)
+
+    def _subscribe(self, lead: Leadership, call: Json) -> Response:
+        stream, stream_id = Stream(), values.new_id()
+        info: Json = call["subscribe"]["framework_info"]
+        # SUBSCRIBED has to be the first event: subscribing may cause others.
+        framework = lead.core.subscribe(info, stream, stream_id)
+        stream.send(
+            {
+                "type": "SUBSCRIBED",
+                "subscribed": {
+                    "framework_id": {"value": framework.id},
+                    "heartbeat_interval_seconds": self._master.settings.heartbeat_interval_s,
+                    "master_info": self._master.info,
+                },
+            }
+        )
+        framework.calls["SUBSCRIBE"] = framework.calls.get("SUBSCRIBE", 0) + 1
+        return Streaming(
+            _streamed(stream, lambda: lead.core.disconnect(framework, stream)),
+            media_type="application/json",
+            headers={"Mesos-Stream-Id": stream_id},
+        )
+
+    # Between the stand-in's own processes
+
+    async def _log(self, request: Request) -> Response:
+        return JSONResponse(self._master.replica.answer(await request.json()))
+
+    async def _agent(self, request: Request) -> Response:
+        refusal = self._elsewhere("/standin/agent")
+        if refusal is not None:
+            return refusal
+        lead = self._master.leadership
+        assert lead is not None
+        stream = Stream()
+        try:
+            agent = await lead.core.enrol(await request.json(), stream)
+        except CallError as error:
+            return PlainTextResponse(str(error), error.status)
+        return Streaming(
+            _streamed(stream, lambda: lead.core.unlink(agent, stream)),
+            media_type="application/json",
+        )
+
+    async def _agent_message(self, request: Request) -> Response:
+        lead = self._master.leadership
+        if lead is None or not self._master.elected:
+            return PlainTextResponse("Not the leader", 503)
+        message: Json = await request.json()
+        agent = lead.cluster.agents.get(str(message["agent_id"]))
+        if agent is None:
+            return PlainTextResponse("Unknown agent", 404)
+        agent.last_pong = time.monotonic()
+        if message["type"] == "UPDATE":
+            await lead.core.update(message)
+        return Response(status_code=202)
+
+
+async def _streamed(stream: Stream, ended: Callable[[], None]) -> AsyncIterator[bytes]:
+    try:
+        async for item in stream.records():
+            yield item
+    finally:
+        stream.closed = True
+        ended()
+
+
+def _both(path: str, endpoint: _Endpoint, method: str) -> list[Route]:
+    """Every endpoint of the master process has a short and a full path."""
+    return [
+        Route(f"/{path}", endpoint, methods=[method]),
+        Route(f"/master/{path}", endpoint, methods=[method]),
+    ]

@@ -1,0 +1,251 @@
+"""The v1 scheduler API: what frameworks call, as include/mesos/v1/scheduler/scheduler.proto has it.
+
+SUBSCRIBE answers with a stream of events; every other call is answered 202 and carries the stream's
+id. Reconciliation follows the six cases of Mesos' docs/reconciliation.md, of which one matters for
+migrations: a task of an agent that the registry does not know at all is TASK_UNKNOWN (or LOST), so a
+framework that reconciles with a fresh master group before the agents have come relaunches its tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+
+from stacks.local.errors import CallError
+from stacks.local.mesos import values
+from stacks.local.mesos.allocator import Allocator
+from stacks.local.mesos.cluster import Framework, Offer, Task, status
+from stacks.local.mesos.core import Core
+from stacks.local.mesos.values import Json, Scalars
+
+_log = structlog.get_logger()
+_Handler = Callable[[Framework, Json], Awaitable[None]]
+
+
+class SchedulerApi:
+    """Calls of connected frameworks."""
+
+    def __init__(self, core: Core, allocator: Allocator) -> None:
+        self._core = core
+        self._cluster = core.cluster
+        self._allocator = allocator
+        self._handlers: dict[str, _Handler] = {
+            "ACCEPT": self._accept,
+            "DECLINE": self._decline,
+            "KILL": self._kill,
+            "RECONCILE": self._reconcile,
+            "ACKNOWLEDGE": self._acknowledge,
+            "SUPPRESS": self._suppress,
+            "REVIVE": self._revive,
+            "TEARDOWN": self._teardown,
+        }
+
+    async def call(self, call: Json, stream_id: str | None) -> None:
+        """Handle any call but SUBSCRIBE.
+
+        Raises:
+            CallError: unknown framework, wrong stream, or a call that says too little.
+        """
+        kind = str(call.get("type"))
+        handler = self._handlers.get(kind)
+        if handler is None:
+            raise CallError(
+                400, "Failed to validate scheduler::Call: Expecting 'type' to be present"
+            )
+        framework_id = str((call.get("framework_id") or {}).get("value") or "")
+        if not framework_id:
+            raise CallError(
+                400, "Failed to validate scheduler::Call: Expecting 'framework_id' to be present"
+            )
+        framework = self._cluster.frameworks.get(framework_id)
+        if framework is None:
+            raise CallError(400, "Framework cannot be found")
+        if not framework.connected:
+            raise CallError(403, "Framework is not subscribed")
+        if stream_id is None:
+            raise CallError(
+                400, "All non-subscribe calls should include the 'Mesos-Stream-Id' header"
+            )
+        if stream_id != framework.stream_id:
+            raise CallError(
+                400,
+                "The stream ID included in this request didn't match the stream ID currently "
+                f"associated with framework ID {framework_id}",
+            )
+        framework.calls[kind] = framework.calls.get(kind, 0) + 1
+        await handler(framework, call.get(kind.lower()) or {})
+
+    async def _accept(self, framework: Framework, body: Json) -> None:
+        cluster = self._cluster
+        offers = [
+            offer
+            for item in body.get("offer_ids", ())
+            if (offer := cluster.offers.get(str(item["value"]))) is not None
+            and offer.framework_id == framework.id
+        ]
+        agent_ids = {offer.agent_id for offer in offers}
+        valid = len(offers) == len(body.get("offer_ids", ())) and len(agent_ids) == 1
+        left = values.total(offer.resources for offer in offers)
+        for offer in offers:
+            cluster.remove_offer(offer.id)
+        for operation in body.get("operations", ()):
+            if operation.get("type") != "LAUNCH":
+                continue
+            for info in operation["launch"]["task_infos"]:
+                agent_id = offers[0].agent_id if valid else None
+                left = self._launch(framework, info, agent_id, left)
+        if valid and offers:
+            rest = Offer(offers[0].id, framework.id, offers[0].agent_id, offers[0].role, left)
+            self._allocator.filters.refuse(rest, body.get("filters"))
+        self._core.wake_allocator.set()
+
+    def _launch(
+        self, framework: Framework, info: Json, agent_id: str | None, left: Scalars
+    ) -> Scalars:
+        """Start one task; returns what is left of the offers."""
+        cluster = self._cluster
+        resources = [
+            {k: v for k, v in resource.items() if k != "allocation_info"}
+            for resource in info.get("resources", ())
+        ]
+        named = str(info.get("agent_id", {}).get("value", ""))
+        task = Task({**info, "resources": resources}, framework.id, named, framework.roles[0])
+        problem = self._problem(framework, task, agent_id, left)
+        if problem is not None:
+            state, reason, message = problem
+            refused = status(task, state, message=message, reason=reason)
+            cluster.counters.tasks[state] = cluster.counters.tasks.get(state, 0) + 1
+            self._core.send_status(framework, refused)
+            return left
+        cluster.add_task(task)
+        cluster.counters.launches += 1
+        from stacks.local.mesos import render
+
+        cluster.publish({"type": "TASK_ADDED", "task_added": {"task": render.task(task)}})
+        cluster.agents[named].tell(
+            {
+                "type": "RUN_TASK",
+                "framework_info": framework.info,
+                "task": task.info,
+                "role": task.role,
+            }
+        )
+        return values.subtract(left, task.resources)
+
+    def _problem(
+        self, framework: Framework, task: Task, agent_id: str | None, left: Scalars
+    ) -> tuple[str, str, str] | None:
+        dropped = "TASK_DROPPED" if framework.partition_aware else "TASK_LOST"
+        if agent_id is None or agent_id not in self._cluster.agents:
+            return dropped, "REASON_INVALID_OFFERS", "Task launched with invalid offers"
+        agent = self._cluster.agents[agent_id]
+        if not agent.active:
+            return dropped, "REASON_AGENT_DISCONNECTED", "Agent is disconnected or deactivated"
+        if task.agent_id != agent_id:
+            return "TASK_ERROR", "REASON_TASK_INVALID", "Task uses another agent than its offer"
+        if task.id in framework.tasks:
+            return "TASK_ERROR", "REASON_TASK_INVALID", f"Task has duplicate ID: {task.id}"
+        if not task.resources or not values.contains(left, task.resources):
+            message = (
+                f"Task uses more resources {values.text(task.resources)} than available "
+                f"{values.text(left)}"
+            )
+            return "TASK_ERROR", "REASON_TASK_INVALID", message
+        return None
+
+    async def _decline(self, framework: Framework, body: Json) -> None:
+        for item in body.get("offer_ids", ()):
+            offer = self._cluster.offers.get(str(item["value"]))
+            if offer is not None and offer.framework_id == framework.id:
+                self._cluster.remove_offer(offer.id)
+                self._allocator.filters.refuse(offer, body.get("filters"))
+
+    async def _kill(self, framework: Framework, body: Json) -> None:
+        task_id = str(body["task_id"]["value"])
+        task = framework.tasks.get(task_id)
+        if task is None:
+            agent_id = (body.get("agent_id") or {}).get("value")
+            self._answer(framework, task_id, agent_id)
+            return
+        self._cluster.counters.kills += 1
+        message: Json = {
+            "type": "KILL_TASK",
+            "framework_id": framework.id,
+            "task_id": task_id,
+        }
+        if body.get("kill_policy"):
+            message["grace"] = body["kill_policy"].get("grace_period")
+        self._cluster.agents[task.agent_id].tell(message)
+
+    async def _reconcile(self, framework: Framework, body: Json) -> None:
+        asked: list[Any] = body.get("tasks") or []
+        if not asked:
+            for task in list(framework.tasks.values()):
+                self._core.send_status(framework, _latest(task))
+            return
+        for item in asked:
+            agent_id = (item.get("agent_id") or {}).get("value")
+            self._answer(framework, str(item["task_id"]["value"]), agent_id)
+
+    def _answer(self, framework: Framework, task_id: str, agent_id: str | None) -> None:
+        """One task of a reconciliation, by what is known of it and of its agent."""
+        cluster = self._cluster
+        task = framework.tasks.get(task_id)
+        if task is not None:
+            self._core.send_status(framework, _latest(task))
+            return
+        aware = framework.partition_aware
+        if agent_id is not None and agent_id in cluster.recovered:
+            return  # It may come back any moment: no answer is the answer.
+        if agent_id is None and cluster.recovered:
+            return
+        if agent_id is not None and agent_id in cluster.agents:
+            state, message = "TASK_GONE", "Reconciliation: Task is unknown to the agent"
+        elif agent_id is not None and agent_id in cluster.unreachable:
+            state, message = "TASK_UNREACHABLE", "Reconciliation: Task is unreachable"
+        elif agent_id is not None and agent_id in cluster.gone:
+            state, message = "TASK_GONE_BY_OPERATOR", "Reconciliation: Task is gone"
+        else:
+            state, message = "TASK_UNKNOWN", "Reconciliation: Task is unknown"
+        unknown = Task({"task_id": {"value": task_id}}, framework.id, agent_id or "", "*")
+        made = status(
+            unknown,
+            state if aware else "TASK_LOST",
+            message=message,
+            reason="REASON_RECONCILIATION",
+        )
+        if agent_id is None:
+            del made["agent_id"]
+        self._core.send_status(framework, made)
+
+    async def _acknowledge(self, framework: Framework, body: Json) -> None:
+        await self._core.acknowledge(framework, body)
+
+    async def _suppress(self, framework: Framework, body: Json) -> None:
+        framework.suppressed = True
+
+    async def _revive(self, framework: Framework, body: Json) -> None:
+        framework.suppressed = False
+        self._allocator.filters.clear(framework.id)
+        self._core.wake_allocator.set()
+
+    async def _teardown(self, framework: Framework, body: Json) -> None:
+        self._core.remove_framework(framework)
+
+
+def _latest(task: Task) -> Json:
+    latest: Json = {
+        "task_id": {"value": task.id},
+        "state": task.state,
+        "message": "Reconciliation: Latest task state",
+        "source": "SOURCE_MASTER",
+        "reason": "REASON_RECONCILIATION",
+        "agent_id": {"value": task.agent_id},
+        "timestamp": values.now(),
+    }
+    # What the executor last said of its container (its process, for one) is still true.
+    if task.statuses and "container_status" in task.statuses[-1]:
+        latest["container_status"] = task.statuses[-1]["container_status"]
+    return latest

@@ -1,0 +1,106 @@
+"""Start a Mesos master: the real `mesos-master` when it is on PATH, else the stand-in.
+
+The same settings serve both, so that nothing else in the house knows which one runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from stacks.local.errors import StartError
+from stacks.local.process import config_file, configure_logs, end, make_folder, read_secret, run
+from stacks.local.settings import MasterSettings, SettingsError
+
+
+def real_command(binary: str, settings: MasterSettings) -> list[str]:
+    """The real program with the same meaning; credentials go into files of the work folder."""
+    from stacks.local.mesos.flags import duration
+
+    zk = settings.zk
+    if settings.zk_auth_file is not None:
+        # Never in an argument: the real program reads an address from a file.
+        identity = read_secret(settings.zk_auth_file)
+        address = settings.work_dir / "zk"
+        _write_private(address, zk.replace("zk://", f"zk://{identity}@", 1))
+        zk = f"file://{address.absolute()}"
+    command = [
+        binary,
+        f"--zk={zk}",
+        f"--quorum={settings.quorum}",
+        f"--work_dir={settings.work_dir}",
+        f"--ip={settings.ip}",
+        f"--port={settings.port}",
+        f"--hostname={settings.public_hostname}",
+        "--no-hostname_lookup",
+        f"--zk_session_timeout={duration(settings.zk_session_timeout_s)}",
+        f"--agent_ping_timeout={duration(settings.agent_ping_timeout_s)}",
+        f"--max_agent_ping_timeouts={settings.max_agent_ping_timeouts}",
+        f"--allocation_interval={settings.allocation_interval_ms}ms",
+        f"--agent_reregister_timeout={duration(settings.agent_reregister_timeout_s)}",
+        "--log_auto_initialize" if settings.log_auto_initialize else "--no-log_auto_initialize",
+    ]
+    if settings.cluster is not None:
+        command.append(f"--cluster={settings.cluster}")
+    if settings.credential_file is not None:
+        principal, _, secret = (read_secret(settings.credential_file) or "").partition(":")
+        credentials = settings.work_dir / "credentials.json"
+        _write_private(
+            credentials,
+            json.dumps({"credentials": [{"principal": principal, "secret": secret}]}),
+        )
+        command += [
+            f"--credentials={credentials}",
+            "--authenticate_http_readonly",
+            "--authenticate_http_readwrite",
+        ]
+        if settings.authenticate_http_frameworks:
+            command += [
+                "--authenticate_http_frameworks",
+                "--http_framework_authenticators=basic",
+            ]
+    return command
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.unlink(missing_ok=True)
+    with open(path, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        file.write(text)
+
+
+async def _serve(settings: MasterSettings, stop: asyncio.Event) -> None:
+    import structlog
+
+    from stacks.local.mesos.master import Master
+
+    log = structlog.get_logger()
+    log.info("master.starting", note="stand-in for mesos-master, not Apache Mesos")
+    await Master(settings).start()
+    log.info("master.serving", address=f"{settings.ip}:{settings.port}", quorum=settings.quorum)
+    await stop.wait()
+    # As a real master: gone at once, its session left to expire.
+    end("Stopped; the ZooKeeper session is left to expire", status=0)
+
+
+def main() -> None:
+    """Start one master from its configuration file."""
+    try:
+        settings = MasterSettings.read(config_file(__doc__ or ""))
+        binary = shutil.which("mesos-master") if settings.engine == "auto" else None
+        if binary is not None:
+            make_folder(settings.work_dir)
+            arguments = real_command(binary, settings)
+            sys.stdout.flush()
+            os.execv(binary, arguments)
+    except (SettingsError, StartError) as error:
+        end(str(error))
+    configure_logs()
+    run(lambda stop: _serve(settings, stop))
+
+
+if __name__ == "__main__":
+    main()
