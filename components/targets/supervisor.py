@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import itertools
 import os
 import shutil
 import socket
@@ -117,7 +118,7 @@ class Supervisor:
     def holds(self, definition: Definition) -> bool:
         """Whether exactly this definition is declared."""
         try:
-            return self._file(definition.name).read_text() == self._render(definition)
+            return all(path.read_text() == text for path, text in self._render(definition))
         except OSError:
             return False
 
@@ -134,7 +135,8 @@ class Supervisor:
                 known = False
             if not known:
                 self.directory(definition.name).mkdir(parents=True, exist_ok=True)
-                _write_atomically(self._file(definition.name), self._render(definition))
+                for path, text in self._render(definition):
+                    _write_atomically(path, text)
                 self._take(definition.name)
         if self.status(definition.name).state not in {State.RUNNING, State.STARTING}:
             self._start(definition.name)
@@ -196,7 +198,9 @@ class Supervisor:
             text = self.log_file(name).read_bytes()[-16_384:].decode(errors="replace")
         except OSError:
             return "(it wrote nothing)"
-        return "\n".join(text.splitlines()[-lines:]) or "(it wrote nothing)"
+        # A process that ends again and again says the same each time: once is enough.
+        told = [line for line, _ in itertools.groupby(text.splitlines())]
+        return "\n".join(told[-lines:]) or "(it wrote nothing)"
 
     def shut_down(self) -> None:
         """Stop every program and supervisord itself; the definitions stay."""
@@ -319,13 +323,15 @@ class Supervisor:
         _write_atomically(self._root / "socket", f"{address}\n")
         return address
 
-    def _render(self, definition: Definition) -> str:
-        return supervisor_files.render_program(
-            definition,
-            directory=self.directory(definition.name),
-            log=self.log_file(definition.name),
-            mark=self.mark(definition.name),
+    def _render(self, definition: Definition) -> list[tuple[Path, str]]:
+        name = definition.name
+        directory = self.directory(name)
+        launcher = supervisor_files.render_launcher(definition, directory=directory)
+        program = supervisor_files.render_program(
+            definition, directory=directory, log=self.log_file(name), mark=self.mark(name)
         )
+        # The launcher first: a program that supervisord knows must have one.
+        return [(supervisor_files.launcher_of(directory), launcher), (self._file(name), program)]
 
     def _failed(self, what: str, error: Exception) -> SupervisorError:
         reason = error.faultString if isinstance(error, xmlrpc.client.Fault) else str(error)
@@ -368,4 +374,5 @@ def _remove_dead_socket(address: Path) -> None:
 def _write_atomically(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.new")
     temporary.write_text(text)
+    temporary.chmod(0o700)
     temporary.replace(path)

@@ -47,15 +47,24 @@ def render_main(root: Path, address: Path, identifier: str) -> str:
     )
 
 
+def launcher_of(directory: Path) -> Path:
+    """The script that becomes a program."""
+    return directory / "run"
+
+
+def render_launcher(definition: Definition, *, directory: Path) -> str:
+    """A script, because supervisord's format has no place for every argument (a line break), and
+    because the process id that a program keeps through every exec must be written down: without a
+    supervisor there would be no way to tell a program from what it started."""
+    pid = shlex.quote(str(directory / "pid"))
+    return f"#!/bin/sh\necho $$ > {pid} && exec {shlex.join(definition.argv)}\n"
+
+
 def render_program(definition: Definition, *, directory: Path, log: Path, mark: str) -> str:
     """The configuration of one program."""
-    # The shell writes down the process id that the program keeps through every exec: without a
-    # supervisor there would be no way to tell a program from what it started.
-    script = 'echo $$ > "$0" && exec "$@"'
-    words = ("/bin/sh", "-c", script, str(directory / "pid"), *definition.argv)
     variables = {**definition.environment, orphans.MARK: mark}
     settings = {
-        "command": shlex.join(words),
+        "command": shlex.quote(str(launcher_of(directory))),
         "directory": str(directory),
         "environment": ",".join(f'{key}="{value}"' for key, value in sorted(variables.items())),
         "autostart": "true",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import sys
@@ -77,7 +78,10 @@ def walk(dev: StackRunner) -> Callable[..., None]:
 
 def free_port_block(count: int = 100) -> int:
     """First of `count` consecutive ports that are free now, below the ephemeral range."""
-    for base in range(24_000, 31_900, count):
+    # Workers of one test run choose from ranges of their own; what others hold is probed.
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = 24_000 + worker % 8 * 900
+    for base in range(first, first + 900, count):
         if all(_is_free(base + offset) for offset in (0, 10, 20, 40, 90, 91)):
             return base
     message = "no free block of ports below 32000"

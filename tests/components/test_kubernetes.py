@@ -1,0 +1,86 @@
+"""Every pod gets the same hardening, by no component's own doing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from components.base import HostTarget, Placing
+from components.errors import ArgumentsError
+from components.mesos.agents import MesosAgents, MesosAgentsArgs
+from components.mesos.sample import SampleFramework, SampleFrameworkArgs
+from components.targets.kubernetes import KubernetesTarget
+from components.workload import Program
+from components.zookeeper import ZooKeeperEnsemble, ZooKeeperEnsembleArgs
+from tests.components.conftest import Run
+
+PROGRAM = Program(("python", "-m", "some.module"), "example.invalid/zookeeper:1")
+
+
+@pytest.fixture
+def placing() -> Placing:
+    target: HostTarget = KubernetesTarget(namespace="mesos", storage_class=None, volume_gib=1)
+    return Placing(target)
+
+
+def pod_of(spec: dict[str, Any]) -> dict[str, Any]:
+    return spec["template"]["spec"]
+
+
+def test_an_ensemble_becomes_a_stateful_set_with_stable_names(run: Run, placing: Placing) -> None:
+    args = ZooKeeperEnsembleArgs(color="blue", program=PROGRAM)
+
+    recorder = run(lambda: ZooKeeperEnsemble(args, placing))
+
+    spec = recorder.named("blue-zookeeper", "StatefulSet").inputs["spec"]
+    assert spec["replicas"] == 3
+    assert recorder.named("blue-zookeeper", "Service").inputs["spec"]["clusterIP"] == "None"
+    data = recorder.named("blue-zookeeper", "ConfigMap").inputs["data"]
+    assert sorted(data) == [f"blue-zookeeper-{index}.json" for index in range(3)]
+    assert "blue-zookeeper-1.blue-zookeeper.mesos.svc" in data["blue-zookeeper-0.json"]
+    budget = recorder.named("blue-zookeeper", "PodDisruptionBudget").inputs["spec"]
+    assert budget["maxUnavailable"] == 1
+
+
+def test_pods_are_restricted_and_get_no_service_links(run: Run, placing: Placing) -> None:
+    args = ZooKeeperEnsembleArgs(color="blue", program=PROGRAM)
+
+    recorder = run(lambda: ZooKeeperEnsemble(args, placing))
+
+    pod = pod_of(recorder.named("blue-zookeeper", "StatefulSet").inputs["spec"])
+    assert pod["enableServiceLinks"] is False
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    container = pod["containers"][0]
+    assert container["securityContext"]["allowPrivilegeEscalation"] is False
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert container["command"][-1] == "/etc/mesos-platform/$(MEMBER).json"
+
+
+def test_agents_are_the_nodes_and_wait_for_a_drain(run: Run, placing: Placing) -> None:
+    args = MesosAgentsArgs(color="blue", program=PROGRAM, election_url="zk://h:1/mesos")
+
+    recorder = run(lambda: MesosAgents(args, placing))
+
+    spec = recorder.named("blue-agents", "DaemonSet").inputs["spec"]
+    assert spec["updateStrategy"] == {"type": "OnDelete"}
+    assert pod_of(spec)["hostNetwork"] is True
+    assert pod_of(spec)["enableServiceLinks"] is False
+
+
+def test_what_stands_still_has_no_pods(run: Run, placing: Placing) -> None:
+    args = SampleFrameworkArgs(program=PROGRAM, zookeeper_hosts=None)
+
+    recorder = run(lambda: SampleFramework(args, placing))
+
+    assert recorder.named("frameworks-sample", "StatefulSet").inputs["spec"]["replicas"] == 0
+
+
+def test_a_workload_without_an_image_is_refused(run: Run, placing: Placing) -> None:
+    args = ZooKeeperEnsembleArgs(color="blue", program=Program(("python",)))
+
+    with pytest.raises(ArgumentsError, match="expected an image"):
+        run(lambda: ZooKeeperEnsemble(args, placing))

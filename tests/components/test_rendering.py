@@ -1,0 +1,155 @@
+"""What components render is what the processes accept: their own models read it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from components.base import Placing
+from components.errors import ArgumentsError
+from components.mesos.agents import MesosAgents, MesosAgentsArgs
+from components.mesos.masters import MesosMasters, MesosMastersArgs, check_resize
+from components.mesos.sample import (
+    ClientGroup,
+    ClientGroupArgs,
+    SampleFramework,
+    SampleFrameworkArgs,
+)
+from components.workload import Program
+from components.zookeeper import ZooKeeperEnsemble, ZooKeeperEnsembleArgs
+from stacks.local.settings import (
+    AgentSettings,
+    FrameworkSettings,
+    MasterSettings,
+    TrafficSettings,
+    ZooKeeperSettings,
+)
+from tests.components.conftest import Recorder, Run
+
+PROGRAM = Program(("python", "-m", "some.module"))
+HOSTS = "127.0.0.1:20000,127.0.0.1:20001,127.0.0.1:20002"
+
+
+def config_of(recorder: Recorder, name: str) -> str:
+    return str(recorder.named(name, "local:Process").inputs["config"])
+
+
+def test_an_ensemble_is_what_zookeeper_servers_accept(run: Run, placing: Placing) -> None:
+    args = ZooKeeperEnsembleArgs(color="blue", program=PROGRAM, initial_epoch=7)
+
+    recorder = run(lambda: ZooKeeperEnsemble(args, placing))
+
+    servers = [
+        ZooKeeperSettings.model_validate_json(config_of(recorder, f"blue-zookeeper-{index}"))
+        for index in range(3)
+    ]
+    assert [server.myid for server in servers] == [1, 2, 3]
+    assert [server.client_port for server in servers] == [20_000, 20_001, 20_002]
+    assert len({str(server.data_dir) for server in servers}) == 3
+    assert all(server.servers == servers[0].servers for server in servers)
+    assert servers[0].initial_epoch == 7
+
+
+def test_green_uses_other_ports_than_blue(run: Run, placing: Placing) -> None:
+    args = ZooKeeperEnsembleArgs(color="green", program=PROGRAM, replicas=1)
+
+    recorder = run(lambda: ZooKeeperEnsemble(args, placing))
+
+    server = ZooKeeperSettings.model_validate_json(config_of(recorder, "green-zookeeper-0"))
+    assert (server.client_port, server.quorum_port, server.election_port) == (20040, 20043, 20046)
+
+
+def test_masters_are_what_masters_accept_and_derive_their_quorum(
+    run: Run, placing: Placing
+) -> None:
+    args = MesosMastersArgs(color="blue", program=PROGRAM, zookeeper_hosts=HOSTS, replicas=3)
+
+    recorder = run(lambda: MesosMasters(args, placing))
+
+    master = MasterSettings.model_validate_json(config_of(recorder, "blue-masters-1"))
+    assert master.quorum == 2
+    assert master.port == 20_011
+    assert master.election.hosts == HOSTS
+
+
+def test_agents_are_what_agents_accept_and_leave_their_tasks_alive(
+    run: Run, placing: Placing
+) -> None:
+    args = MesosAgentsArgs(color="blue", program=PROGRAM, election_url=f"zk://{HOSTS}/mesos")
+
+    recorder = run(lambda: MesosAgents(args, placing))
+
+    agent = AgentSettings.model_validate_json(config_of(recorder, "blue-agents-1"))
+    assert agent.port == 20_016
+    assert agent.attributes == {}
+    assert recorder.named("blue-agents-1", "local:Process").inputs["leaves_children"] is True
+
+
+@pytest.mark.parametrize("hosts", [HOSTS, None])
+def test_the_framework_stands_still_without_an_ensemble(
+    run: Run, placing: Placing, hosts: str | None
+) -> None:
+    args = SampleFrameworkArgs(program=PROGRAM, zookeeper_hosts=hosts)
+
+    recorder = run(lambda: SampleFramework(args, placing))
+
+    settings = FrameworkSettings.model_validate_json(config_of(recorder, "frameworks-sample-0"))
+    assert (settings.zk is None) is (hosts is None)
+    process = recorder.named("frameworks-sample-0", "local:Process")
+    assert process.inputs["running"] is (hosts is not None)
+
+
+def test_client_groups_are_told_apart_by_path_and_port(run: Run, placing: Placing) -> None:
+    def program() -> None:
+        for index, name in enumerate(("traffic", "locks")):
+            args = ClientGroupArgs(
+                name=name, index=index, program=PROGRAM, zookeeper_hosts=HOSTS
+            )
+            ClientGroup(args, placing)
+
+    recorder = run(program)
+
+    groups = [
+        TrafficSettings.model_validate_json(config_of(recorder, f"clients-{name}-0"))
+        for name in ("traffic", "locks")
+    ]
+    assert [group.path for group in groups] == ["/apps/traffic", "/apps/locks"]
+    assert [group.listen for group in groups] == ["127.0.0.1:20091", "127.0.0.1:20092"]
+
+
+@pytest.mark.parametrize("replicas", [0, 2, 4])
+def test_even_sizes_are_refused(replicas: int) -> None:
+    with pytest.raises(ArgumentsError, match=f"saw {replicas}"):
+        ZooKeeperEnsembleArgs(color="blue", program=PROGRAM, replicas=replicas)
+    with pytest.raises(ArgumentsError, match=f"saw {replicas}"):
+        MesosMastersArgs(
+            color="blue", program=PROGRAM, zookeeper_hosts=HOSTS, replicas=replicas
+        )
+
+
+def test_a_single_master_never_becomes_a_group_nor_a_group_a_single_one() -> None:
+    check_resize(3, 5)
+    check_resize(1, 1)
+    for old, new in ((1, 3), (3, 1)):
+        with pytest.raises(ArgumentsError, match=f"group of {old} masters cannot become {new}"):
+            check_resize(old, new)
+
+
+def test_one_machine_has_room_for_three_servers(run: Run, placing: Placing) -> None:
+    args = ZooKeeperEnsembleArgs(color="blue", program=PROGRAM, replicas=5)
+
+    with pytest.raises(ArgumentsError, match="room for 3"):
+        run(lambda: ZooKeeperEnsemble(args, placing))
+
+
+def test_no_rendered_file_holds_a_secret_only_paths(
+    run: Run, placing: Placing, tmp_path: Path
+) -> None:
+    args = ZooKeeperEnsembleArgs(color="blue", program=PROGRAM)
+
+    recorder = run(lambda: ZooKeeperEnsemble(args, placing))
+
+    config = json.loads(config_of(recorder, "blue-zookeeper-0"))
+    assert config["super_digest_file"] == str(tmp_path / "secrets" / "zookeeper-super")

@@ -1,0 +1,151 @@
+"""Stack configuration: what is read, and what each mistake gets."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stacks import config_file
+from stacks.config import NAMESPACE, StackConfig, TargetKind, parse
+from stacks.errors import ConfigError
+from stacks.topology import LINE, Color, Placement, Position, Standing
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+LOCAL: dict[str, Any] = {"target": "local", "local": {"port_base": 20_000}}
+
+
+def refusal(values: dict[str, Any]) -> str:
+    with pytest.raises(ConfigError) as refused:
+        parse(values, "local")
+    return str(refused.value)
+
+
+def test_nested_values_may_be_json_text_as_pulumi_hands_them_over() -> None:
+    config = parse({"target": "local", "local": '{"port_base": 20000}'}, "local")
+
+    assert config.local is not None
+    assert config.local.port_base == 20_000
+    assert config.target is TargetKind.LOCAL
+    assert config.cluster.masters.replicas == 3
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"targett": "local"}, "mesos-platform:targett: unknown key 'targett'; did you mean 'target'?"),
+        (
+            {"cluster": {"zookeper": {}}},
+            "mesos-platform:cluster.zookeper: unknown key 'zookeper'; did you mean 'zookeeper'?",
+        ),
+        (
+            {"cluster": {"masters": {"replica": 3}}},
+            "mesos-platform:cluster.masters.replica: unknown key 'replica'; did you mean 'replicas'?",
+        ),
+        (
+            {"migration": {"positoin": 1}},
+            "mesos-platform:migration.positoin: unknown key 'positoin'; did you mean 'position'?",
+        ),
+        ({"migration": {"position": 7}}, "a phase is a number from 0 to 6, not 7"),
+        ({"migration": {"position": "2/removed"}}, "expected a position"),
+        ({"migration": {"target": "blue"}}, "source and target are both blue"),
+        ({"migration": {"source": "red"}}, "Input should be 'blue' or 'green', saw 'red'"),
+        (
+            {"migration": {"position": 1, "client_groups": {"traffic": "target"}}},
+            "client group 'traffic' is target at position 1",
+        ),
+        ({"migration": {"client_groups": {"Not A Name": "source"}}}, "a client group is named by"),
+        ({"local": {"port_base": 60_000}}, "mesos-platform:local.port_base"),
+        ({"cluster": {"masters": {"replicas": "three"}}}, "saw 'three'"),
+    ],
+)
+def test_a_mistake_names_the_key_and_what_it_may_be(values: dict[str, Any], expected: str) -> None:
+    text = refusal({**LOCAL, **values})
+
+    assert expected in text
+    assert "Pulumi.local.yaml" in text
+
+
+def test_every_mistake_is_told_at_once() -> None:
+    text = refusal({**LOCAL, "one": 1, "two": 2})
+
+    assert "unknown key 'one'" in text
+    assert "unknown key 'two'" in text
+
+
+def test_a_target_needs_its_own_key() -> None:
+    assert "needs the key 'local'" in refusal({"target": "local"})
+    assert "needs the key 'kubernetes'" in refusal({"target": "kubernetes"})
+
+
+@pytest.mark.parametrize("name", ["Pulumi.dev.yaml", "stacks/local_stack.template.yaml"])
+def test_committed_configuration_is_valid(name: str) -> None:
+    content = yaml.safe_load((CHECKOUT / name).read_text())["config"]
+    values = {key.removeprefix(f"{NAMESPACE}:"): value for key, value in content.items()}
+    if values["target"] == "local":
+        # The template's port is filled in by set-up.
+        assert values["local"] == {"port_base": 0}
+        values["local"] = {"port_base": 20_000}
+
+    assert isinstance(parse(values, "any"), StackConfig)
+
+
+@given(
+    position=st.sampled_from(LINE),
+    colors=st.permutations(list(Color)),
+    epoch=st.integers(0, 1000),
+)
+def test_what_is_written_is_what_is_read(
+    tmp_path_factory: pytest.TempPathFactory,
+    position: Position,
+    colors: list[Color],
+    epoch: int,
+) -> None:
+    path = tmp_path_factory.mktemp("config") / "Pulumi.local.yaml"
+    path.write_text("# first\nconfig:\n  # second\n  mesos-platform:target: local\n")
+    past_the_move = position.index > Position(5).index
+    groups = {"traffic": Placement.TARGET if past_the_move else Placement.SOURCE}
+    standing = Standing(colors[0], colors[1], position, groups)
+
+    config_file.write_migration(path, standing, permit="p", epochs={Color.GREEN: epoch})
+    once = path.read_text()
+    config_file.write_migration(path, standing, permit="p", epochs={Color.GREEN: epoch})
+
+    assert path.read_text() == once
+    assert once.startswith("# first\nconfig:\n")
+    assert "  # second\n  mesos-platform:target: local\n" in once
+    migration = parse({**LOCAL, **config_file.read(path, "local")}, "local").migration
+    assert migration.standing == standing
+    assert migration.epochs == {Color.GREEN: epoch}
+
+
+def test_writing_replaces_an_older_block_and_leaves_what_follows(tmp_path: Path) -> None:
+    path = tmp_path / "Pulumi.local.yaml"
+    path.write_text(
+        "config:\n  mesos-platform:migration:\n    position: '0'\n    client_groups:\n"
+        "      traffic: source\n  mesos-platform:target: local\nencryptionsalt: v1:x\n"
+    )
+
+    config_file.write_migration(path, Standing(position=Position(1)), permit=None, epochs={})
+
+    content = yaml.safe_load(path.read_text())
+    assert content["encryptionsalt"] == "v1:x"
+    assert content["config"]["mesos-platform:target"] == "local"
+    assert content["config"]["mesos-platform:migration"]["position"] == "1"
+
+
+def test_a_missing_file_says_where_it_was_expected(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"expected .*Pulumi.local.yaml"):
+        config_file.read(tmp_path / "Pulumi.local.yaml", "local")
+
+
+def test_other_namespaces_are_none_of_our_business(tmp_path: Path) -> None:
+    path = tmp_path / "Pulumi.dev.yaml"
+    path.write_text("config:\n  kubernetes:context: kind\n  mesos-platform:target: local\n")
+
+    assert config_file.read(path, "dev") == json.loads('{"target": "local"}')

@@ -1,0 +1,72 @@
+"""An update that is killed: what it leaves is cleared, and the next update completes it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from components.targets.supervisor import Supervisor
+from stacks.automation import StackRunner
+from stacks.errors import ConcurrentUpdateError
+from tests.stacks.conftest import CHECKOUT
+
+pytestmark = [
+    pytest.mark.engine,
+    # A refused program is left behind by the SDK as a coroutine that never ends.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+# Its processes start and never answer, so that the update waits for them until it is killed.
+NEVER_READY = """
+import sys
+from pathlib import Path
+from components.workload import Program
+from stacks.automation import StackRunner
+from stacks.program import Programs, declare
+silent = Program(("/bin/sleep", "600"))
+project = Path(sys.argv[1])
+programs = Programs(silent, silent, silent, silent, silent, silent)
+StackRunner("local", project, program=lambda: declare(project, programs)).up()
+"""
+
+
+def start_and_kill_update(project: Path) -> None:
+    update = subprocess.Popen(
+        [sys.executable, "-c", NEVER_READY, str(project)], cwd=CHECKOUT, start_new_session=True
+    )
+    supervisor = Supervisor(project / ".local" / "local")
+    deadline = time.monotonic() + 60
+    while "blue-zookeeper-2" not in supervisor.programs():
+        assert time.monotonic() < deadline, "the update never began"
+        time.sleep(0.05)
+    # The whole group: the program, the engine, and its providers where they share the group.
+    os.killpg(update.pid, signal.SIGKILL)
+    update.wait()
+
+
+def test_a_killed_update_is_cleared_and_completed(local: StackRunner) -> None:
+    start_and_kill_update(local.project_dir)
+
+    assert local.clear_interrupted(wait_s=20)
+    local.up()
+
+    assert local.preview().changes == ()
+    assert not local.clear_interrupted()
+
+
+def test_a_live_update_is_waited_for_and_then_named(local: StackRunner, tmp_path: Path) -> None:
+    folder = tmp_path / "state/.pulumi/locks/organization/mesos-platform/local"
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = '{"pid": %d, "hostname": "%s", "username": "me"}' % (os.getpid(), os.uname().nodename)
+    (folder / "mine.json").write_text(lock)
+
+    with pytest.raises(ConcurrentUpdateError):
+        local.clear_interrupted(wait_s=0.1)
+    with pytest.raises(ConcurrentUpdateError):
+        local.up()

@@ -1,0 +1,107 @@
+"""What is read of a file backend."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stacks.errors import ConcurrentUpdateError, StackMissingError
+from stacks.state import FileState, digest
+from stacks.steps import Op, Step
+from stacks.topology import Color
+
+
+@pytest.fixture
+def locks(tmp_path: Path) -> Path:
+    folder = tmp_path / ".pulumi" / "locks" / "organization" / "mesos-platform" / "local"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def write_lock(folder: Path, pid: int, host: str | None = None) -> Path:
+    path = folder / f"{pid}.json"
+    content = {"pid": pid, "hostname": host or socket.gethostname(), "username": "someone"}
+    path.write_text(json.dumps(content))
+    return path
+
+
+def dead_pid() -> int:
+    child = subprocess.Popen(["/bin/true"])
+    child.wait()
+    return child.pid
+
+
+def test_the_lock_of_an_ended_process_is_removed(tmp_path: Path, locks: Path) -> None:
+    path = write_lock(locks, dead_pid())
+
+    assert FileState(f"file://{tmp_path}", "local").clear_dead_locks(wait_s=0) == 1
+
+    assert not path.exists()
+
+
+def test_the_lock_of_a_live_process_stays_and_is_named(tmp_path: Path, locks: Path) -> None:
+    path = write_lock(locks, os.getpid())
+
+    with pytest.raises(ConcurrentUpdateError, match=rf"process {os.getpid()} of someone"):
+        FileState(f"file://{tmp_path}", "local").clear_dead_locks(wait_s=0)
+
+    assert path.exists()
+
+
+def test_the_lock_of_another_machine_is_never_taken_for_dead(tmp_path: Path, locks: Path) -> None:
+    write_lock(locks, dead_pid(), host="elsewhere")
+
+    with pytest.raises(ConcurrentUpdateError, match="on elsewhere"):
+        FileState(f"file://{tmp_path}", "local").clear_dead_locks(wait_s=0)
+
+
+def test_a_stack_that_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(StackMissingError, match="pulumi stack init local"):
+        FileState(f"file://{tmp_path}", "local").read()
+
+
+def deployment(**changes: Any) -> dict[str, Any]:
+    resource = {"urn": "u", "id": "i", "inputs": {"a": 1}, "dependencies": ["x", "y"], **changes}
+    return {"resources": [{"type": "t", **resource}]}
+
+
+def test_equal_states_have_equal_digests_whenever_they_were_written() -> None:
+    base = digest(deployment(modified="now"))
+
+    assert digest(deployment(modified="later")) == base
+    assert digest(deployment(dependencies=["y", "x"])) == base
+    assert digest(deployment(inputs={"a": 2})) != base
+    assert digest({**deployment(), "pending_operations": [{"type": "creating"}]}) != base
+
+
+@pytest.mark.parametrize(
+    ("name", "color", "part"),
+    [
+        ("green-zookeeper-0", Color.GREEN, "zookeeper"),
+        ("blue-masters", Color.BLUE, "masters"),
+        ("blue-zookeeper-ready", Color.BLUE, "zookeeper"),
+        ("frameworks-sample-0", None, "frameworks"),
+        ("clients-traffic", None, "clients"),
+        ("sync-engine-0", None, "engine"),
+        ("gate", None, "gate"),
+        ("secrets", None, "secrets"),
+    ],
+)
+def test_a_step_says_what_it_belongs_to(name: str, color: Color | None, part: str) -> None:
+    step = Step(Op.CREATE, "urn", "type", name)
+
+    assert (step.color, step.part) == (color, part)
+
+
+@pytest.mark.parametrize(
+    ("word", "op"),
+    [("same", Op.SAME), ("create-replacement", Op.REPLACE), ("refresh", Op.OTHER)],
+)
+def test_the_engine_s_finer_words_are_told_apart_as_contracts_need(word: str, op: Op) -> None:
+    assert Op.of(word) is op
