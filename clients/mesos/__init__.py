@@ -10,7 +10,6 @@ from clients.mesos.errors import (
     ProtocolError,
     UnreachableError,
 )
-from clients.mesos.operator import OperatorClient
 
 __all__ = [
     "AuthenticationError",
@@ -19,7 +18,6 @@ __all__ = [
     "MesosError",
     "NoLeaderError",
     "NotFoundError",
-    "OperatorClient",
     "ProtocolError",
     "UnreachableError",
 ]

@@ -56,5 +56,7 @@ class Decoder:
         return len(self._buffer) + (0 if self._length is None else 1)
 
     def _refuse(self, seen: bytes) -> None:
-        msg = f"expected the length of a RecordIO record, saw {seen[:60]!r}: is this a Mesos stream?"
+        msg = (
+            f"expected the length of a RecordIO record, saw {seen[:60]!r}: is this a Mesos stream?"
+        )
         raise ProtocolError(msg)

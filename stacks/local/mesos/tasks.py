@@ -1,0 +1,267 @@
+"""The agent's tasks: launch, kill, drain, adopt after a restart, and report every status until heard.
+
+Every step is checkpointed before it is acted on. Statuses of one task go out in order, the next one
+when the former was acknowledged, and again after a while until it is. A task whose last status was
+acknowledged is forgotten.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import structlog
+
+from stacks.local.mesos import executor, values
+from stacks.local.mesos.checkpoint import Checkpoint, TaskRecord
+from stacks.local.mesos.values import Json
+
+Send = Callable[[Json], Awaitable[bool]]
+_log = structlog.get_logger()
+
+
+class TaskRunner:
+    """All tasks of one agent. `send` passes an update to the master; false when that failed."""
+
+    def __init__(
+        self, checkpoint: Checkpoint, work_dir: Path, *, ip: str, grace_s: float, retry_s: float
+    ) -> None:
+        self._checkpoint = checkpoint
+        self._work_dir = work_dir
+        self._ip = ip
+        self._grace_s = grace_s
+        self._retry_s = retry_s
+        self._send: Send | None = None
+        self._agent_id = ""
+        self._sending: set[asyncio.Task[None]] = set()
+        self.records: dict[tuple[str, str], TaskRecord] = {}
+
+    def recover(self) -> None:
+        """Take over what an earlier agent left: running tasks are watched again, not touched."""
+        for record in self._checkpoint.records():
+            self.records[record.key] = record
+            if record.is_terminal:
+                continue
+            if record.process is None:
+                self._note_process(record, executor.find(Path(record.sandbox)))
+            process = record.process
+            if process is not None and process.is_alive:
+                if not record.framework_info.get("checkpoint"):
+                    # Only checkpointing frameworks keep their tasks over an agent's restart.
+                    record.kill_reason = "REASON_AGENT_RESTARTED"
+                    executor.kill(process)
+                elif record.state == "TASK_STAGING":
+                    self._report_start(record)
+                self._watch(record)
+                if record.kill_reason is not None:
+                    self._end(record, self._grace_s)
+            else:
+                self._note_end(record)
+        _log.info("tasks.recovered", tasks=len(self.records))
+
+    def connect(self, agent_id: str, send: Send) -> None:
+        """Begin to report through a registered connection, from each task's oldest status."""
+        self._agent_id, self._send = agent_id, send
+        for record in self.records.values():
+            self._deliver(record)
+
+    def disconnect(self) -> None:
+        """Nothing can be reported until the next connection."""
+        self._send = None
+
+    def registration(self) -> list[Json]:
+        """What a master is told of tasks; one that has ended and was heard of is not among them."""
+        return [
+            {
+                "info": record.info,
+                "framework_id": record.framework_id,
+                "role": record.role,
+                "state": record.state,
+                "statuses": record.statuses,
+                "status_update_state": record.statuses[-1]["state"] if record.statuses else None,
+                "status_update_uuid": record.statuses[-1].get("uuid") if record.statuses else None,
+            }
+            for record in self.records.values()
+        ]
+
+    def frameworks(self) -> list[Json]:
+        """Frameworks of all tasks, once each."""
+        found = {record.framework_id: record.framework_info for record in self.records.values()}
+        return list(found.values())
+
+    # Orders of the master
+
+    def run(self, message: Json) -> None:
+        """RUN_TASK; one that runs already is left alone."""
+        info: Json = message["task"]
+        framework: Json = message["framework_info"]
+        framework_id, task_id = str(framework["id"]["value"]), str(info["task_id"]["value"])
+        if (framework_id, task_id) in self.records:
+            return
+        container = values.new_id()
+        sandbox = self._work_dir / "sandboxes" / container
+        record = TaskRecord(
+            framework_id=framework_id,
+            framework_info=framework,
+            info=info,
+            role=str(message["role"]),
+            container_id=container,
+            sandbox=str(sandbox.absolute()),
+            launched_at=values.now(),
+        )
+        self.records[record.key] = record
+        self._checkpoint.write(record)
+        command: Json = info.get("command") or {}
+        variables = (command.get("environment") or {}).get("variables", ())
+        environment = {str(v["name"]): str(v.get("value", "")) for v in variables}
+        environment |= {"MESOS_TASK_ID": task_id, "MESOS_CONTAINER_ID": container}
+        try:
+            process = executor.start(str(command.get("value", "")), sandbox, environment)
+        except OSError as error:
+            self._report(
+                record,
+                "TASK_FAILED",
+                message=f"Failed to launch container: {error.strerror}",
+                reason="REASON_CONTAINER_LAUNCH_FAILED",
+            )
+            return
+        self._note_process(record, process)
+        self._report_start(record)
+        if process is None:
+            self._note_end(record)
+        else:
+            self._watch(record)
+
+    def _note_process(self, record: TaskRecord, process: executor.Process | None) -> None:
+        if process is not None:
+            record.pid, record.started = process.pid, process.started
+            self._checkpoint.write(record)
+
+    def _report_start(self, record: TaskRecord) -> None:
+        self._report(record, "TASK_STARTING")
+        self._report(record, "TASK_RUNNING")
+
+    def _watch(self, record: TaskRecord) -> None:
+        process = record.process
+        assert process is not None
+        executor.watch(process, lambda: self._note_end(record))
+
+    def kill(self, framework_id: str, task_id: str, grace_s: float | None = None) -> None:
+        """KILL_TASK; a task that has ended or was never here is none of our business."""
+        record = self.records.get((framework_id, task_id))
+        if record is not None and not record.is_terminal:
+            self._kill(record, "REASON_TASK_KILLED", self._grace_s if grace_s is None else grace_s)
+
+    def drain(self, config: Json) -> None:
+        """DRAIN: kill everything at once, each with its grace period."""
+        grace_s = values.duration_s(config.get("max_grace_period"), self._grace_s)
+        for record in list(self.records.values()):
+            if not record.is_terminal:
+                self._kill(record, "REASON_AGENT_DRAINING", min(grace_s, self._grace_s))
+
+    def shut_down(self, framework_id: str | None = None) -> None:
+        """End the tasks of a framework, or all, without a status that anybody waits for."""
+        for record in list(self.records.values()):
+            if framework_id in {None, record.framework_id}:
+                record.pending.clear()
+                if record.process is not None:
+                    executor.kill(record.process)
+                self._forget(record)
+
+    def _kill(self, record: TaskRecord, reason: str, grace_s: float) -> None:
+        if record.kill_reason is None:
+            record.kill_reason = reason
+            self._checkpoint.write(record)
+        self._end(record, grace_s)
+
+    def _end(self, record: TaskRecord, grace_s: float) -> None:
+        process = record.process
+        if process is None:
+            self._note_end(record)
+            return
+        executor.terminate(process)
+        asyncio.get_running_loop().call_later(grace_s, executor.kill, process)
+
+    def _note_end(self, record: TaskRecord) -> None:
+        if record.is_terminal or record.key not in self.records:
+            return
+        code = executor.exit_code(Path(record.sandbox))
+        state, message = executor.ending(code, killed=record.kill_reason is not None)
+        reason = record.kill_reason
+        if reason in {None, "REASON_TASK_KILLED"}:
+            reason = None if state != "TASK_FAILED" else "REASON_COMMAND_EXECUTOR_FAILED"
+        self._report(record, state, message=message, reason=reason)
+
+    # Statuses
+
+    def _report(
+        self,
+        record: TaskRecord,
+        state: str,
+        *,
+        message: str | None = None,
+        reason: str | None = None,
+    ) -> None:
+        made: Json = {"task_id": record.info["task_id"], "state": state}
+        if message is not None:
+            made["message"] = message
+        made["source"] = "SOURCE_EXECUTOR"
+        if reason is not None:
+            made["reason"] = reason
+        address = {"protocol": "IPv4", "ip_address": self._ip}
+        made |= {
+            "agent_id": record.info["agent_id"],
+            "executor_id": record.info["task_id"],
+            "timestamp": values.now(),
+            "uuid": values.update_uuid(),
+            "container_status": {
+                "container_id": {"value": record.container_id},
+                "network_infos": [{"ip_addresses": [address]}],
+                "executor_pid": record.pid or 0,
+            },
+        }
+        record.state = state
+        record.statuses.append(made)
+        record.pending.append(made)
+        self._checkpoint.write(record)
+        _log.info("task.status", task=record.task_id, state=state, pid=record.pid, reason=reason)
+        if len(record.pending) == 1:
+            self._deliver(record)
+
+    def _deliver(self, record: TaskRecord) -> None:
+        if self._send is None or not record.pending:
+            return
+        task = asyncio.ensure_future(self._deliver_head(record, record.pending[0], self._send))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    async def _deliver_head(self, record: TaskRecord, head: Json, send: Send) -> None:
+        """Send one status until it is acknowledged, or the connection is another one."""
+        while self._send is send and record.pending and record.pending[0] is head:
+            await send(
+                {
+                    "type": "UPDATE",
+                    "agent_id": self._agent_id,
+                    "framework_id": record.framework_id,
+                    "status": head,
+                    "latest_state": record.state,
+                }
+            )
+            await asyncio.sleep(self._retry_s)
+
+    def acknowledge(self, framework_id: str, task_id: str, uuid: str | None) -> None:
+        """ACKNOWLEDGE: the next status may go; after the last one the task is forgotten."""
+        record = self.records.get((framework_id, task_id))
+        if record is None or not record.pending or record.pending[0].get("uuid") != uuid:
+            return
+        record.pending.pop(0)
+        if record.is_terminal and not record.pending:
+            self._forget(record)
+            return
+        self._checkpoint.write(record)
+        self._deliver(record)
+
+    def _forget(self, record: TaskRecord) -> None:
+        self.records.pop(record.key, None)
+        self._checkpoint.remove(record)

@@ -1,0 +1,115 @@
+"""Start a Mesos agent, the real `mesos-agent` when it is on PATH, else the stand-in; or clean up.
+
+`--config FILE` starts it. `cleanup --work-dir DIR` ends the tasks that a work folder tells of, each by
+process id and start time, after its agent is gone for good: stopping an agent never ends tasks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from stacks.local.errors import StartError
+from stacks.local.process import config_file, configure_logs, end, make_folder, run
+from stacks.local.settings import AgentSettings, SettingsError
+
+_GRACE_S = 5.0
+_POLL_S = 0.02
+
+
+def real_command(binary: str, settings: AgentSettings) -> list[str]:
+    """The real program with the same meaning."""
+    resources = settings.resources
+    begin, last = resources.ports
+    command = [
+        binary,
+        f"--master={settings.master}",
+        f"--work_dir={settings.work_dir}",
+        f"--runtime_dir={settings.work_dir / 'run'}",
+        f"--ip={settings.ip}",
+        f"--port={settings.port}",
+        f"--hostname={settings.public_hostname}",
+        "--no-hostname_lookup",
+        f"--resources=cpus:{resources.cpus:g};mem:{resources.mem:g};disk:{resources.disk:g};"
+        f"ports:[{begin}-{last}]",
+        f"--executor_shutdown_grace_period={settings.executor_shutdown_grace_period_s:g}secs",
+        "--reconfiguration_policy=additive",
+        "--no-systemd_enable_support",
+        "--launcher=posix",
+        "--isolation=posix/cpu,posix/mem",
+        "--containerizers=mesos",
+    ]
+    if settings.attributes:
+        pairs = ";".join(f"{name}:{value}" for name, value in settings.attributes.items())
+        command.append(f"--attributes={pairs}")
+    return command
+
+
+def clean_up(work_dir: Path, grace_s: float = _GRACE_S) -> list[int]:
+    """End the tasks of a work folder and forget them; returns the process ids that were ended."""
+    from stacks.local.mesos import executor  # noqa: PLC0415
+    from stacks.local.mesos.checkpoint import Checkpoint  # noqa: PLC0415
+
+    checkpoint = Checkpoint(work_dir)
+    records = checkpoint.records()
+    found = [r.process or executor.find(Path(r.sandbox)) for r in records]
+    alive = [process for process in found if process is not None and process.is_alive]
+    for process in alive:
+        executor.terminate(process)
+    deadline = time.monotonic() + grace_s
+    while any(process.is_alive for process in alive) and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
+    for process in alive:
+        executor.kill(process)
+    for record in records:
+        checkpoint.remove(record)
+    return [process.pid for process in alive]
+
+
+async def _serve(settings: AgentSettings, stop: asyncio.Event) -> None:
+    import structlog  # noqa: PLC0415
+
+    from stacks.local.mesos.agent import Agent  # noqa: PLC0415 - slow to import
+
+    log = structlog.get_logger()
+    log.info("agent.starting", note="stand-in for mesos-agent, not Apache Mesos")
+    agent = Agent(settings)
+    await agent.start()
+    log.info("agent.serving", address=f"{settings.ip}:{settings.port}", id=agent.id)
+    await stop.wait()
+    end("Stopped; tasks run on", status=0)
+
+
+def _clean_up_command(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(description="End the tasks that a work folder tells of.")
+    parser.add_argument("--work-dir", required=True, type=Path, metavar="DIR")
+    ended = clean_up(parser.parse_args(arguments).work_dir)
+    sys.stdout.write(json.dumps({"ended": ended}) + "\n")
+
+
+def main() -> None:
+    """Start one agent from its configuration file, or clean up after one."""
+    if sys.argv[1:2] == ["cleanup"]:
+        _clean_up_command(sys.argv[2:])
+        return
+    try:
+        settings = AgentSettings.read(config_file(__doc__ or ""))
+        binary = shutil.which("mesos-agent") if settings.engine == "auto" else None
+        if binary is not None:
+            make_folder(settings.work_dir)
+            sys.stdout.flush()
+            os.execv(binary, real_command(binary, settings))  # noqa: S606 - becomes the agent
+    except (SettingsError, StartError) as error:
+        end(str(error))
+    configure_logs()
+    run(lambda stop: _serve(settings, stop))
+
+
+if __name__ == "__main__":
+    main()
