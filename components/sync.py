@@ -40,14 +40,16 @@ class Subtree:
 
 @dataclass(frozen=True)
 class SyncEngineArgs:
-    """Which ensembles, and what of them. `name` tells migrations apart: an engine must never go on
-    from what another pair of ensembles left behind."""
+    """Which ensembles, and what of them. `name` tells migrations apart, and `fresh` a new one from
+    one under way: an engine must never go on from what another pair of ensembles left behind, and
+    must not lose what it knows of this one."""
 
     name: str
     program: Program
     hosts_a: str
     hosts_b: str
     subtrees: tuple[Subtree, ...]
+    fresh: bool = False
 
 
 class SyncEngine(Component):
@@ -78,7 +80,7 @@ def _workload(args: SyncEngineArgs, port: int, placing: Placing) -> Workload:
         readiness=Readiness(Probe.TCP, PortRole.ENGINE),
         volumes=(_STATE,),
         secrets=(Secret.ENGINE_TOKEN, Secret.ZOOKEEPER_SUPER),
-        fresh=True,
+        fresh=args.fresh,
     )
 
 

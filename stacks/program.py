@@ -225,6 +225,8 @@ class _Stack:
                 hosts_a=self._hosts(standing.source),
                 hosts_b=self._hosts(standing.target),
                 subtrees=(Subtree("frameworks-sample", "/frameworks/sample"), *groups),
+                # As old as the ensemble that it fills.
+                fresh=self._fresh(standing.target, Tier.ZOOKEEPER),
             ),
             self._placing(ensembles, protect=state.protect),
         )

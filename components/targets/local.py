@@ -18,11 +18,19 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import pulumi
-from pulumi.dynamic import CreateResult, DiffResult, ReadResult, ResourceProvider, UpdateResult
+from pulumi.dynamic import (
+    ConfigureRequest,
+    CreateResult,
+    DiffResult,
+    ReadResult,
+    ResourceProvider,
+    UpdateResult,
+)
 from pulumi.dynamic import Resource as DynamicResource
 
 from components.errors import ArgumentsError, ComponentError
 from components.targets import process
+from components.targets.engine_watch import end_with_engine
 from components.targets.ports import LOOPBACK
 from components.targets.process import ProcessSpec
 from components.targets.readiness import Check
@@ -65,10 +73,20 @@ def for_people(method: Callable[P, R]) -> Callable[P, R]:
     return plain
 
 
-class LocalProcessProvider(ResourceProvider):
-    """Create, read, update and delete one process."""
+class LocalProvider(ResourceProvider):
+    """What the providers of this target share."""
 
+    # They hold no secret; marked as one, they could not be read by people who look into the state.
     serialize_as_secret_always = False
+
+    def configure(self, req: ConfigureRequest) -> None:
+        """Called once, in the process that hosts the provider."""
+        del req
+        end_with_engine()
+
+
+class LocalProcessProvider(LocalProvider):
+    """Create, read, update and delete one process."""
 
     @for_people
     def create(self, props: dict[str, Any]) -> CreateResult:
@@ -121,10 +139,8 @@ class LocalProcess(DynamicResource, module="local", name="Process"):
         super().__init__(LocalProcessProvider(), spec.name, {**spec.properties}, opts)
 
 
-class LocalReadinessProvider(ResourceProvider):
+class LocalReadinessProvider(LocalProvider):
     """Wait for conditions that only all members of a workload together can fulfil."""
-
-    serialize_as_secret_always = False
 
     @for_people
     def create(self, props: dict[str, Any]) -> CreateResult:
@@ -159,10 +175,8 @@ class LocalReadiness(DynamicResource, module="local", name="Readiness"):
     """A workload serves as a whole, not only its members each by itself."""
 
 
-class LocalSecretsProvider(ResourceProvider):
+class LocalSecretsProvider(LocalProvider):
     """Make files of random content, once."""
-
-    serialize_as_secret_always = False
 
     @for_people
     def create(self, props: dict[str, Any]) -> CreateResult:

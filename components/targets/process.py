@@ -132,8 +132,9 @@ def realise(spec: ProcessSpec, *, create: bool) -> None:
         if spec.check is not None:
             await_check(spec.check, spec, bound=spec.check.timeout_s)
     except Exception:
-        # Pulumi will not know a process whose creation failed, so nothing of it may stay.
-        if create:
+        # Pulumi will not know a process whose creation failed, so nothing of it may stay; but what
+        # another update has declared meanwhile under the name is not ours to take away.
+        if create and (supervisor.holds(spec.definition) or not supervisor.knows(spec.name)):
             supervisor.remove(spec.name, with_children=not spec.leaves_children)
         raise
 

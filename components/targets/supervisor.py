@@ -103,6 +103,10 @@ class Supervisor:
         """Names of the programs that are declared in the run folder."""
         return sorted(path.stem for path in self._conf_d.glob("*.conf"))
 
+    def knows(self, name: str) -> bool:
+        """Whether a program of that name is declared."""
+        return self._file(name).exists()
+
     def status(self, name: str) -> Status:
         """What supervisord says of a program; `MISSING` also when supervisord does not run."""
         try:

@@ -30,7 +30,8 @@ class Recorder(pulumi.runtime.Mocks):
     resources: list[Registered] = field(default_factory=list[Registered])
 
     def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str | None, Any]:
-        inputs: dict[str, Any] = {k: v for k, v in args.inputs.items() if k != "__provider"}
+        given: dict[str, Any] = args.inputs  # pyright: ignore[reportUnknownMemberType] - untyped
+        inputs = {key: value for key, value in given.items() if key != "__provider"}
         self.resources.append(Registered(args.typ, args.name, inputs))
         return f"{args.name}-id", inputs
 
@@ -59,7 +60,7 @@ def run() -> Run:
     def with_mocks(program: Callable[[], Any]) -> Recorder:
         recorder = Recorder()
         pulumi.runtime.set_mocks(recorder, project="mesos-platform", stack="local", preview=False)
-        pulumi.runtime.test(program)()
+        pulumi.runtime.test(program)()  # pyright: ignore[reportUnknownMemberType] - untyped
         return recorder
 
     return with_mocks

@@ -104,9 +104,7 @@ def test_the_framework_stands_still_without_an_ensemble(
 def test_client_groups_are_told_apart_by_path_and_port(run: Run, placing: Placing) -> None:
     def program() -> None:
         for index, name in enumerate(("traffic", "locks")):
-            args = ClientGroupArgs(
-                name=name, index=index, program=PROGRAM, zookeeper_hosts=HOSTS
-            )
+            args = ClientGroupArgs(name=name, index=index, program=PROGRAM, zookeeper_hosts=HOSTS)
             ClientGroup(args, placing)
 
     recorder = run(program)
@@ -124,9 +122,7 @@ def test_even_sizes_are_refused(replicas: int) -> None:
     with pytest.raises(ArgumentsError, match=f"saw {replicas}"):
         ZooKeeperEnsembleArgs(color="blue", program=PROGRAM, replicas=replicas)
     with pytest.raises(ArgumentsError, match=f"saw {replicas}"):
-        MesosMastersArgs(
-            color="blue", program=PROGRAM, zookeeper_hosts=HOSTS, replicas=replicas
-        )
+        MesosMastersArgs(color="blue", program=PROGRAM, zookeeper_hosts=HOSTS, replicas=replicas)
 
 
 def test_a_single_master_never_becomes_a_group_nor_a_group_a_single_one() -> None:

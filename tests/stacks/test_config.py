@@ -38,7 +38,10 @@ def test_nested_values_may_be_json_text_as_pulumi_hands_them_over() -> None:
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        ({"targett": "local"}, "mesos-platform:targett: unknown key 'targett'; did you mean 'target'?"),
+        (
+            {"targett": "local"},
+            "mesos-platform:targett: unknown key 'targett'; did you mean 'target'?",
+        ),
         (
             {"cluster": {"zookeper": {}}},
             "mesos-platform:cluster.zookeper: unknown key 'zookeper'; did you mean 'zookeeper'?",

@@ -50,7 +50,21 @@ def start_and_kill_update(project: Path) -> None:
     update.wait()
 
 
-def test_a_killed_update_is_cleared_and_completed(local: StackRunner) -> None:
+def providers(state: Path) -> set[str]:
+    """Processes that host dynamic providers of stacks in one backend."""
+    found: set[str] = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (process / "cmdline").read_bytes()
+            environment = (process / "environ").read_bytes()
+        except OSError:
+            continue
+        if b"pulumi.dynamic" in command and str(state).encode() in environment:
+            found.add(process.name)
+    return found
+
+
+def test_a_killed_update_is_cleared_and_completed(local: StackRunner, tmp_path: Path) -> None:
     start_and_kill_update(local.project_dir)
 
     assert local.clear_interrupted(wait_s=20)
@@ -58,6 +72,11 @@ def test_a_killed_update_is_cleared_and_completed(local: StackRunner) -> None:
 
     assert local.preview().changes == ()
     assert not local.clear_interrupted()
+    # Providers of the killed engine end by themselves: they must not go on with what they began.
+    deadline = time.monotonic() + 20
+    while providers(tmp_path / "state"):
+        assert time.monotonic() < deadline, "a provider outlived its engine"
+        time.sleep(0.1)
 
 
 def test_a_live_update_is_waited_for_and_then_named(local: StackRunner, tmp_path: Path) -> None:
