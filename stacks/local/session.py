@@ -162,6 +162,10 @@ class Session:
 
         return note
 
+    async def ask(self, method: str, *args: Any, **options: Any) -> Any:
+        """Call a kazoo method that ends in `_async`, for what has no method of its own here."""
+        return await self._await(getattr(self.client, method)(*args, **options))
+
     async def children(self, path: str, watch: Callable[[], None] | None = None) -> list[str]:
         """Names of a node's children."""
         return await self._await(self.client.get_children_async(path, watch=self._watch(watch)))
