@@ -26,6 +26,9 @@ from stacks.state import locked, missing
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m|<\{%[^%]*%\}>")
 _PROVIDER_ERROR = re.compile(r"^(?:\w+\.)*\w*Error: (?P<text>.*)", re.DOTALL | re.MULTILINE)
+_PROTECTED = re.compile(
+    r"cannot be deleted\s+because it is protected|it is currently marked for protection"
+)
 _CONFIG = "configuration of stack "
 _WORDS_MAX = 4000
 
@@ -67,7 +70,7 @@ def error_of(stack: str, diagnostics: Sequence[Diagnostic], stderr: str) -> Stac
         return GateRefusedError(text)
     if _CONFIG in everything:
         return ConfigError(_paragraph(everything, everything.index(_CONFIG)))
-    if re.search(r"resource .* cannot be deleted\s+because it is protected", everything):
+    if _PROTECTED.search(everything):
         return ProtectedError(_protected(everything))
     for diagnostic in told:
         if diagnostic.resource and "update failed" not in diagnostic.text:

@@ -19,8 +19,9 @@ _KILL_TIMEOUT_S = 5.0
 
 
 def marked(mark: str) -> set[int]:
-    """Ids of the live processes that carry exactly this mark."""
+    """Ids of the live processes that carry exactly this mark, or one below it when it ends in `/`."""
     wanted = f"{MARK}={mark}".encode()
+    is_prefix = mark.endswith("/")
     found: set[int] = set()
     for process in Path("/proc").iterdir():
         if not process.name.isdigit() or int(process.name) == os.getpid():
@@ -29,7 +30,7 @@ def marked(mark: str) -> set[int]:
             variables = (process / "environ").read_bytes().split(b"\0")
         except OSError:  # Ended meanwhile, or another user's.
             continue
-        if wanted in variables:
+        if any(v.startswith(wanted) if is_prefix else v == wanted for v in variables):
             found.add(int(process.name))
     return found
 

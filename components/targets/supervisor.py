@@ -188,6 +188,14 @@ class Supervisor:
         orphans.end(left, grace_s=5.0)
         (self.directory(name) / "pid").unlink(missing_ok=True)
 
+    def remove_all(self) -> None:
+        """Remove every program of the run folder and all that they left running, whatever state an
+        interrupted update or a killed supervisord has left."""
+        for name in self.programs():
+            self.remove(name, with_children=True)
+        self.shut_down()
+        orphans.end(orphans.marked(f"{self._id}/"), grace_s=5.0)
+
     def wipe(self, name: str, volumes: Sequence[str]) -> None:
         """Empty the volumes of a program that does not run."""
         if self.status(name).pid:

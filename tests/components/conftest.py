@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pulumi
 import pytest
@@ -30,7 +30,7 @@ class Recorder(pulumi.runtime.Mocks):
     resources: list[Registered] = field(default_factory=list[Registered])
 
     def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str | None, Any]:
-        given: dict[str, Any] = args.inputs  # pyright: ignore[reportUnknownMemberType] - untyped
+        given = cast("dict[str, Any]", args.inputs)  # pyright: ignore[reportUnknownMemberType]
         inputs = {key: value for key, value in given.items() if key != "__provider"}
         self.resources.append(Registered(args.typ, args.name, inputs))
         return f"{args.name}-id", inputs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from pulumi.dynamic import dynamic
@@ -32,7 +32,7 @@ def properties(**changes: Any) -> dict[str, Any]:
     [LocalProcessProvider, LocalReadinessProvider, LocalSecretsProvider, GateProvider],
 )
 def test_providers_look_alike_in_every_run(provider: Any) -> None:
-    serialize: Any = dynamic.serialize_provider  # pyright: ignore[reportUnknownMemberType] - untyped
+    serialize = cast("Any", dynamic).serialize_provider
 
     first = serialize(provider())
 

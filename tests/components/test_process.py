@@ -49,9 +49,7 @@ def spec(tmp_path: Path, port: int) -> Iterator[ProcessSpec]:
         check=Check(Probe.TCP, "127.0.0.1", port, timeout_s=20),
         stop_timeout_s=2,
     )
-    supervisor = Supervisor(run_dir)
-    for name in supervisor.programs():
-        supervisor.remove(name, with_children=True)
+    Supervisor(run_dir).remove_all()
 
 
 def until(condition: Callable[[], object], bound_s: float = 10) -> None:
@@ -226,3 +224,21 @@ def test_processes_inherit_nothing_of_the_update(
     environment = Path(f"/proc/{pid_of(spec)}/environ").read_bytes()
     assert b"PULUMI" not in environment
     assert b"MESOS_PLATFORM_PROCESS=" in environment
+
+
+def test_removing_everything_also_finds_what_a_killed_supervisor_left(
+    spec: ProcessSpec, tmp_path: Path
+) -> None:
+    child = tmp_path / "child"
+    script = f"setsid sleep 600 & echo $! > {child}; exec sleep 600"
+    agent = replace(spec, argv=("/bin/sh", "-c", script), ports=(), check=None)
+    process.realise(agent, create=True)
+    until(lambda: child.exists() and child.read_text().strip())
+    pids = {pid_of(agent), int(child.read_text())}
+    daemon = Path(spec.run_dir) / "supervisor" / "supervisord.pid"
+    os.kill(int(daemon.read_text()), signal.SIGKILL)
+
+    spec.supervisor.remove_all()
+
+    assert not any(orphans.is_alive(pid) for pid in pids)
+    assert spec.supervisor.programs() == []

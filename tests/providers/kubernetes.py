@@ -42,26 +42,29 @@ class InMemoryKubernetes(Provider):
         if group not in GROUPS:
             reason = f"no API group {group!r} is served here, only {', '.join(sorted(GROUPS))}"
             return CheckResponse(inputs=request.new_inputs, failures=[CheckFailure("kind", reason)])
-        if _name(request.new_inputs) is None:
+        if not _text(request.new_inputs, "name"):
             failure = CheckFailure("metadata", "expected metadata.name, saw none")
             return CheckResponse(inputs=request.new_inputs, failures=[failure])
         return CheckResponse(inputs=request.new_inputs)
 
     async def diff(self, request: DiffRequest) -> DiffResponse:
-        """Another name is another object; any other difference is an update."""
+        """Another name or namespace is another object; any other difference is an update."""
         changed = [
             key
             for key in {*request.old_state, *request.new_inputs}
             if request.old_state.get(key) != request.new_inputs.get(key)
         ]
-        renamed = _name(request.old_state) != _name(request.new_inputs)
+        renamed = any(
+            _text(request.old_state, key) != _text(request.new_inputs, key)
+            for key in ("name", "namespace")
+        )
         return DiffResponse(
             changes=bool(changed), replaces=["metadata"] if renamed else [], diffs=changed
         )
 
     async def create(self, request: CreateRequest) -> CreateResponse:
         """Remember an object."""
-        resource_id = "" if request.preview else str(_name(request.properties))
+        resource_id = "" if request.preview else str(_text(request.properties, "name"))
         return CreateResponse(resource_id=resource_id, properties=request.properties)
 
     async def update(self, request: UpdateRequest) -> UpdateResponse:
@@ -72,12 +75,13 @@ class InMemoryKubernetes(Provider):
         """Nothing is kept outside of the engine's state."""
 
 
-def _name(properties: Properties) -> str | None:
+def _text(properties: Properties, key: str) -> str | None:
+    """A text of an object's metadata; None when there is none."""
     metadata = properties.get("metadata")
     if metadata is None or not isinstance(metadata.value, Mapping):
         return None
-    name = metadata.value.get("name")
-    return name.value if name is not None and isinstance(name.value, str) and name.value else None
+    found = metadata.value.get(key)
+    return found.value if found is not None and isinstance(found.value, str) else None
 
 
 def main() -> None:

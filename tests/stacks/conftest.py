@@ -114,6 +114,4 @@ def local(project: Path) -> Iterator[StackRunner]:
     runner = StackRunner("local", project, program=lambda: declare(project, stub_programs()))
     runner.init()
     yield runner
-    supervisor = Supervisor(project / ".local" / "local")
-    for name in supervisor.programs():
-        supervisor.remove(name, with_children=True)
+    Supervisor(project / ".local" / "local").remove_all()

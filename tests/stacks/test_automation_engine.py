@@ -1,0 +1,104 @@
+"""The runner with the real engine: what it says when something is missing or wrong."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from stacks.automation import StackRunner
+from stacks.errors import (
+    ConfigError,
+    EngineMissingError,
+    ProtectedError,
+    StackMissingError,
+    WrongPassphraseError,
+)
+from stacks.steps import Op
+from stacks.topology import Position
+from tests.stacks.conftest import DEV
+
+pytestmark = [
+    pytest.mark.engine,
+    # A refused program is left behind by the SDK as a coroutine that never ends.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+def test_a_stack_that_was_never_initialised_is_said(project: Path) -> None:
+    (project / "Pulumi.dev.yaml").write_text(DEV)
+    runner = StackRunner("dev", project)
+
+    assert not runner.exists()
+    with pytest.raises(StackMissingError, match="pulumi stack init dev"):
+        runner.preview()
+    with pytest.raises(StackMissingError):
+        runner.state_digest()
+
+
+def test_a_wrong_passphrase_is_said(dev: StackRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "another")
+
+    with pytest.raises(WrongPassphraseError, match="PULUMI_CONFIG_PASSPHRASE"):
+        dev.up()
+
+
+def test_wrong_configuration_is_said_before_the_engine_starts(
+    dev: StackRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dev.config_file.write_text(DEV.replace("position", "positoin"))
+    monkeypatch.setenv("PATH", "")
+
+    with pytest.raises(ConfigError, match="did you mean 'position'"):
+        dev.preview()
+
+
+def test_a_missing_engine_is_said(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "Pulumi.dev.yaml").write_text(DEV)
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+
+    with pytest.raises(EngineMissingError, match="make tools"):
+        StackRunner("dev", project).init()
+
+
+def test_initialising_twice_is_a_success_and_leaves_the_file_alone(dev: StackRunner) -> None:
+    before = dev.config_file.read_text()
+
+    dev.init()
+
+    assert dev.config_file.read_text() == before
+    assert "# a comment that must stay" in before
+
+
+def test_nothing_protected_is_removed(dev: StackRunner) -> None:
+    dev.up()
+    # What a change of the program could do: the namespace of every object renames them all.
+    text = dev.config_file.read_text().replace("images:", "namespace: other\n    images:")
+    dev.config_file.write_text(text)
+
+    with pytest.raises(ProtectedError, match="would remove blue-"):
+        dev.up()
+
+
+def test_outputs_and_standing_are_read_from_the_state(dev: StackRunner) -> None:
+    assert dev.actual() is None
+
+    result = dev.up()
+
+    assert result.summary["create"] == 25
+    assert dev.outputs() == result.outputs
+    assert result.outputs["blue_zookeeper"].startswith("blue-zookeeper-0.blue-zookeeper.mesos.svc")
+    assert dev.position() == Position(0)
+    assert all(step.op is Op.CREATE for step in result.steps)
+
+
+def test_a_destroyed_stack_begins_again(dev: StackRunner) -> None:
+    dev.up()
+
+    dev.destroy()
+
+    assert dev.actual() is None
+    assert len(dev.preview().changes) == 24
