@@ -7,9 +7,12 @@ from clients.mesos.errors import (
     MesosError,
     NoLeaderError,
     NotFoundError,
+    PermanentError,
     ProtocolError,
+    RetryableError,
     UnreachableError,
 )
+from clients.mesos.operator import OperatorClient
 
 __all__ = [
     "AuthenticationError",
@@ -18,6 +21,9 @@ __all__ = [
     "MesosError",
     "NoLeaderError",
     "NotFoundError",
+    "OperatorClient",
+    "PermanentError",
     "ProtocolError",
+    "RetryableError",
     "UnreachableError",
 ]
