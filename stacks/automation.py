@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -325,9 +326,7 @@ class StackRunner:
         return f"{state.PROJECT}-{self.stack_name}"
 
     def _files(self) -> FileState | None:
-        if not self._backend_url.startswith("file://"):
-            return None
-        return FileState(self._backend_url, self.stack_name)
+        return FileState.of(self._backend_url, self.stack_name)
 
     def _make_backend(self) -> None:
         if self._backend_url.startswith("file://"):
@@ -366,7 +365,11 @@ class StackRunner:
 
 def _command() -> auto.PulumiCommand:
     root = Path(sys.prefix)
-    if not (root / "bin" / "pulumi").exists():
-        msg = f"expected the Pulumi engine at {root / 'bin' / 'pulumi'}, saw none. Run `make tools`"
-        raise EngineMissingError(msg)
-    return auto.PulumiCommand(root=str(root), skip_version_check=True)
+    try:
+        return auto.PulumiCommand(root=str(root), skip_version_check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        msg = (
+            f"expected the Pulumi engine behind {root / 'bin' / 'pulumi'}, saw none that runs "
+            f"({error}). Run `make tools`"
+        )
+        raise EngineMissingError(msg) from None

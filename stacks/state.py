@@ -16,12 +16,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlparse
+from urllib.parse import unquote
 
 from stacks.errors import ConcurrentUpdateError, StackMissingError
 
 PROJECT = "mesos-platform"
 _PAUSE_S = 0.2
+_PACKED = ("gz", "zst")
 # Times of the last write, and from where in the program a resource was declared, differ between
 # equal states.
 _VOLATILE = frozenset({"created", "modified", "sourcePosition", "stackTrace"})
@@ -45,8 +46,19 @@ class Lock:
 class FileState:
     """Files of one stack in a file backend."""
 
-    def __init__(self, backend_url: str, stack: str) -> None:
-        folder = Path(unquote(urlparse(backend_url).path)) / ".pulumi"
+    @classmethod
+    def of(cls, backend_url: str, stack: str) -> FileState | None:
+        """The files behind a backend's address; None where it keeps none that we can read."""
+        text, _, _ = backend_url.partition("?")
+        folder = Path(unquote(text.removeprefix("file://"))).expanduser()
+        if not text.startswith("file://") or not folder.is_absolute():
+            return None
+        state = cls(folder, stack)
+        is_packed = any(state._file.with_suffix(f".json.{kind}").exists() for kind in _PACKED)
+        return None if is_packed else state
+
+    def __init__(self, backend: Path, stack: str) -> None:
+        folder = backend / ".pulumi"
         self._stack = stack
         self._file = folder / "stacks" / PROJECT / f"{stack}.json"
         self._locks = folder / "locks" / "organization" / PROJECT / stack

@@ -24,6 +24,17 @@ def locks(tmp_path: Path) -> Path:
     return folder
 
 
+def files_of(backend: Path) -> FileState:
+    files = FileState.of(f"file://{backend}", "local")
+    assert files is not None
+    return files
+
+
+@pytest.mark.parametrize("url", ["s3://bucket", "file://relative", "https://api.pulumi.com"])
+def test_other_backends_are_asked_through_the_engine(url: str) -> None:
+    assert FileState.of(url, "local") is None
+
+
 def write_lock(folder: Path, pid: int, host: str | None = None) -> Path:
     path = folder / f"{pid}.json"
     content = {"pid": pid, "hostname": host or socket.gethostname(), "username": "someone"}
@@ -40,7 +51,7 @@ def dead_pid() -> int:
 def test_the_lock_of_an_ended_process_is_removed(tmp_path: Path, locks: Path) -> None:
     path = write_lock(locks, dead_pid())
 
-    assert FileState(f"file://{tmp_path}", "local").clear_dead_locks(wait_s=0) == 1
+    assert files_of(tmp_path).clear_dead_locks(wait_s=0) == 1
 
     assert not path.exists()
 
@@ -49,7 +60,7 @@ def test_the_lock_of_a_live_process_stays_and_is_named(tmp_path: Path, locks: Pa
     path = write_lock(locks, os.getpid())
 
     with pytest.raises(ConcurrentUpdateError, match=rf"process {os.getpid()} of someone"):
-        FileState(f"file://{tmp_path}", "local").clear_dead_locks(wait_s=0)
+        files_of(tmp_path).clear_dead_locks(wait_s=0)
 
     assert path.exists()
 
@@ -58,12 +69,12 @@ def test_the_lock_of_another_machine_is_never_taken_for_dead(tmp_path: Path, loc
     write_lock(locks, dead_pid(), host="elsewhere")
 
     with pytest.raises(ConcurrentUpdateError, match="on elsewhere"):
-        FileState(f"file://{tmp_path}", "local").clear_dead_locks(wait_s=0)
+        files_of(tmp_path).clear_dead_locks(wait_s=0)
 
 
 def test_a_stack_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(StackMissingError, match="pulumi stack init local"):
-        FileState(f"file://{tmp_path}", "local").read()
+        files_of(tmp_path).read()
 
 
 def deployment(**changes: Any) -> dict[str, Any]:
