@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from clients.mesos.errors import ProtocolError
 from clients.mesos.model import (
@@ -34,13 +34,14 @@ from clients.mesos.model import (
 )
 
 Json = dict[str, Any]
+_T = TypeVar("_T")
 
 
-def _checked[T](parse: Callable[[Json], T]) -> Callable[[Json], T]:
+def _checked(parse: Callable[[Json], _T]) -> Callable[[Json], _T]:
     """Turn an answer of another shape into a typed error."""
 
     @functools.wraps(parse)
-    def checked(body: Json) -> T:
+    def checked(body: Json) -> _T:
         try:
             return parse(body)
         except (KeyError, TypeError, ValueError, AttributeError) as error:

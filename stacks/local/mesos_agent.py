@@ -27,6 +27,8 @@ def real_command(binary: str, settings: AgentSettings) -> list[str]:
     """The real program with the same meaning."""
     resources = settings.resources
     begin, last = resources.ports
+    scalars = f"cpus:{resources.cpus:g};mem:{resources.mem:g};disk:{resources.disk:g}"
+    offered = f"{scalars};ports:[{begin}-{last}]"
     command = [
         binary,
         f"--master={settings.master}",
@@ -36,8 +38,7 @@ def real_command(binary: str, settings: AgentSettings) -> list[str]:
         f"--port={settings.port}",
         f"--hostname={settings.public_hostname}",
         "--no-hostname_lookup",
-        f"--resources=cpus:{resources.cpus:g};mem:{resources.mem:g};disk:{resources.disk:g};"
-        f"ports:[{begin}-{last}]",
+        f"--resources={offered}",
         f"--executor_shutdown_grace_period={settings.executor_shutdown_grace_period_s:g}secs",
         "--reconfiguration_policy=additive",
         "--no-systemd_enable_support",

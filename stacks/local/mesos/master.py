@@ -131,9 +131,8 @@ class Master:
                 await work
             except ElectionError as error:
                 self._fail(str(error))
-            except Exception as error:
-                # The boundary of the process: a broken loop must not leave a master that only
-                # looks alive.
+            except Exception as error:  # noqa: BLE001 - boundary of the process
+                # A broken loop must not leave a master that only looks alive.
                 _log.exception("master.failed")
                 self._fail(f"a master's own work failed: {error!r}")
 

@@ -88,9 +88,8 @@ async def follow_group(session: Session, path: str, note: Callable[[Sequence[str
     while True:
         wake.clear()
         try:
-            if session.connected.is_set():
-                if await session.exists(folder, wake.set):
-                    note(await _members(session, folder, wake))
+            if session.connected.is_set() and await session.exists(folder, wake.set):
+                note(await _members(session, folder, wake))
         except NoNodeError:
             continue
         except ZooKeeperError:
