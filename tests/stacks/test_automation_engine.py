@@ -17,7 +17,7 @@ from stacks.errors import (
 )
 from stacks.steps import Op
 from stacks.topology import Position
-from tests.stacks.conftest import DEV
+from tests.stacks.conftest import CHECKOUT, DEV
 
 pytestmark = [
     pytest.mark.engine,
@@ -102,3 +102,18 @@ def test_a_destroyed_stack_begins_again(dev: StackRunner) -> None:
 
     assert dev.actual() is None
     assert len(dev.preview().changes) == 24
+
+
+def test_the_committed_dev_stack_stays_as_it_is(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "mesos-platform-dev")
+    committed = (CHECKOUT / "Pulumi.dev.yaml").read_text()
+    (project / "Pulumi.dev.yaml").write_text(committed)
+    runner = StackRunner("dev", project)
+
+    runner.init()
+    changes = runner.preview().changes
+
+    assert len(changes) == 24
+    assert (project / "Pulumi.dev.yaml").read_text() == committed
