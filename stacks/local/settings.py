@@ -319,8 +319,11 @@ class FrameworkSettings(_Settings):
     """How long masters keep its tasks while it is away: a week."""
     credential_file: Path | None = None
     """File with `principal:secret` for masters that want one of schedulers."""
+    reconcile_delay_s: float = Field(default=5.0, ge=0)
+    """Pause between a subscription and the question what became of each known task. Masters that do
+    not know a task's agent (yet) answer TASK_UNKNOWN, and the task counts as ended."""
     reconcile_interval_s: float = Field(default=60.0, gt=0)
-    """Pause between two reconciliations; one always follows a subscription."""
+    """Pause between two such questions."""
 
     _zk = field_validator("zk")(_check_url)
     _listen = field_validator("listen")(_check_listen)

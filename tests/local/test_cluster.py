@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 from typing import Any
 
 from kazoo.client import KazooClient
 
 from stacks.local.mesos.executor import start_time
+from stacks.local.sample.roster import Step
 from tests.local.rig import Rig, RunningMaster, until
 
 
@@ -158,7 +161,7 @@ async def test_a_framework_that_finds_masters_without_its_agents_relaunches(rig:
     await rig.healthy(first, 1)
     await rig.stop_framework(first)
     await rig.masters("green", 1)
-    second = await rig.framework("green", tasks=1)
+    second = await rig.framework("green", tasks=1, reconcile_delay_s=0)
     await until(lambda: second.scheduler.counts["TASK_UNKNOWN"], "the task is unknown")
     assert second.scheduler.roster.tasks == {}
 
@@ -174,7 +177,8 @@ async def test_a_replaced_task_runs_elsewhere_before_the_old_one_ends(rig: Rig) 
 
     def moved() -> bool:
         now = framework.scheduler.roster.tasks
-        return old.id not in now and sum(t.is_healthy for t in now.values()) == 2
+        done = framework.scheduler.roster.replacements[old.id].step is Step.DONE
+        return done and sum(t.is_healthy for t in now.values()) == 2
 
     await until(moved, "the task has moved")
     replacement = (await rig.http.post(f"{framework.url}/tasks/{old.id}/replace")).json()
@@ -242,9 +246,6 @@ async def test_tasks_outlive_their_agent_and_how_they_ended_meanwhile_is_reporte
     tasks = await rig.healthy(framework, 2)
     await rig.stop_agent(agent)
     assert all(start_time(task.pid) is not None for task in tasks)
-    import os
-    import signal
-
     os.kill(tasks[0].pid, signal.SIGTERM)
     await until(lambda: start_time(tasks[0].pid) is None, "the task ended")
     await rig.agent(port=agent.settings.port)

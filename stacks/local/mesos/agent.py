@@ -155,12 +155,14 @@ class Agent:
 
     async def _follow(self) -> None:
         failures = 0
+        last: Leader | None = None
         while True:
             self._leader_changed.clear()
             leader = self.leader
+            if leader != last:
+                failures, last = 0, leader  # Whoever leads now has not refused anything yet.
             if leader is None:
                 await self._leader_changed.wait()
-                failures = 0
                 continue
             serving = asyncio.ensure_future(self._serve(leader))
             changed = asyncio.ensure_future(self._leader_changed.wait())
@@ -172,9 +174,7 @@ class Agent:
                     with contextlib.suppress(asyncio.CancelledError):
                         await future
                 was_registered = self._note_disconnected()
-            failures = (
-                0 if was_registered or changed.done() and not changed.cancelled() else failures + 1
-            )
+            failures = 0 if was_registered else failures + 1
             factor = min(2**failures * _FIRST_BACKOFF_SHARE, _BACKOFF_FACTOR_MAX)
             with contextlib.suppress(TimeoutError):
                 pause_s = self.settings.registration_backoff_s * factor

@@ -69,9 +69,12 @@ class Link:
             RemovedError: masters refuse the framework's id for good.
         """
         failures = 0
+        last: Leader | None = None
         while True:
             self._changed.clear()
             leader = self._leader
+            if leader != last:
+                failures, last = 0, leader  # Whoever leads now has not refused anything yet.
             if leader is None:
                 await self._changed.wait()
                 continue
@@ -81,14 +84,13 @@ class Link:
                 await asyncio.wait({serving, changed}, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 was_connected = self.connected_to is not None
-                moved = changed.done()
                 self.connected_to = self._stream_id = None
                 changed.cancel()
                 if not serving.done():
                     serving.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await serving
-            failures = 0 if was_connected or moved else failures + 1
+            failures = 0 if was_connected else failures + 1
             pause_s = min(_BACKOFF_S * 2**failures, _BACKOFF_MAX_S)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), pause_s)

@@ -27,8 +27,8 @@ from stacks.local.session import Session
 from stacks.local.settings import FrameworkSettings
 
 _ENDED = TERMINAL_STATES | {"TASK_UNKNOWN"}
-# After a subscription agents are still coming back: ask again soon, then rarely.
-_RECONCILE_SOON_S = (1.0, 5.0)
+# What masters know of by themselves may be asked for at once, and as agents come back.
+_LISTEN_SOON_S = (0.0, 1.0, 2.0)
 _TICK_S = 1.0
 _KILL_AGAIN_S = 5.0
 _REFUSE_S = 3600.0
@@ -68,7 +68,8 @@ class Scheduler:
         self.leader: Leader | None = None
         self._canaries: dict[str, Canary] = {}
         self._suppressed = False
-        self._reconcile_at: list[float] = []
+        self._listen_at: list[float] = []
+        self._reconcile_at = 0.0
         self._killed_at: dict[str, float] = {}
 
     def note_leader(self, leader: Leader | None) -> None:
@@ -119,7 +120,8 @@ class Scheduler:
         self.subscriptions = [*self.subscriptions[-99:], entry]
         _log.info("framework.subscribed", id=self.roster.framework_id, **entry)
         now = time.monotonic()
-        self._reconcile_at = [now, *(now + pause for pause in _RECONCILE_SOON_S)]
+        self._listen_at = [now + pause for pause in _LISTEN_SOON_S]
+        self._reconcile_at = now + self.settings.reconcile_delay_s
         await self.tick()
 
     async def _note_update(self, status: Json) -> None:
@@ -386,10 +388,11 @@ class Scheduler:
         if self.link.connected_to is None:
             return
         now = time.monotonic()
-        if not self._reconcile_at:
-            self._reconcile_at = [now + self.settings.reconcile_interval_s]
-        if now >= self._reconcile_at[0]:
-            self._reconcile_at.pop(0)
+        if self._listen_at and now >= self._listen_at[0]:
+            self._listen_at.pop(0)
+            await self._call("RECONCILE", {"tasks": []})
+        if now >= self._reconcile_at:
+            self._reconcile_at = now + self.settings.reconcile_interval_s
             await self._reconcile()
         for replacement in list(self.roster.replacements.values()):
             if replacement.step is not Step.DONE:
