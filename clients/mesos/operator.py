@@ -43,6 +43,8 @@ _HEARTBEAT_S = 15.0
 class OperatorClient:
     """A client of one cluster. `masters` are `host:port`, as the masters themselves name each other.
 
+    `follow_projection` allows a leader of another cluster; `transport` replaces the network in tests.
+
     Raises:
         AuthenticationError: the credential file cannot be used.
     """
@@ -54,12 +56,14 @@ class OperatorClient:
         *,
         timeout_s: float = _TIMEOUT_S,
         follow_projection: bool = False,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._transport = Transport(
             masters,
             credential_file=credential_file,
             timeout_s=timeout_s,
             follow_projection=follow_projection,
+            transport=transport,
         )
 
     @property

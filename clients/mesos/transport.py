@@ -76,6 +76,7 @@ class Transport:
         credential_file: Path | None,
         timeout_s: float,
         follow_projection: bool,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         if not masters:
             msg = "expected at least one master as host:port, saw none"
@@ -88,6 +89,7 @@ class Transport:
             auth=read_credential(credential_file),
             timeout=timeout_s,
             follow_redirects=False,
+            transport=transport,
         )
 
     async def close(self) -> None:

@@ -7,10 +7,20 @@ from stacks.local.mesos.cluster import Agent, Cluster, Framework, Task
 from stacks.local.mesos.values import Json
 
 
+_AGENT_FIELDS = ("hostname", "port", "resources", "attributes", "id", "checkpoint")
+_FRAMEWORK_FIELDS = ("user", "name", "id", "failover_timeout", "checkpoint")
+
+
+def _ordered(info: Json, first: tuple[str, ...]) -> Json:
+    """A message's fields in the order of its protobuf, as far as it is known."""
+    known = {name: info[name] for name in first if name in info}
+    return {**known, **{name: value for name, value in info.items() if name not in known}}
+
+
 def agent(one: Agent) -> Json:
     """An agent of GET_AGENTS."""
     rendered: Json = {
-        "agent_info": one.info,
+        "agent_info": _ordered(one.info, _AGENT_FIELDS),
         "active": one.active,
         "deactivated": one.deactivated,
         "version": one.version,
@@ -95,7 +105,7 @@ def tasks(cluster: Cluster) -> Json:
 def framework(one: Framework) -> Json:
     """A framework of GET_FRAMEWORKS."""
     rendered: Json = {
-        "framework_info": {**one.info, "id": {"value": one.id}},
+        "framework_info": _ordered({**one.info, "id": {"value": one.id}}, _FRAMEWORK_FIELDS),
         "active": one.connected,
         "connected": one.connected,
         "recovered": one.recovered,
