@@ -54,6 +54,11 @@ def _checked(parse: Callable[[Json], _T]) -> Callable[[Json], _T]:
     return checked
 
 
+def _part(body: Json, name: str) -> Json:
+    found: Json | None = body.get(name)
+    return found or {}
+
+
 def _scalars(resources: Iterable[Json] | None) -> Scalars:
     found: dict[str, float] = {}
     for resource in resources or ():
@@ -125,7 +130,7 @@ def _task(body: Json) -> Task:
         (
             status["container_status"]["executor_pid"]
             for status in reversed(statuses)
-            if (status.get("container_status") or {}).get("executor_pid")
+            if _part(status, "container_status").get("executor_pid")
         ),
         None,
     )
@@ -293,19 +298,20 @@ def master(body: Json) -> MasterInfo:
 @_checked
 def metrics(body: Json) -> dict[str, float]:
     """GET_METRICS, or /metrics/snapshot."""
-    listed = body.get("metrics")
-    if isinstance(listed, list):
-        return {str(one["name"]): float(one.get("value", 0.0)) for one in listed}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    if isinstance(body.get("metrics"), list):
+        listed: list[Json] = body["metrics"]
+        return {str(one["name"]): float(one.get("value", 0.0)) for one in listed}
     return {str(name): float(value) for name, value in body.items()}
 
 
 @_checked
 def flags(body: Json) -> dict[str, str]:
     """GET_FLAGS, or /flags."""
-    listed = body["flags"]
-    if isinstance(listed, list):
-        return {str(one["name"]): str(one.get("value", "")) for one in listed}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-    return {str(name): str(value) for name, value in listed.items()}
+    if isinstance(body["flags"], list):
+        listed: list[Json] = body["flags"]
+        return {str(one["name"]): str(one.get("value", "")) for one in listed}
+    named: Json = body["flags"]
+    return {name: str(value) for name, value in named.items()}
 
 
 @_checked

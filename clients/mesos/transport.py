@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ from clients.mesos.errors import (
 )
 
 Json = dict[str, Any]
+_OK, _REDIRECT, _UNAUTHORIZED, _FORBIDDEN = 200, 307, 401, 403
+_NOT_FOUND, _UNAVAILABLE = 404, 503
 _PAUSE_S = 0.1
 # A redirect may point at a master that has just been deposed; longer chains are a loop.
 _REDIRECTS_MAX = 5
@@ -134,7 +136,7 @@ class Transport:
                 raise self._unreachable(address, error, sent=False) from None
             except httpx.HTTPError as error:
                 raise self._unreachable(address, error, sent=True) from None
-            if answer.status_code == httpx.codes.TEMPORARY_REDIRECT:
+            if answer.status_code == _REDIRECT:
                 address = self._leader_of(answer)
                 continue
             check(kind, answer, address)
@@ -154,7 +156,7 @@ class Transport:
         return _TryAgainError(told, sent=sent)
 
     def _leader_of(self, answer: httpx.Response) -> str:
-        location = answer.headers.get("location", "")
+        location = str(answer.headers.get("location", ""))
         leader = urlsplit(location).netloc
         if not leader:
             msg = f"expected Location //host:port of the leader, saw {location!r}"
@@ -183,7 +185,7 @@ class Transport:
         except httpx.HTTPError as error:
             msg = f"expected an answer of master {master}, saw {type(error).__name__}: is it up?"
             raise UnreachableError(msg) from None
-        if answer.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
+        if answer.status_code in {_UNAUTHORIZED, _FORBIDDEN}:
             _refuse_credential(path, answer, master)
         return answer
 
@@ -205,7 +207,7 @@ class Transport:
                     answer = await self.get("/redirect", master)
                 except UnreachableError:
                     continue
-                if answer.status_code == httpx.codes.TEMPORARY_REDIRECT:
+                if answer.status_code == _REDIRECT:
                     return self._leader_of(answer)
                 error = NoLeaderError(
                     f"expected a leader of {', '.join(self.masters)}, saw none: wait for the election"
@@ -215,7 +217,7 @@ class Transport:
             await asyncio.sleep(_PAUSE_S)
 
     @asynccontextmanager
-    async def stream(self, call: Json, *, silence_s: float) -> AsyncIterator[httpx.Response]:
+    async def stream(self, call: Json, *, silence_s: float) -> AsyncGenerator[httpx.Response]:
         """Open an event stream with the leader; reading fails after `silence_s` without a byte."""
         leader = await self.redirect()
         timeout = httpx.Timeout(self._timeout_s, read=silence_s)
@@ -226,7 +228,7 @@ class Transport:
             headers={"Accept": "application/json"},
             timeout=timeout,
         ) as response:
-            if response.status_code != httpx.codes.OK:
+            if response.status_code != _OK:
                 await response.aread()
                 try:
                     check(str(call["type"]), response, leader)
@@ -246,16 +248,16 @@ def check(kind: str, answer: httpx.Response, address: str) -> None:
     status = answer.status_code
     if answer.is_success:
         return
-    if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
+    if status in {_UNAUTHORIZED, _FORBIDDEN}:
         _refuse_credential(kind, answer, address)
     text = answer.text.strip()
     if text.startswith("<"):
         msg = f"expected Mesos at {address}, saw an HTML page with status {status}"
         raise ProtocolError(msg)
-    if status == httpx.codes.SERVICE_UNAVAILABLE:
+    if status == _UNAVAILABLE:
         error = NoLeaderError(f"expected a leader at {address}, saw 503: {text or 'no text'}")
         raise _TryAgainError(error, sent=False)
-    if status == httpx.codes.NOT_FOUND:
+    if status == _NOT_FOUND:
         raise NotFoundError(kind, status, text)
     raise CallRefusedError(kind, status, text)
 

@@ -8,6 +8,7 @@ holds a copy of its subtree, goes on with them.
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from stacks.local.errors import ElectionError, StartError
 from stacks.local.process import Listener, config_file, configure_logs, end, run
@@ -38,7 +39,7 @@ async def _serve(settings: FrameworkSettings, stop: asyncio.Event) -> None:
     log.info(
         "framework.serving", id=scheduler.roster.framework_id, tasks=len(scheduler.roster.tasks)
     )
-    work = [
+    work: list[asyncio.Future[Any]] = [
         asyncio.ensure_future(Detector(session, election.path).run(scheduler.note_leader)),
         asyncio.ensure_future(scheduler.link.run()),
         asyncio.ensure_future(scheduler.keep_time()),

@@ -25,7 +25,7 @@ from kazoo.security import ACL, CREATOR_ALL_ACL, OPEN_ACL_UNSAFE, READ_ACL_UNSAF
 from stacks.local.errors import StartError
 
 # A client that cannot reach a server tries the next one soon: a leader waits for it.
-_RETRY = {"max_tries": -1, "delay": 0.05, "backoff": 1.5, "max_delay": 0.5}
+_RETRY: dict[str, Any] = {"max_tries": -1, "delay": 0.05, "backoff": 1.5, "max_delay": 0.5}
 ZooKeeperError = (KazooException, KazooTimeoutError)
 
 __all__ = ["NoNodeError", "Node", "NodeExistsError", "Session", "ZooKeeperError"]
@@ -50,7 +50,8 @@ class Session:
         self._lost: list[Callable[[], None]] = []
         self._lost_timer: asyncio.TimerHandle | None = None
         self.connected = asyncio.Event()
-        self.client = KazooClient(
+        # kazoo has no types that say more.
+        self.client: Any = KazooClient(
             hosts=hosts,
             timeout=timeout_s,
             connection_retry=KazooRetry(**_RETRY),

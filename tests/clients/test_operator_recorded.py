@@ -20,6 +20,7 @@ from clients.mesos.model import DrainState, Machine, MaintenanceSchedule, Quota,
 from clients.mesos.recordio import Decoder
 from tests.fixtures.mesos import AGENT_ID, FOLDER, Exchange, load
 
+Call = Callable[[OperatorClient], Awaitable[Any]]
 MASTER = "127.0.0.1:15053"
 START_NS, HOUR_NS = 1795460000000000000, 3600000000000
 
@@ -44,7 +45,7 @@ def client_of(recorded: Recorded, **options: Any) -> OperatorClient:
     return OperatorClient([MASTER], transport=transport, timeout_s=1, **options)
 
 
-async def ask(name: str, call: Callable[[OperatorClient], Awaitable[Any]]) -> tuple[Any, Any]:
+async def ask(name: str, call: Call) -> tuple[Any, Any]:
     """Make a call that is answered by a recording; returns the result and what was asked."""
     recorded = Recorded(load(name))
     async with client_of(recorded) as client:
@@ -96,38 +97,38 @@ async def test_the_state_of_the_event_stream_is_read_with_processes() -> None:
     assert len(state.agents.registered) == 2
 
 
-@pytest.mark.parametrize(
-    ("name", "call", "expected"),
-    [
-        ("health", lambda c: c.health(), True),
-        ("unknown_field", lambda c: c.health(), True),
-        ("weights_get", lambda c: c.weights(), {"dev": 2.0}),
-        (
-            "quota_get",
-            lambda c: c.quota(),
-            (Quota("dev", limits={"cpus": 10.0, "mem": 2048.0}),),
+VALUES: list[tuple[str, Call, Any]] = [
+    ("health", lambda c: c.health(), True),
+    ("unknown_field", lambda c: c.health(), True),
+    ("weights_get", lambda c: c.weights(), {"dev": 2.0}),
+    (
+        "quota_get",
+        lambda c: c.quota(),
+        (Quota("dev", limits={"cpus": 10.0, "mem": 2048.0}),),
+    ),
+    ("quota_get_after_clear", lambda c: c.quota(), ()),
+    (
+        "maint_get",
+        lambda c: c.maintenance_schedule(),
+        MaintenanceSchedule(
+            (Window((Machine("h9", "10.0.0.9"), Machine("H8")), START_NS, HOUR_NS),)
         ),
-        ("quota_get_after_clear", lambda c: c.quota(), ()),
-        (
-            "maint_get",
-            lambda c: c.maintenance_schedule(),
-            MaintenanceSchedule(
-                (Window((Machine("h9", "10.0.0.9"), Machine("H8")), START_NS, HOUR_NS),)
-            ),
-        ),
-        (
-            "maint_get2",
-            lambda c: c.maintenance_schedule(),
-            MaintenanceSchedule((Window((Machine("H8"),), START_NS, HOUR_NS),)),
-        ),
-    ],
-)
-async def test_values_are_read_and_normalised(
-    name: str, call: Callable[[OperatorClient], Awaitable[Any]], expected: Any
-) -> None:
+    ),
+    (
+        "maint_get2",
+        lambda c: c.maintenance_schedule(),
+        MaintenanceSchedule((Window((Machine("H8"),), START_NS, HOUR_NS),)),
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "call", "expected"), VALUES)
+async def test_values_are_read_and_normalised(name: str, call: Call, expected: Any) -> None:
     result, asked = await ask(name, call)
     assert result == expected
-    assert asked["type"] == load(name).call["type"]  # type: ignore[index]
+    recorded = load(name).call
+    assert isinstance(recorded, dict)
+    assert asked["type"] == recorded["type"]
 
 
 async def test_maintenance_status_is_read() -> None:
@@ -156,22 +157,20 @@ SCHEDULE = MaintenanceSchedule(
 )
 
 
-@pytest.mark.parametrize(
-    ("name", "call"),
-    [
-        ("weights_set", lambda c: c.update_weights({"dev": 2.0})),
-        ("quota_set", lambda c: c.update_quota([Quota("dev", {"cpus": 10, "mem": 2048})])),
-        ("maint_set", lambda c: c.update_maintenance_schedule(SCHEDULE)),
-        ("maint_clear", lambda c: c.update_maintenance_schedule(MaintenanceSchedule())),
-        ("maint_start", lambda c: c.start_maintenance([Machine("h9", "10.0.0.9")])),
-        ("maint_stop", lambda c: c.stop_maintenance([Machine("h9", "10.0.0.9")])),
-        ("deactivate", lambda c: c.deactivate_agent(AGENT_ID)),
-        ("reactivate", lambda c: c.reactivate_agent(AGENT_ID)),
-    ],
-)
-async def test_accepted_calls_are_sent_as_recorded(
-    name: str, call: Callable[[OperatorClient], Awaitable[Any]]
-) -> None:
+ACCEPTED: list[tuple[str, Call]] = [
+    ("weights_set", lambda c: c.update_weights({"dev": 2.0})),
+    ("quota_set", lambda c: c.update_quota([Quota("dev", {"cpus": 10, "mem": 2048})])),
+    ("maint_set", lambda c: c.update_maintenance_schedule(SCHEDULE)),
+    ("maint_clear", lambda c: c.update_maintenance_schedule(MaintenanceSchedule())),
+    ("maint_start", lambda c: c.start_maintenance([Machine("h9", "10.0.0.9")])),
+    ("maint_stop", lambda c: c.stop_maintenance([Machine("h9", "10.0.0.9")])),
+    ("deactivate", lambda c: c.deactivate_agent(AGENT_ID)),
+    ("reactivate", lambda c: c.reactivate_agent(AGENT_ID)),
+]
+
+
+@pytest.mark.parametrize(("name", "call"), ACCEPTED)
+async def test_accepted_calls_are_sent_as_recorded(name: str, call: Call) -> None:
     result, asked = await ask(name, call)
     assert result is None
     assert asked == load(name).call
@@ -182,23 +181,21 @@ async def test_a_grace_period_is_sent_as_a_message() -> None:
     assert asked["drain_agent"]["max_grace_period"] == {"nanoseconds": 3_000_000_000}
 
 
-@pytest.mark.parametrize(
-    ("name", "call"),
-    [
-        ("drain_unknown", lambda c: c.drain_agent("nope-S9")),
-        ("reactivate_unknown", lambda c: c.reactivate_agent("x")),
-        ("reactivate_while_draining", lambda c: c.reactivate_agent(AGENT_ID)),
-        ("reactivate_not_deactivated", lambda c: c.reactivate_agent(AGENT_ID)),
-        ("teardown_unknown", lambda c: c.teardown("nope")),
-        ("maint_drop_down", lambda c: c.update_maintenance_schedule(MaintenanceSchedule())),
-        ("maint_start_unscheduled", lambda c: c.start_maintenance([Machine("h9", "10.0.0.9")])),
-        ("quota_default_role_low", lambda c: c.update_quota([Quota("*", {"cpus": 0.1})])),
-        ("quota_overcommit_guarantee", lambda c: c.update_quota([Quota("dev", {"cpus": 500})])),
-    ],
-)
-async def test_refused_calls_carry_the_masters_own_words(
-    name: str, call: Callable[[OperatorClient], Awaitable[Any]]
-) -> None:
+REFUSED: list[tuple[str, Call]] = [
+    ("drain_unknown", lambda c: c.drain_agent("nope-S9")),
+    ("reactivate_unknown", lambda c: c.reactivate_agent("x")),
+    ("reactivate_while_draining", lambda c: c.reactivate_agent(AGENT_ID)),
+    ("reactivate_not_deactivated", lambda c: c.reactivate_agent(AGENT_ID)),
+    ("teardown_unknown", lambda c: c.teardown("nope")),
+    ("maint_drop_down", lambda c: c.update_maintenance_schedule(MaintenanceSchedule())),
+    ("maint_start_unscheduled", lambda c: c.start_maintenance([Machine("h9", "10.0.0.9")])),
+    ("quota_default_role_low", lambda c: c.update_quota([Quota("*", {"cpus": 0.1})])),
+    ("quota_overcommit_guarantee", lambda c: c.update_quota([Quota("dev", {"cpus": 500})])),
+]
+
+
+@pytest.mark.parametrize(("name", "call"), REFUSED)
+async def test_refused_calls_carry_the_masters_own_words(name: str, call: Call) -> None:
     with pytest.raises(CallRefusedError) as caught:
         await ask(name, call)
     assert caught.value.status == load(name).status

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -20,10 +21,14 @@ MASTERS = ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"]
 HEALTHY = '{"type":"GET_HEALTH","get_health":{"healthy":true}}'
 
 
-def client_of(handler: object, **options: object) -> OperatorClient:
-    transport = httpx.MockTransport(handler)  # type: ignore[arg-type]
-    options = {"timeout_s": 1.0, **options}
-    return OperatorClient(MASTERS, transport=transport, **options)  # type: ignore[arg-type]
+def client_of(
+    handler: Callable[[httpx.Request], httpx.Response],
+    *,
+    timeout_s: float = 1.0,
+    credential_file: Path | None = None,
+) -> OperatorClient:
+    transport = httpx.MockTransport(handler)
+    return OperatorClient(MASTERS, credential_file, transport=transport, timeout_s=timeout_s)
 
 
 async def test_dead_masters_are_passed_over() -> None:

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -246,7 +246,7 @@ class Rig:
 
 
 @contextlib.asynccontextmanager
-async def make_rig(hosts: str, folder: Path, root: str) -> AsyncIterator[Rig]:
+async def make_rig(hosts: str, folder: Path, root: str) -> AsyncGenerator[Rig]:
     """A rig below its own path of an ensemble."""
     rig = Rig(hosts, folder, root)
     try:

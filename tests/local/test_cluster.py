@@ -23,7 +23,7 @@ class Projection:
     """One znode in an election path that names another cluster's leader."""
 
     def __init__(self, hosts: str) -> None:
-        self.client = KazooClient(hosts=hosts)
+        self.client: Any = KazooClient(hosts=hosts)
         self.client.start(timeout=10)
 
     def put(self, path: str, master: RunningMaster, number: int = 0) -> str:

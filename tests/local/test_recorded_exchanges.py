@@ -20,6 +20,7 @@ from typing import Any, cast
 import httpx
 import pytest
 
+from clients.mesos.recordio import Decoder
 from tests.fixtures.mesos import AGENT_ID, FOLDER, Exchange, load, names
 from tests.local.rig import Rig, make_rig, until
 
@@ -189,12 +190,14 @@ def shape(value: Any) -> Any:
 def assert_same_shape(seen: Any, wanted: Any, where: str = "body") -> None:
     """Same keys in the same order and kinds; an empty list says nothing of its elements."""
     if isinstance(wanted, dict) and isinstance(seen, dict):
-        assert list(seen) == list(wanted), where
-        for key in wanted:
-            assert_same_shape(seen[key], wanted[key], f"{where}.{key}")
+        fields, found = cast("dict[str, Any]", wanted), cast("dict[str, Any]", seen)
+        assert list(found) == list(fields), where
+        for key, item in fields.items():
+            assert_same_shape(found[key], item, f"{where}.{key}")
     elif isinstance(wanted, list) and isinstance(seen, list):
-        if wanted and seen:
-            assert_same_shape(seen[0], wanted[0], f"{where}[]")
+        items, others = cast("list[Any]", wanted), cast("list[Any]", seen)
+        if items and others:
+            assert_same_shape(others[0], items[0], f"{where}[]")
     else:
         assert seen == wanted, where
 
@@ -265,8 +268,6 @@ def test_metrics_have_the_recorded_names(cluster: Cluster, name: str) -> None:
 
 
 def test_the_event_stream_begins_as_recorded(cluster: Cluster) -> None:
-    from clients.mesos.recordio import Decoder
-
     recorded = [json.loads(r) for r in Decoder().feed((FOLDER / "subscribe.recordio").read_bytes())]
     decoder, seen = Decoder(), []
     with cluster.http.stream(

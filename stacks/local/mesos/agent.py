@@ -35,6 +35,7 @@ _BACKOFF_FACTOR_MAX = 16
 _HISTORY_MAX = 100
 _CONNECT_TIMEOUT_S = 5.0
 _SILENCE_S = 600.0
+_OK = 200
 _GONE = 410
 _log = structlog.get_logger()
 
@@ -201,7 +202,7 @@ class Agent:
                     text = (await response.aread()).decode()
                     self.tasks.shut_down()
                     self._fail(f"Refused by the master: {text}")
-                if response.status_code != httpx.codes.OK:
+                if response.status_code != _OK:
                     await response.aread()
                     return
                 async for chunk in response.aiter_raw():

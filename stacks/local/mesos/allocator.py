@@ -109,8 +109,8 @@ class Allocator:
             return
 
     def _within_limits(self, role: str, available: Scalars, document: Json) -> Scalars:
-        config = registry.section(document, "quota").get(role) or {}
-        limits: Json = config.get("limits") or {}
+        config = values.part(registry.section(document, "quota"), role)
+        limits = values.part(config, "limits")
         if not limits:
             return available
         held = values.add(

@@ -349,7 +349,7 @@ class Core:
             CallError: a framework of that id has been removed.
         """
         cluster, now = self.cluster, values.now()
-        given = str((info.get("id") or {}).get("value") or "")
+        given = values.value(info, "id") or ""
         if any(done.id == given for done in cluster.completed_frameworks):
             raise CallError(403, "Framework has been removed")
         framework_id = given or cluster.next_framework_id()

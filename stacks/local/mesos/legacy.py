@@ -201,17 +201,18 @@ def state_summary(cluster: Cluster, *, hostname: str, name: str | None) -> Json:
         "id", "name", "used_resources", "offered_resources", "capabilities", "hostname",
         "webui_url", "active", "connected", "recovered",
     )  # fmt: skip
-    result["frameworks"] = []
+    summaries: list[Json] = []
     for one in cluster.frameworks.values():
         full = framework(one)
         ended = [*one.tasks.values(), *one.completed, *one.unreachable.values()]
-        result["frameworks"].append(
+        summaries.append(
             {
                 **{key: full[key] for key in keys},
                 **_summary(ended),
                 "slave_ids": sorted({item.agent_id for item in one.tasks.values()}),
             }
         )
+    result["frameworks"] = summaries
     return result
 
 

@@ -27,7 +27,7 @@ def _info(config: Json) -> Json:
 
 
 def _quantities(config: Json, name: str) -> Scalars:
-    return {key: float(value["value"]) for key, value in (config.get(name) or {}).items()}
+    return {key: float(value["value"]) for key, value in values.part(config, name).items()}
 
 
 def _plain(quantities: Scalars) -> str:

@@ -64,7 +64,13 @@ class Replica:
         path = self._folder / _FILE
         try:
             content = json.loads(path.read_text())
-            return Register(**{**content, "status": Status(content["status"])})
+            return Register(
+                status=Status(content["status"]),
+                promised=int(content["promised"]),
+                accepted=int(content["accepted"]),
+                position=int(content["position"]),
+                document=content["document"],
+            )
         except FileNotFoundError:
             return Register()
         except (OSError, ValueError, KeyError, TypeError) as error:

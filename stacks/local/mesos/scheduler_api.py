@@ -54,7 +54,7 @@ class SchedulerApi:
             raise CallError(
                 400, "Failed to validate scheduler::Call: Expecting 'type' to be present"
             )
-        framework_id = str((call.get("framework_id") or {}).get("value") or "")
+        framework_id = values.value(call, "framework_id") or ""
         if not framework_id:
             raise CallError(
                 400, "Failed to validate scheduler::Call: Expecting 'framework_id' to be present"
@@ -110,7 +110,7 @@ class SchedulerApi:
             {k: v for k, v in resource.items() if k != "allocation_info"}
             for resource in info.get("resources", ())
         ]
-        named = str(info.get("agent_id", {}).get("value", ""))
+        named = values.value(info, "agent_id") or ""
         task = Task({**info, "resources": resources}, framework.id, named, framework.roles[0])
         problem = self._problem(framework, task, agent_id, left)
         if problem is not None:
@@ -166,7 +166,7 @@ class SchedulerApi:
         task_id = str(body["task_id"]["value"])
         task = framework.tasks.get(task_id)
         if task is None:
-            agent_id = (body.get("agent_id") or {}).get("value")
+            agent_id = values.value(body, "agent_id")
             self._answer(framework, task_id, agent_id)
             return
         self._cluster.counters.kills += 1
@@ -186,7 +186,7 @@ class SchedulerApi:
                 self._core.send_status(framework, _latest(task))
             return
         for item in asked:
-            agent_id = (item.get("agent_id") or {}).get("value")
+            agent_id = values.value(item, "agent_id")
             self._answer(framework, str(item["task_id"]["value"]), agent_id)
 
     def _answer(self, framework: Framework, task_id: str, agent_id: str | None) -> None:

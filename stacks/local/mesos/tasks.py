@@ -112,8 +112,8 @@ class TaskRunner:
         )
         self.records[record.key] = record
         self._checkpoint.write(record)
-        command: Json = info.get("command") or {}
-        variables = (command.get("environment") or {}).get("variables", ())
+        command = values.part(info, "command")
+        variables: list[Json] = values.part(command, "environment").get("variables") or []
         environment = {str(v["name"]): str(v.get("value", "")) for v in variables}
         environment |= {"MESOS_TASK_ID": task_id, "MESOS_CONTAINER_ID": container}
         try:

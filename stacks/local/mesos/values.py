@@ -134,6 +134,18 @@ def port_ranges(resources: Iterable[Mapping[str, Any]]) -> str | None:
     return f"[{', '.join(parts)}]" if parts else None
 
 
+def part(message: Mapping[str, Any], name: str) -> Json:
+    """A message within a message; empty where it is absent."""
+    found: Json | None = message.get(name)
+    return found or {}
+
+
+def value(message: Mapping[str, Any], name: str) -> str | None:
+    """The text of an id such as `{"agent_id": {"value": …}}`; None where it is absent."""
+    found = part(message, name).get("value")
+    return None if found is None else str(found)
+
+
 def now() -> float:
     """Seconds since the epoch, to the microsecond, as Mesos' JSON has them."""
     return round(time.time(), 6)

@@ -27,7 +27,7 @@ _SILENCE_S = 75.0
 _CALL_TIMEOUT_S = 10.0
 _BACKOFF_S = 0.05
 _BACKOFF_MAX_S = 1.0
-_FORBIDDEN = 403
+_OK, _FORBIDDEN = 200, 403
 _log = structlog.get_logger()
 
 
@@ -96,15 +96,15 @@ class Link:
                 await asyncio.wait_for(self._changed.wait(), pause_s)
 
     async def _serve(self, leader: Leader) -> None:
-        call = {"type": "SUBSCRIBE", "subscribe": {"framework_info": self._info()}}
-        framework_id = call["subscribe"]["framework_info"].get("id")  # pyright: ignore[reportUnknownMemberType, reportAttributeAccessIssue, reportUnknownVariableType]
-        if framework_id is not None:
-            call["framework_id"] = framework_id
+        info = self._info()
+        call: Json = {"type": "SUBSCRIBE", "subscribe": {"framework_info": info}}
+        if "id" in info:
+            call["framework_id"] = info["id"]
         url = f"http://{leader.address}/api/v1/scheduler"
         decoder = Decoder()
         try:
             async with self._client.stream("POST", url, json=call) as response:
-                if response.status_code != httpx.codes.OK:
+                if response.status_code != _OK:
                     text = (await response.aread()).decode(errors="replace")
                     if response.status_code == _FORBIDDEN and "removed" in text:
                         raise RemovedError(text)

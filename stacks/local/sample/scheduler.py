@@ -19,7 +19,7 @@ from typing import Any
 import structlog
 
 from stacks.local.mesos.election import Leader
-from stacks.local.mesos.values import TERMINAL_STATES, contains, scalars, subtract
+from stacks.local.mesos.values import TERMINAL_STATES, contains, part, scalars, subtract, value
 from stacks.local.process import make_folder, read_secret
 from stacks.local.sample.link import Json, Link
 from stacks.local.sample.roster import Replacement, Roster, SampleTask, Step
@@ -127,13 +127,13 @@ class Scheduler:
     async def _note_update(self, status: Json) -> None:
         task_id, state = str(status["task_id"]["value"]), str(status["state"])
         self.counts[state] += 1
-        entry = {
+        entry: Json = {
             "at": round(time.time(), 6),
             "task_id": task_id,
             "state": state,
             "reason": status.get("reason"),
             "source": status.get("source"),
-            "agent_id": (status.get("agent_id") or {}).get("value"),
+            "agent_id": value(status, "agent_id"),
             "message": status.get("message"),
             "master": self.link.connected_to,
         }
@@ -166,7 +166,7 @@ class Scheduler:
             _log.info("task.ended", task=task_id, state=state, reason=status.get("reason"))
         else:
             task.state = state
-            pid = (status.get("container_status") or {}).get("executor_pid")
+            pid = part(status, "container_status").get("executor_pid")
             if pid:
                 task.pid = int(pid)
             if state == "TASK_RUNNING" and task.started_at is None:
@@ -178,11 +178,11 @@ class Scheduler:
         """A task of ours that we do not remember: of use while one is missing."""
         if self.roster.deficit(self.settings.tasks) <= 0:
             _log.warning("task.unknown_killed", task=task_id)
-            await self._kill(task_id, (status.get("agent_id") or {}).get("value"))
+            await self._kill(task_id, value(status, "agent_id"))
             return
-        agent_id = str((status.get("agent_id") or {}).get("value", ""))
+        agent_id = value(status, "agent_id") or ""
         task = SampleTask(task_id, agent_id, "", time.time(), state="TASK_RUNNING")
-        pid = (status.get("container_status") or {}).get("executor_pid")
+        pid = part(status, "container_status").get("executor_pid")
         task.pid = int(pid) if pid else None
         await self.roster.add(task)
         _log.warning("task.adopted", task=task_id, agent=agent_id)
@@ -415,9 +415,9 @@ class Scheduler:
 
 
 def _matches(offer: Json, wanted: Json) -> bool:
-    seen = {
+    seen: Json = {
         "agent_id": offer["agent_id"]["value"],
         "agent_hostname": offer["hostname"],
-        "agent_port": ((offer.get("url") or {}).get("address") or {}).get("port"),
+        "agent_port": part(part(offer, "url"), "address").get("port"),
     }
-    return all(seen[name] == value for name, value in wanted.items() if value is not None)
+    return all(seen[name] == given for name, given in wanted.items() if given is not None)

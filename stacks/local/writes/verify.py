@@ -61,7 +61,7 @@ def verify(log: Path, hosts: str, auth: str | None, root: str | None = None) -> 
         StartError: the ensemble cannot be reached or read.
     """
     expected = replay(read(log))
-    client = KazooClient(
+    client: Any = KazooClient(
         hosts=hosts,
         timeout=_CONNECT_TIMEOUT_S,
         auth_data=[("digest", auth)] if auth else None,
@@ -80,7 +80,7 @@ def verify(log: Path, hosts: str, auth: str | None, root: str | None = None) -> 
         client.close()
 
 
-def _compare(expected: Expected, hosts: str, client: KazooClient, root: str | None) -> Report:
+def _compare(expected: Expected, hosts: str, client: Any, root: str | None) -> Report:
     paths = sorted({*expected.last, *expected.open})
     found: dict[str, list[str]] = {
         name: [] for name in ("missing", "different", "acl_different", "resurrected")
@@ -118,7 +118,7 @@ def difference(allowed: list[State | None], seen: State | None) -> str | None:
     return "acl_different" if seen.sha in {state.sha for state in wanted} else "different"
 
 
-def _states(client: KazooClient, paths: list[str]) -> Iterator[tuple[str, State | None]]:
+def _states(client: Any, paths: list[str]) -> Iterator[tuple[str, State | None]]:
     """Read data and ACL of many nodes, with many requests under way."""
     waiting: deque[tuple[str, Any, Any]] = deque()
 
@@ -137,7 +137,7 @@ def _states(client: KazooClient, paths: list[str]) -> Iterator[tuple[str, State 
         yield take()
 
 
-def _leaves(client: KazooClient, root: str) -> Iterator[str]:
+def _leaves(client: Any, root: str) -> Iterator[str]:
     """Nodes without children, and so not folders of this group."""
     stack = [root]
     while stack:
