@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from clients.mesos.errors import ProtocolError
 from clients.mesos.model import (
@@ -295,23 +295,24 @@ def master(body: Json) -> MasterInfo:
     )
 
 
+def _by_name(body: Any) -> Json:
+    """Named values, whether they come as a list of the v1 API or as an object."""
+    if not isinstance(body, list):
+        return body
+    return {str(one["name"]): one.get("value", 0) for one in cast("list[Json]", body)}
+
+
 @_checked
 def metrics(body: Json) -> dict[str, float]:
     """GET_METRICS, or /metrics/snapshot."""
-    if isinstance(body.get("metrics"), list):
-        listed: list[Json] = body["metrics"]
-        return {str(one["name"]): float(one.get("value", 0.0)) for one in listed}
-    return {str(name): float(value) for name, value in body.items()}
+    named = _by_name(body["metrics"]) if "metrics" in body else body
+    return {name: float(value) for name, value in named.items()}
 
 
 @_checked
 def flags(body: Json) -> dict[str, str]:
     """GET_FLAGS, or /flags."""
-    if isinstance(body["flags"], list):
-        listed: list[Json] = body["flags"]
-        return {str(one["name"]): str(one.get("value", "")) for one in listed}
-    named: Json = body["flags"]
-    return {name: str(value) for name, value in named.items()}
+    return {name: str(value) for name, value in _by_name(body["flags"]).items()}
 
 
 @_checked

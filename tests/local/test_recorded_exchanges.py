@@ -269,7 +269,8 @@ def test_metrics_have_the_recorded_names(cluster: Cluster, name: str) -> None:
 
 def test_the_event_stream_begins_as_recorded(cluster: Cluster) -> None:
     recorded = [json.loads(r) for r in Decoder().feed((FOLDER / "subscribe.recordio").read_bytes())]
-    decoder, seen = Decoder(), []
+    decoder = Decoder()
+    seen: list[Any] = []
     with cluster.http.stream(
         "POST", f"http://{cluster.leader.address}/api/v1", json={"type": "SUBSCRIBE"}
     ) as response:

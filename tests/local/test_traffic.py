@@ -16,13 +16,15 @@ from typing import Any
 
 import pytest
 from kazoo.client import KazooClient
-from kazoo.security import make_digest_acl
+from kazoo.security import (
+    make_digest_acl,  # pyright: ignore[reportUnknownVariableType]
+)
 
 from stacks.local.errors import StartError
 from stacks.local.session import Session
 from stacks.local.settings import TrafficSettings
 from stacks.local.traffic import verify
-from stacks.local.writes.ledger import Ledger, read, replay, sequence_problems, sha
+from stacks.local.writes.ledger import Ledger, pauses, read, replay, sequence_problems, sha
 from stacks.local.writes.verify import Report
 from stacks.local.writes.writer import Writer, read_identity
 from tests.local.rig import free_port, until
@@ -105,6 +107,8 @@ async def test_a_second_process_goes_on_where_the_first_stopped(
     report = await check(settings)
     assert report.ok, report
     kinds = [r["kind"] for r in read(tmp_path / "acks.jsonl")]
+    ((stopped, resumed),) = pauses(read(tmp_path / "acks.jsonl"))
+    assert 0 < resumed - stopped < 10
     assert kinds.count("started") == kinds.count("stopped") == kinds.count("first_ack") == 2
 
 

@@ -173,6 +173,10 @@ class Framework:
         """What it holds in offers."""
         return values.total(offer.resources for offer in self.offers.values())
 
+    def send_status(self, sent: Json) -> None:
+        """Send the scheduler a status."""
+        self.tell({"type": "UPDATE", "update": {"status": sent}})
+
     def tell(self, event: Json) -> None:
         """Send the scheduler an event, if it is connected."""
         if self.stream is not None:
@@ -193,6 +197,11 @@ class Counters:
     launches: int = 0
     kills: int = 0
     recovery_removals: int = 0
+
+    def note_end(self, state: str) -> None:
+        """Count a task that ended so; other states are counted as they are."""
+        if state in values.TERMINAL_STATES:
+            self.tasks[state] = self.tasks.get(state, 0) + 1
 
 
 class Cluster:
@@ -236,6 +245,11 @@ class Cluster:
                 self.subscribers.discard(stream)
             else:
                 stream.send(event)
+
+    def publish_update(self, task: Task, sent: Json) -> None:
+        """Tell them of a status."""
+        body = {"framework_id": {"value": task.framework_id}, "status": sent, "state": task.state}
+        self.publish({"type": "TASK_UPDATED", "task_updated": body})
 
     def tasks(self) -> Iterator[Task]:
         """Tasks of all frameworks that have not been acknowledged as ended."""

@@ -17,6 +17,7 @@ import structlog
 from stacks.local.errors import CallError
 from stacks.local.mesos import registry, render, values
 from stacks.local.mesos.cluster import Agent, Cluster, Framework, Task, status
+from stacks.local.mesos.frameworks import Frameworks
 from stacks.local.mesos.registry import Change
 from stacks.local.mesos.streams import Stream
 from stacks.local.mesos.values import Json
@@ -34,7 +35,7 @@ class Core:
         self.store = store
         # Set when resources may have become available: offers need not wait for the next round.
         self.wake_allocator = asyncio.Event()
-        self._failover: dict[str, asyncio.TimerHandle] = {}
+        self.frameworks = Frameworks(cluster, self.wake_allocator)
         self._enrolling = asyncio.Lock()
 
     @property
@@ -71,6 +72,8 @@ class Core:
             agent_id = same[0].id if same else cluster.next_agent_id()
         if agent_id in cluster.gone:
             raise CallError(410, f"Agent {agent_id} has been marked gone")
+        if self._is_down(info, pid):
+            raise CallError(403, "Agent is on a machine that is DOWN for maintenance")
         info = {**info, "id": {"value": agent_id}}
         known = cluster.agents.get(agent_id)
         was_recovered = agent_id in cluster.recovered
@@ -91,6 +94,14 @@ class Core:
             cluster.publish({"type": "AGENT_ADDED", "agent_added": {"agent": render.agent(agent)}})
         self.wake_allocator.set()
         return agent
+
+    def _is_down(self, info: Json, pid: str) -> bool:
+        address = pid.partition("@")[2].rpartition(":")[0]
+        names = (str(info["hostname"]).lower(), address)
+        return any(
+            (str(machine.get("hostname", "")).lower(), str(machine.get("ip", ""))) == names
+            for machine in self.document.get("machines_down") or ()
+        )
 
     def _add_agent(self, agent_id: str, info: Json, message: Json, stream: Stream) -> Agent:
         cluster, now = self.cluster, values.now()
@@ -163,15 +174,13 @@ class Core:
             if (task.framework_id, task.id) not in agent.tasks:
                 cluster.add_task(task)
                 if adopted or back:
-                    self._send_status(
-                        framework,
-                        status(
-                            task,
-                            task.state,
-                            message="Unknown agent reregistered",
-                            reason="REASON_AGENT_REREGISTERED",
-                        ),
+                    moved = status(
+                        task,
+                        task.state,
+                        message="Unknown agent reregistered",
+                        reason="REASON_AGENT_REREGISTERED",
                     )
+                    framework.send_status(moved)
         for key, task in list(agent.tasks.items()):
             if key not in reported and not task.is_terminal:
                 # The order to run it never arrived.
@@ -239,9 +248,9 @@ class Core:
         if state == "TASK_UNREACHABLE":
             lost["unreachable_time"] = values.nanoseconds(values.now())
         task.note(lost, shown)
-        self._count(shown)
-        self._publish_update(task, lost)
-        self._send_status(framework, lost)
+        self.cluster.counters.note_end(shown)
+        self.cluster.publish_update(task, lost)
+        framework.send_status(lost)
         self.cluster.remove_task(task, unreachable=state == "TASK_UNREACHABLE")
 
     # Statuses
@@ -264,35 +273,11 @@ class Core:
             task.note(received, str(message["latest_state"]))
             if is_new:
                 cluster.counters.updates += 1
-                self._publish_update(task, received)
+                self.cluster.publish_update(task, received)
             if task.is_terminal and not was_terminal:
-                self._count(task.state)
+                self.cluster.counters.note_end(task.state)
                 self.wake_allocator.set()
-        self._send_status(framework, received)
-
-    def _publish_update(self, task: Task, received: Json) -> None:
-        self.cluster.publish(
-            {
-                "type": "TASK_UPDATED",
-                "task_updated": {
-                    "framework_id": {"value": task.framework_id},
-                    "status": received,
-                    "state": task.state,
-                },
-            }
-        )
-
-    def _count(self, state: str) -> None:
-        counts = self.cluster.counters.tasks
-        if state in values.TERMINAL_STATES:
-            counts[state] = counts.get(state, 0) + 1
-
-    def _send_status(self, framework: Framework, sent: Json) -> None:
-        framework.tell({"type": "UPDATE", "update": {"status": sent}})
-
-    def send_status(self, framework: Framework, sent: Json) -> None:
-        """Answer a reconciliation."""
-        self._send_status(framework, sent)
+        framework.send_status(received)
 
     def _acknowledge_to_agent(self, agent: Agent, framework_id: Any, received: Json) -> None:
         agent.tell(
@@ -339,88 +324,3 @@ class Core:
             marks["drain_info"] = agent.drain_info
             marks["drain_started_at"] = agent.drain_started_at
         return marks
-
-    # Frameworks
-
-    def subscribe(self, info: Json, stream: Stream, stream_id: str) -> Framework:
-        """Connect a framework, a new one or one that comes back by its id.
-
-        Raises:
-            CallError: a framework of that id has been removed.
-        """
-        cluster, now = self.cluster, values.now()
-        given = values.value(info, "id") or ""
-        if any(done.id == given for done in cluster.completed_frameworks):
-            raise CallError(403, "Framework has been removed")
-        framework_id = given or cluster.next_framework_id()
-        info = {**info, "id": {"value": framework_id}}
-        framework = cluster.frameworks.get(framework_id)
-        kind = "FRAMEWORK_UPDATED"
-        if framework is None:
-            kind = "FRAMEWORK_ADDED"
-            framework = Framework(framework_id, info, registered_at=now)
-            cluster.frameworks[framework_id] = framework
-        else:
-            if framework.stream is not None:
-                framework.tell({"type": "ERROR", "error": {"message": "Framework failed over"}})
-                framework.stream.close()
-            framework.reregistered_at = now
-            for offer_id in list(framework.offers):
-                cluster.remove_offer(offer_id)
-        timer = self._failover.pop(framework_id, None)
-        if timer is not None:
-            timer.cancel()
-        framework.info, framework.recovered, framework.suppressed = info, False, False
-        framework.stream, framework.stream_id = stream, stream_id
-        cluster.publish({"type": kind, kind.lower(): {"framework": render.framework(framework)}})
-        _log.info("framework.subscribed", framework=framework_id, name=info.get("name"))
-        self.wake_allocator.set()
-        return framework
-
-    def disconnect(self, framework: Framework, stream: Stream) -> None:
-        """Its stream ended: it has `failover_timeout` to come back before its tasks are shut down."""
-        if framework.stream is not stream:
-            return
-        framework.stream = framework.stream_id = None
-        framework.unregistered_at = values.now()
-        for offer_id in list(framework.offers):
-            self.cluster.remove_offer(offer_id)
-        timeout_s = float(framework.info.get("failover_timeout") or 0.0)
-        self._failover[framework.id] = asyncio.get_running_loop().call_later(
-            timeout_s, self.remove_framework, framework
-        )
-        _log.info("framework.disconnected", framework=framework.id, failover_timeout_s=timeout_s)
-
-    def remove_framework(self, framework: Framework) -> None:
-        """Complete a framework: its tasks are shut down and it may not come back."""
-        cluster = self.cluster
-        if cluster.frameworks.get(framework.id) is not framework:
-            return
-        for agent in cluster.agents.values():
-            agent.tell({"type": "SHUTDOWN_FRAMEWORK", "framework_id": framework.id})
-        for task in list(framework.tasks.values()):
-            if not task.is_terminal:
-                ended = status(
-                    task,
-                    "TASK_KILLED",
-                    message="Framework removed",
-                    reason="REASON_FRAMEWORK_REMOVED",
-                )
-                task.note(ended, "TASK_KILLED")
-                self._count("TASK_KILLED")
-                self._publish_update(task, ended)
-            cluster.remove_task(task)
-        for offer_id in list(framework.offers):
-            cluster.remove_offer(offer_id)
-        cluster.publish(
-            {
-                "type": "FRAMEWORK_REMOVED",
-                "framework_removed": {"framework_info": framework.info},
-            }
-        )
-        if framework.stream is not None:
-            framework.stream.close()
-        framework.stream = framework.stream_id = None
-        del cluster.frameworks[framework.id]
-        cluster.completed_frameworks.append(framework)
-        _log.info("framework.removed", framework=framework.id)

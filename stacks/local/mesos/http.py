@@ -247,7 +247,7 @@ class _Routes:
         stream, stream_id = Stream(), values.new_id()
         info: Json = call["subscribe"]["framework_info"]
         # SUBSCRIBED has to be the first event: subscribing may cause others.
-        framework = lead.core.subscribe(info, stream, stream_id)
+        framework = lead.core.frameworks.subscribe(info, stream, stream_id)
         stream.send(
             {
                 "type": "SUBSCRIBED",
@@ -260,7 +260,7 @@ class _Routes:
         )
         framework.calls["SUBSCRIBE"] = framework.calls.get("SUBSCRIBE", 0) + 1
         return Streaming(
-            _streamed(stream, lambda: lead.core.disconnect(framework, stream)),
+            _streamed(stream, lambda: lead.core.frameworks.disconnect(framework, stream)),
             media_type="application/json",
             headers={"Mesos-Stream-Id": stream_id},
         )

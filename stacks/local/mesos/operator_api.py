@@ -278,4 +278,4 @@ class OperatorApi:
         framework = self._cluster.frameworks.get(str(body["framework_id"]["value"]))
         if framework is None:
             raise CallError(400, "No framework found with specified ID")
-        self._core.remove_framework(framework)
+        self._core.frameworks.remove(framework)

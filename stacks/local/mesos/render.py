@@ -6,7 +6,6 @@ from stacks.local.mesos import values
 from stacks.local.mesos.cluster import Agent, Cluster, Framework, Task
 from stacks.local.mesos.values import Json
 
-
 _AGENT_FIELDS = ("hostname", "port", "resources", "attributes", "id", "checkpoint")
 _FRAMEWORK_FIELDS = ("user", "name", "id", "failover_timeout", "checkpoint")
 

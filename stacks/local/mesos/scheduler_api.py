@@ -116,8 +116,8 @@ class SchedulerApi:
         if problem is not None:
             state, reason, message = problem
             refused = status(task, state, message=message, reason=reason)
-            cluster.counters.tasks[state] = cluster.counters.tasks.get(state, 0) + 1
-            self._core.send_status(framework, refused)
+            cluster.counters.note_end(state)
+            framework.send_status(refused)
             return left
         cluster.add_task(task)
         cluster.counters.launches += 1
@@ -183,7 +183,7 @@ class SchedulerApi:
         asked: list[Any] = body.get("tasks") or []
         if not asked:
             for task in list(framework.tasks.values()):
-                self._core.send_status(framework, _latest(task))
+                framework.send_status(_latest(task))
             return
         for item in asked:
             agent_id = values.value(item, "agent_id")
@@ -194,7 +194,7 @@ class SchedulerApi:
         cluster = self._cluster
         task = framework.tasks.get(task_id)
         if task is not None:
-            self._core.send_status(framework, _latest(task))
+            framework.send_status(_latest(task))
             return
         aware = framework.partition_aware
         if agent_id is not None and agent_id in cluster.recovered:
@@ -218,7 +218,7 @@ class SchedulerApi:
         )
         if agent_id is None:
             del made["agent_id"]
-        self._core.send_status(framework, made)
+        framework.send_status(made)
 
     async def _acknowledge(self, framework: Framework, body: Json) -> None:
         await self._core.acknowledge(framework, body)
@@ -232,7 +232,7 @@ class SchedulerApi:
         self._core.wake_allocator.set()
 
     async def _teardown(self, framework: Framework, body: Json) -> None:
-        self._core.remove_framework(framework)
+        self._core.frameworks.remove(framework)
 
 
 def _latest(task: Task) -> Json:

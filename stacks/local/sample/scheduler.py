@@ -13,7 +13,6 @@ import json
 import time
 import uuid
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -21,6 +20,7 @@ import structlog
 from stacks.local.mesos.election import Leader
 from stacks.local.mesos.values import TERMINAL_STATES, contains, part, scalars, subtract, value
 from stacks.local.process import make_folder, read_secret
+from stacks.local.sample.launch import Canary, matches, task_info
 from stacks.local.sample.link import Json, Link
 from stacks.local.sample.roster import Replacement, Roster, SampleTask, Step
 from stacks.local.session import Session
@@ -35,18 +35,6 @@ _REFUSE_S = 3600.0
 _REFUSE_SHORT_S = 0.5
 _CANARY = "canary"
 _log = structlog.get_logger()
-
-
-@dataclass
-class Canary:
-    """A short task that shows that an agent can run something."""
-
-    id: str
-    wanted: Json
-    done: asyncio.Future[Json]
-    agent_id: str | None = None
-    agent_hostname: str | None = None
-    states: list[str] = field(default_factory=list[str])
 
 
 class Scheduler:
@@ -284,7 +272,7 @@ class Scheduler:
                 for offer in offers
                 if contains(left[str(offer["id"]["value"])], need)
                 and str(offer["agent_id"]["value"]) != avoid
-                and _matches(offer, wanted or {})
+                and matches(offer, wanted or {})
             ]
             return min(fitting, key=lambda o: load[str(o["agent_id"]["value"])], default=None)
 
@@ -292,7 +280,7 @@ class Scheduler:
             offer_id, agent_id = str(offer["id"]["value"]), str(offer["agent_id"]["value"])
             left[offer_id] = subtract(left[offer_id], need)
             load[agent_id] += 1
-            info = self._task_info(offer, task_id, command)
+            info = task_info(self.settings, offer, task_id, command)
             plan.setdefault(offer_id, []).append(info)
 
         for canary in self._canaries.values():
@@ -325,25 +313,6 @@ class Scheduler:
         )
         await self.roster.add(task)
         return task
-
-    def _task_info(self, offer: Json, task_id: str, command: str) -> Json:
-        settings, allocation = self.settings, {"role": self.settings.role}
-
-        def scalar(name: str, value: float) -> Json:
-            return {
-                "name": name,
-                "type": "SCALAR",
-                "scalar": {"value": value},
-                "allocation_info": allocation,
-            }
-
-        return {
-            "name": settings.name,
-            "task_id": {"value": task_id},
-            "agent_id": offer["agent_id"],
-            "resources": [scalar("cpus", settings.task_cpus), scalar("mem", settings.task_mem)],
-            "command": {"shell": True, "value": command},
-        }
 
     # Canaries
 
@@ -412,12 +381,3 @@ class Scheduler:
     def close(self) -> None:
         """Close the log."""
         self._log_file.close()
-
-
-def _matches(offer: Json, wanted: Json) -> bool:
-    seen: Json = {
-        "agent_id": offer["agent_id"]["value"],
-        "agent_hostname": offer["hostname"],
-        "agent_port": part(part(offer, "url"), "address").get("port"),
-    }
-    return all(seen[name] == given for name, given in wanted.items() if given is not None)

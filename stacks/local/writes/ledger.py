@@ -97,6 +97,19 @@ def sequence_problems(expected: Expected) -> list[str]:
     return problems
 
 
+def pauses(records: Iterable[Record]) -> list[tuple[float, float]]:
+    """When the group stood still: from each orderly stop to the first write acknowledged after it."""
+    found: list[tuple[float, float]] = []
+    stopped: float | None = None
+    for record in records:
+        if record["kind"] == "stopped":
+            stopped = float(record["t"])
+        elif record["kind"] == "first_ack" and stopped is not None:
+            found.append((stopped, float(record["t"])))
+            stopped = None
+    return found
+
+
 class Ledger:
     """Appends to a log."""
 

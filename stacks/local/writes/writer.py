@@ -30,7 +30,12 @@ from kazoo.exceptions import (
     SessionExpiredError,
     SessionMovedError,
 )
-from kazoo.security import ACL, OPEN_ACL_UNSAFE, Permissions, make_acl, make_digest_acl
+from kazoo.security import (
+    ACL,
+    OPEN_ACL_UNSAFE,
+    make_acl,  # pyright: ignore[reportUnknownVariableType]
+    make_digest_acl,  # pyright: ignore[reportUnknownVariableType]
+)
 
 from stacks.local.process import make_folder
 from stacks.local.session import Session
@@ -95,8 +100,6 @@ class Writer:
             [own, make_acl("world", "anyone", read=True)],
         ]
         self._by_text = {acl_text(acl): acl for acl in self._acls}
-        assert Permissions.ALL
-        self.paused = False
 
     # Life
 
