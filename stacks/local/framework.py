@@ -35,7 +35,7 @@ async def _serve(settings: FrameworkSettings, stop: asyncio.Event) -> None:
     listener = Listener(make_app(scheduler), settings.listener.host, settings.listener.port)
     await listener.start()
     await session.start(bound_s=_LOAD_TIMEOUT_S)
-    await scheduler.roster.load()
+    await session.insist(scheduler.roster.load)
     log.info(
         "framework.serving", id=scheduler.roster.framework_id, tasks=len(scheduler.roster.tasks)
     )

@@ -12,12 +12,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from kazoo.client import KazooClient, KazooState
-from kazoo.exceptions import KazooException, NodeExistsError, NoNodeError
+from kazoo.exceptions import (
+    ConnectionClosedError,
+    ConnectionLoss,
+    KazooException,
+    NodeExistsError,
+    NoNodeError,
+    OperationTimeoutError,
+    SessionExpiredError,
+    SessionMovedError,
+)
 from kazoo.handlers.threading import KazooTimeoutError
 from kazoo.retry import KazooRetry
 from kazoo.security import ACL, CREATOR_ALL_ACL, OPEN_ACL_UNSAFE, READ_ACL_UNSAFE
@@ -26,9 +35,19 @@ from stacks.local.errors import StartError
 
 # A client that cannot reach a server tries the next one soon: a leader waits for it.
 _RETRY: dict[str, Any] = {"max_tries": -1, "delay": 0.05, "backoff": 1.5, "max_delay": 0.5}
+_PAUSE_S = 0.05
+# After these nobody knows whether the request was applied.
+UNKNOWN_OUTCOME = (
+    ConnectionLoss,
+    ConnectionClosedError,
+    OperationTimeoutError,
+    SessionExpiredError,
+    SessionMovedError,
+)
+T = TypeVar("T")
 ZooKeeperError = (KazooException, KazooTimeoutError)
 
-__all__ = ["NoNodeError", "Node", "NodeExistsError", "Session", "ZooKeeperError"]
+__all__ = ["UNKNOWN_OUTCOME", "NoNodeError", "Node", "NodeExistsError", "Session", "ZooKeeperError"]
 
 
 class Node(NamedTuple):
@@ -166,6 +185,15 @@ class Session:
     async def ask(self, method: str, *args: Any, **options: Any) -> Any:
         """Call a kazoo method that ends in `_async`, for what has no method of its own here."""
         return await self._await(getattr(self.client, method)(*args, **options))
+
+    async def insist(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Repeat reads, or writes that may be done twice, until the ensemble has answered."""
+        while True:
+            await self.connected.wait()
+            try:
+                return await work()
+            except UNKNOWN_OUTCOME:
+                await asyncio.sleep(_PAUSE_S)
 
     async def children(self, path: str, watch: Callable[[], None] | None = None) -> list[str]:
         """Names of a node's children."""

@@ -214,7 +214,7 @@ async def test_a_master_that_is_asked_to_end_leaves_its_session_to_expire(
     command = [sys.executable, "-m", "stacks.local.mesos_master", "--config", str(config)]
     log = tmp_path / "log"
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output)
+        process = subprocess.Popen(command, stdout=output, stderr=output)  # noqa: ASYNC220 - starting is quick
     try:
 
         async def leads() -> bool:

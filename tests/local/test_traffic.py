@@ -136,6 +136,28 @@ async def test_seeded_faults_are_found(
     assert report.resurrected == gone[:1]
 
 
+async def test_attempts_that_a_killed_process_left_open_are_settled(
+    zookeeper: str, tmp_path: Path, root: str, admin: Any
+) -> None:
+    settings = settings_of(zookeeper, tmp_path, root)
+    await write(settings, 200)
+    expected = replay(read(tmp_path / "acks.jsonl"))
+    applied, lost = [p for p, s in expected.last.items() if s is not None and "/data/" in p][:2]
+    ledger = Ledger(tmp_path / "acks.jsonl")
+    for path in (applied, lost):
+        state = expected.last[path]
+        assert state is not None
+        ledger.note("try", op="set", path=path, sha=sha(b"in flight"), acl=list(state.acl))
+    ledger.close()
+    await asyncio.to_thread(admin.set, applied, b"in flight")
+    settled = await write(settings, 100)
+    assert settled.counts.resolved == 2
+    records = list(read(tmp_path / "acks.jsonl"))
+    outcomes = {r["path"]: r["kind"] for r in records if r.get("resolved")}
+    assert outcomes == {applied: "ack", lost: "fail"}
+    assert (await check(settings)).ok
+
+
 def test_sequential_names_that_repeat_or_go_back_are_found() -> None:
     def ack(name: str) -> dict[str, Any]:
         return {"kind": "ack", "op": "sequence", "path": f"/q/{name}", "sha": "x", "acl": []}
@@ -191,7 +213,7 @@ async def test_a_killed_process_loses_no_acknowledged_write(
 
     for number in (signal.SIGKILL, signal.SIGTERM):
         before = acknowledged()
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: ASYNC220 - starting is quick
         try:
             await until(lambda seen=before: acknowledged() > seen + 150, "writes go on")
         finally:

@@ -8,13 +8,14 @@ another one elsewhere, and only when that runs, kill the first (surge, then kill
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from stacks.local.session import NodeExistsError, NoNodeError, Session, ZooKeeperError
+from stacks.local.session import NodeExistsError, NoNodeError, Session
 
 _LIVE = frozenset({"TASK_STAGING", "TASK_STARTING", "TASK_RUNNING", "TASK_KILLING"})
 _DONE_KEPT_MAX = 500
@@ -69,7 +70,6 @@ class Roster:
 
     async def load(self) -> None:
         """Read what an earlier process left."""
-        await self._session.connected.wait()
         for folder in ("tasks", "replacements"):
             await self._session.ensure(f"{self._path}/{folder}")
         try:
@@ -98,25 +98,19 @@ class Roster:
     async def _write(self, name: str, content: str) -> None:
         """Write a node, whether or not it is there, until ZooKeeper has taken it."""
         path, data = f"{self._path}/{name}", content.encode()
-        while True:
-            await self._session.connected.wait()
+
+        async def write() -> None:
             try:
-                try:
-                    await self._session.set(path, data)
-                except NoNodeError:
+                await self._session.set(path, data)
+            except NoNodeError:
+                # An attempt whose answer was lost may have created it.
+                with contextlib.suppress(NodeExistsError):
                     await self._session.create(path, data)
-                return
-            except (*ZooKeeperError, NodeExistsError):
-                continue
+
+        await self._session.insist(write)
 
     async def _remove(self, name: str) -> None:
-        while True:
-            await self._session.connected.wait()
-            try:
-                await self._session.delete(f"{self._path}/{name}")
-                return
-            except ZooKeeperError:
-                continue
+        await self._session.insist(lambda: self._session.delete(f"{self._path}/{name}"))
 
     async def keep_framework_id(self, framework_id: str) -> None:
         """Remember who we are."""

@@ -20,16 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from kazoo.exceptions import (
-    ConnectionClosedError,
-    ConnectionLoss,
-    KazooException,
-    NodeExistsError,
-    NoNodeError,
-    OperationTimeoutError,
-    SessionExpiredError,
-    SessionMovedError,
-)
+from kazoo.exceptions import KazooException, NodeExistsError, NoNodeError
 from kazoo.security import (
     ACL,
     OPEN_ACL_UNSAFE,
@@ -38,18 +29,11 @@ from kazoo.security import (
 )
 
 from stacks.local.process import make_folder
-from stacks.local.session import Session
+from stacks.local.session import UNKNOWN_OUTCOME, Session
 from stacks.local.settings import TrafficSettings
 from stacks.local.writes.ledger import Ledger, Record, State, read, replay, sha
 from stacks.local.writes.verify import acl_text
 
-_UNKNOWN = (
-    ConnectionLoss,
-    ConnectionClosedError,
-    OperationTimeoutError,
-    SessionExpiredError,
-    SessionMovedError,
-)
 _IN_FLIGHT_MAX = 64
 _FOLDER_SIZE = 100
 _QUEUES = 4
@@ -109,15 +93,16 @@ class Writer:
         self._ledger = Ledger(self.log_path)
         self.counts.started_at = time.time()
         self._ledger.note("started", hosts=self.settings.hosts, pid=os.getpid())
-        await self._session.connected.wait()
         folders = {path.rpartition("/")[0] for path in self._slots} | set(self._queues)
         for folder in sorted(folders):
-            await self._session.ensure(folder)
+            await self._session.insist(lambda path=folder: self._session.ensure(path))
         if expected is None:
             return
         self._states = dict(expected.last)
         for attempt in expected.open.values():
-            await self._resolve(attempt)
+            await self._resolve({k: v for k, v in attempt.items() if k not in {"kind", "t"}})
+        for queue in self._queues.values():
+            queue.clear()
         for path, state in sorted(self._states.items(), key=lambda item: item[0][-10:]):
             parent = path.rpartition("/")[0]
             if parent in self._queues and state is not None:
@@ -224,7 +209,7 @@ class Writer:
         self._ledger.note("try", **noted)
         try:
             outcome = await self._request(attempt)
-        except _UNKNOWN:
+        except UNKNOWN_OUTCOME:
             await self._resolve(noted)
         except (NoNodeError, NodeExistsError) as error:
             # Nobody else writes here: the tree is not what was acknowledged. Verification will say.

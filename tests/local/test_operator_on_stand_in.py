@@ -1,0 +1,127 @@
+"""The operator client on the stand-in, as migrations use it: read one cluster, replay on another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from clients.mesos import CallRefusedError, ForeignLeaderError, OperatorClient
+from clients.mesos.model import DrainState, Machine, MaintenanceSchedule, Quota, Window
+from tests.local.rig import Rig, RunningMaster, until
+from tests.local.test_cluster import Projection
+
+SCHEDULE = MaintenanceSchedule((Window((Machine("h9", "10.0.0.9"),), 10**18, 10**12),))
+
+
+def client_of(group: list[RunningMaster], credential: Path | None = None) -> OperatorClient:
+    return OperatorClient([master.address for master in group], credential, timeout_s=10)
+
+
+async def test_what_a_registry_holds_is_replayed_on_another_group(rig: Rig, tmp_path: Path) -> None:
+    secret = tmp_path / "operator"
+    secret.write_text("operator:secret")
+    blue = await rig.masters("blue", 3, credential_file=secret)
+    green = await rig.masters("green", 3, credential_file=secret)
+    quota = [Quota("dev", {"cpus": 10.0, "mem": 2048.0}), Quota("ops", {"cpus": 1.0})]
+    async with client_of(blue, secret) as source, client_of(green, secret) as target:
+        await source.update_quota(quota)
+        await source.update_weights({"dev": 2.0})
+        await source.update_maintenance_schedule(SCHEDULE)
+        await target.update_quota(await source.quota())
+        await target.update_weights(await source.weights())
+        await target.update_maintenance_schedule(await source.maintenance_schedule())
+        assert await target.quota() == tuple(quota)
+        assert await target.weights() == {"dev": 2.0}
+        assert await target.maintenance_schedule() == SCHEDULE
+        for master in green:
+            metrics = await target.metrics(master.address)
+            assert metrics["registrar/log/recovered"] == 1.0
+            assert metrics["registrar/log/ensemble_size"] == 3.0
+            assert (await target.flags(master.address))["quorum"] == "2"
+        assert await target.leader() == (await rig.leader(green)).address
+
+
+async def test_a_lost_leader_is_waited_out_by_the_same_call(rig: Rig) -> None:
+    group = await rig.masters(count=3)
+    async with client_of(group) as client:
+        assert await client.leader() == group[0].address
+        await group[0].stop()
+        assert (await client.agents()).registered == ()
+        assert await client.leader() == group[1].address
+
+
+async def test_a_projected_leader_is_refused(rig: Rig) -> None:
+    blue, green = await rig.masters("blue", 3), await rig.masters("green", 1)
+    projection = Projection(rig.hosts)
+    try:
+        projection.put(rig.path("blue"), green[0])
+        followers = blue[1:]
+        await until(
+            lambda: all(m.master.leader and m.master.leader.number == 0 for m in followers),
+            "blue follows green",
+        )
+        await blue[0].stop()
+        async with client_of(followers) as client:
+            for call in (client.leader, client.weights):
+                with pytest.raises(ForeignLeaderError) as caught:
+                    await call()
+                assert caught.value.leader == green[0].address
+    finally:
+        projection.close()
+
+
+async def test_an_agent_is_deactivated_drained_and_reactivated(rig: Rig) -> None:
+    group = await rig.masters(count=1)
+    agent = await rig.agent()
+    framework = await rig.framework(tasks=1)
+    task = (await rig.healthy(framework, 1))[0]
+    assert agent.id is not None
+    async with client_of(group) as client:
+        tasks = (await client.tasks()).live
+        assert [(t.id, t.executor_pid, t.agent_id) for t in tasks] == [
+            (task.id, task.pid, agent.id)
+        ]
+        await client.deactivate_agent(agent.id)
+        (seen,) = (await client.agents()).registered
+        assert seen.deactivated
+        assert seen.address == f"127.0.0.1:{agent.settings.port}"
+        await client.drain_agent(agent.id, max_grace_period_s=1)
+
+        async def drained() -> bool:
+            (one,) = (await client.agents()).registered
+            return one.drain is not None and one.drain.state is DrainState.DRAINED
+
+        await until(drained, "the agent is drained")
+        await client.reactivate_agent(agent.id)
+        with pytest.raises(CallRefusedError, match="not deactivated"):
+            await client.reactivate_agent(agent.id)
+        await rig.healthy(framework, 1)
+
+
+async def test_quota_limits_what_a_role_is_offered(rig: Rig) -> None:
+    group = await rig.masters(count=1)
+    await rig.agent()
+    async with client_of(group) as client:
+        await client.update_quota([Quota("dev", {"cpus": 0.2})])
+        framework = await rig.framework(tasks=3, role="dev")
+        await rig.healthy(framework, 2)
+        with pytest.raises(CallRefusedError, match="already consuming"):
+            await client.update_quota([Quota("dev", {"cpus": 0.1})])
+        await client.update_quota([Quota("dev")])
+        await rig.healthy(framework, 3)
+
+
+async def test_events_tell_of_tasks(rig: Rig) -> None:
+    group = await rig.masters(count=1)
+    await rig.agent()
+    async with client_of(group) as client:
+        events = client.events()
+        assert (await anext(events))["type"] == "SUBSCRIBED"
+        framework = await rig.framework(tasks=1)
+        kinds: set[str] = set()
+        while "TASK_UPDATED" not in kinds:
+            kinds.add((await anext(events))["type"])
+        assert {"FRAMEWORK_ADDED", "TASK_ADDED"} <= kinds
+        await rig.healthy(framework, 1)
+        await events.aclose()  # type: ignore[attr-defined]
