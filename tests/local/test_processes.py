@@ -147,12 +147,12 @@ def info(**changes: Any) -> dict[str, Any]:
 )
 def test_an_agent_with_another_identity_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(StartError, match="Incompatible agent info"):
-        check_compatible(info(), info(**changes), "/work")
+        check_compatible(info(), info(**changes), "/folder")
 
 
 def test_an_agent_may_gain_resources_and_attributes() -> None:
     zone = {"name": "zone", "text": {"value": "z"}}
-    check_compatible(info(), info(cpus=8.0, more=[zone]), "/work")
+    check_compatible(info(), info(cpus=8.0, more=[zone]), "/folder")
 
 
 @pytest.mark.parametrize(
