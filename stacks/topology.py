@@ -236,6 +236,8 @@ def neighbours(position: Position) -> tuple[Position, ...]:
 
 
 def _adjacent(old: Position, new: Position) -> bool:
+    if old.phase == PHASE_LAST:
+        return False  # Only an exchange of the colours leaves the end.
     if abs(new.index - old.index) == 1:
         return True
     # Creating may skip the unprotected stage: what is new is protected at once.
@@ -268,9 +270,6 @@ def check_move(old: Standing, new: Standing) -> Move | None:
     if (old.source, old.target) != (new.source, new.target):
         return _check_exchange(old, new)
     if old.position != new.position:
-        if new.position == Position(5) and old.position == Position(6):
-            msg = "phase 6 is the end: the source's ZooKeeper is gone. Start a migration back"
-            raise TopologyError(msg)
         if not _adjacent(old.position, new.position):
             _refuse(old, new)
         if dict(old.groups) != dict(new.groups):
@@ -327,6 +326,12 @@ def _at(standing: Standing, group: str) -> Placement | None:
 
 
 def _refuse(old: Standing, new: Standing) -> None:
+    if old.position.phase == PHASE_LAST:
+        msg = (
+            f"phase {PHASE_LAST} is the end, the source's ZooKeeper is gone: the way back is a new "
+            f"migration, {new.target} -> {new.source}, which begins at phase {PHASE_FIRST}"
+        )
+        raise TopologyError(msg)
     reach = " or ".join(str(position) for position in neighbours(old.position))
     msg = (
         f"position {new.position} is not next to {old.position}: from {old.describe()} the next "

@@ -1,0 +1,349 @@
+"""The table of the migration, as data: what each edge does, in which order, and may touch.
+
+An *edge* joins two phases, or two placements of a client group. A transition runs along it forward
+or back. Its steps are listed here in the order in which they are carried out; what a step does is
+said in stacks.migration.acts, who runs it in stacks.migration.executor. What a position means for
+resources is stacks.topology's business; this table only says which updates lead there.
+
+Pure data and pure functions: no input or output.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from stacks.topology import Placement, Position, Stage, Tier
+
+
+class Direction(StrEnum):
+    """Which way along an edge: towards the target's phase 6, or back towards phase 0."""
+
+    FORWARD = "forward"
+    BACK = "back"
+
+
+class StepKind(StrEnum):
+    """What a step is, which decides how it is run again after a crash.
+
+    Guards and proofs read; acts and updates find out what already holds before they do the rest.
+    """
+
+    GUARD = "guard"
+    BACKUP = "backup"
+    UPDATE = "update"
+    ACT = "act"
+    PROOF = "proof"
+    RECORD = "record"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One line of a transition. `to` is set for updates: the position that it leads to."""
+
+    name: str
+    kind: StepKind
+    to: Position | None = None
+    placement: Placement | None = None
+
+
+class Side(StrEnum):
+    """Whose resources a contract speaks of. Shared ones belong to no colour."""
+
+    SOURCE = "source"
+    TARGET = "target"
+    SHARED = "shared"
+
+
+@dataclass(frozen=True)
+class Scope:
+    """A part of a stack: a tier of one side, or what both share (engine, frameworks, clients)."""
+
+    side: Side
+    part: str
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What one update of an edge may do besides moving the gate. Replacing is never allowed."""
+
+    creates: frozenset[Scope] = frozenset()
+    updates: frozenset[Scope] = frozenset()
+    deletes: frozenset[Scope] = frozenset()
+
+
+ENGINE = Scope(Side.SHARED, "engine")
+FRAMEWORKS = Scope(Side.SHARED, Tier.FRAMEWORKS)
+CLIENTS = Scope(Side.SHARED, Tier.CLIENTS)
+GATE = Scope(Side.SHARED, "gate")
+
+
+def _of(side: Side, *tiers: Tier) -> frozenset[Scope]:
+    return frozenset(Scope(side, tier) for tier in tiers)
+
+
+_T_ZOOKEEPER = _of(Side.TARGET, Tier.ZOOKEEPER)
+_S_ZOOKEEPER = _of(Side.SOURCE, Tier.ZOOKEEPER)
+_T_MASTERS = _of(Side.TARGET, Tier.MASTERS)
+_S_MASTERS = _of(Side.SOURCE, Tier.MASTERS)
+_T_AGENTS = _of(Side.TARGET, Tier.AGENTS)
+_S_AGENTS = _of(Side.SOURCE, Tier.AGENTS)
+_MOVING = frozenset({FRAMEWORKS})
+
+_P = Position
+_PREPARED = Stage.PREPARED
+
+
+# From one position to the next, what the update may do. The key is (from, to).
+CONTRACTS: dict[tuple[Position, Position], Contract] = {
+    (_P(0), _P(1)): Contract(creates=_T_ZOOKEEPER | {ENGINE}),
+    (_P(0), _P(0, _PREPARED)): Contract(creates=_T_ZOOKEEPER | {ENGINE}),
+    (_P(0, _PREPARED), _P(1)): Contract(creates=_T_ZOOKEEPER | {ENGINE}),
+    (_P(1), _P(0, _PREPARED)): Contract(creates=_T_ZOOKEEPER | {ENGINE}),
+    (_P(0, _PREPARED), _P(0)): Contract(deletes=_T_ZOOKEEPER | {ENGINE}),
+    (_P(1), _P(2)): Contract(creates=_T_MASTERS),
+    (_P(1), _P(1, _PREPARED)): Contract(creates=_T_MASTERS),
+    (_P(1, _PREPARED), _P(2)): Contract(creates=_T_MASTERS),
+    (_P(2), _P(1, _PREPARED)): Contract(creates=_T_MASTERS),
+    (_P(1, _PREPARED), _P(1)): Contract(deletes=_T_MASTERS),
+    (_P(2), _P(2, _PREPARED)): Contract(updates=_MOVING, creates=_MOVING),
+    (_P(2, _PREPARED), _P(2)): Contract(updates=_MOVING, creates=_MOVING),
+    (_P(2, _PREPARED), _P(2, Stage.MOVED)): Contract(updates=_MOVING, creates=_MOVING),
+    (_P(2, Stage.MOVED), _P(2, _PREPARED)): Contract(
+        updates=_MOVING, creates=_MOVING | _S_MASTERS
+    ),
+    (_P(2, Stage.MOVED), _P(3)): Contract(deletes=_S_MASTERS),
+    (_P(3), _P(2, Stage.MOVED)): Contract(creates=_S_MASTERS),
+    (_P(3), _P(4)): Contract(creates=_T_AGENTS),
+    (_P(3), _P(3, _PREPARED)): Contract(creates=_T_AGENTS),
+    (_P(3, _PREPARED), _P(4)): Contract(creates=_T_AGENTS),
+    (_P(4), _P(3, _PREPARED)): Contract(creates=_T_AGENTS),
+    (_P(3, _PREPARED), _P(3)): Contract(deletes=_T_AGENTS),
+    (_P(4), _P(4, _PREPARED)): Contract(creates=_S_AGENTS),
+    (_P(4, _PREPARED), _P(4)): Contract(creates=_S_AGENTS),
+    (_P(4, _PREPARED), _P(5)): Contract(deletes=_S_AGENTS),
+    (_P(5), _P(4, _PREPARED)): Contract(creates=_S_AGENTS),
+    (_P(5), _P(4)): Contract(creates=_S_AGENTS),
+    (_P(5), _P(5, _PREPARED)): Contract(),
+    (_P(5, _PREPARED), _P(5)): Contract(),
+    (_P(5, _PREPARED), _P(6)): Contract(deletes=_S_ZOOKEEPER | {ENGINE}),
+}
+
+# A client group stops and starts; nothing else changes.
+GROUP_CONTRACT = Contract(updates=frozenset({CLIENTS}), creates=frozenset({CLIENTS}))
+# A resume or a retry may find part of an update done; standing still may only finish it.
+EXCHANGE_CONTRACT = Contract()
+
+
+def _guard(name: str = "guards") -> Step:
+    return Step(name, StepKind.GUARD)
+
+
+def _act(name: str) -> Step:
+    return Step(name, StepKind.ACT)
+
+
+def _proof(name: str) -> Step:
+    return Step(name, StepKind.PROOF)
+
+
+def _update(phase: int, stage: Stage = Stage.SETTLED) -> Step:
+    position = Position(phase, stage)
+    return Step(f"update to {position}", StepKind.UPDATE, to=position)
+
+
+_BACKUP = Step("backup", StepKind.BACKUP)
+_RECORD = Step("record", StepKind.RECORD)
+
+FORWARD: dict[int, tuple[Step, ...]] = {
+    0: (
+        _guard(),
+        _BACKUP,
+        _act("choose target epoch"),
+        _update(1),
+        _act("first copy"),
+        _act("audit"),
+        _act("soak"),
+        _proof("verify"),
+        _RECORD,
+    ),
+    1: (
+        _guard(),
+        _BACKUP,
+        _update(2),
+        _act("await target masters"),
+        _act("replay registry"),
+        _proof("verify"),
+        _RECORD,
+    ),
+    2: (
+        _guard(),
+        _BACKUP,
+        _act("raise election numbers"),
+        _act("inventory"),
+        _update(2, _PREPARED),
+        _act("last replay"),
+        _act("flip framework subtrees"),
+        _act("project leader"),
+        _act("await agents on target"),
+        _act("replay deactivations"),
+        _act("persist projection"),
+        _act("fence election path"),
+        _update(2, Stage.MOVED),
+        _act("await frameworks on target"),
+        _guard("guards before removal"),
+        _update(3),
+        _proof("verify"),
+        _RECORD,
+    ),
+    3: (
+        _guard(),
+        _BACKUP,
+        _update(4),
+        _act("await target agents"),
+        _act("canary"),
+        _proof("verify"),
+        _RECORD,
+    ),
+    4: (
+        _guard(),
+        _BACKUP,
+        _act("inventory"),
+        _update(4, _PREPARED),
+        _act("deactivate source agents"),
+        _act("move tasks to target"),
+        _act("drain source agents"),
+        _guard("guards before removal"),
+        _update(5),
+        _proof("verify"),
+        _RECORD,
+    ),
+    5: (
+        _guard(),
+        _BACKUP,
+        _update(5, _PREPARED),
+        _act("await no foreign session"),
+        _act("final digest"),
+        _guard("guards before removal"),
+        _update(6),
+        _proof("verify"),
+        _RECORD,
+    ),
+}
+
+BACK: dict[int, tuple[Step, ...]] = {
+    0: (
+        _guard(),
+        _BACKUP,
+        _update(0, _PREPARED),
+        _guard("guards before removal"),
+        _update(0),
+        _proof("verify"),
+        _RECORD,
+    ),
+    1: (
+        _guard(),
+        _BACKUP,
+        _update(1, _PREPARED),
+        _guard("guards before removal"),
+        _update(1),
+        _proof("verify"),
+        _RECORD,
+    ),
+    2: (
+        _guard(),
+        _BACKUP,
+        _act("inventory"),
+        _act("lift fence"),
+        _update(2, Stage.MOVED),
+        _act("await source masters"),
+        _update(2, _PREPARED),
+        _act("flip framework subtrees"),
+        _act("drop projection"),
+        _act("await agents on source"),
+        _act("replay registry"),
+        _update(2),
+        _act("await frameworks on source"),
+        _act("reset target masters"),
+        _proof("verify"),
+        _RECORD,
+    ),
+    3: (
+        _guard(),
+        _BACKUP,
+        _act("inventory"),
+        _update(3, _PREPARED),
+        _act("deactivate target agents"),
+        _act("move tasks to source"),
+        _act("drain target agents"),
+        _guard("guards before removal"),
+        _update(3),
+        _proof("verify"),
+        _RECORD,
+    ),
+    4: (
+        _guard(),
+        _BACKUP,
+        _update(4, _PREPARED),
+        _act("await source agents"),
+        _act("reactivate source agents"),
+        _update(4),
+        _proof("verify"),
+        _RECORD,
+    ),
+    5: (
+        # Phase 6 has no way back; this edge is walked back only from its middle.
+        _guard(),
+        _update(5),
+        _proof("verify"),
+        _RECORD,
+    ),
+}
+
+
+def group_steps(direction: Direction) -> tuple[Step, ...]:
+    """Steps that take a client group to the target (forward) or home to the source (back)."""
+    there = Placement.TARGET if direction is Direction.FORWARD else Placement.SOURCE
+    return (
+        _guard(),
+        _BACKUP,
+        Step("stop group", StepKind.UPDATE, placement=Placement.STOPPED),
+        _act("flip group subtrees"),
+        Step("start group", StepKind.UPDATE, placement=there),
+        _proof("verify"),
+        _RECORD,
+    )
+
+
+def steps_of(edge: int, direction: Direction) -> tuple[Step, ...]:
+    """All steps of the edge between phase `edge` and `edge + 1`."""
+    return (FORWARD if direction is Direction.FORWARD else BACK)[edge]
+
+
+def steps_from(edge: int, direction: Direction, position: Position) -> tuple[Step, ...]:
+    """The steps that remain for a stack that stands in the middle of an edge.
+
+    What lies before the update that leads to `position` has been done, or lies on the other side
+    of it; guards and the backup are always taken again.
+    """
+    steps = steps_of(edge, direction)
+    for index, step in enumerate(steps):
+        if step.to == position:
+            opening = tuple(s for s in steps[:index] if s.kind in {StepKind.GUARD, StepKind.BACKUP})
+            return (*dict.fromkeys(opening), *steps[index + 1 :])
+    return steps
+
+
+def contract_of(old: Position, new: Position) -> Contract:
+    """What an update between two positions may do.
+
+    An update that stays where it is finishes an earlier one: it may do what led here.
+    """
+    if old != new:
+        return CONTRACTS[old, new]
+    arriving = [contract for (_, to), contract in CONTRACTS.items() if to == new]
+    return Contract(
+        creates=frozenset().union(*(c.creates for c in arriving)),
+        updates=frozenset().union(*(c.updates for c in arriving)),
+        deletes=frozenset().union(*(c.deletes for c in arriving)),
+    )
