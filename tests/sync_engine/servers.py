@@ -1,0 +1,186 @@
+"""Real ZooKeeper servers for tests, started by the rig's launcher; small, and all at the same time."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stacks.local.settings import ZooKeeperSettings
+
+BOUND_S = 15.0
+START_BOUND_S = 40.0
+PASSWORD = "super:secret"
+AUTH = [("digest", PASSWORD.encode())]
+_POLL_S = 0.02
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def until(
+    condition: Callable[[], Any] | Callable[[], Awaitable[Any]], what: str, bound_s: float = BOUND_S
+) -> Any:
+    """Wait for a condition, with a bound; returns its first true value."""
+    import asyncio
+
+    deadline = time.monotonic() + bound_s
+    while True:
+        value = condition()
+        if asyncio.iscoroutine(value):
+            value = await value
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"{what} did not happen within {bound_s:g} s"
+        await asyncio.sleep(_POLL_S)
+
+
+class Server:
+    """One server; `auth_file` holds the super user's `super:secret`."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        myid: int = 1,
+        peers: list[dict[str, int]] | None = None,
+        **settings: Any,
+    ) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.auth_file = folder / "super"
+        self.auth_file.write_text(PASSWORD)
+        self.auth_file.chmod(0o600)
+        self.port = free_port()
+        peers = peers or [{"id": myid, "quorum_port": free_port(), "election_port": free_port()}]
+        own = next(peer for peer in peers if peer["id"] == myid)
+        self._config = folder / "zookeeper.json"
+        document = {
+            "myid": myid,
+            "data_dir": str(folder / "data"),
+            "client_port": self.port,
+            "quorum_port": own["quorum_port"],
+            "election_port": own["election_port"],
+            "servers": peers,
+            "super_digest_file": str(self.auth_file),
+            "jars_dir": os.environ.get("MESOS_PLATFORM_TEST_ZOOKEEPER_JARS"),
+            "heap_mb": 128,
+            "tick_time_ms": 500,
+            **settings,
+        }
+        ZooKeeperSettings.model_validate(document)
+        self._config.write_text(json.dumps(document))
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def hosts(self) -> str:
+        """Address for clients."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def data(self) -> Path:
+        """Folder with snapshots and log."""
+        return self.folder / "data"
+
+    def start(self) -> None:
+        """Start the process; `await_serving` waits until it serves."""
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "stacks.local.zookeeper", "--config", str(self._config)],
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+            )
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+    def pause(self) -> None:
+        """Stop it in its tracks (SIGSTOP)."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on (SIGCONT)."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+
+    def ask(self, word: str = "srvr") -> str:
+        """Answer to a four-letter word; empty when there is none."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
+                connection.sendall(word.encode())
+                return b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+        except OSError:
+            return ""
+
+    def await_serving(self) -> None:
+        """Wait until clients are served."""
+        deadline = time.monotonic() + START_BOUND_S
+        while time.monotonic() < deadline:
+            if self.process is None or self.process.poll() is not None:
+                break
+            if "Mode:" in self.ask():
+                return
+            time.sleep(_POLL_S)
+        pytest.fail(f"ZooKeeper does not serve: {(self.folder / 'log').read_text()[-2000:]}")
+
+
+class Ensemble:
+    """Several servers that vote."""
+
+    def __init__(self, folder: Path, size: int, **settings: Any) -> None:
+        peers = [
+            {"id": myid, "quorum_port": free_port(), "election_port": free_port()}
+            for myid in range(1, size + 1)
+        ]
+        self.servers = [
+            Server(folder / str(peer["id"]), myid=peer["id"], peers=peers, **settings)
+            for peer in peers
+        ]
+
+    @property
+    def hosts(self) -> str:
+        """Addresses for clients."""
+        return ",".join(server.hosts for server in self.servers)
+
+    @property
+    def auth_file(self) -> Path:
+        """File with the super user's credentials."""
+        return self.servers[0].auth_file
+
+    @property
+    def leader(self) -> Server:
+        """The server that leads now."""
+        return next(server for server in self.servers if "Mode: leader" in server.ask())
+
+
+@contextlib.contextmanager
+def start_all(*servers: Server) -> Iterator[None]:
+    """Start servers together, and end them also on failure."""
+    try:
+        for server in servers:
+            server.start()
+        for server in servers:
+            server.await_serving()
+        yield
+    finally:
+        for server in servers:
+            server.kill()
