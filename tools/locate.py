@@ -1,0 +1,24 @@
+"""Where an outside program is; only looks, never builds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tools import cache, recipes
+from tools.errors import ToolMissingError
+
+__all__ = ["ToolMissingError", "folder"]
+
+
+def folder(name: str) -> Path:
+    """The built folder of a program, such as `zookeeper-3.9.4`.
+
+    Raises:
+        ToolMissingError: it was not built on this machine, or not from what now pins it.
+    """
+    recipe = recipes.named(name)
+    place = cache.root() / recipe.key()
+    if not place.is_dir():
+        msg = f"expected {recipe.full_name} in {cache.root()}, saw none: run `make tools`"
+        raise ToolMissingError(msg)
+    return place
