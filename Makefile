@@ -1,0 +1,39 @@
+# The one door to the project; `make` alone prints what there is.
+
+PYTHON ?= python3
+# What the engine runs, it finds on PATH.
+RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
+
+.DEFAULT_GOAL := help
+.PHONY: help demo down test check robustness tools setup lock clean
+
+help: ## print this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+demo: setup ## migrate a live cluster from blue to green on this machine (KEEP=1 leaves it running)
+	@$(RUN) python -m stacks.demo $(if $(KEEP),--keep)
+
+down: setup ## stop and remove everything that the demo started
+	@$(RUN) python -m stacks.demo down
+
+test: setup ## run the default suite (ARGS="..." goes to pytest)
+	@$(RUN) pytest $(ARGS)
+
+check: setup ## check format, lint, types, import contracts, spelling and tidiness
+	@$(RUN) python -m tools.check
+
+robustness: setup ## run the long fault runs
+	@$(RUN) pytest tests/robustness -m robustness $(ARGS)
+
+setup: ## make this checkout ready to run; the other targets do it by themselves
+	@$(PYTHON) -m tools.bootstrap
+
+tools: ## build or fetch the outside programs
+	@$(PYTHON) -m tools.install
+
+lock: setup ## compile requirements/ anew from pyproject.toml
+	@$(RUN) python -m tools.lock
+
+clean: ## remove outputs; .venv and built programs stay
+	rm -rf build .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,0 +1,155 @@
+"""What the machine itself must have, and how to get what is missing.
+
+As root on a Debian-like system the distribution's packages are installed, and it is said so;
+elsewhere nothing is changed, and all that is missing is told at once.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tools import recipes
+from tools.errors import PrerequisiteError
+from tools.progress import run
+
+JDK_MIN = 17
+_VERSION_S_MAX = 60.0
+
+
+@dataclass(frozen=True)
+class Prerequisite:
+    """One thing the machine must have."""
+
+    name: str
+    why: str
+    problem: Callable[[], str | None]
+    """What was seen instead; None when all is well."""
+    packages: tuple[tuple[str, ...], ...] = ()
+    """Debian packages, a choice a line, best first."""
+
+
+def require(*, engine_on_path: bool) -> None:
+    """See to it that everything is there.
+
+    Raises:
+        PrerequisiteError: names everything that is missing, why it is needed and how to get it.
+        StepFailedError: the distribution's packages cannot be installed.
+    """
+    if not sys.platform.startswith("linux"):
+        msg = (
+            f"expected Linux, saw {sys.platform}: the clusters of `make demo` run as Linux processes; "
+            "use a Linux machine, a virtual machine or a container"
+        )
+        raise PrerequisiteError(msg)
+    needed = [VENV, JDK, MAVEN, *([] if engine_on_path else [GO])]
+    missing = [each for each in needed if each.problem() is not None]
+    if missing and _may_install():
+        _install(missing)
+        missing = [each for each in missing if each.problem() is not None]
+    if missing:
+        raise PrerequisiteError("\n  ".join(["this machine lacks:", *map(_told, missing)]))
+
+
+def _told(each: Prerequisite) -> str:
+    how = f"install it (Debian: {' or '.join(map(' '.join, each.packages))})"
+    if each is GO:
+        how = (
+            "install it from the Go project's own page, because distributions often have an older "
+            "one, or put a Pulumi engine of version 3.259 or newer on PATH"
+        )
+    return f"{each.name}: {each.why}; saw {each.problem()}; {how}"
+
+
+def _may_install() -> bool:
+    return os.geteuid() == 0 and shutil.which("apt-get") is not None
+
+
+def _install(missing: list[Prerequisite]) -> None:
+    quiet = {"DEBIAN_FRONTEND": "noninteractive"}
+    run("Reading the distribution's package lists", ["apt-get", "update"], environment=quiet)
+    for each in missing:
+        chosen = next((names for names in each.packages if _offered(names)), None)
+        if chosen is None:
+            continue
+        run(
+            f"Installing {' '.join(chosen)} of the distribution, because {each.why}",
+            ["apt-get", "install", "--yes", "--no-install-recommends", *chosen],
+            environment=quiet,
+        )
+
+
+def _offered(names: tuple[str, ...]) -> bool:
+    answer = _answer("apt-cache", "policy", *names)
+    return len(re.findall(r"Candidate: (?!\(none\))", answer)) == len(names)
+
+
+def _answer(*command: str) -> str:
+    """What a command writes; empty when it cannot be run."""
+    try:
+        done = subprocess.run(  # noqa: S603 - no outside text
+            command,
+            check=False,
+            stderr=subprocess.STDOUT,
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=_VERSION_S_MAX,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout
+
+
+def _venv() -> str | None:
+    return None if importlib.util.find_spec("ensurepip") else "a Python without venv"
+
+
+def _jdk() -> str | None:
+    home = os.environ.get("JAVA_HOME")
+    java = shutil.which("java", path=f"{home}/bin") if home else None
+    java = java or shutil.which("java")
+    if java is None:
+        return "no java"
+    found = re.search(r'version "(\d+)', _answer(java, "-version"))
+    if found is None or int(found[1]) < JDK_MIN:
+        return f"version {found[1] if found else 'unknown'}"
+    return None
+
+
+def _maven() -> str | None:
+    return None if shutil.which("mvn") else "no mvn"
+
+
+def _go() -> str | None:
+    seen = recipes.go_version()
+    if seen is None:
+        return "no go" if shutil.which("go") is None else "one that cannot read tools/pulumi/go.mod"
+    return None if seen >= recipes.go_version_min() else f"version {'.'.join(map(str, seen))}"
+
+
+_PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
+VENV = Prerequisite(
+    "Python's venv module",
+    "the project's dependencies live in an environment of its own",
+    _venv,
+    ((f"{_PYTHON}-venv",), ("python3-venv",)),
+)
+JDK = Prerequisite(
+    f"a JDK, version {JDK_MIN} or newer",
+    "ZooKeeper's servers run on Java",
+    _jdk,
+    (("openjdk-17-jdk-headless",), ("openjdk-21-jdk-headless",), ("default-jdk-headless",)),
+)
+MAVEN = Prerequisite("Maven", "it fetches ZooKeeper's jars", _maven, (("maven",),))
+GO = Prerequisite(
+    f"Go, version {'.'.join(map(str, recipes.go_version_min()))} or newer",
+    "the Pulumi engine is built from its Go modules",
+    _go,
+    (("golang-go",),),
+)
