@@ -1,0 +1,82 @@
+"""Removes all that a demo left in this checkout, whatever state it was left in.
+
+Not by the engine: an interrupted run has a state that nobody may trust, and perhaps no engine. What
+runs is found by its mark (components.targets.orphans), so only processes of this checkout's stack
+are ever ended. An update that a killed demo began is waited for first, because it would go on
+creating what is removed here.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from components.targets import orphans
+from components.targets.supervisor import Supervisor
+from stacks.demo import local_stack
+from stacks.environment import defaults, local_folder
+from stacks.errors import ConfigError
+from stacks.state import PROJECT, FileState
+
+_UPDATE_WAIT_S = 30.0
+KEPT = "demo-kept"
+Tell = Callable[[str], None]
+
+
+def supervisor_of(project_dir: Path) -> Supervisor:
+    """The supervisor of the stack; also where its configuration cannot be read."""
+    try:
+        config = local_stack.read(project_dir)
+    except ConfigError:
+        config = None
+    return Supervisor(local_stack.run_dir_of(project_dir, config))
+
+
+def left_processes(project_dir: Path) -> set[int]:
+    """Processes of this checkout's stack that live, tasks included."""
+    supervisor = supervisor_of(project_dir)
+    return orphans.marked(supervisor.mark(""))
+
+
+def anything_left(project_dir: Path) -> bool:
+    """Whether an earlier run left something."""
+    return supervisor_of(project_dir).run_dir.exists() or bool(
+        left_processes(project_dir)
+    )
+
+
+def remove(project_dir: Path) -> None:
+    """Remove it: processes, what they wrote, and the stack's state. Nothing there is a success.
+
+    Raises:
+        ConcurrentUpdateError: an update of the stack is under way and does not end.
+        SupervisorError: a process could not be stopped.
+    """
+    state = _state_folder(project_dir)
+    files = FileState.of(f"file://{state}", local_stack.STACK)
+    if files is not None:
+        files.clear_dead_locks(wait_s=_UPDATE_WAIT_S)
+    supervisor = supervisor_of(project_dir)
+    # All at the same time; what supervisord no longer knows is ended by its mark.
+    supervisor.shut_down()
+    supervisor.remove_all()
+    shutil.rmtree(supervisor.run_dir, ignore_errors=True)
+    _forget_state(state / ".pulumi")
+    (local_folder(project_dir) / KEPT).unlink(missing_ok=True)
+    try:
+        local_stack.reset(project_dir)
+    except ConfigError:
+        pass  # It is told when somebody wants to run the stack; here nothing runs any more.
+
+
+def _state_folder(project_dir: Path) -> Path:
+    return Path(defaults(project_dir)["PULUMI_BACKEND_URL"].removeprefix("file://"))
+
+
+def _forget_state(folder: Path) -> None:
+    """Remove what the file backend keeps of the stack; other stacks stay."""
+    for file in (folder / "stacks" / PROJECT).glob(f"{local_stack.STACK}.json*"):
+        file.unlink(missing_ok=True)
+    for part in ("history", "backups", "locks/organization"):
+        shutil.rmtree(folder / part / PROJECT / local_stack.STACK, ignore_errors=True)

@@ -1,0 +1,140 @@
+"""What Pulumi needs to know in this checkout: where state lies, which passphrase, which programs.
+
+Everything lies in `.local/`, which git ignores: nothing is written to the user's own Pulumi folder,
+and nothing there changes what happens here. Commands of this project call `apply`, so that they work
+without any variable set; a person who types `pulumi` by hand reads the same values into a shell with
+
+    . .local/env
+
+A variable that is set already is left alone, but for the demo's own run (`own=True`), which must not
+touch another backend.
+
+The stacks `local` and `dev` hold no secret in their state (secrets are files, and states hold their
+names), so their passphrase is none either: it is `mesos-platform-dev`.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Mapping, MutableMapping
+from pathlib import Path
+
+PASSPHRASE = "mesos-platform-dev"
+_PASSPHRASE_VARIABLES = ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE")
+_ALWAYS_OWN = ("PULUMI_BACKEND_URL", "PULUMI_HOME")
+# A small provider that previews stack dev where Pulumi cannot download the real one.
+_PROVIDERS = Path("tests", "providers", "bin")
+
+
+def local_folder(project_dir: Path) -> Path:
+    """Where everything lies that running the project makes."""
+    return project_dir.resolve() / ".local"
+
+
+def defaults(project_dir: Path) -> dict[str, str]:
+    """Values of variables that are not set."""
+    local = local_folder(project_dir)
+    return {
+        "PULUMI_HOME": str(local / "pulumi-home"),
+        "PULUMI_BACKEND_URL": f"file://{local / 'pulumi-state'}",
+        "PULUMI_CONFIG_PASSPHRASE_FILE": str(local / "passphrase"),
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+    }
+
+
+def apply(
+    project_dir: Path,
+    variables: MutableMapping[str, str] | None = None,
+    *,
+    own: bool = False,
+) -> None:
+    """Set what is missing in this process's environment, and write the files that it names.
+
+    `own` also replaces the backend and the folder of Pulumi that somebody has set.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    target = os.environ if variables is None else variables
+    write_files(project_dir)
+    for name, value in defaults(project_dir).items():
+        if name in _PASSPHRASE_VARIABLES and any(
+            v in target for v in _PASSPHRASE_VARIABLES
+        ):
+            continue
+        if name not in target or (own and name in _ALWAYS_OWN):
+            target[name] = value
+    target["PATH"] = _path(project_dir, target)
+
+
+def _path(project_dir: Path, variables: Mapping[str, str]) -> str:
+    """This environment's programs first: the engine looks for its language host and for Python
+    there, and Python on PATH is what runs dynamic providers."""
+    known = variables.get("PATH", os.defpath).split(os.pathsep)
+    own = str(Path(sys.prefix) / "bin")
+    found = [own, *(entry for entry in known if entry != own)]
+    providers = project_dir.resolve() / _PROVIDERS
+    if (
+        providers.is_dir()
+        and not _has_plugin(variables)
+        and str(providers) not in found
+    ):
+        found.append(str(providers))
+    return os.pathsep.join(found)
+
+
+def _has_plugin(variables: Mapping[str, str]) -> bool:
+    plugins = Path(variables.get("PULUMI_HOME", "")) / "plugins"
+    return any(plugins.glob("resource-kubernetes-v*"))
+
+
+def write_files(project_dir: Path) -> Path:
+    """Write what `defaults` names, and the file for shells; returns the latter."""
+    local = local_folder(project_dir)
+    local.mkdir(mode=0o700, exist_ok=True)
+    for name in ("pulumi-home", "pulumi-state"):
+        (local / name).mkdir(mode=0o700, exist_ok=True)
+    _write(local / "passphrase", f"{PASSPHRASE}\n")
+    shell = local / "env"
+    _write(shell, render(project_dir))
+    return shell
+
+
+def render(project_dir: Path) -> str:
+    """The file for shells."""
+    lines = ["# Read into a shell, in this checkout: . .local/env"]
+    for name, value in defaults(project_dir).items():
+        if name in _PASSPHRASE_VARIABLES:
+            lines.append(
+                f'[ -n "${{PULUMI_CONFIG_PASSPHRASE+set}}" ] || {_default(name, value)}'
+            )
+        else:
+            lines.append(_default(name, value))
+        lines.append(f"export {name}")
+    path = _path(project_dir, {**defaults(project_dir), "PATH": ""})
+    own, _, rest = path.partition(os.pathsep)
+    providers = (
+        f":{shlex.quote(rest.strip(os.pathsep))}" if rest.strip(os.pathsep) else ""
+    )
+    lines.append(f'PATH={shlex.quote(own)}:"$PATH"{providers}; export PATH')
+    return "\n".join(lines) + "\n"
+
+
+def _default(name: str, value: str) -> str:
+    return f'[ -n "${{{name}:-}}" ] || {name}={shlex.quote(value)}'
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        if path.read_text() == text:
+            return
+    except OSError:
+        pass
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.unlink(missing_ok=True)
+    temporary.touch(mode=0o600)
+    temporary.write_text(text)
+    temporary.replace(path)
