@@ -1,0 +1,281 @@
+"""Writes decided works to the other side: the only place that writes clients' znodes.
+
+Each transaction goes with its checkpoint slot; rows of the base follow from the slot's record alone,
+the same way after an answer and after a crash. ACLs cannot stand in a transaction: they are written
+before it, each at its expected aversion, so that data never stands under a wider ACL than its source's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from sync_engine import checkpoint, slots, transaction
+from sync_engine.base import SlotMark
+from sync_engine.checkpoint import Record
+from sync_engine.context import Subtree
+from sync_engine.decide import Action
+from sync_engine.errors import (
+    BadArgumentsError,
+    BadVersionError,
+    ConnectionLostError,
+    InvalidAclError,
+    MultiFailedError,
+    NoChildrenForEphemeralsError,
+    NoNodeError,
+    NotEmptyError,
+    QuotaExceededError,
+    RequestTooLargeError,
+    ZkError,
+)
+from sync_engine.rows import Row
+from sync_engine.slots import Slot
+from sync_engine.transaction import Work
+from sync_engine.wire import SetData
+from sync_engine.znode import parent
+
+_log = structlog.get_logger()
+# Answers that no other decision would change: the node is put aside.
+_HOPELESS = {
+    InvalidAclError.code: "invalid-acl",
+    BadArgumentsError.code: "bad-arguments",
+    QuotaExceededError.code: "quota-exceeded",
+    NoChildrenForEphemeralsError.code: "parent-is-ephemeral",
+}
+_WRITES = {Action.CREATE, Action.UPDATE, Action.DELETE}
+# A server with a smaller jute.maxbuffer answers a large request by closing the connection.
+_LARGE_BYTES = 64 * 1024
+_LARGE_ATTEMPTS_MAX = 3
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of works."""
+
+    done: list[Work] = field(default_factory=list[Work])
+    stale: list[Work] = field(default_factory=list[Work])
+    """The target was not what it was taken for: read it and decide again."""
+    first: set[str] = field(default_factory=set[str])
+    """Paths that must be looked at, target included, before the stale ones can succeed."""
+    refused: list[tuple[Work, str]] = field(default_factory=list[tuple[Work, str]])
+
+
+class Applier:
+    """Applies works of one subtree."""
+
+    def __init__(self, subtree: Subtree) -> None:
+        self._subtree = subtree
+
+    async def apply(self, works: Sequence[Work]) -> Outcome:
+        """Apply works; each path at most once.
+
+        Raises:
+            FencedError: another engine has taken over.
+            ConnectionLostError: the target is away; what was applied is in the base.
+        """
+        outcome = Outcome()
+        self._record_conflicts(works)
+        await self._apply_acls([w for w in works if w.decision.acl and _is_update(w)], outcome)
+        stale = {id(w) for w in outcome.stale} | {id(w) for w, _ in outcome.refused}
+        todo = [w for w in works if id(w) not in stale]
+        self._note_without_writing([w for w in todo if not transaction.needs_transaction(w)], outcome)
+        sending = transaction.ordered(w for w in todo if transaction.needs_transaction(w))
+        if sending:
+            await self._send_all(sending, outcome)
+        self._tell(outcome.done)
+        return outcome
+
+    def _record_conflicts(self, works: Sequence[Work]) -> None:
+        subtree = self._subtree
+        for work in works:
+            if work.decision.conflict is None:
+                continue
+            subtree.conflicts.record(
+                subtree=subtree.name,
+                reason=work.decision.conflict,
+                winner=work.source,
+                loser=work.loser,
+                loser_side=subtree.owner.other,
+            )
+            _log.warning(
+                "replicator.conflict",
+                subtree=subtree.name,
+                path=subtree.target_path(work.rel),
+                reason=work.decision.conflict,
+            )
+
+    async def _apply_acls(self, works: Sequence[Work], outcome: Outcome) -> None:
+        subtree = self._subtree
+        if not works:
+            return
+        subtree.fence.check_held()
+        answers = await asyncio.gather(*map(self._set_acl, works), return_exceptions=True)
+        lost: ConnectionLostError | None = None
+        for work, answer in zip(works, answers, strict=True):
+            if isinstance(answer, int):
+                work.note_acl(answer)
+            elif isinstance(answer, BadVersionError | NoNodeError):
+                outcome.stale.append(work)
+            elif isinstance(answer, ZkError) and answer.code in _HOPELESS:
+                outcome.refused.append((work, _HOPELESS[answer.code]))
+            elif isinstance(answer, ConnectionLostError):
+                lost = answer
+            elif isinstance(answer, BaseException):
+                raise answer
+        if lost is not None:
+            raise lost
+
+    async def _set_acl(self, work: Work) -> int:
+        subtree = self._subtree
+        assert work.view is not None and work.target is not None
+        acl = transaction.target_acl(work.view.acl, fenced=subtree.target_is_fenced)
+        path = subtree.target_path(work.rel)
+        stat = await subtree.target.writer.set_acl(path, acl, work.target.stamp.aversion)
+        return stat.aversion
+
+    def _note_without_writing(self, works: Sequence[Work], outcome: Outcome) -> None:
+        """Rows of works that write nothing, or have written their ACL."""
+        changes: dict[str, Row | None] = {}
+        owner = self._subtree.owner
+        for work in works:
+            action = work.decision.action
+            if action is Action.FORGET:
+                changes[work.rel] = None
+            elif action is Action.KEEP and work.target is not None:
+                content = (work.target.data_hash, work.target.acl)
+                changes[work.rel] = Row.of(owner, None, work.target.stamp, content)
+            elif action in (Action.MERGE, Action.UPDATE):
+                assert work.view is not None and work.target is not None
+                content = (work.view.data_hash, work.view.acl)
+                changes[work.rel] = Row.of(owner, work.view.stamp, work.target.stamp, content)
+            outcome.done.append(work)
+        if changes:
+            self._subtree.base.put(changes)
+
+    async def _send_all(self, works: list[Work], outcome: Outcome) -> None:
+        subtree = self._subtree
+        free = subtree.slots[subtree.owner.other]
+        pending = transaction.batches(
+            works,
+            bytes_max=subtree.tuning.batch_bytes_max,
+            ops_max=subtree.tuning.batch_ops_max,
+            path_bytes=4 * len(subtree.target_path("")),
+        )
+        for start in range(0, len(pending), len(free)):
+            group = pending[start : start + len(free)]
+            sent = [self._send(slot, batch, outcome) for slot, batch in zip(free, group, strict=False)]
+            # All of them end before anything is raised: a slot in use must not be used again.
+            ends = await asyncio.gather(*sent, return_exceptions=True)
+            for end in ends:
+                if isinstance(end, BaseException):
+                    raise end
+
+    async def _send(self, slot: Slot, works: list[Work], outcome: Outcome) -> None:
+        """One transaction, with its slot."""
+        subtree = self._subtree
+        if slot.unsettled:
+            await self._settle(slot)
+        record = Record(slot.seq + 1, subtree.owner, tuple(map(transaction.intent, works)))
+        fenced = subtree.target_is_fenced
+        ops = [transaction.operation(w, subtree.target_path(w.rel), fenced=fenced) for w in works]
+        note = SetData(slot.path, checkpoint.encode(record), slot.version)
+        try:
+            result = await subtree.fence.transact(slot.side, [note, *ops])
+        except MultiFailedError as error:
+            if error.index == 0:
+                # Only a transaction of ours whose answer was lost can have moved the slot.
+                await self._settle(slot)
+                outcome.stale.extend(works)
+            else:
+                self._explain(works, error.index - 1, error.code, outcome)
+        except ConnectionLostError as error:
+            slot.unsettled = error.sent
+            if error.sent and await self._settle(slot) == record:
+                outcome.done.extend(works)
+            elif _is_large(works):
+                outcome.refused.append((works[0], "too-large-for-the-other-side"))
+            else:
+                raise
+        except RequestTooLargeError:
+            await self._send_smaller(slot, works, outcome)
+        else:
+            slot.version += 1
+            slot.seq = record.seq
+            mark = SlotMark(slot.side, slot.number, record.seq)
+            subtree.base.put(checkpoint.rows_after(record, result.zxid), mark)
+            czxids = [stat.czxid if stat else 0 for stat in result.stats[1:]]
+            self._check_identity(works, czxids, outcome)
+            outcome.done.extend(works)
+
+    async def _send_smaller(self, slot: Slot, works: list[Work], outcome: Outcome) -> None:
+        if len(works) == 1:
+            outcome.refused.append((works[0], "too-large"))
+            return
+        half = len(works) // 2
+        await self._send(slot, works[:half], outcome)
+        await self._send(slot, works[half:], outcome)
+
+    async def _settle(self, slot: Slot) -> Record | None:
+        """Look up what the slot holds, and write the base rows of a record that is news."""
+        base = self._subtree.base
+        record, zxid, slot.version = await slots.look_up(slot, self._subtree.links[slot.side])
+        slot.unsettled = False
+        if record.seq <= slot.seq:
+            return None
+        slot.seq = record.seq
+        mark = SlotMark(slot.side, slot.number, record.seq)
+        base.put(checkpoint.repairs(base.rows, record, zxid), mark)
+        return record
+
+    def _check_identity(
+        self, works: Sequence[Work], czxids: Sequence[int], outcome: Outcome
+    ) -> None:
+        """Find nodes that were created again at an equal version: their write hid another one."""
+        for work, czxid in zip(works, czxids, strict=True):
+            if work.decision.action is not Action.UPDATE or work.target is None or not czxid:
+                continue
+            if czxid != work.target.stamp.czxid:
+                subtree = self._subtree
+                subtree.conflicts.record(
+                    subtree=subtree.name,
+                    reason="created-again-by-other",
+                    winner=work.source,
+                    loser=None,
+                    loser_side=subtree.owner.other,
+                )
+                # Its row has the old identity; a look at both sides puts that right.
+                outcome.first.add(work.rel)
+
+    def _explain(self, works: list[Work], index: int, code: int, outcome: Outcome) -> None:
+        """Sort works of a failed transaction; only the first failure in it is known."""
+        work = works[index]
+        if code in _HOPELESS:
+            outcome.refused.append((work, _HOPELESS[code]))
+            outcome.stale.extend(w for w in works if w is not work)
+            return
+        outcome.stale.extend(works)
+        if code == NotEmptyError.code:
+            outcome.first.add(work.rel)
+        elif code == NoNodeError.code and work.decision.action is Action.CREATE and work.rel:
+            above = parent(work.rel)
+            outcome.first.add("" if above == "/" else above)
+
+    def _tell(self, works: Sequence[Work]) -> None:
+        for work in works:
+            if work.decision.action in _WRITES:
+                self._subtree.on_applied(self._subtree, work.rel, work.source_stamp, work.heard_at)
+
+
+def _is_large(works: Sequence[Work]) -> bool:
+    """Whether a lost connection is once too often the answer to one large request."""
+    if len(works) > 1 or transaction.size(works[0]) < _LARGE_BYTES:
+        return False
+    works[0].attempts += 1
+    return works[0].attempts >= _LARGE_ATTEMPTS_MAX
+
+
+def _is_update(work: Work) -> bool:
+    return work.decision.action is Action.UPDATE

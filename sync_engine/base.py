@@ -1,0 +1,193 @@
+"""The base table: per path, what was last equal on both sides.
+
+It is what tells "deleted" from "never there" without any clock, and where the ACLs of a fenced side
+stand. Rows (`rows.py`) live in memory and are written through to SQLite; each transaction also notes
+which checkpoint slots it covers, so that after a crash only newer slots are replayed (`slots.py`).
+
+Power loss may take the last transactions (synchronous=NORMAL); slots repair the rest.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sync_engine.direction import Roots, Side
+from sync_engine.rows import Row, Stamp, decode_acl, encode_acl
+from sync_engine.znode import Acl
+
+# A file of another layout is no base; the engine then compares in full.
+_LAYOUT = "1"
+
+
+@dataclass(frozen=True, slots=True)
+class SlotMark:
+    """A checkpoint slot on the target side, and the sequence number of what it last recorded."""
+
+    side: Side
+    number: int
+    seq: int
+
+
+class BaseStore:
+    """The file under all base tables of one engine."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Opened with 0600: rows hold digests of passwords in ACLs.
+        path.touch(mode=0o600, exist_ok=True)
+        try:
+            self._open(path)
+        except sqlite3.DatabaseError:
+            # A damaged base is a lost base: the engine compares in full, without deletes.
+            path.replace(path.with_suffix(".damaged"))
+            for suffix in ("-wal", "-shm"):
+                path.with_name(path.name + suffix).unlink(missing_ok=True)
+            path.touch(mode=0o600)
+            self._open(path)
+
+    def _open(self, path: Path) -> None:
+        self.db = sqlite3.connect(path, isolation_level=None)
+        self.db.execute("PRAGMA journal_mode=WAL")
+        self.db.execute("PRAGMA synchronous=NORMAL")
+        self.db.executescript(
+            """
+            CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+            CREATE TABLE IF NOT EXISTS acls (id INTEGER PRIMARY KEY, acl TEXT UNIQUE NOT NULL);
+            CREATE TABLE IF NOT EXISTS slots (subtree TEXT, side TEXT, number INTEGER, seq INTEGER,
+              PRIMARY KEY (subtree, side, number));
+            CREATE TABLE IF NOT EXISTS rows (subtree TEXT, rel TEXT,
+              a TEXT, b TEXT, data_hash BLOB NOT NULL, acl INTEGER NOT NULL,
+              PRIMARY KEY (subtree, rel)) WITHOUT ROWID;
+            """
+        )
+        self._acl_ids: dict[str, int] = {
+            text: id_ for id_, text in self.db.execute("SELECT id, acl FROM acls")
+        }
+
+    def meta(self, key: str) -> str | None:
+        """A noted value."""
+        found = self.db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return None if found is None else str(found[0])
+
+    def note(self, key: str, value: str) -> None:
+        """Note a value."""
+        self.db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    def bind(self, pair: str) -> None:
+        """Forget everything unless it belongs to this pair of ensembles."""
+        if self.meta("pair") == pair and self.meta("layout") == _LAYOUT:
+            return
+        self.db.execute("BEGIN")
+        for table in ("meta", "rows", "slots"):
+            self.db.execute(f"DELETE FROM {table}")  # noqa: S608 - names from the line above
+        self.note("pair", pair)
+        self.note("layout", _LAYOUT)
+        self.db.execute("COMMIT")
+
+    def forget(self, subtree: str) -> None:
+        """Remove what is known of one subtree."""
+        self.db.execute("BEGIN")
+        self.db.execute("DELETE FROM rows WHERE subtree = ?", (subtree,))
+        self.db.execute("DELETE FROM slots WHERE subtree = ?", (subtree,))
+        self.db.execute("DELETE FROM meta WHERE key = ?", (f"trusted:{subtree}",))
+        self.db.execute("COMMIT")
+
+    def acl_id(self, acl: tuple[Acl, ...]) -> int:
+        """The number under which an ACL is kept; a tree has a handful of them."""
+        text = encode_acl(acl)
+        known = self._acl_ids.get(text)
+        if known is None:
+            cursor = self.db.execute("INSERT INTO acls (acl) VALUES (?)", (text,))
+            known = self._acl_ids[text] = int(cursor.lastrowid or 0)
+        return known
+
+    def close(self) -> None:
+        """Write the log back into the file and close it."""
+        self.db.close()
+
+
+class Base:
+    """The base table of one subtree."""
+
+    def __init__(self, store: BaseStore, subtree: str, roots: Roots) -> None:
+        self._store = store
+        self._subtree = subtree
+        where = f"{roots.a} {roots.b}"
+        if store.meta(f"roots:{subtree}") != where:
+            # Another part of the tree under a known name: nothing is known of it.
+            store.forget(subtree)
+            store.note(f"roots:{subtree}", where)
+        acls = {id_: decode_acl(text) for id_, text in store.db.execute("SELECT id, acl FROM acls")}
+        self.rows: dict[str, Row] = {
+            rel: Row(_stamp(a), _stamp(b), hashed, acls[acl])
+            for rel, a, b, hashed, acl in store.db.execute(
+                "SELECT rel, a, b, data_hash, acl FROM rows WHERE subtree = ?", (subtree,)
+            )
+        }
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def get(self, rel: str) -> Row | None:
+        """The row of a path."""
+        return self.rows.get(rel)
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether a full comparison has once been finished, so that a missing node is a deleted one."""
+        return self._store.meta(f"trusted:{self._subtree}") == "yes"
+
+    def trust(self) -> None:
+        """Note that a full comparison was finished."""
+        self._store.note(f"trusted:{self._subtree}", "yes")
+
+    def slot_seq(self, side: Side, number: int) -> int:
+        """The newest record of a slot that the rows cover."""
+        found = self._store.db.execute(
+            "SELECT seq FROM slots WHERE subtree = ? AND side = ? AND number = ?",
+            (self._subtree, side.value, number),
+        ).fetchone()
+        return 0 if found is None else int(found[0])
+
+    def put(self, changes: Mapping[str, Row | None], slot: SlotMark | None = None) -> None:
+        """Change rows (None removes one) in one transaction, with the slot that they come from."""
+        db, subtree = self._store.db, self._subtree
+        db.execute("BEGIN")
+        try:
+            gone = [(subtree, rel) for rel, row in changes.items() if row is None]
+            kept = [
+                (subtree, rel, _text(row.a), _text(row.b), row.data_hash, self._store.acl_id(row.acl))
+                for rel, row in changes.items()
+                if row is not None
+            ]
+            if gone:
+                db.executemany("DELETE FROM rows WHERE subtree = ? AND rel = ?", gone)
+            if kept:
+                db.executemany("INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?, ?, ?)", kept)
+            if slot is not None:
+                db.execute(
+                    "INSERT OR REPLACE INTO slots VALUES (?, ?, ?, ?)",
+                    (subtree, slot.side.value, slot.number, slot.seq),
+                )
+            db.execute("COMMIT")
+        except BaseException:
+            db.execute("ROLLBACK")
+            raise
+        for rel, row in changes.items():
+            if row is None:
+                self.rows.pop(rel, None)
+            else:
+                self.rows[rel] = row
+
+
+def _text(stamp: Stamp | None) -> str | None:
+    if stamp is None:
+        return None
+    return f"{stamp.czxid},{stamp.mzxid},{stamp.version},{stamp.aversion}"
+
+
+def _stamp(text: str | None) -> Stamp | None:
+    return None if text is None else Stamp(*map(int, text.split(",")))

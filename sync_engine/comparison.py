@@ -1,0 +1,137 @@
+"""Comparison of a whole subtree with its base, or without one with the other side.
+
+With a trusted base only the owner's side is read: a node whose stamp is the base's has not changed,
+and a path of the base that the scan did not meet is looked at again. Without one, both sides are
+read, of the other side only hashes are kept, and nothing is deleted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+
+from sync_engine.context import Subtree
+from sync_engine.decide import Action, View, assumed, decide, view
+from sync_engine.errors import NodeExistsError
+from sync_engine.rows import Stamp
+from sync_engine.settings import RESERVED_PATHS
+from sync_engine.transaction import Work
+from sync_engine.znode import WORLD_ALL, Znode, is_within, parent
+
+
+async def compare(
+    subtree: Subtree, *, trusted: bool, found_missing: Callable[[list[str]], None]
+) -> AsyncGenerator[list[Work]]:
+    """Read the owner's side and yield what must be done; parents come before children."""
+    others = {} if trusted else await _other_side(subtree)
+    seen: set[str] = set()
+    reader = subtree.source.reader
+    await reader.sync(subtree.source_path(""))
+    on_unreadable = subtree.counters.unreadable.add
+    async for nodes in reader.scan(subtree.source_path(""), on_unreadable=on_unreadable):
+        works: list[Work] = []
+        for node in nodes:
+            rel = subtree.roots.rel(subtree.owner, node.path)
+            if rel is None or is_reserved(node.path, subtree):
+                continue
+            if not node.stat.ephemeral_owner:
+                seen.add(rel)
+            work = _compare_one(subtree, rel, node, others, trusted=trusted)
+            if work is not None:
+                works.append(work)
+        await _read_losers(subtree, works)
+        if works:
+            yield works
+    if not trusted:
+        left = [rel for rel in others if rel not in seen]
+        yield [_left_over(subtree, rel, others[rel]) for rel in left]
+    unreadable = subtree.counters.unreadable
+    missing = [rel for rel in subtree.base.rows if rel not in seen]
+    if unreadable:
+        missing = [
+            rel
+            for rel in missing
+            if not any(is_within(subtree.source_path(rel), path) for path in unreadable)
+        ]
+    if missing:
+        found_missing(missing)
+
+
+def is_reserved(path: str, subtree: Subtree) -> bool:
+    """Whether a path is nobody's to copy. The engine's lag markers are the one exception."""
+    if is_within(subtree.source_path(""), RESERVED_PATHS[1]):
+        return False
+    return any(is_within(path, reserved) for reserved in RESERVED_PATHS)
+
+
+async def _other_side(subtree: Subtree) -> dict[str, View]:
+    side, link = subtree.owner.other, subtree.target
+    found: dict[str, View] = {}
+    await link.reader.sync(subtree.target_path(""))
+    async for nodes in link.reader.scan(subtree.target_path("")):
+        for node in nodes:
+            rel = subtree.roots.rel(side, node.path)
+            if rel is None:
+                continue
+            seen = view(node, subtree.base.get(rel))
+            if seen is not None:
+                found[rel] = seen
+    return found
+
+
+def _compare_one(
+    subtree: Subtree, rel: str, node: Znode, others: dict[str, View], *, trusted: bool
+) -> Work | None:
+    row = subtree.base.get(rel)
+    owner = subtree.owner
+    if trusted and row is not None and row.stamp(owner) == Stamp.of(node.stat):
+        return None
+    seen = view(node, row)
+    target = assumed(row, owner.other) if trusted else _unfenced(others.get(rel), seen)
+    decision = decide(seen, target, row, owner=owner, trusted=trusted)
+    if decision.action is Action.NOTHING:
+        return None
+    return Work(rel, node, seen, target, row, decision)
+
+
+def _unfenced(target: View | None, source: View | None) -> View | None:
+    # Without a base the original of a fenced ACL is the owner's, or there is none.
+    if target is None or source is None or not target.fenced:
+        return target
+    return View(target.stamp, target.data_hash, source.acl, target.ephemeral, fenced=True)
+
+
+def _left_over(subtree: Subtree, rel: str, target: View) -> Work:
+    row = subtree.base.get(rel)
+    decision = decide(None, target, row, owner=subtree.owner, trusted=False)
+    return Work(rel, None, None, target, row, decision)
+
+
+async def _read_losers(subtree: Subtree, works: list[Work]) -> None:
+    losing = [w for w in works if w.decision.conflict is not None and w.target is not None]
+    if not losing:
+        return
+    paths = [subtree.target_path(work.rel) for work in losing]
+    for work, node in zip(losing, await subtree.target.writer.read_many(paths), strict=True):
+        work.loser = node
+
+
+async def ensure_above(subtree: Subtree) -> None:
+    """Create what is missing above the subtree on the other side, with the ACL of the source's parent."""
+    lane = subtree.target.writer
+    root = subtree.target_path("")
+    above = parent(root)
+    if above == "/" or await lane.exists(above) is not None:
+        return
+    source_parent = parent(subtree.source_path(""))
+    acl, _ = await subtree.source.reader.get_acl(source_parent)
+    if any(entry.is_masked for entry in acl):
+        acl = WORLD_ALL
+    steps = above.split("/")
+    for depth in range(2, len(steps) + 1):
+        path = "/".join(steps[:depth])
+        if await lane.exists(path) is None:
+            subtree.fence.check_held()
+            try:
+                await lane.create(path, b"", acl)
+            except NodeExistsError:
+                pass

@@ -1,0 +1,160 @@
+"""What to do about one path, from three values: the owner's copy, the other copy and the base. Pure.
+
+The owner of a subtree wins. The base tells who has changed: a target that still carries the base's
+stamp was last written by the engine, so overwriting it loses nothing; any other content there was
+written by somebody who does not own the subtree and is a conflict, recorded before it is overwritten.
+Most decisions are made without reading the target, whose copy is assumed to be the base's
+(`assumed`): every write carries the version that this assumption implies, so the server refuses
+it when the assumption is wrong, and the decision is made again with what was read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sync_engine.acl_fence import is_fenced, is_unreadable, same_acl
+from sync_engine.direction import Side
+from sync_engine.rows import Row, Stamp, data_hash
+from sync_engine.znode import Acl, Znode
+
+
+class Action(StrEnum):
+    """What a decision does to the target, or to the base alone."""
+
+    NOTHING = "nothing"
+    MERGE = "merge"
+    """Both sides are equal: only the base is written."""
+    FORGET = "forget"
+    """Both sides are gone: only the base's row is removed."""
+    KEEP = "keep"
+    """The target's node stays, and the base notes that nobody knows whose it is."""
+    SKIP = "skip"
+    """Not copied, for the reason given."""
+    CREATE = "create"
+    UPDATE = "update"
+    DELETE = "delete"
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One copy of a path, without its bytes. `acl` is the original one also where it is fenced."""
+
+    stamp: Stamp
+    data_hash: bytes
+    acl: tuple[Acl, ...]
+    ephemeral: bool = False
+    fenced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The action, which of data and ACL it writes, and why it is a conflict if it is one."""
+
+    action: Action
+    data: bool = False
+    acl: bool = False
+    conflict: str | None = None
+    reason: str | None = None
+
+
+def view(node: Znode | None, row: Row | None, *, original: tuple[Acl, ...] | None = None) -> View | None:
+    """A node as decisions see it: a fenced ACL stands for the original that the base holds.
+
+    `original` is what to take where no base knows it: the other copy's ACL.
+    """
+    if node is None:
+        return None
+    acl, fenced = node.acl, is_fenced(node.acl)
+    if fenced:
+        if row is not None and not is_fenced(row.acl):
+            acl = row.acl
+        elif original is not None:
+            acl = original
+    return View(
+        Stamp.of(node.stat), data_hash(node.data), acl, node.stat.ephemeral_owner != 0, fenced
+    )
+
+
+def assumed(row: Row | None, target: Side) -> View | None:
+    """The target's copy if nobody but the engine has written there."""
+    stamp = None if row is None else row.stamp(target)
+    if row is None or stamp is None:
+        return None
+    return View(stamp, row.data_hash, row.acl)
+
+
+def decide(
+    source: View | None,
+    target: View | None,
+    row: Row | None,
+    *,
+    owner: Side,
+    trusted: bool = True,
+) -> Decision:
+    """Decide one path. Without a trusted base nothing is deleted that only the target has."""
+    if source is not None and source.ephemeral:
+        # An ephemeral cannot be replicated as what it is, so to the target it is not there.
+        source = None
+        if target is None and row is None:
+            return Decision(Action.SKIP, reason="ephemeral")
+    if source is None:
+        return _decide_gone(target, row, owner=owner, trusted=trusted)
+    if is_unreadable(source.acl):
+        return Decision(Action.SKIP, reason="acl-masked")
+    if is_fenced(source.acl):
+        return Decision(Action.SKIP, reason="original-acl-unknown")
+    was_there = row is not None and row.stamp(owner) is not None
+    if target is None:
+        lost = row is not None and was_there and row.stamp(owner.other) is not None
+        return Decision(
+            Action.CREATE, data=True, acl=True, conflict="deleted-by-other" if lost else None
+        )
+    if target.ephemeral:
+        return Decision(Action.SKIP, conflict="ephemeral-on-other-side", reason="ephemeral")
+    return _decide_both(source, target, row, owner=owner)
+
+
+def _decide_gone(
+    target: View | None, row: Row | None, *, owner: Side, trusted: bool
+) -> Decision:
+    if target is None:
+        return Decision(Action.FORGET if row is not None else Action.NOTHING)
+    if target.ephemeral:
+        return Decision(Action.SKIP, reason="ephemeral")
+    if row is None:
+        if not trusted:
+            return Decision(Action.KEEP, reason="owner-unknown")
+        return Decision(Action.DELETE, conflict="created-by-other")
+    if row.stamp(owner) is None:
+        return Decision(Action.NOTHING, reason="owner-unknown")
+    changed = _differs_from_base(target, row)
+    return Decision(Action.DELETE, conflict="changed-by-other" if changed else None)
+
+
+def _decide_both(source: View, target: View, row: Row | None, *, owner: Side) -> Decision:
+    data = source.data_hash != target.data_hash
+    acl = not same_acl(source.acl, target.acl)
+    if not data and not acl:
+        if row is not None and (row.stamp(owner), row.stamp(owner.other)) == (
+            source.stamp,
+            target.stamp,
+        ):
+            return Decision(Action.NOTHING)
+        return Decision(Action.MERGE)
+    conflict: str | None = None
+    if row is None or row.stamp(owner) is None:
+        conflict = "different-without-base"
+    elif _differs_from_base(target, row):
+        conflict = "changed-by-other"
+    return Decision(Action.UPDATE, data=data, acl=acl, conflict=conflict)
+
+
+def _differs_from_base(target: View, row: Row) -> bool:
+    # Written by another with the same content is no loss.
+    return target.data_hash != row.data_hash or not same_acl(target.acl, row.acl)
+
+
+def is_mass_delete(deletes: int, base_rows: int, *, share_max: float, deletes_min: int) -> bool:
+    """Whether so many deletes look like a source that lost its data instead."""
+    return deletes > deletes_min and deletes > base_rows * share_max

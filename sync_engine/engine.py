@@ -1,0 +1,281 @@
+"""The engine: puts the parts together, starts them, and knows how they are.
+
+Start: connect both sides, make sure they are two, take the fence, read who owns what, repair each base
+from the checkpoint slots; then one replicator a subtree. Everything that runs is a task of one group: the
+first failure that trying again does not change ends the engine, and the reason is its exit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+import uuid
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any
+
+import structlog
+
+from sync_engine import documents, slots
+from sync_engine.audit import Auditor
+from sync_engine.base import Base, BaseStore
+from sync_engine.conflicts import ConflictJournal
+from sync_engine.context import Subtree
+from sync_engine.direction import Direction, Roots, Side
+from sync_engine.documents import Ownership
+from sync_engine.errors import EngineBusyError, EngineRefusedError, SyncError
+from sync_engine.fence import Fence
+from sync_engine.lag import LagMeter, RateMeter
+from sync_engine.link import Link
+from sync_engine.marker import MarkerProbe
+from sync_engine.pair import OwnershipStore, identify, prepare
+from sync_engine.replicator import Replicator, now, run_sweep
+from sync_engine.report import AuditReport
+from sync_engine.rows import Stamp
+from sync_engine.settings import RESERVED_PATHS, Rules
+from sync_engine.watch import WatchEvent
+from sync_engine.znode import is_within
+
+_log = structlog.get_logger()
+_START_PAUSE_S = 0.5
+_POLL_S = 0.25
+
+
+class Meters:
+    """What one direction is measured by."""
+
+    def __init__(self) -> None:
+        self.lag = LagMeter(time.monotonic)
+        self.rate = RateMeter(time.monotonic)
+
+
+class Engine:
+    """One engine process."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
+        self.started_at = time.time()
+        self.is_started = False
+        self.is_stopped = False
+        self.waiting: str | None = "both sides to answer"
+        self.meters = {direction: Meters() for direction in Direction}
+        self.replicators: dict[str, Replicator] = {}
+        self.probes: dict[Direction, MarkerProbe] = {}
+        self.last_audit: AuditReport | None = None
+        self.links = {
+            side: Link(
+                side,
+                rules.sides[side],
+                rules.tuning,
+                on_event=self._on_event,
+                on_gap=self._on_gap,
+            )
+            for side in Side
+        }
+        holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self.fence = Fence(self.links, holder)
+        self.owners = OwnershipStore(self.links, self.fence)
+        rules.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.store = BaseStore(rules.state_dir / "base.sqlite")
+        self.conflicts = ConflictJournal(rules.state_dir / "conflicts.jsonl")
+        self._markers: dict[Direction, Replicator] = {}
+        self._tasks: asyncio.TaskGroup | None = None
+
+    # Life
+
+    async def run(self) -> None:
+        """Start and work until cancelled.
+
+        Raises:
+            FencedError: a newer engine has taken over.
+            SyncError: what trying again does not change.
+        """
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                tasks.create_task(self._main())
+        except BaseExceptionGroup as group:
+            raise _first(group) from None
+        finally:
+            await self._close()
+
+    async def _main(self) -> None:
+        await asyncio.gather(*(link.start() for link in self.links.values()))
+        while True:
+            try:
+                await self._start()
+                break
+            except SyncError as error:
+                if not error.retryable:
+                    raise
+                self.waiting = str(error)
+                _log.warning("engine.start_waits", reason=str(error))
+                await asyncio.sleep(_START_PAUSE_S)
+        self._spawn(self._follow_fence())
+        self.is_started = True
+        self.waiting = None
+        _log.info("engine.started", epoch=self.fence.epoch, subtrees=sorted(self.replicators))
+
+    async def _start(self) -> None:
+        self.waiting = "the fence and the state in both ensembles"
+        await prepare(self.links)
+        await self.fence.take()
+        pair = await identify(self.links, self.fence)
+        self.store.bind(pair)
+        for rule in self.rules.subtrees:
+            if rule.name not in self.replicators:
+                await self._add_subtree(rule.name, Roots(rule.path_a, rule.path_b), rule.owner)
+        for direction in Direction:
+            if direction not in self._markers:
+                await self._add_marker(direction)
+
+    async def _follow_fence(self) -> None:
+        await self.fence.was_lost.wait()
+        self.fence.check_held()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        assert self._tasks is not None
+        return self._tasks.create_task(work)
+
+    async def _close(self) -> None:
+        self.is_stopped = True
+        for link in self.links.values():
+            with suppress(SyncError):
+                await link.close()
+        self.store.close()
+        _log.info("engine.stopped")
+
+    # Parts
+
+    async def _add_subtree(self, name: str, roots: Roots, owner: Side) -> None:
+        doc = await self.owners.load(name, Ownership(owner=owner))
+        replicator = Replicator(await self._subtree(name, roots, doc))
+        await self.links[doc.owner].watch.add(roots.root(doc.owner))
+        self.replicators[name] = replicator
+        self._spawn(replicator.run())
+        self._spawn(run_sweep(replicator))
+
+    async def _add_marker(self, direction: Direction) -> None:
+        path = documents.marker_path(direction)
+        await slots.ensure(self.links[direction.source], path)
+        subtree = await self._subtree(
+            f"marker-{direction.value}", Roots(path, path), Ownership(owner=direction.source)
+        )
+        replicator = Replicator(subtree)
+        await self.links[direction.source].watch.add(path)
+        probe = MarkerProbe(
+            direction,
+            self.fence,
+            self.meters[direction].lag,
+            self.rules.tuning.marker_interval_ms,
+        )
+        self._markers[direction] = replicator
+        self.probes[direction] = probe
+        self._spawn(replicator.run())
+        self._spawn(probe.run())
+
+    async def _subtree(self, name: str, roots: Roots, doc: Ownership) -> Subtree:
+        base = Base(self.store, name, roots)
+        return Subtree(
+            name=name,
+            roots=roots,
+            doc=doc,
+            base=base,
+            slots=await slots.load(name, self.links, base),
+            links=self.links,
+            fence=self.fence,
+            conflicts=self.conflicts,
+            tuning=self.rules.tuning,
+            on_applied=self._on_applied,
+        )
+
+    # Events
+
+    def _on_event(self, side: Side, event: WatchEvent) -> None:
+        heard_at = now()
+        for replicator in (*self.replicators.values(), *self._markers.values()):
+            subtree = replicator.subtree
+            if subtree.owner is not side:
+                continue
+            rel = subtree.roots.rel(side, event.path)
+            if rel is not None:
+                replicator.notify(rel, heard_at)
+                return
+
+    def _on_gap(self, side: Side) -> None:
+        _log.warning("watch.gap", side=side)
+        for replicator in (*self.replicators.values(), *self._markers.values()):
+            if replicator.subtree.owner is side:
+                replicator.request_comparison()
+
+    def _on_applied(
+        self, subtree: Subtree, rel: str, stamp: Stamp | None, heard_at: float | None
+    ) -> None:
+        direction = subtree.direction
+        meters = self.meters[direction]
+        if is_within(subtree.source_path(""), RESERVED_PATHS[1]):
+            self.probes[direction].note_applied(stamp)
+            return
+        meters.rate.add(1)
+        if heard_at is not None:
+            meters.lag.record((now() - heard_at) * 1000)
+
+    # Requests
+
+    async def audit(self, timeout_s: float) -> AuditReport:
+        """Compare both sides in full, while clients go on.
+
+        Raises:
+            EngineBusyError: it did not finish in time, or the engine is not up.
+        """
+        self.check_up()
+        try:
+            async with asyncio.timeout(timeout_s):
+                report = await Auditor(self.replicators, self.rules.tuning).run()
+        except TimeoutError:
+            msg = f"expected an audit within {timeout_s:g} s, saw it go on: give it more time"
+            raise EngineBusyError(msg) from None
+        self.last_audit = report
+        return report
+
+    def confirm(self, name: str) -> None:
+        """Let a subtree's many deletes happen.
+
+        Raises:
+            EngineRefusedError: no such subtree.
+        """
+        self.check_up()
+        self.replicator(name).confirm()
+
+    def replicator(self, name: str) -> Replicator:
+        """The worker of a subtree.
+
+        Raises:
+            EngineRefusedError: no such subtree.
+        """
+        found = self.replicators.get(name)
+        if found is None:
+            known = ", ".join(sorted(self.replicators)) or "none"
+            msg = f"expected one of the subtrees ({known}), saw {name!r}: correct the name"
+            raise EngineRefusedError(msg, type="UnknownSubtree")
+        return found
+
+    def check_up(self) -> None:
+        """Raise unless requests can be served.
+
+        Raises:
+            EngineBusyError: the engine is starting.
+        """
+        self.fence.check_held()
+        if not self.is_started:
+            msg = f"expected a started engine, saw it wait for {self.waiting}: try again"
+            raise EngineBusyError(msg)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first failure of a group; the engine has one reason to end."""
+    for error in group.exceptions:
+        return _first(error) if isinstance(error, BaseExceptionGroup) else error
+    return group

@@ -1,0 +1,54 @@
+"""From facts to one state with reasons. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sync_engine.direction import Side
+from sync_engine.report import EngineState
+
+# A change of leader of an ensemble takes about half a second; longer than this is an outage.
+DISCONNECTED_STALL_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the state is made of."""
+
+    fenced: str | None = None
+    stopped: bool = False
+    started: bool = False
+    copying: Sequence[str] = ()
+    """Subtrees whose first comparison is under way."""
+    disconnected_s: Mapping[Side, float] = field(default_factory=dict[Side, float])
+    stalled: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Why a subtree waits for an operator."""
+    troubles: Sequence[str] = ()
+    """What does not stop replication but needs a look."""
+    waiting: str | None = None
+    """What the start waits for."""
+
+
+def assess(facts: Facts) -> tuple[EngineState, list[str]]:
+    """The state, and the reasons for it, worst first."""
+    away = [
+        f"side {side.value} has not answered for {seconds:.1f} s"
+        for side, seconds in sorted(facts.disconnected_s.items())
+    ]
+    stalls = [f"subtree {name}: {why}" for name, why in sorted(facts.stalled.items())]
+    reasons = [*stalls, *away, *facts.troubles]
+    if facts.fenced is not None:
+        return EngineState.FENCED, [facts.fenced]
+    if facts.stopped:
+        return EngineState.STOPPED, []
+    if not facts.started:
+        return EngineState.STARTING, [facts.waiting, *reasons] if facts.waiting else reasons
+    long_away = any(s >= DISCONNECTED_STALL_S for s in facts.disconnected_s.values())
+    if stalls or long_away:
+        return EngineState.STALLED, reasons
+    if facts.copying:
+        return EngineState.COPYING, [f"first comparison of {', '.join(facts.copying)}", *reasons]
+    if reasons:
+        return EngineState.DEGRADED, reasons
+    return EngineState.LIVE, []

@@ -1,0 +1,113 @@
+"""All connections of the engine to one side.
+
+Reads and writes have a session each, because a `sync` makes the requests behind it wait and a large
+scan would make writes wait. Watches have a third one (`watch.py` says why).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from sync_engine.direction import Side
+from sync_engine.errors import ConnectionLostError
+from sync_engine.lane import Lane, LaneState
+from sync_engine.settings import SideSettings, Tuning, read_auth
+from sync_engine.watch import WatchEvent, WatchSession
+from sync_engine.znode import PERM_ALL, PERM_READ, WORLD_ALL, Acl
+
+# How long one attempt to start waits; attempts go on until the engine is stopped.
+_START_BOUND_S = 5.0
+_START_PAUSE_S = 0.1
+
+
+class Link:
+    """One side's sessions."""
+
+    def __init__(
+        self,
+        side: Side,
+        settings: SideSettings,
+        tuning: Tuning,
+        *,
+        on_event: Callable[[Side, WatchEvent], None],
+        on_gap: Callable[[Side], None],
+    ) -> None:
+        self.side = side
+        self.settings = settings
+        self.tuning = tuning
+        self.auth = read_auth(settings.auth)
+        self.reader = self.lane()
+        self.writer = self.lane()
+        self.watch = WatchSession(
+            settings.hosts,
+            self.auth,
+            session_timeout_s=tuning.session_timeout_s,
+            on_event=lambda event: on_event(side, event),
+            on_gap=lambda: on_gap(side),
+        )
+        self._lost_at: float | None = time.monotonic()
+        for lane in (self.reader, self.writer):
+            lane.on_state(self._on_state)
+
+    def lane(self) -> Lane:
+        """Another session on this side."""
+        return Lane(
+            self.settings.hosts,
+            self.auth,
+            session_timeout_s=self.tuning.session_timeout_s,
+            in_flight_max=self.tuning.in_flight_max,
+            request_bytes_max=self.tuning.request_bytes_max,
+        )
+
+    @property
+    def own_acl(self) -> tuple[Acl, ...]:
+        """The ACL of the engine's own znodes: everybody may read, the engine writes."""
+        if not self.auth:
+            return WORLD_ALL
+        return (Acl(PERM_ALL, "auth", ""), Acl(PERM_READ, "world", "anyone"))
+
+    async def start(self) -> None:
+        """Connect, however long the ensemble stays away.
+
+        Raises:
+            AuthFailedError: a server refuses the credentials.
+        """
+        for session in (self.reader, self.writer, self.watch):
+            while True:
+                try:
+                    await session.start(bound_s=_START_BOUND_S)
+                    break
+                except ConnectionLostError:
+                    # One that did not start may be started again, for as long as it takes.
+                    await asyncio.sleep(_START_PAUSE_S)
+
+    async def close(self) -> None:
+        """End the sessions."""
+        await self.watch.stop()
+        await self.reader.close()
+        await self.writer.close()
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether both lanes have a server."""
+        return self.reader.connected.is_set() and self.writer.connected.is_set()
+
+    def disconnected_s(self) -> float | None:
+        """For how long a lane has had no server; None while both have one."""
+        if self.is_connected or self._lost_at is None:
+            return None
+        return time.monotonic() - self._lost_at
+
+    def session_ids(self) -> list[int]:
+        """The live sessions' ids."""
+        ids = (self.reader.session_id, self.writer.session_id, self.watch.session_id)
+        return [id_ for id_ in ids if id_]
+
+    def _on_state(self, state: LaneState) -> None:
+        del state  # What counts is both lanes together.
+        if self.is_connected:
+            self._lost_at = None
+        elif self._lost_at is None:
+            self._lost_at = time.monotonic()

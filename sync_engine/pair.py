@@ -1,0 +1,150 @@
+"""Which two ensembles these are, and who owns what: the engine's documents on both sides.
+
+There is no write that reaches both ensembles at once, so each document says by itself what is true:
+of the two copies of a subtree's document, the one with the higher term. A change of owner is written on the
+new owner's side first; that write is the moment it happens. A copy that is behind is brought up at
+the next start.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+
+import structlog
+
+from sync_engine import documents
+from sync_engine.direction import Side
+from sync_engine.documents import Epoch, Identity, Ownership
+from sync_engine.errors import NodeExistsError, NoNodeError, StateError
+from sync_engine.fence import Fence
+from sync_engine.link import Link
+from sync_engine.slots import ensure
+from sync_engine.wire import ANY_VERSION, SetData
+from sync_engine.znode import join
+
+_log = structlog.get_logger()
+# A folder of the engine's own holds slots and documents: two levels, a few entries each.
+_OWN_DEPTH_MAX = 3
+
+
+async def prepare(links: Mapping[Side, Link]) -> None:
+    """Create the engine's folders, and make sure that the sides are two ensembles.
+
+    Raises:
+        StateError: both sides lead to the same ensemble.
+    """
+    for link in links.values():
+        for path in documents.FOLDERS:
+            await ensure(link, path)
+        if await link.writer.exists(documents.EPOCH) is None:
+            try:
+                data = Epoch(epoch=0, holder="").encode()
+                await link.writer.create(documents.EPOCH, data, link.own_acl)
+            except NodeExistsError:
+                pass
+    await _check_apart(links)
+
+
+async def _check_apart(links: Mapping[Side, Link]) -> None:
+    probe = f"{documents.ROOT}/probe-{uuid.uuid4().hex}"
+    a, b = links[Side.A], links[Side.B]
+    await a.writer.create(probe, b"", a.own_acl)
+    try:
+        await b.writer.sync(probe)
+        if await b.writer.exists(probe) is not None:
+            msg = (
+                "expected two ensembles, saw on side b what was written on side a: both lead to one; "
+                "correct the rules' hosts"
+            )
+            raise StateError(msg)
+    finally:
+        await _delete(a, probe)
+
+
+async def identify(links: Mapping[Side, Link], fence: Fence) -> str:
+    """Read which pair this is; two ensembles that are no pair become a new one.
+
+    A new pair begins without owners, slots and projections, whatever an earlier engine left on one of
+    the sides. The caller has taken the fence, so an engine of the old pair no longer writes.
+
+    Raises:
+        StateError: the sides of a pair are exchanged.
+    """
+    found = {side: await _read_identity(link) for side, link in links.items()}
+    a, b = found[Side.A], found[Side.B]
+    if a is not None and b is not None and a.pair == b.pair:
+        if (a.side, b.side) == (Side.A, Side.B):
+            return a.pair
+        msg = (
+            f"expected sides a and b of pair {a.pair}, saw {a.side.value} and {b.side.value}: "
+            "exchange the rules' hosts, or delete /.zksync on both to begin anew"
+        )
+        raise StateError(msg)
+    pair = uuid.uuid4().hex
+    for side, link in links.items():
+        for folder in (documents.SUBTREES, documents.SLOTS, documents.PROJECTIONS, documents.MARKERS):
+            await _delete_below(link, folder, _OWN_DEPTH_MAX)
+        await _delete(link, documents.IDENTITY)
+        data = Identity(pair=pair, side=side).encode()
+        await link.writer.create(documents.IDENTITY, data, link.own_acl)
+    _log.info("pair.new", pair=pair, epoch=fence.epoch)
+    return pair
+
+
+async def _read_identity(link: Link) -> Identity | None:
+    await link.writer.sync(documents.IDENTITY)
+    try:
+        data, _ = await link.writer.get(documents.IDENTITY)
+    except NoNodeError:
+        return None
+    return documents.decode(Identity, data, documents.IDENTITY)
+
+
+async def _delete(link: Link, path: str) -> None:
+    try:
+        await link.writer.delete(path, ANY_VERSION)
+    except NoNodeError:
+        pass
+
+
+async def _delete_below(link: Link, path: str, depth: int) -> None:
+    if depth == 0:
+        return
+    names, _ = await link.writer.children(path)
+    for name in names:
+        await _delete_below(link, join(path, name), depth - 1)
+        await _delete(link, join(path, name))
+
+
+class OwnershipStore:
+    """Subtrees' documents on both sides."""
+
+    def __init__(self, links: Mapping[Side, Link], fence: Fence) -> None:
+        self._links = links
+        self._fence = fence
+
+    async def load(self, name: str, first: Ownership) -> Ownership:
+        """The document that holds, brought up on both sides; `first` where there is none."""
+        path = documents.subtree_path(name)
+        copies: dict[Side, Ownership | None] = {}
+        for side, link in self._links.items():
+            await ensure(link, path)
+            data, _ = await link.writer.get(path)
+            copies[side] = documents.decode(Ownership, data, path) if data else None
+        known = [doc for doc in copies.values() if doc is not None]
+        truth = max(known, key=lambda doc: doc.term, default=first)
+        for side, copy in copies.items():
+            if copy != truth:
+                await self._write(side, path, truth)
+        return truth
+
+    async def save(self, name: str, doc: Ownership, *, first: Side) -> None:
+        """Write a document of a higher term; once it stands on side `first` it is the truth."""
+        path = documents.subtree_path(name)
+        await self._write(first, path, doc)
+        await self._write(first.other, path, doc)
+
+    async def _write(self, side: Side, path: str, doc: Ownership) -> None:
+        # Only the holder of the epoch writes documents, so no version is expected.
+        await self._fence.transact(side, [SetData(path, doc.encode(), ANY_VERSION)])

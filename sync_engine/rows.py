@@ -1,0 +1,71 @@
+"""One row of the base table, as values. Pure.
+
+A row holds the stamps of both copies of a path as they were last equal, a hash of the data and the
+original ACL. A row whose source stamp is None was found on the other side when no base was there to
+say whose it is: it is kept until an operator confirms that it may go.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sync_engine.direction import Side
+from sync_engine.znode import Acl, Stat
+
+_HASH_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What of a stat tells that a copy has changed. `aversion` is the only trace of a setACL."""
+
+    czxid: int
+    mzxid: int
+    version: int
+    aversion: int
+
+    @staticmethod
+    def of(stat: Stat) -> Stamp:
+        """The stamp of a stat."""
+        return Stamp(stat.czxid, stat.mzxid, stat.version, stat.aversion)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One path as it was last equal on both sides."""
+
+    a: Stamp | None
+    b: Stamp | None
+    data_hash: bytes
+    acl: tuple[Acl, ...]
+
+    def stamp(self, side: Side) -> Stamp | None:
+        """The stamp of one side's copy."""
+        return self.a if side is Side.A else self.b
+
+    @staticmethod
+    def of(
+        side: Side, source: Stamp | None, target: Stamp | None, content: tuple[bytes, tuple[Acl, ...]]
+    ) -> Row:
+        """A row from the stamps of a source side and its other side."""
+        a, b = (source, target) if side is Side.A else (target, source)
+        return Row(a, b, *content)
+
+
+def data_hash(data: bytes | None) -> bytes:
+    """Hash of the data alone; null and empty differ."""
+    prefix = b"\0" if data is None else b"\1"
+    return hashlib.sha256(prefix + (data or b"")).digest()[:_HASH_BYTES]
+
+
+def encode_acl(acl: Iterable[Acl]) -> str:
+    """An ACL as text."""
+    return json.dumps([[e.perms, e.scheme, e.id] for e in acl], separators=(",", ":"))
+
+
+def decode_acl(text: str) -> tuple[Acl, ...]:
+    """The ACL of a text."""
+    return tuple(Acl(int(p), str(s), str(i)) for p, s, i in json.loads(text))
