@@ -1,9 +1,9 @@
 """What all components share: type tokens, names, and how options are handed down.
 
-A token is `mesosplatform:<area>:<Noun>`. Names begin with what they are part of
-(`blue-zookeeper`, `blue-zookeeper-0`), so that a URN tells colour and tier: contracts of the
-migration read them. Children get `parent=self` and what is written out here, never the caller's
-options: those may hold a parent, aliases or a protection that children must not inherit by accident.
+A token is `mesosplatform:<area>:<Noun>`. Names begin with what they are part of (`blue-zookeeper`,
+`blue-zookeeper-0`), so that a URN tells colour and tier: contracts of the migration read them.
+Children get `parent=self` and what is written out here, never the caller's options: those may hold
+a parent, aliases or a protection that children must not inherit by accident.
 """
 
 from __future__ import annotations

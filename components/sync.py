@@ -1,8 +1,8 @@
 """The sync engine, which keeps two ensembles equal while a cluster moves from one to the other.
 
-Side a is the source's ensemble, side b the target's. Who owns a subtree at a given moment is run-time
-state of the engine, kept in the ensembles: rules only name the subtrees, and their owner to begin
-with, which is the source.
+Side a is the source's ensemble, side b the target's. Who owns a subtree at a given moment is
+run-time state of the engine, kept in the ensembles: rules only name the subtrees, and their owner
+to begin with, which is the source.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """What to run, independent of where: the one value between components and host targets.
 
 A component renders a `Workload`; a host target (components.targets) turns it into processes of this
-machine, or into Kubernetes objects. Places differ between targets (a folder here, a mount there), so
-a component asks its target for addresses, folders and secret files while it renders, and leaves two
-placeholders in the command: `{config}` is the member's rendered file, `{directory}` its own folder.
+machine, or into Kubernetes objects. Places differ between targets (a folder here, a mount there),
+so a component asks its target for addresses, folders and secret files while it renders, and leaves
+two placeholders in the command: `{config}` is the member's rendered file, `{directory}` its own
+folder.
 
 Secrets are references: the name of a file that the target holds, never a value.
 No Pulumi in here: a workload is a value.
@@ -102,10 +103,11 @@ class Workload:
     """What to run.
 
     `readiness` holds for a member by itself, `serving` for every member once all of them run (a
-    ZooKeeper server serves only in a quorum). `volumes` are folders below the member's own one that outlive its removal; `fresh` says that a
-    member which is created must not find old content there. `running` false keeps the resources and
-    runs nothing. `leaves_children` marks members whose children live on when they are restarted or
-    stopped (tasks of an agent), and end only when the member is removed.
+    ZooKeeper server serves only in a quorum). `volumes` are folders below the member's own one that
+    outlive its removal; `fresh` says that a member which is created must not find old content
+    there. `running` false keeps the resources and runs nothing. `leaves_children` marks members
+    whose children live on when they are restarted or stopped (tasks of an agent), and end only when
+    the member is removed.
     """
 
     name: str

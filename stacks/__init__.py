@@ -1,0 +1,1 @@
+"""Compose: what the clusters are now, and what they should be next."""

@@ -1,12 +1,12 @@
 """Previews and updates by the Automation API: the only user of `pulumi.automation`.
 
-A `StackRunner` works on the same project folder, configuration file and state as the command line; it
-runs stacks.program in this process as an inline program, which spares the start of a language host.
-Failures become the errors of stacks.errors, never a traceback.
+A `StackRunner` works on the same project folder, configuration file and state as the command line;
+it runs stacks.program in this process as an inline program, which spares the start of a language
+host. Failures become the errors of stacks.errors, never a traceback.
 
 Each call of the engine costs half a second before it does anything. So the stack is not selected
-before each command, results are taken from the engine's events instead of being asked for afterwards,
-and a file backend's state is read as the file that it is.
+before each command, results are taken from the engine's events instead of being asked for
+afterwards, and a file backend's state is read as the file that it is.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class _QuickStack(auto.Stack):
 
 
 class StackRunner:
-    """Previews and updates of one stack. `program` is the project's own unless a test has another."""
+    """Previews and updates of one stack; `program` is the project's own unless a test has one."""
 
     def __init__(
         self,

@@ -1,8 +1,8 @@
 """Stack configuration: the only place that reads `pulumi.Config`, and what its keys may be.
 
-A stack is configured in `Pulumi.<stack>.yaml` below `mesos-platform:`. The models here are all there
-is: an unknown key is an error that names the key, where it stands, and the nearest known one, because
-a key that is silently ignored is found out in the middle of a migration.
+A stack is configured in `Pulumi.<stack>.yaml` below `mesos-platform:`. The models here are all
+there is: an unknown key is an error that names the key, where it stands, and the nearest known one,
+because a key that is silently ignored is found out in the middle of a migration.
 
 `parse` is pure and takes values as YAML or Pulumi give them (nested ones as JSON text); `read` asks
 Pulumi. `migration` is written by the executor of migrations, a person may edit it too: the gate

@@ -1,7 +1,7 @@
 """The stack's configuration file as a file: read it, and write its `migration` part in one go.
 
-Only that part is rewritten, as text: comments and order of the rest are somebody's, and a file that is
-written twice the same way must not change.
+Only that part is rewritten, as text: comments and order of the rest are somebody's, and a file that
+is written twice the same way must not change.
 """
 
 from __future__ import annotations

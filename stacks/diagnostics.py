@@ -1,9 +1,9 @@
 """From the engine's words to typed errors.
 
-The engine tells failures as diagnostics (with the resource they belong to) and on its standard error.
-People need one message without a traceback, the executor needs to know what kind of failure it was.
-Patterns are the engine's texts at the version that tools/ pins; a text that nobody knows becomes an
-`UpdateFailedError` that carries the engine's words.
+The engine tells failures as diagnostics (with the resource they belong to) and on its standard
+error. People need one message without a traceback, the executor needs to know what kind of failure
+it was. Patterns are the engine's texts at the version that tools/ pins; a text that nobody knows
+becomes an `UpdateFailedError` that carries the engine's words.
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ def plain(text: str) -> str:
     return _ANSI.sub("", text).strip()
 
 
-def error_of(stack: str, diagnostics: Sequence[Diagnostic], stderr: str) -> StackError:
+def error_of(  # noqa: PLR0911 - one a kind of error
+    stack: str, diagnostics: Sequence[Diagnostic], stderr: str
+) -> StackError:
     """The error that tells best why an update ended."""
     words = plain(stderr)
     told = [Diagnostic(d.urn, plain(d.text)) for d in diagnostics]
@@ -83,10 +85,8 @@ def error_of(stack: str, diagnostics: Sequence[Diagnostic], stderr: str) -> Stac
 
 def _reason(text: str) -> str:
     """What a provider said, without the engine's and Python's wrapping."""
-    match = None
-    for match in _PROVIDER_ERROR.finditer(text):
-        pass
-    return (match["text"] if match else text).strip()[-_WORDS_MAX:]
+    found = list(_PROVIDER_ERROR.finditer(text))
+    return (found[-1]["text"] if found else text).strip()[-_WORDS_MAX:]
 
 
 def _paragraph(text: str, start: int) -> str:

@@ -2,8 +2,8 @@
 
 Asking the engine costs half a second each time, and a migration asks often; these files are its
 documented layout (`.pulumi/stacks/<project>/<stack>.json`, `.pulumi/locks/…`). State is only read
-here. Of locks, only those are removed whose process has ended on this machine: a killed update leaves
-its lock for ever, and nobody else would know that it is dead.
+here. Of locks, only those are removed whose process has ended on this machine: a killed update
+leaves its lock for ever, and nobody else would know that it is dead.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What an update does, or would do, as values that contracts are checked against.
 
-Names tell what a resource belongs to (components.base): `green-zookeeper-0` is of the ZooKeeper tier of
-green, `frameworks-sample-0` of the frameworks, which have no colour.
+Names tell what a resource belongs to (components.base): `green-zookeeper-0` is of the ZooKeeper
+tier of green, `frameworks-sample-0` of the frameworks, which have no colour.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What every test may rely on: this environment's programs first on PATH, an engine that stays home.
+"""What every test may rely on: our programs first on PATH, and an engine that stays home.
 
 The Pulumi engine finds its language host, its providers and Python on PATH, and Python on PATH is
 what runs dynamic providers. Nothing is downloaded and nothing is written to the user's own folder.

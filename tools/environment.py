@@ -1,4 +1,4 @@
-"""Make the checkout ready to run: machine, `.venv`, outside programs. Run through `tools.bootstrap`.
+"""Make the checkout ready: machine, `.venv`, outside programs. Runs through `tools.bootstrap`.
 
 A stamp in `.venv` holds a hash of all that the environment was made from, and is written last: with
 the right stamp there is nothing to do, with an old one packages are brought up to date, and without

@@ -1,4 +1,4 @@
-"""Build the outside programs and make them available in `.venv/bin`: `python3 -m tools.install [NAME ...]`.
+"""Build outside programs and link them into `.venv/bin`: `python3 -m tools.install [NAME ...]`.
 
 Idempotent: what is built already is only linked. Where a Pulumi engine that is new enough stands on
 PATH with its Python language host, that one is taken and none is built.
@@ -62,7 +62,7 @@ def engine_on_path() -> Path | None:
 def _version(engine: Path) -> tuple[int, ...] | None:
     environment = {**os.environ, "PULUMI_SKIP_UPDATE_CHECK": "true"}
     try:
-        answer = subprocess.run(  # noqa: S603 - no outside text
+        answer = subprocess.run(
             [engine, "version"],
             capture_output=True,
             check=False,

@@ -6,7 +6,6 @@ affair. Run by `make lock` in the environment, which holds uv.
 
 from __future__ import annotations
 
-
 from tools.environment import BIN, CHECKOUT
 from tools.errors import explain
 from tools.progress import run

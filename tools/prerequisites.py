@@ -44,7 +44,7 @@ def require(*, engine_on_path: bool) -> None:
     """
     if not sys.platform.startswith("linux"):
         msg = (
-            f"expected Linux, saw {sys.platform}: the clusters of `make demo` run as Linux processes; "
+            f"expected Linux, saw {sys.platform}: clusters here run as Linux processes; "
             "use a Linux machine, a virtual machine or a container"
         )
         raise PrerequisiteError(msg)
@@ -93,7 +93,7 @@ def _offered(names: tuple[str, ...]) -> bool:
 def _answer(*command: str) -> str:
     """What a command writes; empty when it cannot be run."""
     try:
-        done = subprocess.run(  # noqa: S603 - no outside text
+        done = subprocess.run(
             command,
             check=False,
             stderr=subprocess.STDOUT,

@@ -90,7 +90,7 @@ def run(
     """
     with step(title) as progress, tempfile.TemporaryFile("w+", encoding="utf-8") as output:
         try:
-            process = subprocess.Popen(  # noqa: S603 - the commands stand in this package
+            process = subprocess.Popen(
                 command,
                 cwd=folder,
                 env={**os.environ, **(environment or {})},

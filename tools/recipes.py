@@ -78,7 +78,7 @@ def _go_platform() -> str:
     if go is None:
         return "no Go"
     # In the module's folder, because Go fetches the version that it asks for where it can.
-    answer = subprocess.run(  # noqa: S603 - no outside text
+    answer = subprocess.run(
         [go, "env", "GOVERSION", "GOOS", "GOARCH"],
         cwd=HERE / "pulumi",
         capture_output=True,

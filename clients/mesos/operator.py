@@ -41,9 +41,10 @@ _HEARTBEAT_S = 15.0
 
 
 class OperatorClient:
-    """A client of one cluster. `masters` are `host:port`, as the masters themselves name each other.
+    """A client of one cluster. `masters` are `host:port`, as the masters name each other.
 
-    `follow_projection` allows a leader of another cluster; `transport` replaces the network in tests.
+    `follow_projection` allows a leader of another cluster; `transport` replaces the network in
+    tests.
 
     Raises:
         AuthenticationError: the credential file cannot be used.

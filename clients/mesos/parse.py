@@ -1,7 +1,7 @@
-"""From the operator API's JSON to values. Fields that we do not know are ignored, wrong ones refused.
+"""From the operator API's JSON to values; unknown fields are ignored, wrong ones refused.
 
-Quirks of real masters that end here: durations come back in nanoseconds whatever was sent, a cleared
-quota stays listed as a role without anything, an absent list means an empty one.
+Quirks of real masters that end here: durations come back in nanoseconds whatever was sent, a
+cleared quota stays listed as a role without anything, an absent list means an empty one.
 """
 
 from __future__ import annotations

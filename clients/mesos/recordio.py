@@ -1,4 +1,4 @@
-"""RecordIO, the framing of Mesos' event streams: `<length>\\n<record>`, over and over.
+r"""RecordIO, the framing of Mesos' event streams: `<length>\n<record>`, over and over.
 
 A decoder without input or output: bytes go in as they arrive, whole records come out. The length is
 bounded, so that a stream that is something else (an HTML page, a cut record) is found out at once.

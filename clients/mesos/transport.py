@@ -1,10 +1,10 @@
 """Requests to a group of masters: find the leader, follow redirects, give up in time.
 
-A follower answers 307 with a scheme-relative address, a group between two leaders 503, a dead master
-not at all. All three are tried again until the deadline, with the next master; a request that may
-have reached a leader is repeated only when repeating it changes nothing. The leader must be one of
-the declared masters: behind a leader projection a cluster's masters redirect to another cluster's,
-and a call meant for the one must not change the other.
+A follower answers 307 with a scheme-relative address, a group between two leaders 503, a dead
+master not at all. All three are tried again until the deadline, with the next master; a request
+that may have reached a leader is repeated only when repeating it changes nothing. The leader must
+be one of the declared masters: behind a leader projection a cluster's masters redirect to another
+cluster's, and a call meant for the one must not change the other.
 """
 
 from __future__ import annotations
@@ -143,8 +143,8 @@ class Transport:
             self._leader = address
             return answer.content
         error = NoLeaderError(
-            f"expected a leader among {', '.join(self.masters)}, saw {_REDIRECTS_MAX} redirects in a "
-            "row: wait for the election"
+            f"expected a leader among {', '.join(self.masters)}, saw {_REDIRECTS_MAX} redirects "
+            "in a row: wait for the election"
         )
         raise _TryAgainError(error, sent=False)
 
@@ -210,7 +210,7 @@ class Transport:
                 if answer.status_code == _REDIRECT:
                     return self._leader_of(answer)
                 error = NoLeaderError(
-                    f"expected a leader of {', '.join(self.masters)}, saw none: wait for the election"
+                    f"expected a leader of {', '.join(self.masters)}, saw none: wait for one"
                 )
             if time.monotonic() >= deadline:
                 raise error

@@ -65,7 +65,7 @@ def check_resize(old: int, new: int) -> None:
     """
     if old != new and 1 in {old, new}:
         msg = (
-            f"a group of {old} masters cannot become {new}: a single master keeps a log of its own. "
+            f"a group of {old} masters cannot become {new}: a single one keeps a log of its own. "
             "Migrate to a new colour of the size wanted"
         )
         raise ArgumentsError(msg)

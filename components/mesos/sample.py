@@ -33,7 +33,7 @@ _DATA = "data"
 
 @dataclass(frozen=True)
 class SampleFrameworkArgs:
-    """`zookeeper_hosts` is the ensemble of the colour it runs against; None while it stands still."""
+    """`zookeeper_hosts` is the ensemble that it runs against; None while it stands still."""
 
     program: Program
     zookeeper_hosts: str | None
@@ -107,7 +107,7 @@ class ClientGroup(Component):
         self.finish({"url": self.url, "path": self.path})
 
 
-def _single(
+def _single(  # noqa: PLR0913 - by keyword, what its three callers differ in
     name: str,
     tier: str,
     role: PortRole,

@@ -1,8 +1,9 @@
 """Providers end with their engine.
 
-Pulumi's host of dynamic providers waits for ever. When its engine is killed it stays behind, and what
-it was doing goes on: a creation that it gives up a minute later would take away what the next update
-has made meanwhile. So a provider watches the address of its engine and ends when nobody is there.
+Pulumi's host of dynamic providers waits for ever. When its engine is killed it stays behind, and
+what it was doing goes on: a creation that it gives up a minute later would take away what the next
+update has made meanwhile. So a provider watches the address of its engine and ends when nobody is
+there.
 """
 
 from __future__ import annotations

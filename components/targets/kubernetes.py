@@ -1,13 +1,14 @@
 """Workloads as Kubernetes objects.
 
 One place for what every pod must have, so that no component can forget it: the `restricted` profile
-(no root, no capabilities, read-only root, seccomp), no service links (a Service named `marathon` would
-inject `MARATHON_PORT`, which Marathon reads as a flag), no API token, a headless Service for stable
-names, one ConfigMap with the rendered file of every member. A member finds its own by its pod's name.
+(no root, no capabilities, read-only root, seccomp), no service links (a Service named `marathon`
+would inject `MARATHON_PORT`, which Marathon reads as a flag), no API token, a headless Service for
+stable names, one ConfigMap with the rendered file of every member. A member finds its own by its
+pod's name.
 
 Secrets are mounted from one Secret that somebody else fills (see docs); nothing here sees a value.
-Agents are the exception to `restricted`: they are the node's, so they use its network and a folder of
-it, and are replaced only when their pod is deleted, after a drain.
+Agents are the exception to `restricted`: they are the node's, so they use its network and a folder
+of it, and are replaced only when their pod is deleted, after a drain.
 """
 
 from __future__ import annotations

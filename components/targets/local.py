@@ -1,9 +1,9 @@
 """Workloads as processes of this machine, which outlive the update that declares them.
 
 A member of a workload is one dynamic resource (`LocalProcess`) over a program of supervisord; the
-work is done in components.targets.process. `read` and `diff` are real: a refresh sees a process that
-was stopped or changed by hand, and the next update mends it. Pulumi pickles a provider by reference
-to its class, so providers live here, take no arguments, and look alike in every run.
+work is done in components.targets.process. `read` and `diff` are real: a refresh sees a process
+that was stopped or changed by hand, and the next update mends it. Pulumi pickles a provider by
+reference to its class, so providers live here, take no arguments, and look alike in every run.
 
 Secrets are files that `LocalSecrets` makes once; state holds their paths, never their contents.
 """
@@ -228,7 +228,7 @@ class LocalSecrets(DynamicResource, module="local", name="Secrets"):
 
 
 class LocalTarget:
-    """Runs workloads on this machine. All of a stack lies below one folder and in one port block."""
+    """Runs workloads on this machine, those of a stack below one folder and in one port block."""
 
     def __init__(self, run_dir: Path, port_base: int) -> None:
         self.run_dir = run_dir

@@ -19,7 +19,7 @@ _KILL_TIMEOUT_S = 5.0
 
 
 def marked(mark: str) -> set[int]:
-    """Ids of the live processes that carry exactly this mark, or one below it when it ends in `/`."""
+    """Ids of live processes that carry exactly this mark, or one below it when it ends in `/`."""
     wanted = f"{MARK}={mark}".encode()
     is_prefix = mark.endswith("/")
     found: set[int] = set()

@@ -1,8 +1,8 @@
 """A process of this machine, as a value, and what it takes to make it so.
 
-`ProcessSpec` is what Pulumi's state holds of a local process; `realise`, `withdraw` and `observe` do
-the work with a `Supervisor`. Kept apart from the dynamic provider (components.targets.local), so that
-it can be used and tested without Pulumi.
+`ProcessSpec` is what Pulumi's state holds of a local process; `realise`, `withdraw` and `observe`
+do the work with a `Supervisor`. Kept apart from the dynamic provider (components.targets.local), so
+that it can be used and tested without Pulumi.
 """
 
 from __future__ import annotations
@@ -119,7 +119,8 @@ def realise(spec: ProcessSpec, *, create: bool) -> None:
     _make_folder(Path(spec.run_dir))
     try:
         if not _runs_as_told(spec):
-            # Whatever runs under this name is ours: its ports become free before they are looked at.
+            # Whatever runs under this name is ours: its ports become free before they are looked
+            # at.
             supervisor.clear(spec.name)
             for port in spec.ports:
                 if not ports.is_free(port):

@@ -6,8 +6,8 @@ configuration file a program, asks supervisord to take it, and starts and stops 
 with the first and the last program. Changes are made under a lock of the run folder, because Pulumi
 creates resources at the same time.
 
-Layout below the run folder: `supervisor/` (configuration, log, lock) and one folder a program, which
-holds its rendered file, volumes, `output.log` and `pid`. No Pulumi in here.
+Layout below the run folder: `supervisor/` (configuration, log, lock) and one folder a program,
+which holds its rendered file, volumes, `output.log` and `pid`. No Pulumi in here.
 """
 
 from __future__ import annotations

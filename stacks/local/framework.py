@@ -18,13 +18,13 @@ _LOAD_TIMEOUT_S = 60.0
 
 
 async def _serve(settings: FrameworkSettings, stop: asyncio.Event) -> None:
-    import structlog  # noqa: PLC0415
+    import structlog
 
-    from stacks.local.mesos.election import Detector  # noqa: PLC0415 - slow to import
-    from stacks.local.sample.http import make_app  # noqa: PLC0415 - as above
-    from stacks.local.sample.link import RemovedError  # noqa: PLC0415 - as above
-    from stacks.local.sample.scheduler import Scheduler  # noqa: PLC0415 - as above
-    from stacks.local.session import Session  # noqa: PLC0415 - as above
+    from stacks.local.mesos.election import Detector
+    from stacks.local.sample.http import make_app
+    from stacks.local.sample.link import RemovedError
+    from stacks.local.sample.scheduler import Scheduler
+    from stacks.local.session import Session
 
     log = structlog.get_logger()
     log.info("framework.starting", note="sample framework", tasks=settings.tasks)

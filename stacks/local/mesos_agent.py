@@ -1,7 +1,7 @@
 """Start a Mesos agent, the real `mesos-agent` when it is on PATH, else the stand-in; or clean up.
 
-`--config FILE` starts it. `cleanup --work-dir DIR` ends the tasks that a work folder tells of, each by
-process id and start time, after its agent is gone for good: stopping an agent never ends tasks.
+`--config FILE` starts it. `cleanup --work-dir DIR` ends the tasks that a work folder tells of, each
+by process id and start time, after its agent is gone for good: stopping an agent never ends tasks.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ def real_command(binary: str, settings: AgentSettings) -> list[str]:
 
 def clean_up(work_dir: Path, grace_s: float = _GRACE_S) -> list[int]:
     """End the tasks of a work folder and forget them; returns the process ids that were ended."""
-    from stacks.local.mesos import executor  # noqa: PLC0415
-    from stacks.local.mesos.checkpoint import Checkpoint  # noqa: PLC0415
+    from stacks.local.mesos import executor
+    from stacks.local.mesos.checkpoint import Checkpoint
 
     checkpoint = Checkpoint(work_dir)
     records = checkpoint.records()
@@ -74,9 +74,9 @@ def clean_up(work_dir: Path, grace_s: float = _GRACE_S) -> list[int]:
 
 
 async def _serve(settings: AgentSettings, stop: asyncio.Event) -> None:
-    import structlog  # noqa: PLC0415
+    import structlog
 
-    from stacks.local.mesos.agent import Agent  # noqa: PLC0415 - slow to import
+    from stacks.local.mesos.agent import Agent
 
     log = structlog.get_logger()
     log.info("agent.starting", note="stand-in for mesos-agent, not Apache Mesos")
@@ -105,7 +105,7 @@ def main() -> None:
         if binary is not None:
             make_folder(settings.work_dir)
             sys.stdout.flush()
-            os.execv(binary, real_command(binary, settings))  # noqa: S606 - becomes the agent
+            os.execv(binary, real_command(binary, settings))
     except (SettingsError, StartError) as error:
         end(str(error))
     configure_logs()

@@ -1,8 +1,8 @@
 """What every process of the rig does at its edges: logs, arguments, signals, HTTP listener.
 
 Boundary code only: a process reads its settings, says what it is in its first log line, and ends
-with one clear line and a status when it cannot go on. uvicorn's own signal handling is switched off,
-because what SIGTERM means differs: masters die with their session open, as real ones do.
+with one clear line and a status when it cannot go on. uvicorn's own signal handling is switched
+off, because what SIGTERM means differs: masters die with their session open, as real ones do.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def config_file(description: str) -> Path:
 
 
 def end(message: str, status: int = 1) -> NoReturn:
-    """End the process at once with one line; sessions with ZooKeeper stay open until they expire."""
+    """End the process at once with one line; its ZooKeeper sessions stay until they expire."""
     sys.stdout.flush()
     sys.stderr.write(f"{message}\n")
     sys.stderr.flush()

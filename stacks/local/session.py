@@ -91,8 +91,8 @@ class Session:
             await asyncio.wait_for(self.connected.wait(), bound_s)
         except TimeoutError:
             msg = (
-                f"expected a ZooKeeper server at {self.client.hosts} within {bound_s:g} s, saw none: "
-                "start the ensemble, or configure where it is"
+                f"expected a ZooKeeper server at {self.client.hosts} within {bound_s:g} s, "
+                "saw none: start the ensemble, or configure where it is"
             )
             raise StartError(msg) from None
 

@@ -300,7 +300,7 @@ class FrameworkSettings(_Settings):
     name: str = "sample"
     """Framework name, and part of its tasks' ids."""
     zk: str | None
-    """`zk://host:port,…/path` of the masters' election; None: it stands still and does not start."""
+    """`zk://host:port,…/path` of the masters' election; None: it stands still."""
     path: str | None = Field(default=None, pattern="^/")
     """Its own subtree on that ensemble, which keeps `framework-id`; None: /frameworks/<name>."""
     zk_session_timeout_s: float = Field(default=10.0, ge=1.0)

@@ -29,16 +29,16 @@ _CONNECT_TIMEOUT_S = 60.0
 
 def verify(log: Path, hosts: str, auth: str | None, root: str | None = None) -> Report:
     """Compare an ensemble with a group's log; see stacks.local.writes.verify."""
-    from stacks.local.writes.verify import verify as compare  # noqa: PLC0415 - slow to import
+    from stacks.local.writes.verify import verify as compare
 
     return compare(log, hosts, auth, root)
 
 
 def _make_app(writer: Writer) -> Starlette:
-    from starlette.applications import Starlette  # noqa: PLC0415 - slow to import
-    from starlette.requests import Request  # noqa: PLC0415, TC002
-    from starlette.responses import JSONResponse, PlainTextResponse, Response  # noqa: PLC0415
-    from starlette.routing import Route  # noqa: PLC0415
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import JSONResponse, PlainTextResponse, Response
+    from starlette.routing import Route
 
     async def status(_: Request) -> Response:
         return JSONResponse(writer.status())
@@ -50,10 +50,10 @@ def _make_app(writer: Writer) -> Starlette:
 
 
 async def _serve(settings: TrafficSettings, stop: asyncio.Event) -> None:
-    import structlog  # noqa: PLC0415
+    import structlog
 
-    from stacks.local.session import Session  # noqa: PLC0415 - slow to import
-    from stacks.local.writes.writer import Writer, read_identity  # noqa: PLC0415 - as above
+    from stacks.local.session import Session
+    from stacks.local.writes.writer import Writer, read_identity
 
     log = structlog.get_logger()
     log.info("traffic.starting", note="client group that writes", rate_per_s=settings.rate_per_s)
@@ -95,7 +95,7 @@ def main() -> None:
     try:
         settings = TrafficSettings.read(config_file(__doc__ or ""))
         if settings.hosts is None:
-            msg = "expected host:port,… in 'hosts', saw null: a group that stands still is not started"
+            msg = "expected host:port,… in 'hosts', saw null: it is to stand still"
             raise StartError(msg)
     except (SettingsError, StartError) as error:
         end(str(error))

@@ -1,8 +1,8 @@
 """One real ZooKeeper server of an ensemble on this machine.
 
 Prepares the data folder and `zoo.cfg` (mode 0600, because it holds the super user's digest, which
-must never stand in an argument list) and then becomes the Java process, so that a supervisor watches
-the server itself.
+must never stand in an argument list) and then becomes the Java process, so that a supervisor
+watches the server itself.
 
 A fresh ensemble that takes over clients of another one must give out higher transaction ids than
 that one, or those clients never connect. So an empty data folder starts with `acceptedEpoch` and
@@ -39,7 +39,8 @@ def prepare(settings: ZooKeeperSettings) -> Path:
     """Make the data folder ready; returns the path of `zoo.cfg`.
 
     Raises:
-        StartError: no space, a folder or a secret file that cannot be used, or another server's data.
+        StartError: no space, a folder or a secret file that cannot be used, or another server's
+        data.
     """
     data = settings.data_dir
     make_folder(data)

@@ -1,0 +1,1 @@
+"""A migration: transitions between desired states, with evidence and a way back."""

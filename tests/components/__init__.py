@@ -1,0 +1,1 @@
+"""Components, against Pulumi's mocks, and processes under a real supervisor."""

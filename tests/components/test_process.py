@@ -132,9 +132,12 @@ def test_a_fresh_process_finds_empty_volumes_only_when_it_is_created(spec: Proce
 
 
 def test_a_taken_port_names_its_owner_and_leaves_nothing(spec: ProcessSpec) -> None:
-    with socket.create_server(("127.0.0.1", spec.ports[0])):
-        with pytest.raises(PortInUseError, match=rf"port {spec.ports[0]} .* process {os.getpid()}"):
-            process.realise(spec, create=True)
+    owner = rf"port {spec.ports[0]} .* process {os.getpid()}"
+    with (
+        socket.create_server(("127.0.0.1", spec.ports[0])),
+        pytest.raises(PortInUseError, match=owner),
+    ):
+        process.realise(spec, create=True)
 
     assert not spec.supervisor.is_running()
 

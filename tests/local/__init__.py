@@ -1,0 +1,1 @@
+"""The one-machine rig, with a real ZooKeeper."""

@@ -22,7 +22,7 @@ _START_TIMEOUT_S = 30.0
 
 @pytest.fixture(scope="session")
 def zookeeper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of a standalone server, started by our own launcher; its super user is super:secret."""
+    """Address of a server started by our own launcher; its super user is super:secret."""
     folder = tmp_path_factory.mktemp("zookeeper")
     secret = folder / "super"
     secret.write_text("super:secret")

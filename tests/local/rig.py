@@ -1,8 +1,8 @@
 """A Mesos cluster inside one test: masters, agents and the sample framework in the test's own loop.
 
-ZooKeeper is real and so are the tasks' processes; what is not tested as a process runs as an object,
-so that a whole cluster is up in a fraction of a second. Everything that was started is stopped, and
-every task ended, after a failure too.
+ZooKeeper is real and so are the tasks' processes; what is not tested as a process runs as an
+object, so that a whole cluster is up in a fraction of a second. Everything that was started is
+stopped, and every task ended, after a failure too.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The operator client on the stand-in, as migrations use it: read one cluster, replay on another."""
+"""The operator client on the stand-in: read one cluster, replay on another."""
 
 from __future__ import annotations
 

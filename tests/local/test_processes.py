@@ -166,7 +166,7 @@ def test_an_agent_may_gain_resources_and_attributes() -> None:
         (None, True, "TASK_KILLED"),
     ],
 )
-def test_how_a_task_ended(code: int | None, killed: bool, state: str) -> None:  # noqa: FBT001
+def test_how_a_task_ended(code: int | None, killed: bool, state: str) -> None:
     assert ending(code, killed=killed)[0] == state
 
 

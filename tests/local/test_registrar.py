@@ -1,4 +1,4 @@
-"""The registry: quorum, wiped replicas, competing leaders; replicas are real, the network is not."""
+"""The registry: quorum, wiped replicas, rival leaders; replicas are real, the network is not."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Stacks: configuration, and updates with the real engine."""

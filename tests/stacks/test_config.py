@@ -48,7 +48,10 @@ def test_nested_values_may_be_json_text_as_pulumi_hands_them_over() -> None:
         ),
         (
             {"cluster": {"masters": {"replica": 3}}},
-            "mesos-platform:cluster.masters.replica: unknown key 'replica'; did you mean 'replicas'?",
+            (
+                "mesos-platform:cluster.masters.replica: unknown key 'replica'; "
+                "did you mean 'replicas'?"
+            ),
         ),
         (
             {"migration": {"positoin": 1}},

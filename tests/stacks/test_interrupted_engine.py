@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -82,8 +83,8 @@ def test_a_killed_update_is_cleared_and_completed(local: StackRunner, tmp_path: 
 def test_a_live_update_is_waited_for_and_then_named(local: StackRunner, tmp_path: Path) -> None:
     folder = tmp_path / "state/.pulumi/locks/organization/mesos-platform/local"
     folder.mkdir(parents=True, exist_ok=True)
-    lock = '{"pid": %d, "hostname": "%s", "username": "me"}' % (os.getpid(), os.uname().nodename)
-    (folder / "mine.json").write_text(lock)
+    lock = {"pid": os.getpid(), "hostname": os.uname().nodename, "username": "me"}
+    (folder / "mine.json").write_text(json.dumps(lock))
 
     with pytest.raises(ConcurrentUpdateError):
         local.clear_interrupted(wait_s=0.1)

@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -59,7 +58,9 @@ def pids(runner: StackRunner) -> dict[str, int]:
 
 def test_the_whole_way_from_blue_to_green(local: StackRunner) -> None:
     green = {name.replace("blue", "green") for name in BLUE}
-    tiers: Callable[[set[str], str], set[str]] = lambda names, tier: {n for n in names if tier in n}
+
+    def tiers(names: set[str], tier: str) -> set[str]:
+        return {name for name in names if tier in name}
 
     assert move(local, "0") == BLUE | SHARED
     untouched = pids(local)

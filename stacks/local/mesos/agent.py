@@ -107,9 +107,9 @@ class Agent:
         Raises:
             StartError: see `recover`, or the port is taken.
         """
-        import httpx  # noqa: PLC0415 - slow to import
+        import httpx
 
-        from stacks.local.mesos.agent_http import make_app  # noqa: PLC0415 - as above
+        from stacks.local.mesos.agent_http import make_app
 
         self._listener = Listener(make_app(self), self.settings.ip, self.settings.port)
         await self._listener.start()
@@ -183,7 +183,7 @@ class Agent:
 
     async def _serve(self, leader: Leader) -> None:
         """Register with a master and obey it until the connection ends."""
-        import httpx  # noqa: PLC0415
+        import httpx
 
         registration = {
             "agent_id": self.id,
@@ -268,7 +268,7 @@ class Agent:
         await self._post(leader, {"type": "PONG", "agent_id": self.id})
 
     async def _post(self, leader: Leader, message: Json) -> bool:
-        import httpx  # noqa: PLC0415
+        import httpx
 
         url = f"http://{leader.address}/standin/agent/message"
         try:
@@ -299,7 +299,7 @@ def check_compatible(old: Json, new: Json, folder: str) -> None:
 
 def _refuse(folder: str, what: str, old: object, new: object) -> None:
     msg = (
-        f"Incompatible agent info: expected {what} to be {old!r} as in the checkpoint of {folder}, saw "
-        f"{new!r}: put it back, or drain this agent and start one with an empty work folder"
+        f"Incompatible agent info: expected {what} to be {old!r} as in the checkpoint of {folder}, "
+        f"saw {new!r}: put it back, or drain this agent and start one with an empty work folder"
     )
     raise StartError(msg)

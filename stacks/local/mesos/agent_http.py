@@ -1,7 +1,7 @@
 """The agent's HTTP interface: health, and a state that shows whom it is registered with.
 
-`registered_with`, `leader` and `registrations` are the stand-in's own additions: the time that agents
-were without a leader that they accept is read from them.
+`registered_with`, `leader` and `registrations` are the stand-in's own additions: the time that
+agents were without a leader that they accept is read from them.
 """
 
 from __future__ import annotations

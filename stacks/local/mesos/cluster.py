@@ -2,7 +2,8 @@
 
 Only values and the bookkeeping that keeps them consistent; no input or output. All of it is rebuilt
 by agents and frameworks that register again after a change of leader, except what the registry
-holds. Effects (events to frameworks, subscribers and agents) go out through the streams stored here.
+holds. Effects (events to frameworks, subscribers and agents) go out through the streams stored
+here.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The one place where a leading master changes what it holds and tells everybody concerned.
 
-Agents and frameworks come and go, statuses arrive, agents drain: each event is a method here, called
-by the APIs. Changes of the registry are stored by a quorum before anyone hears of them. Order within
-one method matters where it awaits: what is checked before a store is checked again after it.
+Agents and frameworks come and go, statuses arrive, agents drain: each event is a method here,
+called by the APIs. Changes of the registry are stored by a quorum before anyone hears of them.
+Order within one method matters where it awaits: what is checked before a store is checked again
+after it.
 """
 
 from __future__ import annotations
@@ -290,7 +291,7 @@ class Core:
         )
 
     async def acknowledge(self, framework: Framework, body: Json) -> None:
-        """A framework has taken a status: the agent may forget it, and a task that has ended goes."""
+        """A framework has taken a status: the agent may forget it, and an ended task goes."""
         cluster = self.cluster
         cluster.counters.acknowledgements += 1
         agent = cluster.agents.get(str(body["agent_id"]["value"]))

@@ -1,8 +1,8 @@
 """Tasks as real processes that outlive the agent: start, recognise, watch, end.
 
 Each task runs below a small shell of its own session, the executor. The shell writes its process id
-and, at the end, the exit status of the task into the sandbox, so that an agent that was away while a
-task ended still learns how. A process is recognised by its id *and* start time, because ids come
+and, at the end, the exit status of the task into the sandbox, so that an agent that was away while
+a task ended still learns how. A process is recognised by its id *and* start time, because ids come
 round again. Nothing here is ended by name.
 """
 
@@ -24,7 +24,8 @@ trap 'kill -TERM $child 2>/dev/null' TERM
 while :; do wait $child; code=$?; kill -0 $child 2>/dev/null || break; done
 echo $code > exit.new && mv exit.new exit
 """
-# The rig's mark of who started a process goes on to tasks: it finds them when their agent is removed.
+# The rig's mark of who started a process goes on to tasks: it finds them when their agent is
+# removed.
 _INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")
 _MARK_PREFIX = "MESOS_PLATFORM_"
 _SIGNALLED = 128

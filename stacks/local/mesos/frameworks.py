@@ -1,4 +1,4 @@
-"""Frameworks as a master sees them: they subscribe, go away for a while, come back, or are completed.
+"""Frameworks as a master sees them: they subscribe, go away, come back, or are completed.
 
 A framework without a connection keeps its tasks for its `failover_timeout`; after that it is
 completed, its tasks are shut down, and its id is refused for ever.
@@ -63,7 +63,7 @@ class Frameworks:
         return framework
 
     def disconnect(self, framework: Framework, stream: Stream) -> None:
-        """Its stream ended: it has `failover_timeout` to come back before its tasks are shut down."""
+        """Its stream ended: its tasks are shut down unless it comes back in `failover_timeout`."""
         if framework.stream is not stream:
             return
         framework.stream = framework.stream_id = None

@@ -1,8 +1,8 @@
 """The master's HTTP interface: which path, on which master, with which credential.
 
 Statuses as recorded: 200 with JSON or nothing, errors as plain text, 307 to the leader with a
-scheme-relative address, 503 while nobody leads or the leader has not read the registry, 401 with the
-realm of the endpoint. Paths below `/standin/` are between the stand-in's own processes: no real
+scheme-relative address, 503 while nobody leads or the leader has not read the registry, 401 with
+the realm of the endpoint. Paths below `/standin/` are between the stand-in's own processes: no real
 master has them.
 """
 

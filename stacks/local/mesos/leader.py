@@ -1,7 +1,7 @@
 """What a master does while it leads: rounds of offers, pings, time-outs, heartbeats.
 
-Made when a master is elected and has read the registry; it never stops leading other than by the end
-of the process, so nothing here is undone.
+Made when a master is elected and has read the registry; it never stops leading other than by the
+end of the process, so nothing here is undone.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _ALLOCATION_PAUSE_S = 0.005
 class Leadership:
     """State and loops of a leading master."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - by keyword, what a master lends its leadership
         self,
         settings: MasterSettings,
         *,

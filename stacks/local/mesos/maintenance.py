@@ -1,6 +1,7 @@
 """Maintenance calls: one schedule a cluster, machines that drain or are down.
 
-Machines are compared by hostname, whatever its case, and ip. Error texts are those of a real master.
+Machines are compared by hostname, whatever its case, and ip. Error texts are those of a real
+master.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """One master: election, registry and HTTP put together.
 
-A follower serves health, metrics, flags and its replica, and sends everything else to the leader that
-ZooKeeper names, whichever cluster that is of. A leader that is deposed, loses its session, or cannot
-write the registry ends with status 1, as real masters do; its supervisor starts it again as a
-candidate. SIGTERM ends a master at once with its session open, so a successor leads only when the
+A follower serves health, metrics, flags and its replica, and sends everything else to the leader
+that ZooKeeper names, whichever cluster that is of. A leader that is deposed, loses its session, or
+cannot write the registry ends with status 1, as real masters do; its supervisor starts it again as
+a candidate. SIGTERM ends a master at once with its session open, so a successor leads only when the
 session has expired: roll followers first.
 """
 

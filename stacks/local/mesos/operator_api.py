@@ -129,7 +129,9 @@ class OperatorApi:
             "GET_LOGGING_LEVEL": lambda _: {"level": 0},
         }
 
-    async def call(self, call: Json) -> Json | None:
+    async def call(  # noqa: C901, PLR0912 - one case a call
+        self, call: Json
+    ) -> Json | None:
         """Answer a call; None is an answer without body.
 
         Raises:

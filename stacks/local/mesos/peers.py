@@ -1,7 +1,7 @@
 """How a master reaches the other replicas of the registry: by the children of `log_replicas`.
 
-As in Mesos, whoever stands there belongs to the group, whichever cluster it is of, and a child whose
-data is no PID ends every master of the group (src/log/network.hpp).
+As in Mesos, whoever stands there belongs to the group, whichever cluster it is of, and a child
+whose data is no PID ends every master of the group (src/log/network.hpp).
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ def read_pid(name: str, data: bytes) -> str:
     """
     found = _PID.fullmatch(data.decode(errors="replace"))
     if found is None:
-        msg = f"expected log-replica(1)@ip:port in {LOG_REPLICAS}/{name}, saw {data[:80]!r}: delete it"
+        place = f"{LOG_REPLICAS}/{name}"
+        msg = f"expected log-replica(1)@ip:port in {place}, saw {data[:80]!r}: delete it"
         raise ElectionError(msg)
     return found[1]
 

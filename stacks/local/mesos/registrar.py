@@ -1,11 +1,11 @@
 """The registry of a master group: read by a new leader from a quorum, changed by quorum writes.
 
-Three jobs. *Recovery*: a replica that may not vote yet catches up from a quorum of voters, or starts
-empty together with the whole group where that is allowed. *Fetch*: a new leader collects promises
-from a quorum, adopts the newest document and writes it back under its own proposal. *Store*: each
-change is a quorum write of the next position; a replica that is promised to somebody else deposes the
-leader. The group is whoever stands in `log_replicas` of the election path, as in Mesos (a stray
-child there joins it, too), or the configured peers.
+Three jobs. *Recovery*: a replica that may not vote yet catches up from a quorum of voters, or
+starts empty together with the whole group where that is allowed. *Fetch*: a new leader collects
+promises from a quorum, adopts the newest document and writes it back under its own proposal.
+*Store*: each change is a quorum write of the next position; a replica that is promised to somebody
+else deposes the leader. The group is whoever stands in `log_replicas` of the election path, as in
+Mesos (a stray child there joins it, too), or the configured peers.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Registrar:
         async with self._recovering:
             if self.is_recovered:
                 return
-            while not await self._try_recover():
+            while not await self._try_recover():  # noqa: ASYNC110 - peers send no event
                 await asyncio.sleep(_PAUSE_S)
             _log.info("registry.recovered", position=self._replica.register.position)
 

@@ -1,9 +1,9 @@
 """The document that a master group replicates, and its changes as pure functions.
 
-It holds what Mesos' registry.proto holds and what survives a change of leader: admitted, unreachable
-and gone agents with their drain and deactivation marks, quota, weights, the maintenance schedule with
-machines that are down, and minimum capabilities. Frameworks, tasks and offers are not in it: they
-come back when agents and frameworks register again.
+It holds what Mesos' registry.proto holds and what survives a change of leader: admitted,
+unreachable and gone agents with their drain and deactivation marks, quota, weights, the maintenance
+schedule with machines that are down, and minimum capabilities. Frameworks, tasks and offers are not
+in it: they come back when agents and frameworks register again.
 """
 
 from __future__ import annotations

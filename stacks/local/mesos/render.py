@@ -1,4 +1,4 @@
-"""The master's state as v1 operator API JSON: keys, order and absences as recorded from a real one."""
+"""The master's state as v1 operator API JSON: keys, order and absences as a real one has them."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
 """One master's replica of the registry's log: what it has promised and accepted, on disk.
 
-The registry is one versioned document. A replica holds the newest it has accepted, with the proposal
-it came by and its position, and the highest proposal it has promised itself to. It answers only what
-is on disk (file and folder synced), so a promise outlives the process. A replica whose folder is
-empty takes part in nothing until it has caught up (stacks.local.mesos.registrar): it may have
-forgotten a promise. Statuses and rules are those of Mesos' src/log/replica.cpp, for one register
-instead of a log of entries.
+The registry is one versioned document. A replica holds the newest it has accepted, with the
+proposal it came by and its position, and the highest proposal it has promised itself to. It answers
+only what is on disk (file and folder synced), so a promise outlives the process. A replica whose
+folder is empty takes part in nothing until it has caught up (stacks.local.mesos.registrar): it may
+have forgotten a promise. Statuses and rules are those of Mesos' src/log/replica.cpp, for one
+register instead of a log of entries.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
 SUBSCRIBE answers with a stream of events; every other call is answered 202 and carries the stream's
 id. Reconciliation follows the six cases of Mesos' docs/reconciliation.md, of which one matters for
-migrations: a task of an agent that the registry does not know at all is TASK_UNKNOWN (or LOST), so a
-framework that reconciles with a fresh master group before the agents have come relaunches its tasks.
+migrations: a task of an agent that the registry does not know at all is TASK_UNKNOWN (or LOST), so
+a framework that reconciles with a fresh master group before the agents have come relaunches its
+tasks.
 """
 
 from __future__ import annotations

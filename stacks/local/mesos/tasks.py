@@ -1,4 +1,4 @@
-"""The agent's tasks: launch, kill, drain, adopt after a restart, and report every status until heard.
+"""The agent's tasks: launch, kill, drain, adopt after a restart, report statuses until heard.
 
 Every step is checkpointed before it is acted on. Statuses of one task go out in order, the next one
 when the former was acknowledged, and again after a while until it is. A task whose last status was

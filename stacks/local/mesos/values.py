@@ -43,6 +43,8 @@ TERMINAL_STATES = frozenset(
 )
 # Scalars are kept to three digits, as Mesos does.
 _DIGITS = 3
+# Below it `g` prints no exponent.
+_PLAIN_MAX = 1e6
 _LEGACY_SCALARS = ("disk", "mem", "gpus", "cpus")
 
 Scalars = dict[str, float]
@@ -84,7 +86,9 @@ def contains(outer: Scalars, inner: Scalars) -> bool:
 
 def number(value: float) -> str:
     """As Mesos prints quantities in messages: no trailing `.0`."""
-    return f"{value:g}" if abs(value) < 1e6 else str(round(value, _DIGITS)).removesuffix(".0")
+    return (
+        f"{value:g}" if abs(value) < _PLAIN_MAX else str(round(value, _DIGITS)).removesuffix(".0")
+    )
 
 
 def text(quantities: Scalars) -> str:

@@ -1,4 +1,4 @@
-"""What the sample framework launches: TaskInfo, and canaries that show that an agent can run one."""
+"""What the sample framework launches: tasks, and canaries that show that an agent runs one."""
 
 from __future__ import annotations
 

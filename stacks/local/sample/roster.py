@@ -1,9 +1,9 @@
 """What the sample framework remembers, in ZooKeeper: its id, its tasks, and moves in progress.
 
-`framework-id` is what makes a restarted framework the same one. `tasks/<id>` is written before a task
-is launched and removed after its end, so that a framework which starts against masters that know
-nothing yet still knows what it has. `replacements/<id>` holds the intent to move a task: launch
-another one elsewhere, and only when that runs, kill the first (surge, then kill).
+`framework-id` is what makes a restarted framework the same one. `tasks/<id>` is written before a
+task is launched and removed after its end, so that a framework which starts against masters that
+know nothing yet still knows what it has. `replacements/<id>` holds the intent to move a task:
+launch another one elsewhere, and only when that runs, kill the first (surge, then kill).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The sample framework's decisions: keep so many tasks, replace one when asked, run canaries.
 
-States that end a task (and, as frameworks of the field do, TASK_UNKNOWN: the masters have never heard
-of it) are followed by a relaunch; TASK_UNREACHABLE is waited out. A running task that nobody
+States that end a task (and, as frameworks of the field do, TASK_UNKNOWN: the masters have never
+heard of it) are followed by a relaunch; TASK_UNREACHABLE is waited out. A running task that nobody
 remembers is adopted while tasks are missing, and killed otherwise. Every status is logged and
 counted before it is acknowledged.
 """

@@ -1,9 +1,9 @@
 """The log of a client group: what it tried, what was acknowledged, and what must therefore hold.
 
 One JSON object a line, flushed at once. `try` is written before a request is sent, `ack` when its
-outcome is known to be a success (by the answer, or by reading back), `fail` when it is known to have
-changed nothing. Replayed, the log gives for each path the last acknowledged state; a `try` with
-neither, left by a killed process, allows both states of that path.
+outcome is known to be a success (by the answer, or by reading back), `fail` when it is known to
+have changed nothing. Replayed, the log gives for each path the last acknowledged state; a `try`
+with neither, left by a killed process, allows both states of that path.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def sequence_problems(expected: Expected) -> list[str]:
 
 
 def pauses(records: Iterable[Record]) -> list[tuple[float, float]]:
-    """When the group stood still: from each orderly stop to the first write acknowledged after it."""
+    """When the group stood still: from an orderly stop to the first acknowledged write after it."""
     found: list[tuple[float, float]] = []
     stopped: float | None = None
     for record in records:

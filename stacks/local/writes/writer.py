@@ -1,10 +1,10 @@
 """Writes at a steady rate, one request a path at a time, and always finds out how each one ended.
 
 A lost connection leaves the outcome of a request unknown. Before anything else is done to that path
-it is read back: written values are unique, and sequential names carry a unique part, so what is there
-says whether the request was applied. (A request that is still on its way when its client has come
-back is refused by ZooKeeper, because its session has moved or ended.) So the last acknowledged state
-of every path is exact, whatever servers are killed.
+it is read back: written values are unique, and sequential names carry a unique part, so what is
+there says whether the request was applied. (A request that is still on its way when its client has
+come back is refused by ZooKeeper, because its session has moved or ended.) So the last acknowledged
+state of every path is exact, whatever servers are killed.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Writer:
         self._session = session
         make_folder(settings.work_dir)
         self.log_path = settings.work_dir / "acks.jsonl"
-        self._random = random.Random(f"{settings.seed}-{time.time_ns()}")
+        self._random = random.Random(f"{settings.seed}-{time.time_ns()}")  # noqa: S311 - a load
         self.counts = Counts()
         self._states: dict[str, State | None] = {}
         self._queues: dict[str, deque[str]] = {
@@ -88,7 +88,7 @@ class Writer:
     # Life
 
     async def open(self) -> None:
-        """Take up where the log ends: settle attempts whose outcome an earlier process left open."""
+        """Take up where the log ends: settle attempts that an earlier process left open."""
         expected = replay(read(self.log_path)) if self.log_path.exists() else None
         self._ledger = Ledger(self.log_path)
         self.counts.started_at = time.time()
