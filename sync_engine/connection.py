@@ -28,6 +28,7 @@ _WRITE_BUFFER_BYTES_MAX = 4 * 1024 * 1024
 """What may lie unsent before requests wait: a few full transactions, not a tree."""
 
 _length = struct.Struct(">i")
+_LENGTH_BYTES = _length.size
 _reply = struct.Struct(">iqi")
 
 
@@ -44,7 +45,7 @@ class Connection(asyncio.Protocol):
         self._out: list[bytes] = []
         self._chunks: list[bytes] = []
         self._have = 0
-        self._need = 4
+        self._need = _LENGTH_BYTES
         self._is_paused = False
         self._greeting: asyncio.Future[wire.Connected] | None = None
         self._auth: asyncio.Future[None] = self._loop.create_future()
@@ -147,19 +148,23 @@ class Connection(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport, whose buffer is kept small: what waits there cannot be taken back."""
         assert isinstance(transport, asyncio.Transport)
         transport.set_write_buffer_limits(high=_WRITE_BUFFER_BYTES_MAX)
         self._transport = transport
         self._heard_at = self._loop.time()
 
     def pause_writing(self) -> None:
+        """Let requests wait."""
         self._is_paused = True
 
     def resume_writing(self) -> None:
+        """Let requests go."""
         self._is_paused = False
         self._on_room()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Fail what is under way: nobody knows what became of it."""
         self.is_open = False
         if exc is not None:
             self._reason = f"the connection broke ({exc})"
@@ -179,6 +184,7 @@ class Connection(asyncio.Protocol):
             self.lost.set_result(self._reason)
 
     def data_received(self, data: bytes) -> None:
+        """Take whole frames apart, and keep what is left for the next bytes."""
         self._heard_at = self._loop.time()
         if self._have:
             self._chunks.append(data)
@@ -189,22 +195,22 @@ class Connection(asyncio.Protocol):
             self._chunks.clear()
         at = 0
         size = len(data)
-        need = 4
-        while size - at >= 4:
+        need = _LENGTH_BYTES
+        while size - at >= _LENGTH_BYTES:
             length = _length.unpack_from(data, at)[0]
             if not 0 <= length <= wire.FRAME_BYTES_MAX:
                 self.give_up(f"the server sent a frame of {length} bytes")
                 return
-            need = 4 + length
+            need = _LENGTH_BYTES + length
             if size - at < need:
                 break
             try:
-                self._on_frame(data, at + 4, at + need)
+                self._on_frame(data, at + _LENGTH_BYTES, at + need)
             except (struct.error, IndexError, ValueError, ProtocolError) as error:
                 self.give_up(f"the server sent what cannot be read ({error})")
                 return
             at += need
-            need = 4
+            need = _LENGTH_BYTES
         self._have = size - at
         self._need = need
         if self._have:
@@ -230,7 +236,7 @@ class Connection(asyncio.Protocol):
                 future.set_exception(zk_error(code, path))
                 return
             try:
-                future.set_result(decode(data, at + 16, end))
+                future.set_result(decode(data, at + wire.REPLY_BYTES, end))
             except (struct.error, IndexError, ValueError):
                 future.set_exception(ProtocolError(f"an answer for {path} that cannot be read"))
                 raise

@@ -5,13 +5,13 @@
     SyncError
     ├── RulesError                permanent: the rules file or a file it names cannot be used
     ├── LaneError                 a connection to an ensemble
-    │   ├── ConnectionLostError   retryable: the connection broke; `sent` tells whether the outcome is open
+    │   ├── ConnectionLostError   retryable: the connection broke; `sent`: outcome unknown
     │   ├── LaneBusyError         retryable: too many requests wait for the connection
     │   ├── LaneClosedError       permanent: the lane was closed by its owner
     │   ├── AuthFailedError       permanent: a server refuses the credentials
     │   ├── RequestTooLargeError  permanent: no server accepts a request of this size
-    │   ├── UnsettledReadError    retryable: data and ACL of a znode changed with every read
-    │   └── ProtocolError         retryable: an answer that cannot be read; the connection is given up
+    │   ├── UnsettledReadError    retryable: a znode changed with every read
+    │   └── ProtocolError         retryable: an answer that cannot be read
     ├── ZkError                   an answer of ZooKeeper with an error code, for one request
     │   ├── NoNodeError, NodeExistsError, BadVersionError, NotEmptyError      permanent: decide anew
     │   ├── NoAuthError, InvalidAclError, BadArgumentsError                   permanent
@@ -84,8 +84,8 @@ class RequestTooLargeError(LaneError):
         self.size = size
         self.size_max = size_max
         super().__init__(
-            f"{what}: expected a request of at most {size_max} bytes, saw {size}: split it, or raise "
-            "jute.maxbuffer on every server and request_bytes_max here"
+            f"{what}: expected a request of at most {size_max} bytes, saw {size}: split it, or "
+            "raise jute.maxbuffer on every server and request_bytes_max here"
         )
 
 
@@ -292,6 +292,6 @@ class EngineBusyError(EngineError):
 class EngineRefusedError(EngineError):
     """The engine refuses; `type` is the name of its reason."""
 
-    def __init__(self, message: str, *, type: str) -> None:
+    def __init__(self, message: str, *, type: str) -> None:  # noqa: A002 - as in the answer
         self.type = type
         super().__init__(message)

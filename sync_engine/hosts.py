@@ -8,6 +8,7 @@ from sync_engine.errors import RulesError
 
 PORT = 2181
 """ZooKeeper's client port, where a connect string names none."""
+_PORT_MAX = 65535
 _SERVER = re.compile(r"(?:\[(?P<six>[^]\s]+)]|(?P<host>[^:\s\[\]/]+))(?::(?P<port>\d{1,5}))?")
 
 
@@ -27,7 +28,7 @@ def parse_hosts(hosts: str) -> tuple[tuple[str, int], ...]:
             raise RulesError(msg)
         match = _SERVER.fullmatch(part)
         port = int(match["port"] or PORT) if match else 0
-        if match is None or not 0 < port < 65536:
+        if match is None or not 0 < port <= _PORT_MAX:
             msg = f"expected host:port, saw {part!r}: correct the address"
             raise RulesError(msg)
         servers[match["six"] or match["host"], port] = None

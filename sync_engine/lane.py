@@ -78,7 +78,7 @@ class SavedSession:
 class Lane:
     """One session; requests may be made by any number of tasks of one event loop."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - keywords with defaults, each of them for one kind of caller
         self,
         hosts: str,
         auth: Sequence[tuple[str, bytes]] = (),
@@ -157,23 +157,28 @@ class Lane:
             )
 
     async def close(self, *, keep_session: bool = False) -> None:
-        """End the session, or with `keep_session` only the connection, so that ephemerals last until
-        the session's timeout or another process goes on with `saved`. May be called twice."""
-        connection = self._connection
-        ending: asyncio.Future[Any] | None = None
-        if connection is not None and connection.is_open and not keep_session:
-            ending = connection.submit(OpCode.CLOSE_SESSION, b"", wire.no_body, None)
-        self._end(self._fatal or LaneClosedError("the lane was closed"))
-        if ending is not None:
-            with contextlib.suppress(LaneError, TimeoutError):
-                await asyncio.wait_for(ending, _CLOSE_BOUND_S)
-        if connection is not None:
-            connection.give_up("the lane was closed")
+        """End the session; may be called twice.
+
+        With `keep_session` only the connection ends, so that ephemerals last until the session's
+        timeout, or another process goes on with `saved`.
+        """
+        # Upkeep ends first: it would take the closing for a loss, and connect again.
         runner, self._runner = self._runner, None
         if runner is not None:
             runner.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await runner
+        connection, self._connection = self._connection, None
+        self._end(self._fatal or LaneClosedError("the lane was closed"))
+        if connection is None:
+            return
+        self._zxid = max(self._zxid, connection.last_zxid)
+        if connection.is_open and not keep_session:
+            ending = connection.submit(OpCode.CLOSE_SESSION, b"", wire.no_body, None)
+            self._session = SavedSession(0, wire.new_password())
+            with contextlib.suppress(LaneError, TimeoutError):
+                await asyncio.wait_for(ending, _CLOSE_BOUND_S)
+        connection.give_up("the lane was closed")
 
     def submit(
         self, code: int, body: bytes, decode: wire.Decoder, path: str | None
@@ -300,7 +305,7 @@ class Lane:
                         if loop.time() - began > _STEADY_S:
                             delay_s = _BACK_OFF_MIN_S
                         break
-                await asyncio.sleep(delay_s * random.uniform(0.5, 1))
+                await asyncio.sleep(delay_s * random.uniform(0.5, 1))  # noqa: S311 - no secret
                 delay_s = min(2 * delay_s, _BACK_OFF_MAX_S)
         except AuthFailedError as error:
             self._end(error)
@@ -311,7 +316,7 @@ class Lane:
         return sorted(servers, key=lambda server: format_server(*server) == self.server)
 
     async def _try(self, host: str, port: int) -> Connection | None:
-        """One connection to one server; None: it did not come about, and `last_failure` says why."""
+        """One connection to one server; None if it did not come about: see `last_failure`."""
         loop = asyncio.get_running_loop()
         bound_s = max(_HANDSHAKE_MIN_S, self._timeout_s / (len(self._servers) + 1))
         connection = Connection(self._in_flight_max, self._on_room)

@@ -46,7 +46,9 @@ class Submit(Protocol):
 
     def __call__(
         self, code: int, body: bytes, decode: wire.Decoder, path: str | None
-    ) -> asyncio.Future[Any]: ...
+    ) -> asyncio.Future[Any]:
+        """Make a request."""
+        ...
 
 
 class Reader:
@@ -156,9 +158,8 @@ class Reader:
         found: dict[str, Znode | ZkError | None] = {}
         left = list(dict.fromkeys(paths))
         for _ in range(_ATTEMPTS_MAX):
-            for path, outcome in zip(left, await self._read_once(left), strict=True):
-                if not isinstance(outcome, _Torn):
-                    found[path] = outcome
+            outcomes = zip(left, await self._read_once(left), strict=True)
+            found |= {path: out for path, out in outcomes if not isinstance(out, _Torn)}
             left = [path for path in left if path not in found]
             if not left:
                 return [found[path] for path in paths]

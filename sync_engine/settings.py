@@ -5,8 +5,8 @@ the nearest known one: a misspelt rule would otherwise be found in the middle of
 the engine does not do yet is refused, not ignored. Secrets are never values in here, only names of
 files. Durations and sizes carry their unit in the name.
 
-Who owns a subtree at a given moment is not here: the rules name the owner to begin with, the rest is
-run-time state, kept in the ensembles.
+Who owns a subtree at a given moment is not here: the rules name the owner to begin with, the rest
+is run-time state, kept in the ensembles.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ class ProjectionRule(_Model):
     """Election path on side a."""
     leader_path_b: ZnodePath
     """Election path on side b."""
-    label: str = Field(min_length=1, pattern=r"^[^/\0]*[^/\0-9]$")
+    label: str = Field(min_length=1, pattern=r"^[^/\x00]*[^/\x000-9]$")
     """What stands before the number in a candidate's name: `json.info_`."""
 
     def path(self, side: Side) -> str:

@@ -53,7 +53,7 @@ PERSISTENT_RECURSIVE = 1
 REQUEST_BYTES_MAX = 0xFFFFF
 """Largest frame that a server accepts by default (jute.maxbuffer, without the length itself)."""
 FRAME_BYTES_MAX = 256 * 1024 * 1024
-"""Largest answer that we accept: beyond every real one, it tells a broken stream from a long one."""
+"""Largest answer that we accept: no real one is larger, so what is larger is a broken stream."""
 
 _EPHEMERAL = 1
 _PASSWORD_BYTES = 16
@@ -65,7 +65,7 @@ _multi_header = struct.Struct(">i?i")
 _connect = struct.Struct(">iqiq")
 _connected = struct.Struct(">iiqi")
 _event = struct.Struct(">iii")
-_MULTI_END = _multi_header.pack(-1, True, -1)
+_MULTI_END = _multi_header.pack(-1, 1, -1)
 _NULL = _int.pack(-1)
 STAT_BYTES = _stat.size
 REPLY_BYTES = _reply.size
@@ -205,7 +205,7 @@ def add_watch_body(path: str) -> bytes:
 
 
 _HEADERS = {
-    code: _multi_header.pack(code, False, -1)
+    code: _multi_header.pack(code, 0, -1)
     for code in (
         OpCode.CREATE2,
         OpCode.SET_DATA,
@@ -262,16 +262,16 @@ def connect_reply(raw: bytes, at: int) -> Connected:
     return Connected(timeout_ms, session_id, raw[at : at + length])
 
 
-def no_body(raw: bytes, at: int, end: int) -> None:
+def no_body(_raw: bytes, _at: int, _end: int) -> None:
     """Answer without a body, or with one that nobody needs."""
 
 
-def read_stat(raw: bytes, at: int, end: int) -> Stat:
+def read_stat(raw: bytes, at: int, _end: int) -> Stat:
     """Answer that is a Stat: exists, setData, setACL."""
     return Stat(*_stat.unpack_from(raw, at))
 
 
-def read_data(raw: bytes, at: int, end: int) -> tuple[bytes | None, Stat]:
+def read_data(raw: bytes, at: int, _end: int) -> tuple[bytes | None, Stat]:
     """Answer to getData."""
     length = _int.unpack_from(raw, at)[0]
     at += 4
@@ -285,12 +285,12 @@ def read_acl(raw: bytes, at: int, end: int) -> tuple[tuple[Acl, ...], Stat]:
     return _decode_acl(raw[at : end - STAT_BYTES]), Stat(*_stat.unpack_from(raw, end - STAT_BYTES))
 
 
-def read_created(raw: bytes, at: int, end: int) -> Stat:
+def read_created(raw: bytes, _at: int, end: int) -> Stat:
     """Answer to create2, whose path we know."""
     return Stat(*_stat.unpack_from(raw, end - STAT_BYTES))
 
 
-def read_children(raw: bytes, at: int, end: int) -> tuple[list[str], Stat]:
+def read_children(raw: bytes, at: int, _end: int) -> tuple[list[str], Stat]:
     """Answer to getChildren2."""
     count = _int.unpack_from(raw, at)[0]
     at += 4
@@ -330,7 +330,7 @@ def read_event(raw: bytes, at: int) -> tuple[int, int, str]:
     return kind, state, path
 
 
-def read_multi(raw: bytes, at: int, end: int) -> MultiResult | list[int]:
+def read_multi(raw: bytes, at: int, _end: int) -> MultiResult | list[int]:
     """Answer to multi: its result; or, if it failed, one code an operation.
 
     The zxid stands in the reply's header, right before the body.
@@ -357,7 +357,7 @@ def read_multi(raw: bytes, at: int, end: int) -> MultiResult | list[int]:
             stats.append(None)
 
 
-def read_multi_data(raw: bytes, at: int, end: int) -> list[tuple[bytes | None, Stat] | int]:
+def read_multi_data(raw: bytes, at: int, _end: int) -> list[tuple[bytes | None, Stat] | int]:
     """Answer to multiRead: data and Stat, or an error code, for each path."""
     found: list[tuple[bytes | None, Stat] | int] = []
     while True:

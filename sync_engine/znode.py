@@ -51,8 +51,8 @@ WORLD_ALL = (Acl(PERM_ALL, "world", "anyone"),)
 class Stat:
     """ZooKeeper's account of a znode. Times are milliseconds on the leader's clock.
 
-    `czxid` is the znode's identity: deleted and created again, it has another one. `aversion` counts
-    changes of the ACL, which move no zxid at all.
+    `czxid` is the znode's identity: deleted and created again, it has another one. `aversion`
+    counts changes of the ACL, which move no zxid at all.
     """
 
     czxid: int
@@ -115,4 +115,4 @@ def join(path: str, name: str) -> str:
 
 def is_within(path: str, root: str) -> bool:
     """Whether a path is `root` or lies below it."""
-    return path == root or root == "/" or path.startswith(f"{root}/")
+    return root in (path, "/") or path.startswith(f"{root}/")

@@ -1,4 +1,4 @@
-"""Fixtures of the sync engine: real ZooKeeper servers, started once a session by our own launcher."""
+"""Fixtures of the sync engine: real ZooKeeper servers, once a session."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from sync_engine.lane import Lane
+from sync_engine.znode import WORLD_ALL
 from tests.sync_engine.servers import AUTH, Ensemble, Server, start_all
 
 
@@ -60,8 +61,6 @@ async def lane(zookeeper: str) -> AsyncIterator[Lane]:
 @pytest_asyncio.fixture
 async def root(lane: Lane) -> str:
     """A path of this test alone, which is there."""
-    from sync_engine.znode import WORLD_ALL
-
     path = f"/test-{uuid.uuid4().hex[:8]}"
     await lane.create(path, None, WORLD_ALL)
     return path

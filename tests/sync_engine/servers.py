@@ -1,7 +1,8 @@
-"""Real ZooKeeper servers for tests, started by the rig's launcher; small, and all at the same time."""
+"""Real ZooKeeper servers for tests, started by the rig's launcher; small, and all at once."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -10,13 +11,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from stacks.local.settings import ZooKeeperSettings
+from sync_engine.lane import Lane, SavedSession
 
 BOUND_S = 15.0
 START_BOUND_S = 40.0
@@ -32,21 +33,20 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-async def until(
-    condition: Callable[[], Any] | Callable[[], Awaitable[Any]], what: str, bound_s: float = BOUND_S
-) -> Any:
-    """Wait for a condition, with a bound; returns its first true value."""
-    import asyncio
-
+async def until(condition: Callable[[], object], what: str, bound_s: float = BOUND_S) -> None:
+    """Wait for a condition to be true, with a bound."""
     deadline = time.monotonic() + bound_s
-    while True:
-        value = condition()
-        if asyncio.iscoroutine(value):
-            value = await value
-        if value:
-            return value
+    while not condition():
         assert time.monotonic() < deadline, f"{what} did not happen within {bound_s:g} s"
         await asyncio.sleep(_POLL_S)
+
+
+async def expire(hosts: str, session: SavedSession) -> None:
+    """End somebody else's session: take it over and close it."""
+    lane = Lane(hosts, AUTH, session_timeout_s=5, saved=session)
+    await lane.start()
+    assert lane.session_id == session.id
+    await lane.close()
 
 
 class Server:
@@ -58,9 +58,11 @@ class Server:
         *,
         myid: int = 1,
         peers: list[dict[str, int]] | None = None,
-        **settings: Any,
+        java_options: str = "",
+        initial_epoch: int | None = None,
     ) -> None:
         self.folder = folder
+        self._java_options = java_options
         folder.mkdir(parents=True, exist_ok=True)
         self.auth_file = folder / "super"
         self.auth_file.write_text(PASSWORD)
@@ -80,7 +82,7 @@ class Server:
             "jars_dir": os.environ.get("MESOS_PLATFORM_TEST_ZOOKEEPER_JARS"),
             "heap_mb": 128,
             "tick_time_ms": 500,
-            **settings,
+            "initial_epoch": initial_epoch,
         }
         ZooKeeperSettings.model_validate(document)
         self._config.write_text(json.dumps(document))
@@ -104,6 +106,7 @@ class Server:
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
+                env={**os.environ, "JAVA_TOOL_OPTIONS": self._java_options},
             )
 
     def kill(self) -> None:
@@ -146,13 +149,15 @@ class Server:
 class Ensemble:
     """Several servers that vote."""
 
-    def __init__(self, folder: Path, size: int, **settings: Any) -> None:
+    def __init__(self, folder: Path, size: int, *, initial_epoch: int | None = None) -> None:
         peers = [
             {"id": myid, "quorum_port": free_port(), "election_port": free_port()}
             for myid in range(1, size + 1)
         ]
         self.servers = [
-            Server(folder / str(peer["id"]), myid=peer["id"], peers=peers, **settings)
+            Server(
+                folder / str(peer["id"]), myid=peer["id"], peers=peers, initial_epoch=initial_epoch
+            )
             for peer in peers
         ]
 

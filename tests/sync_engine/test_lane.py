@@ -23,7 +23,7 @@ from sync_engine.errors import (
 from sync_engine.lane import Lane, LaneState, SavedSession
 from sync_engine.wire import Check, Create, Delete, SetData
 from sync_engine.znode import PERM_READ, WORLD_ALL, Acl, Znode
-from tests.sync_engine.servers import AUTH, Ensemble, Server, until
+from tests.sync_engine.servers import AUTH, Ensemble, Server, expire, until
 
 
 async def test_a_znode_is_created_read_set_and_deleted(lane: Lane, root: str) -> None:
@@ -197,7 +197,7 @@ async def test_a_scan_reports_what_it_may_not_read(lane: Lane, root: str, zookee
             z.path async for b in stranger.scan(root, on_unreadable=unreadable.append) for z in b
         ]
         with pytest.raises(NoAuthError):
-            await anext(aiter([b async for b in stranger.scan(root)]))
+            _ = [batch async for batch in stranger.scan(root)]
     finally:
         await stranger.close()
     assert (seen, unreadable) == ([root, f"{root}/open"], [f"{root}/closed"])
@@ -371,6 +371,19 @@ async def test_an_expired_session_is_told_and_replaced(zookeeper: str) -> None:
     await lane.close()
 
 
+async def test_a_session_that_expires_under_way_is_replaced(zookeeper: str, root: str) -> None:
+    states: list[LaneState] = []
+    lane = Lane(zookeeper, AUTH, session_timeout_s=5)
+    await lane.start()
+    lane.on_state(states.append)
+    await lane.create(f"{root}/mine", b"", WORLD_ALL, ephemeral=True)
+    await expire(zookeeper, lane.saved)
+    await until(lambda: LaneState.CONNECTED in states, "a new session")
+    assert states == [LaneState.DISCONNECTED, LaneState.EXPIRED, LaneState.CONNECTED]
+    assert await lane.exists(f"{root}/mine") is None
+    await lane.close()
+
+
 async def test_a_lane_moves_to_another_server_with_its_session(
     ensembles: tuple[Ensemble, Ensemble],
 ) -> None:
@@ -391,6 +404,6 @@ async def test_a_lane_moves_to_another_server_with_its_session(
 
 async def test_a_server_that_lags_behind_is_refused(zookeeper: str) -> None:
     lane = Lane(zookeeper, AUTH, session_timeout_s=5)
-    lane._zxid = 1 << 60  # pyright: ignore[reportPrivateUsage]
+    lane._zxid = 1 << 60  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     with pytest.raises(ConnectionLostError, match="closed the connection"):
         await lane.start(bound_s=0.5)

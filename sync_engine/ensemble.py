@@ -1,0 +1,238 @@
+"""Questions to an ensemble that need no engine: who serves and leads, which sessions are open.
+
+Servers answer four-letter words on the client port: `srvr`, which every server allows, and `cons`,
+which must be on `4lw.commands.whitelist`. All servers are asked at the same time, and one that
+does not answer is a fact, not an error.
+
+The epoch of a zxid is its upper half. A client that has seen a higher zxid than an ensemble's never
+connects to it, so a target's epoch must be above its source's before clients move.
+https://zookeeper.apache.org/doc/current/zookeeperAdmin.html#sc_4lw
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sync_engine.errors import (
+    ConnectionLostError,
+    EnsembleError,
+    EnsembleUnreachableError,
+    LaneError,
+    NoNodeError,
+)
+from sync_engine.hosts import format_server, parse_hosts
+from sync_engine.lane import Lane
+from sync_engine.settings import SideAuth, read_auth
+
+_ANSWER_BYTES_MAX = 64 * 1024 * 1024
+_SESSION_TIMEOUT_S = 10.0
+_TIMEOUT_S = 10.0
+_VERSION = re.compile(r"^Zookeeper version: ([^,\s]+?)(?:-[0-9a-f]{8,})?[,\s]", re.MULTILINE)
+_MODE = re.compile(r"^Mode: (\S+)", re.MULTILINE)
+_ZXID = re.compile(r"^Zxid: 0x([0-9a-f]+)", re.MULTILINE)
+_SESSION = re.compile(r"[(,]sid=0x([0-9a-f]+)[,)]")
+_LEADING = frozenset({"leader", "standalone"})
+
+
+@dataclass(frozen=True)
+class EnsembleAddress:
+    """Where an ensemble is, and the file (0600) with `user:password` to read it with."""
+
+    hosts: str
+    auth_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """One server. `mode` is None while it has no quorum to serve with."""
+
+    address: str
+    reachable: bool
+    mode: str | None = None
+    zxid: int | None = None
+    version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EnsembleFacts:
+    """All servers of an ensemble; `zxid` is the highest that one of them told, 0 if none did."""
+
+    servers: tuple[ServerFacts, ...]
+    leader: str | None
+    epoch: int
+    zxid: int
+    has_quorum: bool
+
+
+async def facts(address: EnsembleAddress, *, timeout_s: float = _TIMEOUT_S) -> EnsembleFacts:
+    """Ask every server about itself.
+
+    Raises:
+        EnsembleUnreachableError: not one server answers.
+    """
+    names = parse_hosts(address.hosts)
+    answers = await asyncio.gather(*(_ask(*name, "srvr", timeout_s) for name in names))
+    servers = tuple(
+        read_srvr(format_server(*name), None if isinstance(answer, OSError) else answer)
+        for name, answer in zip(names, answers, strict=True)
+    )
+    if not any(server.reachable for server in servers):
+        raise EnsembleUnreachableError(_nobody(address, answers[0]))
+    return summarise(servers)
+
+
+def read_srvr(address: str, answer: str | None) -> ServerFacts:
+    """The facts in an answer to `srvr`; None is no answer."""
+    if answer is None:
+        return ServerFacts(address, reachable=False)
+    mode, zxid, version = (field.search(answer) for field in (_MODE, _ZXID, _VERSION))
+    return ServerFacts(
+        address,
+        reachable=True,
+        mode=mode[1] if mode else None,
+        zxid=int(zxid[1], 16) if zxid else None,
+        version=version[1] if version else None,
+    )
+
+
+def summarise(servers: tuple[ServerFacts, ...]) -> EnsembleFacts:
+    """What the servers' facts say together. Of two that claim to lead, as during a hand-over, the
+    one with the higher zxid counts."""
+    leading = [server for server in servers if server.mode in _LEADING]
+    leader = max(leading, key=lambda server: server.zxid or 0, default=None)
+    zxid = max((server.zxid or 0 for server in servers), default=0)
+    return EnsembleFacts(
+        servers,
+        leader=leader.address if leader else None,
+        epoch=zxid >> 32,
+        zxid=zxid,
+        has_quorum=leader is not None,
+    )
+
+
+async def session_ids(address: EnsembleAddress, *, timeout_s: float = _TIMEOUT_S) -> frozenset[int]:
+    """Sessions of all client connections.
+
+    A session that is between two connections is not seen, so ask more than once before relying on
+    there being none.
+
+    Raises:
+        EnsembleUnreachableError: no server answers; or one is up and does not answer, and might have
+            clients. One that refuses connections has none.
+        EnsembleError: a server does not allow `cons`.
+    """
+    names = parse_hosts(address.hosts)
+    answers = await asyncio.gather(*(_ask(*name, "cons", timeout_s) for name in names))
+    if all(isinstance(answer, OSError) for answer in answers):
+        raise EnsembleUnreachableError(_nobody(address, answers[0]))
+    found: set[int] = set()
+    for name, answer in zip(names, answers, strict=True):
+        if isinstance(answer, ConnectionRefusedError):
+            continue
+        if isinstance(answer, OSError):
+            msg = f"expected {format_server(*name)} to tell its clients, saw {answer}: look at it"
+            raise EnsembleUnreachableError(msg)
+        if "whitelist" in answer:
+            msg = (
+                f"expected {format_server(*name)} to answer cons, saw that it is not allowed: add "
+                "it to 4lw.commands.whitelist"
+            )
+            raise EnsembleError(msg)
+        found |= read_cons(answer)
+    return frozenset(found)
+
+
+def read_cons(answer: str) -> set[int]:
+    """Session ids in an answer to `cons`, signed as clients know them.
+
+    The connection that asks, and any other that has no session, is not among them.
+    """
+    ids = {int(match, 16) for match in _SESSION.findall(answer)}
+    return {value - (1 << 64) if value >> 63 else value for value in ids if value}
+
+
+async def children(address: EnsembleAddress, path: str) -> tuple[str, ...]:
+    """Names of the children, sorted; none when the path is absent.
+
+    Raises:
+        EnsembleUnreachableError: no server takes the connection, or it broke.
+    """
+    async with open_lane(address) as lane:
+        try:
+            return tuple(sorted((await lane.children(path))[0]))
+        except NoNodeError:
+            return ()
+
+
+async def read(address: EnsembleAddress, path: str) -> bytes | None:
+    """Data of a path; None when it is absent or null.
+
+    Raises:
+        EnsembleUnreachableError: no server takes the connection, or it broke.
+    """
+    async with open_lane(address) as lane:
+        try:
+            return (await lane.get(path))[0]
+        except NoNodeError:
+            return None
+
+
+@contextlib.asynccontextmanager
+async def open_lane(
+    address: EnsembleAddress, *, timeout_s: float = _TIMEOUT_S
+) -> AsyncIterator[Lane]:
+    """A lane for one errand, on a server that has seen all that was acknowledged before.
+
+    Raises:
+        EnsembleUnreachableError: in place of a lost connection, also inside the block.
+    """
+    auth = None if address.auth_file is None else SideAuth(file=address.auth_file)
+    lane = Lane(address.hosts, read_auth(auth), session_timeout_s=_SESSION_TIMEOUT_S)
+    try:
+        await lane.start(bound_s=timeout_s)
+        await lane.sync()
+        yield lane
+    except ConnectionLostError as error:
+        raise EnsembleUnreachableError(str(error)) from None
+    except LaneError as error:
+        raise EnsembleError(str(error)) from None
+    finally:
+        await lane.close()
+
+
+async def _ask(host: str, port: int, word: str, timeout_s: float) -> str | OSError:
+    """The answer to a four-letter word, or why there is none."""
+    writer: asyncio.StreamWriter | None = None
+    try:
+        async with asyncio.timeout(timeout_s):
+            reader, writer = await asyncio.open_connection(host, port)
+            writer.write(word.encode())
+            parts: list[bytes] = []
+            size = 0
+            while part := await reader.read(65536):
+                parts.append(part)
+                size += len(part)
+                if size > _ANSWER_BYTES_MAX:
+                    return OSError(f"more than {_ANSWER_BYTES_MAX} bytes in answer to {word}")
+    except TimeoutError:
+        return TimeoutError(f"no answer to {word} within {timeout_s:g} s")
+    except OSError as error:
+        return error
+    finally:
+        if writer is not None:
+            writer.transport.abort()
+    if not parts:
+        return OSError(f"the connection closed without an answer to {word}")
+    return b"".join(parts).decode(errors="replace")
+
+
+def _nobody(address: EnsembleAddress, first: str | OSError) -> str:
+    return (
+        f"expected one of the servers {address.hosts} to answer, saw none ({first}): look at the "
+        "servers and the network"
+    )
