@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -53,7 +53,7 @@ def ensure(name: str, build: Callable[[Path], None]) -> Path:
 
 
 @contextmanager
-def locked(path: Path, title: str) -> Iterator[None]:
+def locked(path: Path, title: str) -> Generator[None]:
     """Hold a lock on a file; the title is shown only where another process has it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

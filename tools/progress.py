@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -62,7 +62,7 @@ class Progress:
 
 
 @contextmanager
-def step(title: str) -> Iterator[Progress]:
+def step(title: str) -> Generator[Progress]:
     """A step whose end is told, however it ends."""
     progress = Progress(title)
     try:
