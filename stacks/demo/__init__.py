@@ -1,0 +1,1 @@
+"""`python -m stacks.demo`: a live cluster moves from blue to green on this machine, with proof."""

@@ -42,9 +42,7 @@ def read(project_dir: Path) -> StackConfig | None:
 def run_dir_of(project_dir: Path, config: StackConfig | None) -> Path:
     """Where everything of the stack runs."""
     given = config.local.run_dir if config and config.local else None
-    return (
-        (project_dir.resolve() / given) if given else local_folder(project_dir) / STACK
-    )
+    return (project_dir.resolve() / given) if given else local_folder(project_dir) / STACK
 
 
 def prepare(project_dir: Path) -> Block:
@@ -82,7 +80,9 @@ def reset(project_dir: Path) -> None:
 def _keep(project_dir: Path, config: StackConfig, chosen: Path) -> Block:
     """The ports of the file, or others where those were not a person's choice."""
     if config.local is None:
-        msg = f"expected target local in {path_of(project_dir)}, saw {config.target}. Remove the file"
+        msg = (
+            f"expected target local in {path_of(project_dir)}, saw {config.target}. Remove the file"
+        )
         raise RefusedError(msg)
     base = config.local.port_base
     found = port_block.take(base)
@@ -98,8 +98,8 @@ def _keep(project_dir: Path, config: StackConfig, chosen: Path) -> Block:
     )
     msg = (
         f"expected ports {base} to {base + port_block.SIZE - 1} to be free, as port_base in "
-        f"{path_of(project_dir)} says, saw {holder}. Stop it, change port_base, or remove the file: "
-        "then free ports are chosen"
+        f"{path_of(project_dir)} says, saw {holder}. Stop it, change port_base, or remove the "
+        "file: then free ports are chosen"
     )
     raise RefusedError(msg)
 

@@ -59,9 +59,7 @@ def candidates(project_dir: Path) -> Iterator[int]:
         yield FIRST + (start + offset) % COUNT * SIZE
 
 
-def take(
-    base: int, *, is_free: Callable[[int], bool] = ports.is_free
-) -> Block | int | None:
+def take(base: int, *, is_free: Callable[[int], bool] = ports.is_free) -> Block | int | None:
     """Hold a block; the port that is in use when one is, None when another demo holds it."""
     lock = _lock(base)
     if lock is None:
@@ -73,9 +71,7 @@ def take(
     return Block(base, lock)
 
 
-def choose(
-    project_dir: Path, *, is_free: Callable[[int], bool] = ports.is_free
-) -> Block:
+def choose(project_dir: Path, *, is_free: Callable[[int], bool] = ports.is_free) -> Block:
     """Hold the first block that is free.
 
     Raises:
@@ -86,8 +82,8 @@ def choose(
         if isinstance(found, Block):
             return found
     msg = (
-        f"expected {SIZE} free ports in a row between {FIRST} and {FIRST + COUNT * SIZE}, saw none. "
-        "Stop what uses them, or write a port_base of yours into Pulumi.local.yaml"
+        f"expected {SIZE} free ports in a row between {FIRST} and {FIRST + COUNT * SIZE}, saw "
+        "none. Stop what uses them, or write a port_base of yours into Pulumi.local.yaml"
     )
     raise RefusedError(msg)
 
@@ -99,9 +95,7 @@ def _lock(base: int) -> int | None:
     if folder.is_symlink() or found.st_uid != os.getuid():
         msg = f"expected {folder} to be ours alone, it is not. Remove it"
         raise RefusedError(msg)
-    descriptor = os.open(
-        folder / str(base), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
-    )
+    descriptor = os.open(folder / str(base), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -104,9 +104,7 @@ def check_programs() -> None:
     except locate.ToolMissingError as error:
         raise RefusedError(str(error)) from None
     home = os.environ.get("JAVA_HOME")
-    if shutil.which("java", path=f"{home}/bin" if home else None) or shutil.which(
-        "java"
-    ):
+    if shutil.which("java", path=f"{home}/bin" if home else None) or shutil.which("java"):
         return
     msg = "expected java (JDK 17 or newer) on PATH or in JAVA_HOME, saw none. Install a JDK"
     raise RefusedError(msg)
@@ -123,8 +121,8 @@ def check_passphrase() -> None:
         return
     if not os.access(name, os.R_OK):
         msg = (
-            f"expected the stack's passphrase in {name}, as PULUMI_CONFIG_PASSPHRASE_FILE says, saw "
-            "no file that can be read. Unset the variable: the demo has a passphrase of its own"
+            f"expected the stack's passphrase in {name}, as PULUMI_CONFIG_PASSPHRASE_FILE says, "
+            "saw no file that can be read. Unset the variable: the demo has a passphrase of its own"
         )
         raise RefusedError(msg)
 

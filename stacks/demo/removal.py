@@ -41,9 +41,7 @@ def left_processes(project_dir: Path) -> set[int]:
 
 def anything_left(project_dir: Path) -> bool:
     """Whether an earlier run left something."""
-    return supervisor_of(project_dir).run_dir.exists() or bool(
-        left_processes(project_dir)
-    )
+    return supervisor_of(project_dir).run_dir.exists() or bool(left_processes(project_dir))
 
 
 def remove(project_dir: Path) -> None:
