@@ -39,12 +39,17 @@ class StepKind(StrEnum):
 
 @dataclass(frozen=True)
 class Step:
-    """One line of a transition. `to` is set for updates: the position that it leads to."""
+    """One line of a transition.
+
+    `to` (or `placement`) is set for updates: where they lead. `again` marks acts that a walk takes
+    also when it begins later on the edge: what they establish may have been undone on the way there.
+    """
 
     name: str
     kind: StepKind
     to: Position | None = None
     placement: Placement | None = None
+    again: bool = False
 
 
 class Side(StrEnum):
@@ -131,16 +136,20 @@ CONTRACTS: dict[tuple[Position, Position], Contract] = {
 
 # A client group stops and starts; nothing else changes.
 GROUP_CONTRACT = Contract(updates=frozenset({CLIENTS}), creates=frozenset({CLIENTS}))
-# A resume or a retry may find part of an update done; standing still may only finish it.
+# After phase 6 the colours only change their roles: nothing that runs is touched.
 EXCHANGE_CONTRACT = Contract()
 
 
-def _guard(name: str = "guards") -> Step:
+OPENING_GUARDS = "guards"
+REMOVAL_GUARDS = "guards before removal"
+
+
+def _guard(name: str = OPENING_GUARDS) -> Step:
     return Step(name, StepKind.GUARD)
 
 
-def _act(name: str) -> Step:
-    return Step(name, StepKind.ACT)
+def _act(name: str, *, again: bool = False) -> Step:
+    return Step(name, StepKind.ACT, again=again)
 
 
 def _proof(name: str) -> Step:
@@ -179,8 +188,8 @@ FORWARD: dict[int, tuple[Step, ...]] = {
     2: (
         _guard(),
         _BACKUP,
-        _act("raise election numbers"),
-        _act("inventory"),
+        _act("raise election numbers", again=True),
+        _act("inventory", again=True),
         _update(2, _PREPARED),
         _act("last replay"),
         _act("flip framework subtrees"),
@@ -190,8 +199,10 @@ FORWARD: dict[int, tuple[Step, ...]] = {
         _act("persist projection"),
         _act("fence election path"),
         _update(2, Stage.MOVED),
+        # The way back lifts the fence before it takes its first update, and may have stopped there.
+        _act("keep election path fenced", again=True),
         _act("await frameworks on target"),
-        _guard("guards before removal"),
+        _guard(REMOVAL_GUARDS),
         _update(3),
         _proof("verify"),
         _RECORD,
@@ -201,6 +212,7 @@ FORWARD: dict[int, tuple[Step, ...]] = {
         _BACKUP,
         _update(4),
         _act("await target agents"),
+        _act("reactivate target agents"),
         _act("canary"),
         _proof("verify"),
         _RECORD,
@@ -208,12 +220,12 @@ FORWARD: dict[int, tuple[Step, ...]] = {
     4: (
         _guard(),
         _BACKUP,
-        _act("inventory"),
+        _act("inventory", again=True),
         _update(4, _PREPARED),
         _act("deactivate source agents"),
         _act("move tasks to target"),
         _act("drain source agents"),
-        _guard("guards before removal"),
+        _guard(REMOVAL_GUARDS),
         _update(5),
         _proof("verify"),
         _RECORD,
@@ -224,7 +236,7 @@ FORWARD: dict[int, tuple[Step, ...]] = {
         _update(5, _PREPARED),
         _act("await no foreign session"),
         _act("final digest"),
-        _guard("guards before removal"),
+        _guard(REMOVAL_GUARDS),
         _update(6),
         _proof("verify"),
         _RECORD,
@@ -236,7 +248,7 @@ BACK: dict[int, tuple[Step, ...]] = {
         _guard(),
         _BACKUP,
         _update(0, _PREPARED),
-        _guard("guards before removal"),
+        _guard(REMOVAL_GUARDS),
         _update(0),
         _proof("verify"),
         _RECORD,
@@ -245,7 +257,7 @@ BACK: dict[int, tuple[Step, ...]] = {
         _guard(),
         _BACKUP,
         _update(1, _PREPARED),
-        _guard("guards before removal"),
+        _guard(REMOVAL_GUARDS),
         _update(1),
         _proof("verify"),
         _RECORD,
@@ -253,30 +265,33 @@ BACK: dict[int, tuple[Step, ...]] = {
     2: (
         _guard(),
         _BACKUP,
-        _act("inventory"),
-        _act("lift fence"),
+        _act("inventory", again=True),
+        # Masters of the source could not enter their own election behind the fence.
+        _act("lift fence", again=True),
         _update(2, Stage.MOVED),
-        _act("await source masters"),
+        _act("await source masters", again=True),
         _update(2, _PREPARED),
-        _act("flip framework subtrees"),
+        _act("flip framework subtrees back"),
         _act("drop projection"),
+        _act("return registry"),
         _act("await agents on source"),
-        _act("replay registry"),
+        _act("return deactivations"),
         _update(2),
         _act("await frameworks on source"),
         _act("reset target masters"),
+        _act("replay registry"),
         _proof("verify"),
         _RECORD,
     ),
     3: (
         _guard(),
         _BACKUP,
-        _act("inventory"),
+        _act("inventory", again=True),
         _update(3, _PREPARED),
         _act("deactivate target agents"),
         _act("move tasks to source"),
         _act("drain target agents"),
-        _guard("guards before removal"),
+        _guard(REMOVAL_GUARDS),
         _update(3),
         _proof("verify"),
         _RECORD,
@@ -303,16 +318,25 @@ BACK: dict[int, tuple[Step, ...]] = {
 
 def group_steps(direction: Direction) -> tuple[Step, ...]:
     """Steps that take a client group to the target (forward) or home to the source (back)."""
-    there = Placement.TARGET if direction is Direction.FORWARD else Placement.SOURCE
+    forward = direction is Direction.FORWARD
+    there = Placement.TARGET if forward else Placement.SOURCE
     return (
         _guard(),
         _BACKUP,
         Step("stop group", StepKind.UPDATE, placement=Placement.STOPPED),
-        _act("flip group subtrees"),
+        _act("flip group subtrees" if forward else "flip group subtrees back"),
         Step("start group", StepKind.UPDATE, placement=there),
+        _act("await group"),
         _proof("verify"),
         _RECORD,
     )
+
+
+EXCHANGE_STEPS: tuple[Step, ...] = (
+    _guard(),
+    Step("exchange colours", StepKind.UPDATE, to=Position(0)),
+    _RECORD,
+)
 
 
 def steps_of(edge: int, direction: Direction) -> tuple[Step, ...]:
@@ -320,18 +344,47 @@ def steps_of(edge: int, direction: Direction) -> tuple[Step, ...]:
     return (FORWARD if direction is Direction.FORWARD else BACK)[edge]
 
 
+def start_of(edge: int, direction: Direction) -> Position:
+    """The phase at which a walk along an edge begins."""
+    return Position(edge if direction is Direction.FORWARD else edge + 1)
+
+
+def end_of(edge: int, direction: Direction) -> Position:
+    """The phase at which a walk along an edge ends."""
+    return Position(edge + 1 if direction is Direction.FORWARD else edge)
+
+
 def steps_from(edge: int, direction: Direction, position: Position) -> tuple[Step, ...]:
-    """The steps that remain for a stack that stands in the middle of an edge.
+    """The steps that remain for a stack that stands on an edge.
 
     What lies before the update that leads to `position` has been done, or lies on the other side
-    of it; guards and the backup are always taken again.
+    of it, but for acts marked `again`. Opening guards and the backup are taken again on the edge;
+    at its end nothing is left to guard.
     """
     steps = steps_of(edge, direction)
+    if position == start_of(edge, direction):
+        return steps
     for index, step in enumerate(steps):
         if step.to == position:
-            opening = tuple(s for s in steps[:index] if s.kind in {StepKind.GUARD, StepKind.BACKUP})
-            return (*dict.fromkeys(opening), *steps[index + 1 :])
+            at_end = position == end_of(edge, direction)
+            opening = (s for s in steps[:index] if s.again or (not at_end and _opens(s)))
+            return (*opening, *steps[index + 1 :])
     return steps
+
+
+def group_steps_from(direction: Direction, placement: Placement) -> tuple[Step, ...]:
+    """The steps that remain for a client group that runs, or stands still, somewhere."""
+    steps = group_steps(direction)
+    for index, step in enumerate(steps):
+        if step.placement is placement:
+            at_end = placement is not Placement.STOPPED
+            opening = (s for s in steps[:index] if not at_end and _opens(s))
+            return (*opening, *steps[index + 1 :])
+    return steps
+
+
+def _opens(step: Step) -> bool:
+    return step.kind is StepKind.BACKUP or step.name == OPENING_GUARDS
 
 
 def contract_of(old: Position, new: Position) -> Contract:
@@ -343,7 +396,7 @@ def contract_of(old: Position, new: Position) -> Contract:
         return CONTRACTS[old, new]
     arriving = [contract for (_, to), contract in CONTRACTS.items() if to == new]
     return Contract(
-        creates=frozenset().union(*(c.creates for c in arriving)),
-        updates=frozenset().union(*(c.updates for c in arriving)),
-        deletes=frozenset().union(*(c.deletes for c in arriving)),
+        creates=frozenset[Scope]().union(*(c.creates | c.updates for c in arriving)),
+        updates=frozenset[Scope]().union(*(c.creates | c.updates for c in arriving)),
+        deletes=frozenset[Scope]().union(*(c.deletes for c in arriving)),
     )

@@ -1,0 +1,271 @@
+"""What a migration did, written down before and after every step, outside both ensembles.
+
+One file of JSON lines, only ever appended to and synced to disk before the work goes on. A runner
+that is killed while it writes leaves a torn last line, which is cut off by the next one. Records hold evidence and
+names of files, never a secret's value.
+
+`Journal.lease` lets one runner at a time work on a stack: the kernel drops the lock with its process.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from stacks.migration.errors import JournalError, RunnerBusyError
+from stacks.migration.phases import Direction, Step
+from stacks.migration.planner import Open, Transition, positions_of
+from stacks.topology import Position, Standing
+
+_FILE = "journal.jsonl"
+_LEASE = "lease"
+Values = Mapping[str, Any]
+
+
+class Kind(StrEnum):
+    """What a record tells."""
+
+    GOAL_SET = "goal_set"
+    TRANSITION_STARTED = "transition_started"
+    STEP_STARTED = "step_started"
+    STEP_ENDED = "step_ended"
+    TRANSITION_ENDED = "transition_ended"
+    REPAIRED = "repaired"
+
+
+class Outcome(StrEnum):
+    """How a step or a transition ended."""
+
+    OK = "ok"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One line. `position` is where the stack stood when it was written."""
+
+    kind: Kind
+    at: float
+    migration: str
+    transition: str
+    position: str
+    name: str = ""
+    goal: str | None = None
+    direction: str | None = None
+    edge: int | None = None
+    group: str | None = None
+    step_kind: str | None = None
+    outcome: str | None = None
+    seconds: float | None = None
+    evidence: Values = field(default_factory=dict[str, Any])
+    message: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON; what is not set is left out."""
+        return {key: value for key, value in vars(self).items() if value not in (None, "", {})}
+
+
+class Journal:
+    """The journal of one stack. Reading needs no lease, writing does."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.file = folder / _FILE
+        self._read: tuple[int, tuple[Record, ...]] = (0, ())
+
+    @contextmanager
+    def lease(self) -> Generator[None]:
+        """Hold the stack's migration; nobody else may while this lasts.
+
+        Raises:
+            RunnerBusyError: another runner holds it.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / _LEASE).open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                holder = file.read().strip() or "another process"
+                msg = (
+                    f"expected nobody else to migrate this stack, saw {holder}. Wait for it to end, "
+                    "or interrupt it there with Ctrl-C; `migrate status` shows what it does"
+                )
+                raise RunnerBusyError(msg) from None
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+            file.flush()
+            self._cut_torn_line()
+            yield
+
+    def is_busy(self) -> bool:
+        """Whether a runner holds the lease now."""
+        try:
+            with (self.folder / _LEASE).open("r") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
+    def append(self, record: Record) -> None:
+        """Write a record; when this returns it is on disk."""
+        line = json.dumps(record.as_dict(), sort_keys=True) + "\n"
+        with self.file.open("a") as file:
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def records(self) -> tuple[Record, ...]:
+        """All records; a torn last line is left out.
+
+        Raises:
+            JournalError: a line in the middle is none of ours.
+        """
+        # The file only grows, and is asked for at every step: what was read stays read.
+        start, known = self._read
+        try:
+            with self.file.open("rb") as file:
+                if file.seek(0, os.SEEK_END) < start:
+                    start, known = 0, ()
+                file.seek(start)
+                content = file.read()
+        except FileNotFoundError:
+            return ()
+        whole = content[: content.rfind(b"\n") + 1]
+        found = [*known]
+        for line in whole.decode(errors="replace").splitlines():
+            try:
+                found.append(_record(json.loads(line)))
+            except (ValueError, TypeError, KeyError):
+                msg = (
+                    f"expected a record in line {len(found) + 1} of {self.file}, saw {line[:60]!r}: "
+                    "it was changed by hand. Put it back, or move the file away and run "
+                    "`migrate resume`"
+                )
+                raise JournalError(msg) from None
+        self._read = (start + len(whole), tuple(found))
+        return self._read[1]
+
+    def _cut_torn_line(self) -> None:
+        try:
+            content = self.file.read_bytes()
+        except FileNotFoundError:
+            return
+        whole = content[: content.rfind(b"\n") + 1]
+        if len(whole) < len(content):
+            with self.file.open("r+b") as file:
+                file.truncate(len(whole))
+                os.fsync(file.fileno())
+
+
+def _record(values: dict[str, Any]) -> Record:
+    return Record(**{**values, "kind": Kind(values["kind"])})
+
+
+@dataclass(frozen=True)
+class Story:
+    """What the records tell: where the last command wanted to go, what is open, and where the stack
+    was last seen."""
+
+    migration: str | None = None
+    goal: str | None = None
+    open: Open | None = None
+    open_transition: str | None = None
+    position: Position | None = None
+    records: tuple[Record, ...] = ()
+
+    def evidence_of(self, step: str, *, edge: int, earlier_walks: bool = False) -> Values | None:
+        """Evidence of the last time a step ended well on an edge, in this migration.
+
+        Without `earlier_walks`, None once that edge was walked to its end since.
+        """
+        for record in reversed(self.records):
+            if record.migration != self.migration:
+                return None
+            if record.edge != edge:
+                continue
+            ended = record.kind is Kind.TRANSITION_ENDED and record.outcome == Outcome.OK
+            if ended and not earlier_walks:
+                return None
+            if record.kind is Kind.STEP_ENDED and (record.name, record.outcome) == (step, Outcome.OK):
+                return record.evidence
+        return None
+
+
+def tell(records: tuple[Record, ...]) -> Story:
+    """Read the story of a journal; pure."""
+    open_: Open | None = None
+    transition: str | None = None
+    goal: str | None = None
+    for record in records:
+        if record.kind is Kind.GOAL_SET:
+            goal = record.goal
+        elif record.kind is Kind.TRANSITION_STARTED:
+            direction = Direction(record.direction or Direction.FORWARD)
+            open_ = Open(direction, edge=record.edge, group=record.group)
+            transition = record.transition
+        elif record.kind is Kind.TRANSITION_ENDED and record.outcome == Outcome.OK:
+            open_, transition = None, None
+        elif record.kind is Kind.REPAIRED:
+            open_, transition = None, None
+    migration = records[-1].migration if records else None
+    position = Position.parse(records[-1].position) if records else None
+    return Story(migration, goal, open_, transition, position, records)
+
+
+def check_agrees(story: Story, standing: Standing) -> None:
+    """The last record must be where the stack's gate says the stack stands.
+
+    Raises:
+        JournalError: it is not; `resume` takes the gate's word and writes that down.
+    """
+    seen = standing.position
+    if story.position is None or story.position == seen:
+        return
+    if story.open is None:
+        expected = f"position {story.position}"
+    else:
+        if story.open.edge is None or seen in positions_of(story.open.edge):
+            return
+        expected = f"a position between {story.open.edge} and {story.open.edge + 1}"
+    msg = (
+        f"expected the stack at {expected}, as the journal says, saw {standing.describe()}: it was "
+        "updated by hand, or restored. Look at `migrate history`; `migrate resume` goes on from "
+        "where the stack stands"
+    )
+    raise JournalError(msg)
+
+
+def record_of(
+    kind: Kind,
+    transition: Transition,
+    *,
+    ids: tuple[str, str],
+    position: Position,
+    step: Step | None = None,
+) -> Record:
+    """A record about a transition or a step; `ids` are those of the migration and the transition."""
+    return Record(
+        kind=kind,
+        at=round(time.time(), 3),
+        migration=ids[0],
+        transition=ids[1],
+        position=str(position),
+        name=step.name if step else transition.name,
+        direction=str(transition.direction),
+        edge=transition.edge,
+        group=transition.group,
+        step_kind=str(step.kind) if step else None,
+    )

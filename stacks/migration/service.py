@@ -1,0 +1,375 @@
+"""The verbs of a migration: what the command line, the demo and other doors call.
+
+Asynchronous; what runs is told to a listener as events. Cancelling the task of a verb ends it cleanly:
+the step under way is written down as interrupted (an update of the stack is waited for), and `resume`
+goes on from there.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stacks.automation import StackRunner
+from stacks.config import StackConfig
+from stacks.migration import events, journal, phases, planner, updates
+from stacks.migration.errors import PlanError
+from stacks.migration.evidence import Findings
+from stacks.migration.executor import Checkpoint, Executor, Situation, Work, pass_by
+from stacks.migration.journal import Journal, Kind, Record, Story
+from stacks.migration.planner import (
+    ExchangeGoal,
+    Goal,
+    GroupGoal,
+    PhaseGoal,
+    Transition,
+    goal_from,
+    goal_text,
+)
+from stacks.migration.updates import Stack
+from stacks.topology import PHASE_FIRST, PHASE_LAST, Placement, Position, Standing
+
+
+
+# What an update along these creates, and cannot, the way back takes away.
+_CREATING_EDGES = frozenset({0, 1, 3})
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What would be walked."""
+
+    standing: Standing
+    goal: Goal
+    transitions: tuple[Transition, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "standing": standing_dict(self.standing),
+            "goal": goal_text(self.goal),
+            "transitions": [
+                {
+                    "name": transition.name,
+                    "direction": str(transition.direction),
+                    "steps": [
+                        {"name": step.name, "kind": str(step.kind)} for step in transition.steps
+                    ],
+                }
+                for transition in self.transitions
+            ],
+        }
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where a stack stands, by its state and by the journal."""
+
+    stack: str
+    standing: Standing | None
+    desired: Standing
+    story: Story
+    is_running: bool
+    journal_file: Path
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        last = self.story.records[-1].as_dict() if self.story.records else None
+        return {
+            "stack": self.stack,
+            "standing": standing_dict(self.standing) if self.standing else None,
+            "desired": standing_dict(self.desired),
+            "migration": self.story.migration,
+            "goal": self.story.goal,
+            "open": self.open_name,
+            "running": self.is_running,
+            "last_record": last,
+            "journal": str(self.journal_file),
+        }
+
+    @property
+    def open_name(self) -> str | None:
+        """Name of the transition that began and did not end."""
+        started = [
+            record
+            for record in self.story.records
+            if record.kind is Kind.TRANSITION_STARTED
+            and record.transition == self.story.open_transition
+        ]
+        return started[-1].name if started else None
+
+
+def standing_dict(standing: Standing) -> dict[str, Any]:
+    """A standing as plain values."""
+    return {
+        "source": str(standing.source),
+        "target": str(standing.target),
+        "position": str(standing.position),
+        "client_groups": {name: str(where) for name, where in standing.groups.items()},
+    }
+
+
+class MigrationService:
+    """Migrations of one stack. `stack` and `work` are the real ones unless a test has others."""
+
+    def __init__(
+        self,
+        project_dir: Path,
+        stack_name: str,
+        *,
+        listener: events.Listener = events.ignore,
+        checkpoint: Checkpoint = pass_by,
+        runner: Stack | None = None,
+        work: Work | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        self.stack_name = stack_name
+        self._runner: Stack = runner or StackRunner(stack_name, project_dir)
+        self._folder = folder or folder_of(project_dir, stack_name, self._config())
+        self._journal = Journal(self._folder)
+        self._listener = listener
+        self._checkpoint = checkpoint
+        self._work = work
+
+    @property
+    def journal(self) -> Journal:
+        """The stack's journal."""
+        return self._journal
+
+    # Reading
+
+    def plan(self, goal: Goal | None = None) -> Plan:
+        """What would be walked to a goal; to phase 6 without one.
+
+        Raises:
+            PlanError: there is nothing to do, or no way.
+        """
+        standing, story = self._where()
+        wanted = goal or PhaseGoal(PHASE_LAST)
+        return Plan(standing, wanted, planner.plan(standing, wanted, story.open))
+
+    def status(self) -> Status:
+        """Where the stack stands."""
+        return Status(
+            stack=self.stack_name,
+            standing=self._runner.actual(),
+            desired=self._runner.desired(),
+            story=journal.tell(self._journal.records()),
+            is_running=self._journal.is_busy(),
+            journal_file=self._journal.file,
+        )
+
+    def history(self) -> tuple[Record, ...]:
+        """Every record of the journal."""
+        return self._journal.records()
+
+    async def validate(self) -> Findings:
+        """Look at the guards of the next transition, and change nothing."""
+        plan = self.plan()
+        transition = plan.transitions[0]
+        story = journal.tell(self._journal.records())
+        situation = Situation(plan.standing, transition, story, story.migration or "none")
+        guard = next(s for s in transition.steps if s.kind is phases.StepKind.GUARD)
+        return await self._get_work().perform(guard, situation, lambda _: None)
+
+    # Walking
+
+    async def start(self, to: int = PHASE_LAST) -> Standing:
+        """Walk forward to a phase; whatever an earlier run left in the middle is finished first.
+
+        Raises:
+            MigrationError, StackError: where it stopped and why.
+        """
+        return await self._walk(PhaseGoal(to), direction=phases.Direction.FORWARD)
+
+    async def rollback(self, to: int = PHASE_FIRST) -> Standing:
+        """Walk back to a phase, also from the middle of an edge."""
+        return await self._walk(PhaseGoal(to), direction=phases.Direction.BACK)
+
+    async def advance(self) -> Standing:
+        """Walk the next transition forward only."""
+        return await self._walk(PhaseGoal(PHASE_LAST), count=1)
+
+    async def move_group(self, group: str, placement: Placement = Placement.TARGET) -> Standing:
+        """Move one client group."""
+        return await self._walk(GroupGoal(group, placement))
+
+    async def exchange(self) -> Standing:
+        """After phase 6: begin the next migration, the colours exchanged."""
+        return await self._walk(ExchangeGoal())
+
+    async def resume(self) -> Standing:
+        """Finish what was interrupted or failed, then go on to where that run was going."""
+        with self._journal.lease():
+            executor = self._executor(new=False)
+            standing = await executor.settle()
+            story = journal.tell(self._journal.records())
+            try:
+                journal.check_agrees(story, standing)
+            except journal.JournalError as error:
+                self._note(Kind.REPAIRED, standing, executor, message=str(error))
+                story = journal.tell(self._journal.records())
+            if story.open is None and story.goal is None:
+                msg = "nothing to resume: no migration was begun. Run `migrate start`"
+                raise PlanError(msg)
+            if story.open is not None:
+                standing = await self._finish(executor, standing, story.open)
+            goal = goal_from(story.goal) if story.goal is not None else None
+            return standing if goal is None else await self._go_on(executor, standing, goal)
+
+    async def _finish(
+        self, executor: Executor, standing: Standing, open_: planner.Open
+    ) -> Standing:
+        transition = planner.resume(standing, open_)
+        self._listener(events.PlanMade((transition,), standing))
+        return await executor.run(transition)
+
+    async def _go_on(self, executor: Executor, standing: Standing, goal: Goal) -> Standing:
+        """What remains to the goal of the run that was interrupted."""
+        if _is_reached(standing, goal):
+            return standing
+        transitions = planner.plan(standing, goal)
+        self._listener(events.PlanMade(transitions, standing))
+        for transition in transitions:
+            standing = await executor.run(transition)
+        return standing
+
+    async def _walk(
+        self,
+        goal: Goal,
+        *,
+        count: int | None = None,
+        direction: phases.Direction | None = None,
+    ) -> Standing:
+        with self._journal.lease():
+            standing, story = self._where()
+            _check_direction(standing, goal, direction)
+            transitions = planner.plan(standing, goal, story.open)[:count]
+            executor = self._executor(new=_begins(standing, story))
+            if story.open is not None:
+                goes_back = transitions[0].direction is phases.Direction.BACK
+                was_forward = story.open.direction is phases.Direction.FORWARD
+                creates = was_forward and story.open.edge in _CREATING_EDGES
+                standing = await executor.settle(may_fail=goes_back and creates)
+            told = goal_text(goal) if count is None else goal_text(_goal_of(transitions, standing))
+            self._note(Kind.GOAL_SET, standing, executor, goal=told)
+            self._listener(events.PlanMade(transitions, standing))
+            for transition in transitions:
+                standing = await executor.run(transition)
+            return standing
+
+    # Inside
+
+    def _where(self) -> tuple[Standing, Story]:
+        standing = updates.standing_of(self._runner)
+        story = journal.tell(self._journal.records())
+        journal.check_agrees(story, standing)
+        desired = self._runner.desired()
+        if story.open is None and desired != standing:
+            msg = (
+                f"expected the configuration to point where the stack stands, {standing.describe()}, "
+                f"saw {desired.describe()}. Run `pulumi up`, or put the configuration back"
+            )
+            raise PlanError(msg)
+        return standing, story
+
+    def _executor(self, *, new: bool) -> Executor:
+        story = journal.tell(self._journal.records())
+        known = None if new else story.migration
+        return Executor(
+            self._runner,
+            self._journal,
+            self._get_work(),
+            listener=self._listener,
+            checkpoint=self._checkpoint,
+            migration=known or uuid.uuid4().hex[:12],
+        )
+
+    def _get_work(self) -> Work:
+        if self._work is None:
+            # Clients of every system that is driven: slow to import, and not needed to look.
+            from stacks.migration.work import RealWork  # noqa: PLC0415
+
+            assert isinstance(self._runner, StackRunner)
+            self._work = RealWork(self._runner, self._folder)
+        return self._work
+
+    def _config(self) -> StackConfig | None:
+        return self._runner.get_config() if isinstance(self._runner, StackRunner) else None
+
+    def _note(
+        self,
+        kind: Kind,
+        standing: Standing,
+        executor: Executor,
+        *,
+        goal: str | None = None,
+        message: str | None = None,
+    ) -> None:
+        self._journal.append(
+            Record(
+                kind=kind,
+                at=round(time.time(), 3),
+                migration=executor.migration,
+                transition="-",
+                position=str(standing.position),
+                goal=goal,
+                message=message,
+            )
+        )
+
+
+def folder_of(project_dir: Path, stack_name: str, config: StackConfig | None) -> Path:
+    """Where a stack's journal and backups lie: beside what runs, outside both ensembles."""
+    run_dir = config.local.run_dir if config and config.local else None
+    return project_dir.resolve() / (run_dir or f".local/{stack_name}") / "migration"
+
+
+def _is_reached(standing: Standing, goal: Goal) -> bool:
+    match goal:
+        case PhaseGoal(phase):
+            return standing.position == Position(phase)
+        case GroupGoal(group, placement):
+            return standing.groups.get(group) is placement
+        case ExchangeGoal():
+            return standing.position == Position(PHASE_FIRST)
+
+
+def _check_direction(
+    standing: Standing, goal: Goal, direction: phases.Direction | None
+) -> None:
+    if direction is None or not isinstance(goal, PhaseGoal):
+        return
+    if not PHASE_FIRST <= goal.phase <= PHASE_LAST:
+        return
+    distance = Position(goal.phase).index - standing.position.index
+    if direction is phases.Direction.FORWARD and distance < 0:
+        msg = (
+            f"phase {goal.phase} lies behind {standing.describe()}: "
+            f"`migrate rollback --to {goal.phase}` goes back"
+        )
+        raise PlanError(msg)
+    if direction is phases.Direction.BACK and distance > 0:
+        msg = (
+            f"phase {goal.phase} lies ahead of {standing.describe()}: "
+            f"`migrate start --to {goal.phase}` goes forward"
+        )
+        raise PlanError(msg)
+
+
+def _begins(standing: Standing, story: Story) -> bool:
+    at_rest = standing.position in {Position(PHASE_FIRST), Position(PHASE_LAST)}
+    return story.migration is None or (story.open is None and at_rest)
+
+
+def _goal_of(transitions: tuple[Transition, ...], standing: Standing) -> Goal:
+    """The goal that a single transition reaches."""
+    last = transitions[-1]
+    if last.group is not None:
+        return GroupGoal(last.group, last.placement)
+    if last.edge is None:
+        return ExchangeGoal()
+    return PhaseGoal(last.after(standing).position.phase)
