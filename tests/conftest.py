@@ -15,6 +15,17 @@ import pytest
 PROVIDERS = Path(__file__).with_name("providers") / "bin"
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what runs the real engine, whichever fixture brings it in."""
+    for item in items:
+        if isinstance(item, pytest.Function) and "engine" in item.fixturenames:
+            item.add_marker("engine")
+            # A refused program is left behind by the SDK as a coroutine and a loop that never end.
+            unraisable = "ignore::pytest.PytestUnraisableExceptionWarning"
+            item.add_marker(pytest.mark.filterwarnings(unraisable))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def environment(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Set once for the whole run, because session-wide servers inherit it too."""

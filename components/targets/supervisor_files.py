@@ -94,13 +94,23 @@ def proxy(address: str) -> Any:
 
 
 class _Transport(xmlrpc.client.Transport):
+    """One connection a call, closed after it, also where nobody listens."""
+
     def __init__(self, address: str) -> None:
         super().__init__()
         self._address = address
 
     def make_connection(self, host: Any) -> http.client.HTTPConnection:
-        del host
-        return _Connection(self._address)
+        connection = _Connection(self._address)
+        # What the base class closes.
+        self._connection = host, connection
+        return connection
+
+    def single_request(self, *arguments: Any, **options: Any) -> Any:
+        try:
+            return super().single_request(*arguments, **options)
+        finally:
+            self.close()
 
 
 class _Connection(http.client.HTTPConnection):

@@ -12,7 +12,7 @@ from kazoo.client import KazooClient
 
 from stacks.local.mesos.executor import start_time
 from stacks.local.sample.roster import Step
-from tests.local.rig import Rig, RunningMaster, until
+from tests.local.rig import Rig, RunningFramework, RunningMaster, until
 
 
 def pids(tasks: list[Any]) -> dict[str, int]:
@@ -33,6 +33,12 @@ class Projection:
     def close(self) -> None:
         self.client.stop()
         self.client.close()
+
+
+def updates(framework: RunningFramework) -> list[dict[str, Any]]:
+    """What the framework has noted of its tasks' statuses."""
+    log = framework.scheduler.settings.work_dir / "updates.jsonl"
+    return [json.loads(line) for line in log.read_text().splitlines()]
 
 
 async def test_the_lowest_number_leads_and_followers_redirect(rig: Rig) -> None:
@@ -186,10 +192,7 @@ async def test_a_replaced_task_runs_elsewhere_before_the_old_one_ends(rig: Rig) 
     new = framework.scheduler.roster.tasks[replacement["replacement"]]
     assert new.agent_id != old.agent_id
     assert {new.agent_id, old.agent_id} <= {agent.id for agent in agents}
-    log = [
-        json.loads(line)
-        for line in (framework.scheduler.settings.work_dir / "updates.jsonl").open()
-    ]
+    log = updates(framework)
     order = [(e["task_id"], e["state"]) for e in log]
     assert order.index((new.id, "TASK_RUNNING")) < order.index((old.id, "TASK_KILLED"))
     unknown = await rig.http.post(f"{framework.url}/tasks/nobody/replace")
@@ -211,7 +214,7 @@ async def test_a_replacement_goes_on_after_the_framework_was_restarted(rig: Rig)
         return len(now) == 1 and now[0].agent_id == other.id and now[0].is_healthy
 
     await until(moved, "the task has moved")
-    assert agent.tasks.records == {}
+    await until(lambda: not agent.tasks.records, "the old agent has forgotten it")
 
 
 async def test_a_drained_agent_ends_its_tasks_and_is_drained_when_they_are_acknowledged(
@@ -230,10 +233,7 @@ async def test_a_drained_agent_ends_its_tasks_and_is_drained_when_they_are_ackno
         return found["drain_info"]["state"] == "DRAINED" and found["deactivated"]
 
     await until(drained, "the agent is drained")
-    log = [
-        json.loads(line)
-        for line in (framework.scheduler.settings.work_dir / "updates.jsonl").open()
-    ]
+    log = updates(framework)
     ended = [entry for entry in log if entry["state"] == "TASK_KILLED"]
     assert [entry["reason"] for entry in ended] == ["REASON_AGENT_DRAINING"] * 2
     assert framework.scheduler.roster.tasks == {}  # Nothing is offered any more.

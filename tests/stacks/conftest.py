@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import socket
@@ -30,9 +31,12 @@ config:
 
 
 @pytest.fixture
-def engine() -> None:
+def engine() -> Iterator[None]:
     """The Pulumi engine; a test that needs it fails clearly where it was not installed."""
     assert Path(sys.prefix, "bin", "pulumi").exists(), "run `make tools`: no Pulumi engine"
+    yield
+    # What the SDK has left behind is found here, and not by a test that has nothing to do with it.
+    gc.collect()
 
 
 @pytest.fixture

@@ -19,12 +19,6 @@ from stacks.steps import Op
 from stacks.topology import Position
 from tests.stacks.conftest import CHECKOUT, DEV
 
-pytestmark = [
-    pytest.mark.engine,
-    # A refused program is left behind by the SDK as a coroutine that never ends.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
-
 
 def test_a_stack_that_was_never_initialised_is_said(project: Path) -> None:
     (project / "Pulumi.dev.yaml").write_text(DEV)

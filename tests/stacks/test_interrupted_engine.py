@@ -17,12 +17,6 @@ from stacks.automation import StackRunner
 from stacks.errors import ConcurrentUpdateError
 from tests.stacks.conftest import CHECKOUT
 
-pytestmark = [
-    pytest.mark.engine,
-    # A refused program is left behind by the SDK as a coroutine that never ends.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
-
 # Its processes start and never answer, so that the update waits for them until it is killed.
 NEVER_READY = """
 import sys

@@ -16,11 +16,6 @@ from stacks.errors import ResourceFailedError
 from stacks.steps import Op
 from stacks.topology import Color, Placement, Position, Standing
 
-pytestmark = [
-    pytest.mark.engine,
-    # A refused program is left behind by the SDK as a coroutine that never ends.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
 SOURCE = {"traffic": Placement.SOURCE}
 TARGET = {"traffic": Placement.TARGET}
 BLUE = {
