@@ -30,15 +30,13 @@ from pulumi.dynamic import Resource as DynamicResource
 
 from components.errors import ArgumentsError
 from components.mesos.masters import check_resize
+from stacks.moves import Move, check_first, check_move
 from stacks.topology import (
     Color,
-    Move,
     Placement,
     Position,
     Standing,
     TopologyError,
-    check_first,
-    check_move,
 )
 
 GATE_NAME = "gate"

@@ -15,8 +15,9 @@ from stacks import steps as stack_steps
 from stacks.migration import phases
 from stacks.migration.errors import ContractError, PlanError, StateChangedError
 from stacks.migration.phases import Contract, Scope, Side
+from stacks.moves import check_move
 from stacks.steps import ENGINE_PART, Op, PreviewResult, UpResult
-from stacks.topology import Color, Standing, Tier, check_move
+from stacks.topology import Color, Standing, Tier
 
 _GATE = "gate"
 _TIERS_OF_COLOR = frozenset({Tier.ZOOKEEPER, Tier.MASTERS, Tier.AGENTS})

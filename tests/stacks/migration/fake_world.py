@@ -12,6 +12,7 @@ from stacks.migration.evidence import Evidence, Findings
 from stacks.migration.executor import Situation
 from stacks.migration.phases import Step, StepKind
 from stacks.migration.updates import Tell
+from stacks.moves import check_move
 from stacks.steps import Op, PreviewResult, UpResult
 from stacks.steps import Step as StackStep
 from stacks.topology import (
@@ -22,7 +23,6 @@ from stacks.topology import (
     Tier,
     Topology,
     TopologyError,
-    check_move,
 )
 
 TIERS = (Tier.ZOOKEEPER, Tier.MASTERS, Tier.AGENTS)

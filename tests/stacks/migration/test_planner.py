@@ -10,6 +10,7 @@ from stacks.migration import phases, planner
 from stacks.migration.errors import PlanError
 from stacks.migration.phases import Direction, StepKind
 from stacks.migration.planner import ExchangeGoal, GroupGoal, Open, PhaseGoal, plan
+from stacks.moves import check_move, neighbours
 from stacks.topology import (
     LINE,
     Color,
@@ -18,7 +19,6 @@ from stacks.topology import (
     Standing,
     Topology,
     TopologyError,
-    check_move,
 )
 
 GROUPS = ("batch", "traffic")
@@ -136,8 +136,6 @@ def test_contracts_allow_exactly_what_topology_changes() -> None:
 
 
 def test_every_neighbouring_move_has_a_contract() -> None:
-    from stacks.topology import neighbours
-
     moves = {(old, new) for old in LINE for new in neighbours(old)}
 
     assert moves == set(phases.CONTRACTS)
