@@ -126,10 +126,13 @@ class Demo:
         )
         self.seen.migration_started_at = time.time()
         for phase in range(PHASE_FIRST + 1, PHASE_LAST + 1):
-            await service.start(phase)
+            await self._walk(service, phase)
             self._check_observer()
             if phase in proofs.AUDITED_PHASES:
                 await self._audit(phase)
+
+    async def _walk(self, service: MigrationService, phase: int) -> None:
+        await service.start(phase)
 
     def _note(self, event: events.Event) -> None:
         recorder.record(self.seen, event)

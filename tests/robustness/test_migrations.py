@@ -1,0 +1,72 @@
+"""Migrations that are turned round, or whose runner is killed; nothing is lost, and they end.
+
+The short share runs by default; the rest with `make robustness`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from stacks.topology import Color, Position
+from tests.robustness import rig as rigs
+from tests.robustness import validate
+
+pytestmark = pytest.mark.timeout(1200)
+
+# One step of each edge, chosen where the most is under way: what the kill interrupts is half done.
+KILLS = (
+    "0 -> 1:first copy:before",
+    "1 -> 2:update to 2:after",
+    "2 -> 3:project leader:after",
+    "3 -> 4:update to 4:before",
+    "4 -> 5:move tasks to target:before",
+    "5 -> 6:final digest:after",
+)
+KILLED = -9
+
+
+def test_a_migration_killed_once_in_each_phase_is_finished_by_resume(tmp_path: Path) -> None:
+    with rigs.running(tmp_path) as rig:
+        before = validate.note(rig)
+
+        verb = "start"
+        for kill_at in KILLS:
+            ended = rig.migrate(verb, kill_at=kill_at)
+            assert ended.returncode == KILLED, f"{kill_at}: {ended.stdout}{ended.stderr}"
+            verb = "resume"
+        ended = rig.migrate("resume")
+
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        assert rig.standing.position == Position(6)
+        assert validate.problems(rig, before, same_tasks=False) == []
+
+
+@pytest.mark.parametrize(
+    "phase",
+    [
+        pytest.param(1, marks=pytest.mark.robustness),
+        pytest.param(2, marks=pytest.mark.robustness),
+        3,
+        pytest.param(4, marks=pytest.mark.robustness),
+        5,
+    ],
+)
+def test_a_rollback_under_traffic_ends_at_phase_0_with_nothing_lost(
+    phase: int, tmp_path: Path
+) -> None:
+    with rigs.running(tmp_path) as rig:
+        before = validate.note(rig)
+        ended = rig.migrate("start", "--to", str(phase))
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+
+        ended = rig.migrate("rollback")
+
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        assert rig.standing.position == Position(0)
+        assert rig.standing.source is Color.BLUE
+        programs = rig.supervisor.programs()
+        assert [name for name in programs if "green" in name or "engine" in name] == []
+        # Agents of the source were drained on the way to phase 5 only.
+        assert validate.problems(rig, before, same_tasks=phase < 5) == []

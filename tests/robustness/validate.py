@@ -1,0 +1,67 @@
+"""What must hold of a cluster whatever happened to it, as a list of what does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from stacks.demo.proofs import CANARY, LOST_STATES
+from stacks.local.process import read_secret
+from stacks.local.writes.verify import verify
+from stacks.topology import Placement
+from tests.robustness.rig import Rig
+
+_TRAFFIC = "clients-traffic-0"
+
+
+@dataclass(frozen=True)
+class Before:
+    """What was there before anything happened."""
+
+    framework_id: str
+    pids: dict[str, int]
+
+
+def note(rig: Rig) -> Before:
+    """Remember what must be kept."""
+    return Before(str(rig.framework()["framework_id"]), rig.pids())
+
+
+def problems(rig: Rig, before: Before, *, same_tasks: bool) -> list[str]:
+    """Everything that was lost; empty when nothing was.
+
+    `same_tasks` also wants the very processes, for ways on which no agent was drained. The client
+    group is stopped for the comparison and started again.
+    """
+    rig.await_healthy()
+    state = rig.framework()
+    told = [f"{u['task_id']} {u['state']} ({u['reason']})" for u in _lost(rig.updates)]
+    if state["framework_id"] != before.framework_id:
+        told.append(f"framework {before.framework_id} became {state['framework_id']}")
+    if same_tasks and rig.pids() != before.pids:
+        told.append(f"tasks {before.pids} became {rig.pids()}")
+    return [*told, *_missing_writes(rig)]
+
+
+def _lost(updates: Iterable[dict[str, object]]) -> Iterable[dict[str, object]]:
+    return (
+        update
+        for update in updates
+        if update["state"] in LOST_STATES and not str(update["task_id"]).startswith(CANARY)
+    )
+
+
+def _missing_writes(rig: Rig) -> list[str]:
+    standing = rig.standing
+    here = {Placement.SOURCE: standing.source, Placement.TARGET: standing.target}
+    color = here[standing.groups["traffic"]]
+    secret = rig.supervisor.run_dir / "secrets" / "zookeeper-super"
+    rig.supervisor.stop(_TRAFFIC)
+    try:
+        report = verify(rig.writes, rig.hosts(color), read_secret(secret), "/apps/traffic")
+    finally:
+        rig.supervisor.start(_TRAFFIC)
+    if report.acknowledged == 0:
+        return ["no write was acknowledged"]
+    lists = report.as_dict()
+    return [f"{kind}: {lists[kind][:5]}" for kind, count in report.counts.items() if count]
