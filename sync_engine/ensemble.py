@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,8 +122,8 @@ async def session_ids(address: EnsembleAddress, *, timeout_s: float = _TIMEOUT_S
     there being none.
 
     Raises:
-        EnsembleUnreachableError: no server answers; or one is up and does not answer, and might have
-            clients. One that refuses connections has none.
+        EnsembleUnreachableError: no server answers; or one is up and silent, and may have clients.
+            One that refuses connections has none.
         EnsembleError: a server does not allow `cons`.
     """
     names = parse_hosts(address.hosts)
@@ -185,7 +185,7 @@ async def read(address: EnsembleAddress, path: str) -> bytes | None:
 @contextlib.asynccontextmanager
 async def open_lane(
     address: EnsembleAddress, *, timeout_s: float = _TIMEOUT_S
-) -> AsyncIterator[Lane]:
+) -> AsyncGenerator[Lane]:
     """A lane for one errand, on a server that has seen all that was acknowledged before.
 
     Raises:

@@ -89,8 +89,7 @@ class Lane:
         request_bytes_max: int = wire.REQUEST_BYTES_MAX,
         reconnect_bound_s: float | None = None,
     ) -> None:
-        """`reconnect_bound_s` is how long a request waits for a connection; None: the session's
-        timeout, after which its ephemerals are gone anyway."""
+        """`reconnect_bound_s`: how long requests wait for a connection; None: session's timeout."""
         self._servers = parse_hosts(hosts)
         self._auth = tuple(auth)
         self._timeout_s = session_timeout_s

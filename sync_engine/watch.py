@@ -23,7 +23,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from kazoo.client import KazooClient
 from kazoo.exceptions import (
@@ -36,7 +36,9 @@ from kazoo.exceptions import (
     SessionExpiredError,
     UnimplementedError,
 )
+from kazoo.handlers.threading import AsyncResult
 from kazoo.protocol.connection import ConnectionHandler
+from kazoo.protocol.serialization import ReplyHeader
 from kazoo.protocol.states import KazooState, KeeperState
 from kazoo.retry import KazooRetry
 
@@ -48,6 +50,7 @@ EVENTS_MAX = 200_000
 """Events that may wait for the event loop; beyond it they count as lost, and `on_gap` says so."""
 _RETRY: dict[str, Any] = {"max_tries": -1, "delay": 0.05, "backoff": 1.5, "max_delay": 0.5}
 _PAUSE_S = 0.05
+T = TypeVar("T")
 _LOST = (ConnectionLoss, ConnectionClosedError, SessionExpiredError)
 # Older servers do not know the request; one with WatchManagerOptimized fails while answering it.
 _UNSUPPORTED = (UnimplementedError, MarshallingError)
@@ -95,8 +98,7 @@ class WatchSession:
         self._session_id = 0
         self.supports_persistent = True
         """False once a server said that it has no such watches; the listener must then scan."""
-        # kazoo has no types that say more.
-        self._client: Any = _Client(
+        self._client = _Client(
             self._inbox,
             hosts=hosts,
             timeout=session_timeout_s,
@@ -253,7 +255,7 @@ class WatchSession:
         self._client.request(_AddWatch(path), answer)
         await self._bridge(answer)
 
-    async def _bridge(self, answer: Any) -> None:
+    async def _bridge(self, answer: AsyncResult[T]) -> None:
         """Wait in the event loop for an answer that comes in kazoo's threads."""
         answered: asyncio.Future[None] = self._loop.create_future()
 
@@ -265,7 +267,10 @@ class WatchSession:
             else:
                 answered.set_result(None)
 
-        answer.rawlink(lambda _: self._loop.call_soon_threadsafe(in_loop))
+        def in_thread(_: AsyncResult[T]) -> None:
+            self._loop.call_soon_threadsafe(in_loop)
+
+        answer.rawlink(in_thread)
         await answered
 
     def _deliver(self, events: Sequence[WatchEvent], *, is_whole: bool) -> None:
@@ -351,7 +356,7 @@ class _Connection(ConnectionHandler):
         self._inbox = inbox
         self._event_zxid = -1
 
-    def _read_header(self, timeout: Any) -> Any:
+    def _read_header(self, timeout: float | None) -> tuple[ReplyHeader, bytes, int]:
         header, raw, at = super()._read_header(timeout)
         if header.xid == wire.XID_EVENT:
             self._event_zxid = header.zxid
@@ -370,10 +375,9 @@ _KINDS = {int(kind): kind for kind in EventKind}
 class _Client(KazooClient):
     def __init__(self, inbox: _Inbox, **arguments: Any) -> None:
         super().__init__(**arguments)
-        retry: Any = self._conn_retry
-        self._connection = _Connection(inbox, self, retry.copy(), self.logger)
+        self._connection = _Connection(inbox, self, self._conn_retry.copy(), self.logger)
 
-    def request(self, request: _AddWatch, answer: Any) -> None:
+    def request(self, request: _AddWatch, answer: AsyncResult[object]) -> None:
         self._call(request, answer)
 
 

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
@@ -178,7 +178,7 @@ class Ensemble:
 
 
 @contextlib.contextmanager
-def start_all(*servers: Server) -> Iterator[None]:
+def start_all(*servers: Server) -> Generator[None]:
     """Start servers together, and end them also on failure."""
     try:
         for server in servers:
