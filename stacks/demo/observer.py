@@ -17,7 +17,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import httpx
-from sync_engine.client import EngineClient, EngineError
 
 from stacks.demo.addresses import Addresses
 from stacks.demo.observations import (
@@ -29,6 +28,7 @@ from stacks.demo.observations import (
     TaskUpdate,
     TrafficSample,
 )
+from sync_engine.client import EngineClient, EngineError
 
 _PAUSE_S = 0.25
 _SLOW_PAUSE_S = 0.5

@@ -127,16 +127,16 @@ def check_passphrase() -> None:
         raise RefusedError(msg)
 
 
-def check_space(project_dir: Path, *, free_bytes_min: int = FREE_BYTES_MIN) -> None:
+def check_space(project_dir: Path) -> None:
     """There is room for what runs.
 
     Raises:
         RefusedError: saying how much is missing.
     """
     free = shutil.disk_usage(project_dir).free
-    if free < free_bytes_min:
+    if free < FREE_BYTES_MIN:
         msg = (
-            f"expected {free_bytes_min >> 20} MB free for {project_dir}, saw {free >> 20} MB. "
+            f"expected {FREE_BYTES_MIN >> 20} MB free for {project_dir}, saw {free >> 20} MB. "
             "Make space, or work in a checkout elsewhere"
         )
         raise RefusedError(msg)

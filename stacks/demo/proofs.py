@@ -138,7 +138,7 @@ def pids_changed(seen: Observations) -> Proof:
     text = f"{len(told)} of {len(initial)} tasks, in {before} samples before the drain"
     if told:
         text += f": {_list(told)}"
-    elif until is None:
+    if until is None:
         text += "; no drain was seen"
     return Proof("tasks whose PID changed before their agent was drained", ok, "0", text)
 

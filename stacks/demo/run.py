@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rich.console import Console
-from sync_engine.client import EngineClient, EngineError
 
 from components.errors import ComponentError
 from stacks.automation import StackRunner
@@ -33,6 +32,7 @@ from stacks.migration import events
 from stacks.migration.errors import MigrationError
 from stacks.migration.service import MigrationService
 from stacks.topology import PHASE_FIRST, PHASE_LAST
+from sync_engine.client import EngineClient, EngineError
 
 T = TypeVar("T")
 _AUDIT_TIMEOUT_S = 60.0
@@ -140,8 +140,9 @@ class Demo:
         is_update = isinstance(event, events.StepEnded) and "operations" in event.findings.numbers
         if is_update and self._observer is not None:
             self._observer.addresses = self.addresses
-        masters = self._observer.addresses.masters if self._observer else {}
-        self.seen.masters = {**self.seen.masters, **masters}
+        if self._observer is not None:
+            # Masters that are gone are still needed, to tell who was whose.
+            self.seen.masters = {**self.seen.masters, **self._observer.addresses.masters}
 
     async def _audit(self, phase: int) -> None:
         addresses = self.addresses

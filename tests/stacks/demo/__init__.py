@@ -1,0 +1,1 @@
+"""Tests of the demo: its proofs, its report, and what it refuses."""

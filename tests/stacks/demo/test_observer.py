@@ -1,0 +1,150 @@
+"""How tasks are counted: by their framework's word and by their processes, and never by one that a
+restart of the framework has made to forget."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stacks.demo.observations import Observations, TaskUpdate
+from stacks.demo.observer import Observer, Processes, process_start, read_updates
+from tests.local.rig import until
+from tests.stacks.demo import stub_cluster
+
+
+class Machine:
+    """Processes that live until a test ends them."""
+
+    def __init__(self, *pids: int) -> None:
+        self.started = {pid: 1000 + pid for pid in pids}
+
+    def __call__(self, pid: int) -> int | None:
+        return self.started.get(pid)
+
+
+def task(name: str, pid: int | None, *, healthy: bool = True) -> dict[str, Any]:
+    return {"id": name, "pid": pid, "healthy": healthy}
+
+
+def state(*tasks: dict[str, Any], subscribed: bool = True, target: int = 2) -> dict[str, Any]:
+    return {
+        "target": target,
+        "healthy": sum(t["healthy"] for t in tasks),
+        "registered_with": "127.0.0.1:1" if subscribed else None,
+        "framework_id": "f",
+        "tasks": list(tasks),
+    }
+
+
+def test_a_task_is_healthy_when_it_is_called_so_and_its_process_lives() -> None:
+    machine = Machine(1, 2)
+    known = Processes(machine)
+    shown = state(task("a", 1), task("b", 2))
+    assert known.sample(shown, known.living(), 0.0).healthy == 2
+
+    del machine.started[2]
+
+    assert known.sample(shown, known.living(), 1.0).healthy == 1
+
+
+def test_a_process_that_took_over_an_id_is_another_one() -> None:
+    machine = Machine(1)
+    known = Processes(machine)
+    known.sample(state(task("a", 1)), set(), 0.0)
+    machine.started[1] = 99_999
+
+    assert known.living() == set()
+
+
+def test_a_framework_that_was_started_again_does_not_make_its_tasks_ill() -> None:
+    known = Processes(Machine(1, 2))
+    known.sample(state(task("a", 1), task("b", 2)), set(), 0.0)
+    forgetful = state(
+        task("a", None, healthy=False), task("b", None, healthy=False), subscribed=False
+    )
+
+    sample = known.sample(forgetful, known.living(), 1.0)
+
+    assert (sample.healthy, sample.told, sample.pids) == (2, None, {"a": 1, "b": 2})
+
+
+def test_a_task_that_was_never_seen_to_run_is_not_healthy() -> None:
+    known = Processes(Machine(1))
+
+    assert known.sample(state(task("a", None, healthy=False)), set(), 0.0).healthy == 0
+
+
+def test_a_task_that_is_killed_between_two_looks_counts_with_its_replacement() -> None:
+    """The old one lived when the framework was asked, the new one ran by its answer."""
+    machine = Machine(1, 2, 3)
+    known = Processes(machine)
+    known.sample(state(task("a", 1), task("b", 2)), set(), 0.0)
+    living = known.living()
+    del machine.started[2]
+
+    sample = known.sample(state(task("a", 1), task("b", 2), task("c", 3)), living, 1.0)
+    later = known.sample(state(task("a", 1), task("c", 3)), known.living(), 2.0)
+
+    assert (sample.healthy, later.healthy) == (3, 2)
+    assert later.pids == {"a": 1, "c": 3}
+    assert known.living() == {"a", "c"}
+
+
+def test_another_process_of_the_same_task_is_seen() -> None:
+    known = Processes(Machine(1, 7))
+    known.sample(state(task("a", 1)), set(), 0.0)
+
+    assert known.sample(state(task("a", 7)), known.living(), 1.0).pids == {"a": 7}
+
+
+def test_a_process_is_known_by_its_start_and_a_zombie_is_none() -> None:
+    child = subprocess.Popen(["/bin/true"])
+    try:
+        assert process_start(os.getpid()) is not None
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        assert process_start(child.pid) is None
+    finally:
+        child.wait()
+    assert process_start(2**22 + 1) is None
+
+
+def test_a_torn_last_line_of_the_log_is_left_out(tmp_path: Path) -> None:
+    line = (
+        '{"at": 1.5, "task_id": "a", "state": "TASK_RUNNING", "reason": null, "agent_id": "S0"}\n'
+    )
+    (tmp_path / "updates.jsonl").write_text(line + line[:20])
+
+    assert read_updates(tmp_path) == [TaskUpdate(1.5, "a", "TASK_RUNNING", None, "S0")]
+    assert read_updates(tmp_path / "nowhere") == []
+
+
+async def test_looking_goes_on_while_parts_are_away() -> None:
+    """A framework that stands still is no sample without tasks, and comes back as the same one."""
+    seen = Observations()
+    async with stub_cluster.running() as stub, Observer(seen, stub.addresses) as observer:
+        await until(lambda: seen.tasks and seen.traffic and seen.registrations, "it looked")
+        stub.is_framework_away = True
+        await until(lambda: seen.tasks[-1].told is None, "it saw the framework away")
+        away = seen.tasks[-1]
+        stub.is_framework_away = False
+        await until(lambda: seen.tasks[-1].told is not None, "it saw the framework back")
+        observer.check()
+
+    assert away.healthy == away.target == 1
+    assert seen.tasks[0].pids == away.pids == {"task-1": os.getpid()}
+    assert [r.event for r in seen.registrations] == ["registered"]
+    assert [s.master for s in seen.subscriptions] == ["127.0.0.1:5050"]
+    assert seen.replacements == {"task-0": "task-1"}
+    assert seen.engine == []
+
+
+async def test_an_observer_that_ends_is_noticed() -> None:
+    async with stub_cluster.running() as stub:
+        stub.state = {"unexpected": True}
+        async with Observer(Observations(), stub.addresses) as observer:
+            with pytest.raises(KeyError):
+                await until(observer.check, "it ended")
