@@ -1,0 +1,1 @@
+"""Transitions, against a model of the world."""

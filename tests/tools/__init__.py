@@ -1,0 +1,1 @@
+"""Set-up: it runs before anything is installed, so it is tried with made-up programs."""

@@ -1,0 +1,63 @@
+"""What is built is pinned, and its name tells every change of what it is built from."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tools import recipes
+from tools.recipes import LANGUAGE_PYTHON, PULUMI, RECIPES, ZOOKEEPER, Recipe
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
+def test_the_version_said_is_the_version_pinned(recipe: Recipe) -> None:
+    pins = (recipes.HERE / recipe.sources[0]).read_text()
+
+    assert re.search(rf"v?{re.escape(recipe.version)}\b", pins)
+
+
+def test_the_engine_and_its_version_flag_agree() -> None:
+    assert any(flag.endswith(f".Version=v{PULUMI.version}") for flag in PULUMI.flags)
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
+def test_a_changed_source_or_flag_or_machine_is_another_folder(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "tools"
+    shutil.copytree(recipes.HERE, copy)
+    monkeypatch.setattr(recipes, "HERE", copy)
+    before = recipe.key()
+
+    assert replace(recipe, flags=("-other",)).key() != before
+    assert replace(recipe, platform=lambda: "other").key() != before
+    for source in recipe.sources:
+        text = (copy / source).read_text()
+        (copy / source).write_text(f"{text}\n")
+        assert recipe.key() != before
+        (copy / source).write_text(text)
+    assert recipe.key() == before
+
+
+def test_every_module_of_a_build_has_its_sum() -> None:
+    for recipe in (PULUMI, LANGUAGE_PYTHON):
+        folder = recipes.HERE / recipe.name
+        wanted = re.findall(r"^\t(\S+ v\S+)", (folder / "go.mod").read_text(), re.MULTILINE)
+        sums = (folder / "go.sum").read_text()
+        replaced = set(re.findall(r"^replace (\S+)", (folder / "go.mod").read_text(), re.MULTILINE))
+
+        assert wanted
+        assert not [
+            w for w in wanted if f"{w}/go.mod " not in sums and w.split()[0] not in replaced
+        ]
+
+
+def test_every_jar_has_its_sum() -> None:
+    lines = (recipes.HERE / "zookeeper" / "jars.sha256").read_text().splitlines()
+
+    assert all(re.fullmatch(r"[0-9a-f]{64}  \S+\.jar", line) for line in lines)
+    assert any(f"zookeeper-{ZOOKEEPER.version}.jar" in line for line in lines)
