@@ -23,7 +23,7 @@ check: setup ## check format, lint, types, import contracts, spelling and tidine
 	@$(RUN) python -m tools.check
 
 robustness: setup ## run the long fault runs
-	@$(RUN) pytest tests/robustness -m robustness $(ARGS)
+	@$(RUN) pytest -m robustness --timeout 0 $(ARGS)
 
 setup: ## make this checkout ready to run; the other targets do it by themselves
 	@$(PYTHON) -m tools.bootstrap
