@@ -10,13 +10,16 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from stacks import environment
 from stacks.automation import StackRunner
 from stacks.errors import StackError
 
 
 def main(stack: str = "local") -> int:
     """Print one line a step; exit status 0 unless the preview was refused."""
-    runner = StackRunner(stack, Path(__file__).resolve().parent.parent)
+    project_dir = Path(__file__).resolve().parent.parent
+    environment.apply(project_dir)
+    runner = StackRunner(stack, project_dir)
     try:
         runner.init()
         result = runner.preview()

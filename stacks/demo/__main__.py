@@ -22,10 +22,12 @@ from typing import Any
 from rich.console import Console
 
 from components.errors import ComponentError
-from stacks.demo import preflight, removal, report
+from stacks import environment
+from stacks.demo import local_stack, preflight, removal, report
 from stacks.demo.addresses import Addresses
 from stacks.demo.errors import DemoError, RefusedError
 from stacks.errors import StackError
+from stacks.state import FileState
 
 _OK, _FAILED, _REFUSED = 0, 1, 2
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -42,7 +44,7 @@ class Interrupted(BaseException):
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m stacks.demo", description=__doc__)
-    parser.add_argument("command", nargs="?", choices=["run", "down"], default="run")
+    parser.add_argument("command", nargs="?", choices=["run", "down", "setup"], default="run")
     parser.add_argument("--keep", action="store_true", help="leave the target's cluster running")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     given = parser.parse_args(arguments)
@@ -53,6 +55,8 @@ def main(arguments: list[str] | None = None) -> int:
         with _interruptible():
             if given.command == "down":
                 return _down(project_dir, console)
+            if given.command == "setup":
+                return _setup(project_dir)
             return _run(project_dir, console, keep=given.keep, as_json=given.json)
     except (DemoError, StackError, ComponentError) as error:
         sys.stderr.write(f"error: {error}\n")
@@ -178,6 +182,23 @@ def _down(project_dir: Path, console: Console) -> int:
         return _FAILED
     text = "removed everything that the demo started" if was_there else "nothing was running"
     console.print(text, highlight=False)
+    return _OK
+
+
+def _setup(project_dir: Path) -> int:
+    """Let `pulumi preview` work by hand; a demo that runs here has done so already."""
+    with contextlib.suppress(RefusedError), preflight.only_one(project_dir):
+        environment.apply(project_dir, own=True)
+        if not local_stack.path_of(project_dir).exists():
+            local_stack.prepare(project_dir).release()
+        backend = environment.defaults(project_dir)["PULUMI_BACKEND_URL"]
+        for stack in (local_stack.STACK, "dev"):
+            files = FileState.of(backend, stack)
+            if files is None or not files.exists:
+                # Slow to load, and of use once a checkout.
+                from stacks.automation import StackRunner  # noqa: PLC0415
+
+                StackRunner(stack, project_dir).init()
     return _OK
 
 
