@@ -27,6 +27,7 @@ robustness: setup ## run the long fault runs
 
 setup: ## make this checkout ready to run; the other targets do it by themselves
 	@$(PYTHON) -m tools.bootstrap
+	@$(RUN) python -m stacks.demo setup
 
 tools: ## build or fetch the outside programs
 	@$(PYTHON) -m tools.install
