@@ -20,6 +20,7 @@ from stacks.errors import ConfigError
 from stacks.state import PROJECT, FileState
 
 _UPDATE_WAIT_S = 30.0
+_ANCESTORS_MAX = 8
 KEPT = "demo-kept"
 Tell = Callable[[str], None]
 
@@ -40,8 +41,15 @@ def left_processes(project_dir: Path) -> set[int]:
 
 
 def anything_left(project_dir: Path) -> bool:
-    """Whether an earlier run left something."""
-    return supervisor_of(project_dir).run_dir.exists() or bool(left_processes(project_dir))
+    """Whether an earlier run left something: what it ran, a lock, or a state that tells of it."""
+    if supervisor_of(project_dir).run_dir.exists():
+        return True
+    if left_processes(project_dir) or lone_providers(project_dir):
+        return True
+    files = _files(project_dir)
+    if files is None:
+        return True
+    return any(files.locks()) or (files.exists and bool(files.read().get("resources")))
 
 
 def remove(project_dir: Path) -> None:
@@ -51,21 +59,55 @@ def remove(project_dir: Path) -> None:
         ConcurrentUpdateError: an update of the stack is under way and does not end.
         SupervisorError: a process could not be stopped.
     """
-    state = _state_folder(project_dir)
-    files = FileState.of(f"file://{state}", local_stack.STACK)
+    files = _files(project_dir)
     if files is not None:
         files.clear_dead_locks(wait_s=_UPDATE_WAIT_S)
     supervisor = supervisor_of(project_dir)
+    orphans.end(lone_providers(project_dir), grace_s=1.0)
     # All at the same time; what supervisord no longer knows is ended by its mark.
     supervisor.shut_down()
     supervisor.remove_all()
     shutil.rmtree(supervisor.run_dir, ignore_errors=True)
-    _forget_state(state / ".pulumi")
+    _forget_state(_state_folder(project_dir) / ".pulumi")
     (local_folder(project_dir) / KEPT).unlink(missing_ok=True)
     try:
         local_stack.reset(project_dir)
     except ConfigError:
         pass  # It is told when somebody wants to run the stack; here nothing runs any more.
+
+
+def lone_providers(project_dir: Path) -> set[int]:
+    """Providers of this checkout's updates whose engine was killed before it had configured them:
+    from then on they would end by themselves (components.targets.engine_watch)."""
+    home = f"PULUMI_HOME={defaults(project_dir)['PULUMI_HOME']}".encode()
+    found: set[int] = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            is_provider = b"pulumi.dynamic" in (process / "cmdline").read_bytes()
+            is_ours = home in (process / "environ").read_bytes().split(b"\0")
+        except OSError:  # Ended meanwhile, or another user's.
+            continue
+        if is_provider and is_ours and not _has_engine(int(process.name)):
+            found.add(int(process.name))
+    return found
+
+
+def _has_engine(pid: int) -> bool:
+    """Whether an engine is among the ancestors of a process."""
+    for _ in range(_ANCESTORS_MAX):
+        try:
+            head, _, tail = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
+        except OSError:
+            return False
+        state, parent = tail.split()[:2]
+        if head.endswith("(pulumi") and state not in {"Z", "X"}:
+            return True
+        pid = int(parent)
+    return False
+
+
+def _files(project_dir: Path) -> FileState | None:
+    return FileState.of(f"file://{_state_folder(project_dir)}", local_stack.STACK)
 
 
 def _state_folder(project_dir: Path) -> Path:

@@ -14,7 +14,7 @@ import pytest
 
 from components.targets import orphans
 from components.targets.supervisor import Definition, Supervisor
-from stacks import config_file
+from stacks import config_file, environment
 from stacks.demo import local_stack, port_block, preflight, removal
 from stacks.demo.__main__ import main
 from stacks.demo.errors import RefusedError
@@ -267,6 +267,20 @@ def test_what_an_interrupted_demo_left_is_removed_first(checkout: Path) -> None:
         assert dev.exists
 
 
+def test_a_lock_alone_that_a_killed_update_left_is_removed(checkout: Path) -> None:
+    supervisor, _ = leave_something(checkout)
+    supervisor.remove_all()
+    shutil.rmtree(supervisor.run_dir)
+
+    block, told = prepare(checkout)
+
+    with block:
+        assert told == ["removing what an interrupted demo left"]
+        found = FileState.of(f"file://{checkout}/.local/pulumi-state", "local")
+        assert found is not None
+        assert list(found.locks()) == []
+
+
 def test_a_cluster_that_was_kept_is_called_so(checkout: Path) -> None:
     leave_something(checkout)
     (checkout / ".local" / removal.KEPT).touch()
@@ -303,3 +317,19 @@ def test_down_works_also_where_the_configuration_is_wrong(checkout: Path) -> Non
     assert not orphans.is_alive(task)
     with pytest.raises(ConfigError):
         local_stack.read(checkout)
+
+
+def test_a_provider_whose_engine_was_killed_is_ended_and_others_are_not(checkout: Path) -> None:
+    """It waits for its first call for ever; one of another checkout is none of our business."""
+    environment.apply(checkout, own=True)
+    command = ["/bin/sh", "-c", "read line; exit 0", "pulumi.dynamic"]
+    theirs = {**os.environ, "PULUMI_HOME": "/theirs"}
+    with (
+        subprocess.Popen(command, stdin=subprocess.PIPE) as ours,
+        subprocess.Popen(command, stdin=subprocess.PIPE, env=theirs) as other,
+    ):
+        assert removal.lone_providers(checkout) == {ours.pid}
+        removal.remove(checkout)
+        assert ours.wait(10) != 0
+        assert other.poll() is None
+        other.kill()
