@@ -14,7 +14,8 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, TypeVar
+from pathlib import Path
+from typing import Protocol, TypeVar
 
 from stacks.errors import ResourceFailedError, StackError
 from stacks.migration import events, journal, phases, updates
@@ -93,7 +94,7 @@ class Executor:
         self.stack.clear_interrupted()
         standing = updates.standing_of(self.stack)
         with contextlib.suppress(*([ResourceFailedError] if may_fail else [])):
-            updates.update(self.stack, standing, self._plan_file(), lambda _: None)
+            updates.update(self.stack, standing, self.plan_file(), lambda _: None)
         return standing
 
     async def run(self, transition: Transition) -> Standing:
@@ -106,7 +107,8 @@ class Executor:
         run = _Run(self, transition, uuid.uuid4().hex[:12])
         return await run.all()
 
-    def _plan_file(self) -> Any:
+    def plan_file(self) -> Path:
+        """Where the plan of the next update is saved."""
         self.journal.folder.mkdir(parents=True, exist_ok=True)
         return self.journal.folder / _PLAN_FILE
 
@@ -172,7 +174,7 @@ class _Run:
         standing = updates.standing_of(executor.stack)
         if step.kind is StepKind.UPDATE:
             new = self._destination(step, standing)
-            plan_file = executor._plan_file()  # noqa: SLF001 - two halves of one worker
+            plan_file = executor.plan_file()
             done = await _on_thread(lambda: updates.update(executor.stack, new, plan_file, tell))
             return Findings(numbers=done.as_numbers())
         if step.kind is StepKind.RECORD:

@@ -171,7 +171,8 @@ class Journal:
 
 
 def _record(values: dict[str, Any]) -> Record:
-    return Record(**{**values, "kind": Kind(values["kind"])})
+    read: dict[str, Any] = {**values, "kind": Kind(values["kind"])}
+    return Record(**read)
 
 
 @dataclass(frozen=True)

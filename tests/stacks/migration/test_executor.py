@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,7 +58,7 @@ class Rig:
         """Another one that stands in the same place."""
         shutil.copytree(self.folder, folder)
         other = Rig(folder)
-        other.stack = copy.deepcopy(self.stack)
+        other.stack = FakeStack(self.stack.standing, permits=list(self.stack.permits))
         other.work = FakeWork(other.stack, dict(self.work.model))
         return other
 

@@ -1,0 +1,193 @@
+"""Acts on frameworks and client groups: wait for them, try new agents, move tasks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from stacks.migration import readers
+from stacks.migration.acts.agents import await_registered, recorded
+from stacks.migration.errors import ActFailedError
+from stacks.migration.evidence import Evidence, Findings
+from stacks.migration.executor import Situation
+from stacks.migration.updates import Tell
+from stacks.migration.waiting import NotYetError, wait_until
+from stacks.migration.world import World
+from stacks.topology import Color
+
+_OK = 200
+_ACCEPTED = 202
+_ROUNDS_MAX = 50
+State = dict[str, Any]
+
+
+async def await_frameworks_on_target(
+    world: World, situation: Situation, tell: Tell
+) -> Findings:
+    """Wait until every framework is subscribed to the target's leader, with its old id."""
+    return await _await_frameworks(world, world.target, situation, tell)
+
+
+async def await_frameworks_on_source(
+    world: World, situation: Situation, tell: Tell
+) -> Findings:
+    """Wait until every framework is subscribed to the source's leader, with its old id."""
+    return await _await_frameworks(world, world.source, situation, tell)
+
+
+async def _await_frameworks(
+    world: World, color: Color, situation: Situation, tell: Tell
+) -> Findings:
+    inventory = recorded(situation)
+    ids = dict(inventory.frameworks) if inventory else {}
+    return Findings((await subscribed(world, color, tell, ids=ids),))
+
+
+async def subscribed(
+    world: World, color: Color, tell: Tell, *, ids: Mapping[str, str]
+) -> Evidence:
+    """Wait until frameworks are subscribed to one of a colour's masters and have all their tasks."""
+
+    async def look() -> Evidence:
+        states = await readers.framework_states(world)
+        problems: list[str] = []
+        for name, state in states.items():
+            master = state["registered_with"]
+            if master not in world.masters(color):
+                problems.append(f"{name} is subscribed to {master or 'nobody'}")
+            elif ids.get(name, state["framework_id"]) != state["framework_id"]:
+                problems.append(f"{name} has id {state['framework_id']}, not {ids[name]}")
+            elif state["healthy"] < state["target"]:
+                problems.append(f"{name} has {state['healthy']} of {state['target']} tasks")
+        if problems:
+            raise NotYetError("; ".join(problems))
+        numbers = {name: _numbers(state) for name, state in states.items()}
+        healthy = ", ".join(f"{n}: {s['healthy']}/{s['target']}" for n, s in states.items())
+        said = f"subscribed to {color}, tasks {healthy}"
+        return Evidence("frameworks", ok=True, said=said, numbers=numbers, told_by="their /state")
+
+    what = f"frameworks to be subscribed to {color} with all of their tasks"
+    return await wait_until(what, look, bound_s=world.bounds.frameworks_s, tell=tell)
+
+
+def _numbers(state: State) -> dict[str, Any]:
+    kept = ("framework_id", "registered_with", "subscribed_at", "healthy", "target")
+    return {key: state[key] for key in kept}
+
+
+async def canary(world: World, _: Situation, tell: Tell) -> Findings:
+    """Run a short task on each of the target's agents."""
+    evidence: list[Evidence] = []
+    bound_s = world.bounds.canary_s
+    for name, url in world.frameworks().items():
+        for address in world.agents(world.target):
+            tell(f"{name}: canary on {address}")
+            body = {"agent_port": int(address.rpartition(":")[2]), "timeout_s": bound_s}
+            status, told = await world.post(f"{url}/canary", body, timeout_s=bound_s + 10)
+            ok = status == _OK
+            said = f"{name} on {address}: {told.get('states') or told}"
+            evidence.append(Evidence("canary", ok=ok, said=said, numbers=told, told_by=url))
+    return Findings(tuple(evidence))
+
+
+async def move_to_target(world: World, _: Situation, tell: Tell) -> Findings:
+    """Have every task of the source's agents replaced on the target's."""
+    return await _move(world, world.source, tell)
+
+
+async def move_to_source(world: World, _: Situation, tell: Tell) -> Findings:
+    """Have every task of the target's agents replaced on the source's."""
+    return await _move(world, world.target, tell)
+
+
+async def _move(world: World, origin: Color, tell: Tell) -> Findings:
+    """Batch by batch: up elsewhere and healthy, then ended here."""
+    ids = frozenset(await await_registered(world, origin, tell))
+    lowest: dict[str, int] = {}
+    moved = 0
+    for name, url in world.frameworks().items():
+        for _ in range(_ROUNDS_MAX):
+            state = await world.get(f"{url}/state")
+            left = tasks_on(state, ids)
+            if not left:
+                break
+            batch = left[: world.bounds.batch_size]
+            tell(f"{name}: {moved} moved, {len(left)} left")
+            low = await _move_batch(world, url, batch, tell)
+            lowest[name] = min(low, lowest.get(name, low))
+            moved += len(batch)
+        else:
+            msg = f"expected all tasks of {name} to leave {origin}, saw new ones come: scale down"
+            raise ActFailedError(msg)
+    target = await _targets(world)
+    ok = all(low >= target[name] for name, low in lowest.items())
+    said = f"{moved} tasks left {origin}, fewest healthy {lowest or 'all'}"
+    numbers = {"moved": moved, "healthy_min": lowest, "target": target}
+    return Findings((Evidence("moved", ok=ok, said=said, numbers=numbers, told_by="/state"),))
+
+
+async def _targets(world: World) -> dict[str, int]:
+    states = await readers.framework_states(world)
+    return {name: int(state["target"]) for name, state in states.items()}
+
+
+def tasks_on(state: State, agent_ids: frozenset[str]) -> list[str]:
+    """Tasks of a framework that are on some agents."""
+    return [str(task["id"]) for task in state["tasks"] if task["agent_id"] in agent_ids]
+
+
+async def _move_batch(world: World, url: str, batch: list[str], tell: Tell) -> int:
+    """Returns the fewest healthy tasks that were seen meanwhile."""
+    lowest: int | None = None
+    asked: set[str] = set()
+    started = time.monotonic()
+
+    async def look() -> int:
+        nonlocal lowest
+        for task in batch:
+            if task not in asked:
+                status, _ = await world.post(f"{url}/tasks/{task}/replace")
+                if status in {_OK, _ACCEPTED}:
+                    asked.add(task)
+        state = await world.get(f"{url}/state")
+        healthy = int(state["healthy"])
+        lowest = healthy if lowest is None else min(lowest, healthy)
+        present = {str(task["id"]) for task in state["tasks"]}
+        left = [task for task in batch if task in present]
+        if left:
+            seconds = time.monotonic() - started
+            msg = f"{len(left)} of {len(batch)} tasks are being replaced, {seconds:.0f} s"
+            raise NotYetError(msg)
+        return lowest
+
+    what = f"{len(batch)} tasks to run elsewhere and end here"
+    return await wait_until(what, look, bound_s=world.bounds.batch_s, tell=tell)
+
+
+async def await_group(world: World, situation: Situation, tell: Tell) -> Findings:
+    """Wait until a client group writes again, on the side that it was moved to."""
+    group = str(situation.transition.group)
+    color = world.target if situation.transition.placement == "target" else world.source
+    return Findings((await group_writes(world, group, color, tell),))
+
+
+async def group_writes(world: World, group: str, color: Color, tell: Tell) -> Evidence:
+    """Wait until a client group has had a write acknowledged by a colour's ensemble."""
+    url = world.groups()[group]
+    hosts = world.ensemble(color).hosts
+
+    async def look() -> Evidence:
+        status = await world.get(f"{url}/status")
+        if status["hosts"] != hosts:
+            msg = f"{group} writes to {status['hosts']}, not to {hosts}"
+            raise NotYetError(msg)
+        if status["first_ack_at"] is None:
+            msg = f"{group} has had no write acknowledged yet"
+            raise NotYetError(msg)
+        numbers = {key: status[key] for key in ("acknowledged", "rate_per_s", "first_ack_at")}
+        said = f"{group} writes to {color}, {status['acknowledged']} acknowledged"
+        return Evidence("clients", ok=True, said=said, numbers=numbers, told_by=url)
+
+    what = f"client group {group} to write to {color}"
+    return await wait_until(what, look, bound_s=world.bounds.frameworks_s, tell=tell)

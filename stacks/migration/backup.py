@@ -1,0 +1,96 @@
+"""The backup before a transition: what would be needed to put things back by hand.
+
+Znodes of both sides with their ACLs, the registry's read-out, and what frameworks and client groups
+say of themselves, as files beside the journal. ACLs name users by the digest that ZooKeeper itself
+shows; no file holds a secret.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from clients.mesos.errors import MesosError
+from stacks.migration import readers
+from stacks.migration.evidence import Evidence, Findings
+from stacks.migration.executor import Situation
+from stacks.migration.updates import Tell
+from stacks.migration.world import World
+from sync_engine import client as zookeeper
+
+# The engine's own node changes all the time, and /zookeeper belongs to the servers.
+_NOT_SAVED = frozenset({"zookeeper", ".zksync"})
+_KEPT_MAX = 40
+
+
+async def back_up(world: World, situation: Situation, tell: Tell) -> Findings:
+    """Write all that can be read; what is down cannot, and is said so."""
+    name = situation.transition.name.replace(" -> ", "-to-").replace(" ", "-")
+    folder = world.folder / "backups" / f"{time.time_ns() // 1_000_000}-{name}"
+    folder.mkdir(parents=True, mode=0o700)
+    evidence: list[Evidence] = []
+    for color in (world.source, world.target):
+        if world.has_ensemble(color):
+            tell(f"saving znodes of {color}")
+            evidence.append(await _save_znodes(world, str(color), folder))
+        if world.masters(color):
+            tell(f"saving the registry of {color}")
+            evidence.append(await _save_registry(world, str(color), folder))
+    states = await readers.framework_states(world)
+    _write(folder / "frameworks.json", states)
+    evidence.append(_saved("frameworks", len(states), folder / "frameworks.json"))
+    _drop_oldest(folder.parent)
+    return Findings(tuple(evidence), {"folder": str(folder)})
+
+
+async def _save_znodes(world: World, name: str, folder: Path) -> Evidence:
+    address = world.ensemble(world.source if name == world.source else world.target)
+    roots = [one for one in await zookeeper.children(address, "/") if one not in _NOT_SAVED]
+    file = folder / f"{name}-znodes.jsonl"
+    report = await zookeeper.export(address, [f"/{one}" for one in sorted(roots)], file)
+    said = f"{report.znodes} znodes of {name}, {report.bytes} bytes"
+    numbers = {"znodes": report.znodes, "bytes": report.bytes, "sha256": report.sha256}
+    return Evidence("znodes", ok=True, said=said, numbers=numbers, told_by=str(file))
+
+
+async def _save_registry(world: World, name: str, folder: Path) -> Evidence:
+    color = world.source if name == world.source else world.target
+    file = folder / f"{name}-registry.json"
+    try:
+        operator = await world.operator(color)
+        registry, state = await readers.registry(operator), await operator.state()
+    except MesosError as error:
+        # Behind a projection the source's masters have no registry to read.
+        return Evidence("registry", ok=True, said=f"{name} not read: {error}")
+    agents = [asdict(agent) for agent in state.agents.registered]
+    tasks = [asdict(task) for task in state.tasks.live]
+    _write(file, {**registry.as_dict(), "agents": agents, "tasks": tasks})
+    return _saved(f"registry of {name}", len(agents), file)
+
+
+def _saved(what: str, count: int, file: Path) -> Evidence:
+    numbers = {"entries": count}
+    return Evidence("saved", ok=True, said=f"{what}: {count}", numbers=numbers, told_by=str(file))
+
+
+def _write(file: Path, content: Any) -> None:
+    temporary = file.with_name(f".{file.name}.new")
+    temporary.write_text(json.dumps(content, indent=1, sort_keys=True, default=_plain) + "\n")
+    temporary.replace(file)
+
+
+def _plain(value: object) -> object:
+    return sorted(map(str, value)) if isinstance(value, (set, frozenset)) else str(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+
+
+def _drop_oldest(folder: Path) -> None:
+    kept = sorted(folder.iterdir())
+    for old in kept[: max(0, len(kept) - _KEPT_MAX)]:
+        for file in old.iterdir():
+            file.unlink()
+        old.rmdir()
+
+

@@ -1,0 +1,214 @@
+"""What the clusters tell, read for guards, acts and proofs. Reading changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from clients.mesos.errors import MesosError
+from clients.mesos.model import MaintenanceSchedule, Quota
+from clients.mesos.operator import OperatorClient
+from components.mesos.masters import ELECTION_PATH
+from stacks.migration.waiting import NotYetError
+from stacks.migration.world import World
+from stacks.topology import Color
+from sync_engine import client as zookeeper
+
+_LABEL = "json.info_"
+RECOVERED = "registrar/log/recovered"
+ENSEMBLE_SIZE = "registrar/log/ensemble_size"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A node of an election path: its number and whom it names."""
+
+    number: int
+    address: str
+
+
+@dataclass(frozen=True)
+class Registry:
+    """What of a master's registry a migration replays."""
+
+    quota: tuple[Quota, ...]
+    weights: Mapping[str, float]
+    schedule: MaintenanceSchedule
+
+    @property
+    def comparable(self) -> tuple[object, ...]:
+        """Equal for registries that mean the same: 1 is every role's weight unless set."""
+        weights = {role: weight for role, weight in self.weights.items() if weight != 1.0}
+        return (
+            tuple((q.role, dict(q.limits), dict(q.guarantees)) for q in self.quota),
+            weights,
+            self.schedule,
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the backup."""
+        return {
+            "quota": [asdict(one) for one in self.quota],
+            "weights": dict(self.weights),
+            "maintenance_schedule": asdict(self.schedule),
+        }
+
+
+@dataclass(frozen=True)
+class InventoriedAgent:
+    """An agent that must be found again."""
+
+    id: str
+    address: str
+    deactivated: bool
+
+
+@dataclass(frozen=True)
+class InventoriedTask:
+    """A task that must be found again, with its process where it is known."""
+
+    id: str
+    agent_id: str
+    framework_id: str
+    state: str
+    pid: int | None
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """All agents and tasks of a cluster, and its frameworks' ids by name."""
+
+    agents: tuple[InventoriedAgent, ...] = ()
+    tasks: tuple[InventoriedTask, ...] = ()
+    frameworks: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the journal."""
+        return {
+            "agents": [asdict(one) for one in self.agents],
+            "tasks": [asdict(one) for one in self.tasks],
+            "frameworks": dict(self.frameworks),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Inventory:
+        """Read what `as_dict` wrote."""
+        return cls(
+            tuple(InventoriedAgent(**one) for one in values["agents"]),
+            tuple(InventoriedTask(**one) for one in values["tasks"]),
+            dict(values["frameworks"]),
+        )
+
+    def missing_in(self, other: Inventory) -> list[str]:
+        """What of this is not, or not the same, in another one; for people. Empty: all is there."""
+        found_agents = {agent.id for agent in other.agents}
+        found_tasks = {task.id: task for task in other.tasks}
+        known = {task.id for task in self.tasks}
+        problems = [f"agent {a.id} is missing" for a in self.agents if a.id not in found_agents]
+        for task in self.tasks:
+            seen = found_tasks.get(task.id)
+            if seen is None:
+                problems.append(f"task {task.id} is missing")
+            elif (seen.state, seen.agent_id) != (task.state, task.agent_id):
+                problems.append(f"task {task.id} is {seen.state} on {seen.agent_id}")
+            elif None not in (seen.pid, task.pid) and seen.pid != task.pid:
+                problems.append(f"task {task.id} has process {seen.pid}, not {task.pid}")
+        problems += [f"task {task_id} is new" for task_id in found_tasks if task_id not in known]
+        return problems
+
+
+async def candidates(world: World, color: Color) -> tuple[Candidate, ...]:
+    """Nodes of a colour's election path, lowest number (the leader) first."""
+    address = world.ensemble(color)
+    found: list[Candidate] = []
+    for name in await zookeeper.children(address, ELECTION_PATH):
+        if not name.startswith(_LABEL):
+            continue
+        content = await zookeeper.read(address, f"{ELECTION_PATH}/{name}")
+        if content is None:
+            continue  # Gone since it was listed.
+        found.append(Candidate(int(name.removeprefix(_LABEL)), _address_in(content)))
+    return tuple(sorted(found, key=lambda one: one.number))
+
+
+def _address_in(content: bytes) -> str:
+    try:
+        info: dict[str, Any] = json.loads(content)
+        address: dict[str, Any] = info["address"]
+        return f"{address.get('ip') or address['hostname']}:{address['port']}"
+    except (ValueError, KeyError, TypeError):
+        return "?"
+
+
+async def registry(operator: OperatorClient) -> Registry:
+    """Read the part of a registry that is replayed."""
+    quota, weights, schedule = await asyncio.gather(
+        operator.quota(), operator.weights(), operator.maintenance_schedule()
+    )
+    return Registry(quota, weights, schedule)
+
+
+async def inventory(world: World, color: Color) -> Inventory:
+    """Agents and live tasks as a colour's leader knows them."""
+    state = await (await world.operator(color)).state()
+    names = {framework.id: framework.name for framework in state.frameworks.registered}
+    return Inventory(
+        agents=tuple(
+            InventoriedAgent(agent.id, agent.address, agent.deactivated)
+            for agent in sorted(state.agents.registered, key=lambda one: one.id)
+        ),
+        tasks=tuple(
+            InventoriedTask(
+                task.id, task.agent_id, task.framework_id, task.state, task.executor_pid
+            )
+            for task in sorted(state.tasks.live, key=lambda one: one.id)
+        ),
+        frameworks={name: id_ for id_, name in names.items()},
+    )
+
+
+async def master_metrics(world: World, color: Color) -> dict[str, dict[str, float]]:
+    """What each master of a colour counts; empty for one that does not answer."""
+    operator = await world.operator(color)
+
+    async def one(master: str) -> tuple[str, dict[str, float]]:
+        try:
+            return master, await operator.metrics(master)
+        except MesosError:
+            return master, {}
+
+    return dict(await asyncio.gather(*(one(master) for master in operator.masters)))
+
+
+def unready(metrics: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Masters that have not recovered their log, or whose group has another size; for people."""
+    size = len(metrics)
+    return [
+        f"{master}: {RECOVERED}={values.get(RECOVERED)}, {ENSEMBLE_SIZE}={values.get(ENSEMBLE_SIZE)}"
+        for master, values in metrics.items()
+        if values.get(RECOVERED) != 1 or values.get(ENSEMBLE_SIZE, size) != size
+    ]
+
+
+async def framework_states(world: World) -> dict[str, dict[str, Any]]:
+    """What each framework says of itself."""
+    return {name: await world.get(f"{url}/state") for name, url in world.frameworks().items()}
+
+
+async def agent_ids(world: World, color: Color) -> tuple[str, ...]:
+    """Ids of a colour's own agents, as the leader knows them.
+
+    Raises:
+        NotYetError: not all of them have registered.
+    """
+    operator = await world.operator(await world.leading())
+    by_address = {agent.address: agent.id for agent in (await operator.agents()).registered}
+    wanted = world.agents(color)
+    missing = [address for address in wanted if address not in by_address]
+    if missing:
+        msg = f"agents that have not registered: {', '.join(missing)}"
+        raise NotYetError(msg)
+    return tuple(by_address[address] for address in wanted)

@@ -1,0 +1,176 @@
+"""What a step may talk to: the stack's runner, the engine, both sides' masters, frameworks, clients.
+
+Addresses come from the outputs of the stack's last update, so a `World` is made anew for each step.
+Clients are made when they are first asked for, and closed with the world.
+"""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, cast
+
+import httpx
+
+from clients.mesos.errors import ForeignLeaderError
+from clients.mesos.operator import OperatorClient
+from components.targets.supervisor import Supervisor
+from components.workload import Secret
+from stacks.automation import StackRunner
+from stacks.migration.bounds import Bounds
+from stacks.migration.errors import ActFailedError
+from stacks.topology import Color, Standing
+from sync_engine.client import EngineClient, EnsembleAddress
+
+_HTTP_TIMEOUT_S = 10.0
+
+
+class World:
+    """Everything around one step. An async context manager."""
+
+    def __init__(
+        self, runner: StackRunner, standing: Standing, folder: Path, bounds: Bounds
+    ) -> None:
+        self.runner = runner
+        self.standing = standing
+        self.folder = folder
+        self.bounds = bounds
+        self._outputs = runner.outputs()
+        self._closing = AsyncExitStack()
+        self._operators: dict[Color, OperatorClient] = {}
+        self._engine: EngineClient | None = None
+        self._http: httpx.AsyncClient | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._closing.aclose()
+
+    @property
+    def source(self) -> Color:
+        """The colour that is left."""
+        return self.standing.source
+
+    @property
+    def target(self) -> Color:
+        """The colour that is reached."""
+        return self.standing.target
+
+    # Addresses
+
+    def has_ensemble(self, color: Color) -> bool:
+        """Whether a colour has a ZooKeeper ensemble now."""
+        return f"{color}_zookeeper" in self._outputs
+
+    def ensemble(self, color: Color) -> EnsembleAddress:
+        """A colour's ensemble, with a credential that may read everything."""
+        hosts = str(self._output(f"{color}_zookeeper"))
+        return EnsembleAddress(hosts, self._secret(Secret.ZOOKEEPER_SUPER))
+
+    def masters(self, color: Color) -> tuple[str, ...]:
+        """`host:port` of a colour's masters; none while it has none."""
+        return self._addresses(f"{color}_masters")
+
+    def agents(self, color: Color) -> tuple[str, ...]:
+        """`host:port` of a colour's agents; none while it has none."""
+        return self._addresses(f"{color}_agents")
+
+    def frameworks(self) -> dict[str, str]:
+        """Address of each framework's own interface."""
+        return dict(self._outputs.get("frameworks") or {})
+
+    def groups(self) -> dict[str, str]:
+        """Address of each client group's own interface."""
+        return dict(self._outputs.get("clients") or {})
+
+    @property
+    def has_engine(self) -> bool:
+        """Whether the sync engine exists now."""
+        return "engine" in self._outputs
+
+    # Clients
+
+    async def engine(self) -> EngineClient:
+        """The sync engine's client."""
+        if self._engine is None:
+            where = cast("dict[str, Any]", self._output("engine"))
+            client = EngineClient(str(where["url"]), Path(str(where["token_file"])))
+            self._engine = await self._closing.enter_async_context(client)
+        return self._engine
+
+    async def operator(self, color: Color) -> OperatorClient:
+        """Client of a colour's masters; refuses a leader of the other colour."""
+        if color not in self._operators:
+            client = OperatorClient(self.masters(color), self._secret(Secret.MESOS_OPERATOR))
+            self._operators[color] = await self._closing.enter_async_context(client)
+        return self._operators[color]
+
+    async def leading(self) -> Color:
+        """The colour whose masters lead the agents that watch the source."""
+        if not self.masters(self.source):
+            return self.target
+        try:
+            await (await self.operator(self.source)).leader()
+        except ForeignLeaderError:
+            return self.target
+        return self.source
+
+    async def get(self, url: str) -> dict[str, Any]:
+        """Read JSON of a framework or a client group."""
+        response = await self._client().get(url)
+        response.raise_for_status()
+        return response.json()
+
+    async def post(
+        self, url: str, body: dict[str, Any] | None = None, *, timeout_s: float = _HTTP_TIMEOUT_S
+    ) -> tuple[int, dict[str, Any]]:
+        """Ask something of a framework; returns status and JSON, empty where it is none."""
+        response = await self._client().post(url, json=body or {}, timeout=timeout_s)
+        try:
+            return response.status_code, response.json()
+        except ValueError:
+            return response.status_code, {"said": response.text}
+
+    def supervisor(self) -> Supervisor:
+        """What runs the processes of a local stack.
+
+        Raises:
+            ActFailedError: the stack runs elsewhere.
+        """
+        run_dir = self._outputs.get("run_dir")
+        if run_dir is None:
+            msg = (
+                "expected a stack on this machine, whose processes can be restarted, saw another "
+                "target. Restart them by its means, then run `migrate resume`"
+            )
+            raise ActFailedError(msg)
+        return Supervisor(Path(str(run_dir)))
+
+    def _client(self) -> httpx.AsyncClient:
+        if self._http is None:
+            self._http = httpx.AsyncClient(timeout=_HTTP_TIMEOUT_S)
+            self._closing.push_async_callback(self._http.aclose)
+        return self._http
+
+    def _addresses(self, name: str) -> tuple[str, ...]:
+        return tuple(str(one) for one in self._outputs.get(name) or ())
+
+    def _output(self, name: str) -> object:
+        if name not in self._outputs:
+            msg = (
+                f"expected the stack to export {name!r} at {self.standing.describe()}, it does not. "
+                "Run `pulumi up`, then `migrate resume`"
+            )
+            raise ActFailedError(msg)
+        return self._outputs[name]
+
+    def _secret(self, secret: Secret) -> Path | None:
+        run_dir = self._outputs.get("run_dir")
+        return None if run_dir is None else Path(str(run_dir)) / "secrets" / secret
