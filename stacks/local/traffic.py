@@ -95,7 +95,10 @@ def main() -> None:
     try:
         settings = TrafficSettings.read(config_file(__doc__ or ""))
         if settings.hosts is None:
-            msg = "expected host:port,… in 'hosts', saw null: it is to stand still"
+            msg = (
+                "expected host:port,… in 'hosts', saw null: a group that stands still is not "
+                "started"
+            )
             raise StartError(msg)
     except (SettingsError, StartError) as error:
         end(str(error))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -54,8 +55,11 @@ Run = Callable[[Callable[[], Any]], Recorder]
 
 
 @pytest.fixture
-def run() -> Run:
+def run() -> Iterator[Run]:
     """Run a function as a Pulumi program against mocks."""
+    # The SDK takes the thread's current loop, and earlier tests may have left none.
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
 
     def with_mocks(program: Callable[[], Any]) -> Recorder:
         recorder = Recorder()
@@ -63,7 +67,9 @@ def run() -> Run:
         pulumi.runtime.test(program)()  # pyright: ignore[reportUnknownMemberType] - untyped
         return recorder
 
-    return with_mocks
+    yield with_mocks
+    asyncio.set_event_loop(None)
+    loop.close()
 
 
 @pytest.fixture
