@@ -81,7 +81,9 @@ class Applier:
         await self._apply_acls([w for w in works if w.decision.acl and _is_update(w)], outcome)
         stale = {id(w) for w in outcome.stale} | {id(w) for w, _ in outcome.refused}
         todo = [w for w in works if id(w) not in stale]
-        self._note_without_writing([w for w in todo if not transaction.needs_transaction(w)], outcome)
+        self._note_without_writing(
+            [w for w in todo if not transaction.needs_transaction(w)], outcome
+        )
         sending = transaction.ordered(w for w in todo if transaction.needs_transaction(w))
         if sending:
             await self._send_all(sending, outcome)
@@ -123,7 +125,7 @@ class Applier:
                 outcome.refused.append((work, _HOPELESS[answer.code]))
             elif isinstance(answer, ConnectionLostError):
                 lost = answer
-            elif isinstance(answer, BaseException):
+            else:
                 raise answer
         if lost is not None:
             raise lost
@@ -166,7 +168,9 @@ class Applier:
         )
         for start in range(0, len(pending), len(free)):
             group = pending[start : start + len(free)]
-            sent = [self._send(slot, batch, outcome) for slot, batch in zip(free, group, strict=False)]
+            sent = [
+                self._send(slot, batch, outcome) for slot, batch in zip(free, group, strict=False)
+            ]
             # All of them end before anything is raised: a slot in use must not be used again.
             ends = await asyncio.gather(*sent, return_exceptions=True)
             for end in ends:

@@ -175,6 +175,4 @@ class Auditor:
 
         a, b = await asyncio.gather(read(Side.A), read(Side.B))
         rows = [subtree.base.get(rel) for rel in rels]
-        return [
-            (view(one, row), view(two, row)) for one, two, row in zip(a, b, rows, strict=True)
-        ]
+        return [(view(one, row), view(two, row)) for one, two, row in zip(a, b, rows, strict=True)]

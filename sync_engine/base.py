@@ -159,7 +159,14 @@ class Base:
         try:
             gone = [(subtree, rel) for rel, row in changes.items() if row is None]
             kept = [
-                (subtree, rel, _text(row.a), _text(row.b), row.data_hash, self._store.acl_id(row.acl))
+                (
+                    subtree,
+                    rel,
+                    _text(row.a),
+                    _text(row.b),
+                    row.data_hash,
+                    self._store.acl_id(row.acl),
+                )
                 for rel, row in changes.items()
                 if row is not None
             ]

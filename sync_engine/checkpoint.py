@@ -118,13 +118,14 @@ def _decode(data: bytes) -> Record:
     at = _HEAD.size
     acls: list[tuple[Acl, ...]] = []
     for _ in range(acl_count):
-        (length,) = _LENGTH.unpack_from(data, at)
+        length = int(_LENGTH.unpack_from(data, at)[0])
         at += _LENGTH.size
         acls.append(decode_acl(data[at : at + length].decode()))
         at += length
     intents: list[Intent] = []
     for _ in range(count):
-        kind, flags, acl, length, hashed = _INTENT.unpack_from(data, at)
+        kind, flags, acl, length = _INTENT.unpack_from(data, at)[:4]
+        hashed: bytes = _INTENT.unpack_from(data, at)[4]
         at += _INTENT.size
         path = data[at : at + length].decode()
         at += length
@@ -167,9 +168,7 @@ def rows_after(record: Record, zxid: int) -> dict[str, Row | None]:
     return found
 
 
-def repairs(
-    rows: Mapping[str, Row], record: Record, zxid: int
-) -> dict[str, Row | None]:
+def repairs(rows: Mapping[str, Row], record: Record, zxid: int) -> dict[str, Row | None]:
     """What an applied record changes in a base that may be older or newer than it."""
     side = record.source_side.other
     changes: dict[str, Row | None] = {}

@@ -27,7 +27,13 @@ class ConflictJournal:
                 self.count = sum(1 for _ in lines)
 
     def record(
-        self, *, subtree: str, reason: str, winner: Znode | None, loser: Znode | None, loser_side: Side
+        self,
+        *,
+        subtree: str,
+        reason: str,
+        winner: Znode | None,
+        loser: Znode | None,
+        loser_side: Side,
     ) -> None:
         """Write one conflict down."""
         line = {

@@ -58,7 +58,9 @@ class Decision:
     reason: str | None = None
 
 
-def view(node: Znode | None, row: Row | None, *, original: tuple[Acl, ...] | None = None) -> View | None:
+def view(
+    node: Znode | None, row: Row | None, *, original: tuple[Acl, ...] | None = None
+) -> View | None:
     """A node as decisions see it: a fenced ACL stands for the original that the base holds.
 
     `original` is what to take where no base knows it: the other copy's ACL.
@@ -115,9 +117,7 @@ def decide(
     return _decide_both(source, target, row, owner=owner)
 
 
-def _decide_gone(
-    target: View | None, row: Row | None, *, owner: Side, trusted: bool
-) -> Decision:
+def _decide_gone(target: View | None, row: Row | None, *, owner: Side, trusted: bool) -> Decision:
     if target is None:
         return Decision(Action.FORGET if row is not None else Action.NOTHING)
     if target.ephemeral:

@@ -13,8 +13,8 @@ import socket
 import time
 import uuid
 from collections.abc import Coroutine
-from contextlib import suppress
-from typing import Any
+from contextlib import AsyncExitStack, suppress
+from typing import Any, TypeGuard
 
 import structlog
 
@@ -25,16 +25,18 @@ from sync_engine.conflicts import ConflictJournal
 from sync_engine.context import Subtree
 from sync_engine.direction import Direction, Roots, Side
 from sync_engine.documents import Ownership
+from sync_engine.election import Projector
 from sync_engine.errors import EngineBusyError, EngineRefusedError, SyncError
 from sync_engine.fence import Fence
+from sync_engine.flip import Flip
 from sync_engine.lag import LagMeter, RateMeter
 from sync_engine.link import Link
 from sync_engine.marker import MarkerProbe
 from sync_engine.pair import OwnershipStore, identify, prepare
 from sync_engine.replicator import Replicator, now, run_sweep
-from sync_engine.report import AuditReport
+from sync_engine.report import AuditReport, FlipReport, ProjectionKind, ProjectionStatus
 from sync_engine.rows import Stamp
-from sync_engine.settings import RESERVED_PATHS, Rules
+from sync_engine.settings import RESERVED_PATHS, ProjectionRule, Rules
 from sync_engine.watch import WatchEvent
 from sync_engine.znode import is_within
 
@@ -80,7 +82,9 @@ class Engine:
         rules.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.store = BaseStore(rules.state_dir / "base.sqlite")
         self.conflicts = ConflictJournal(rules.state_dir / "conflicts.jsonl")
+        self.projectors: dict[str, Projector] = {}
         self._markers: dict[Direction, Replicator] = {}
+        self._flips: dict[str, asyncio.Lock] = {}
         self._tasks: asyncio.TaskGroup | None = None
 
     # Life
@@ -100,6 +104,13 @@ class Engine:
             raise _first(group) from None
         finally:
             await self._close()
+
+    async def settle(self, bound_s: float) -> None:
+        """Let transactions under way end, so that an orderly stop leaves nothing to look up."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(bound_s), AsyncExitStack() as locks:
+                for replicator in (*self.replicators.values(), *self._markers.values()):
+                    await locks.enter_async_context(replicator.lock)
 
     async def _main(self) -> None:
         await asyncio.gather(*(link.start() for link in self.links.values()))
@@ -130,6 +141,9 @@ class Engine:
         for direction in Direction:
             if direction not in self._markers:
                 await self._add_marker(direction)
+        for projection in self.rules.projections:
+            if projection.name not in self.projectors:
+                await self._add_projection(projection)
 
     async def _follow_fence(self) -> None:
         await self.fence.was_lost.wait()
@@ -141,6 +155,8 @@ class Engine:
 
     async def _close(self) -> None:
         self.is_stopped = True
+        for projector in self.projectors.values():
+            await projector.close()
         for link in self.links.values():
             with suppress(SyncError):
                 await link.close()
@@ -176,6 +192,12 @@ class Engine:
         self._spawn(replicator.run())
         self._spawn(probe.run())
 
+    async def _add_projection(self, rule: ProjectionRule) -> None:
+        projector = Projector(rule, self.links, self.fence, self.rules.state_dir)
+        await projector.start()
+        self.projectors[rule.name] = projector
+        self._spawn(projector.run())
+
     async def _subtree(self, name: str, roots: Roots, doc: Ownership) -> Subtree:
         base = Base(self.store, name, roots)
         return Subtree(
@@ -203,12 +225,17 @@ class Engine:
             if rel is not None:
                 replicator.notify(rel, heard_at)
                 return
+        for projector in self.projectors.values():
+            if is_within(event.path, projector.rule.path(side)):
+                projector.wake()
 
     def _on_gap(self, side: Side) -> None:
         _log.warning("watch.gap", side=side)
         for replicator in (*self.replicators.values(), *self._markers.values()):
             if replicator.subtree.owner is side:
                 replicator.request_comparison()
+        for projector in self.projectors.values():
+            projector.wake()
 
     def _on_applied(
         self, subtree: Subtree, rel: str, stamp: Stamp | None, heard_at: float | None
@@ -239,6 +266,59 @@ class Engine:
             raise EngineBusyError(msg) from None
         self.last_audit = report
         return report
+
+    async def flip(self, name: str, to: Side, timeout_s: float) -> FlipReport:
+        """Make a side the owner of a subtree; its writers stand still. May be called again.
+
+        Raises:
+            EngineRefusedError: what must hold does not.
+            EngineBusyError: not in time, or another flip is under way.
+        """
+        self.check_up()
+        replicator = self.replicator(name)
+        lock = self._flips.setdefault(name, asyncio.Lock())
+        if lock.locked():
+            msg = f"expected no flip of {name} under way, saw one: wait for it"
+            raise EngineBusyError(msg)
+        async with lock:
+            return await Flip(replicator, self.owners, self.session_ids).run(to, timeout_s)
+
+    def is_flipping(self, name: str) -> bool:
+        """Whether a flip of the subtree is under way."""
+        return name in self._flips and self._flips[name].locked()
+
+    async def project(self, name: str, kind: ProjectionKind, timeout_s: float) -> ProjectionStatus:
+        """Show, show otherwise or hide a leader. May be called again.
+
+        Raises:
+            EngineRefusedError: no such projection, or no number is free.
+            EngineBusyError: not in time.
+        """
+        self.check_up()
+        return await self.projector(name).set_kind(kind, timeout_s)
+
+    async def fence_election(self, name: str, fenced: bool) -> ProjectionStatus:
+        """Let nobody but the engine create in a projection's election path, or everybody again."""
+        self.check_up()
+        return await self.projector(name).set_fence(fenced)
+
+    def projector(self, name: str) -> Projector:
+        """The worker of a projection.
+
+        Raises:
+            EngineRefusedError: no such projection.
+        """
+        found = self.projectors.get(name)
+        if found is None:
+            known = ", ".join(sorted(self.projectors)) or "none"
+            msg = f"expected one of the projections ({known}), saw {name!r}: correct the name"
+            raise EngineRefusedError(msg, type="UnknownProjection")
+        return found
+
+    def session_ids(self) -> list[int]:
+        """The engine's own sessions on both sides."""
+        own = [projector.session_id for projector in self.projectors.values()]
+        return [id_ for link in self.links.values() for id_ in link.session_ids()] + own
 
     def confirm(self, name: str) -> None:
         """Let a subtree's many deletes happen.
@@ -276,6 +356,9 @@ class Engine:
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """The first failure of a group; the engine has one reason to end."""
-    for error in group.exceptions:
-        return _first(error) if isinstance(error, BaseExceptionGroup) else error
-    return group
+    first = group.exceptions[0]
+    return _first(first) if _is_group(first) else first
+
+
+def _is_group(error: BaseException) -> TypeGuard[BaseExceptionGroup[BaseException]]:
+    return isinstance(error, BaseExceptionGroup)

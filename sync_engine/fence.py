@@ -17,6 +17,7 @@ from sync_engine import documents
 from sync_engine.direction import Side
 from sync_engine.documents import Epoch
 from sync_engine.errors import BadVersionError, FencedError, MultiFailedError
+from sync_engine.lane import Lane
 from sync_engine.link import Link
 from sync_engine.wire import Check, MultiResult, Op
 
@@ -69,18 +70,22 @@ class Fence:
             FencedError: another engine holds it by now.
         """
         async with self._lock:
-            epoch = self.epoch + 1
-            for side in Side:
-                doc, version = await self._read(side)
+            found = {side: await self._read(side) for side in Side}
+            for side, (doc, _) in found.items():
                 if doc.holder != self._holder:
                     self._lose(self._taken_by(side, doc))
                     raise FencedError(self.lost)
+            epoch = max(doc.epoch for doc, _ in found.values()) + 1
+            for side, (_, version) in found.items():
                 await self._write(side, epoch, version)
             self.epoch = epoch
             return epoch
 
-    async def transact(self, side: Side, ops: Sequence[Op]) -> MultiResult:
-        """Send a transaction that only the holder of the epoch may apply.
+    async def transact(
+        self, side: Side, ops: Sequence[Op], *, lane: Lane | None = None
+    ) -> MultiResult:
+        """Send a transaction that only the holder of the epoch may apply; over the side's writer
+        unless another session of that side is to own its ephemerals.
 
         Raises:
             FencedError: another engine holds the epoch; nothing was applied.
@@ -91,7 +96,7 @@ class Fence:
             self.check_held()
             version = self._versions[side]
             try:
-                result = await self._links[side].writer.multi(
+                result = await (lane or self._links[side].writer).multi(
                     [Check(documents.EPOCH, version), *ops]
                 )
             except MultiFailedError as error:

@@ -28,7 +28,9 @@ _PENDING_MAX = 20
 class MarkerProbe:
     """Writes one direction's marker and takes the samples."""
 
-    def __init__(self, direction: Direction, fence: Fence, meter: LagMeter, interval_ms: int) -> None:
+    def __init__(
+        self, direction: Direction, fence: Fence, meter: LagMeter, interval_ms: int
+    ) -> None:
         self._direction = direction
         self._fence = fence
         self._meter = meter

@@ -83,7 +83,12 @@ async def identify(links: Mapping[Side, Link], fence: Fence) -> str:
         raise StateError(msg)
     pair = uuid.uuid4().hex
     for side, link in links.items():
-        for folder in (documents.SUBTREES, documents.SLOTS, documents.PROJECTIONS, documents.MARKERS):
+        for folder in (
+            documents.SUBTREES,
+            documents.SLOTS,
+            documents.PROJECTIONS,
+            documents.MARKERS,
+        ):
             await _delete_below(link, folder, _OWN_DEPTH_MAX)
         await _delete(link, documents.IDENTITY)
         data = Identity(pair=pair, side=side).encode()

@@ -87,7 +87,11 @@ class Replicator:
     def confirm(self) -> None:
         """Let the deletes that replication waits for happen."""
         self._confirmed = True
-        kept = [rel for rel, row in self.subtree.base.rows.items() if row.stamp(self.subtree.owner) is None]
+        kept = [
+            rel
+            for rel, row in self.subtree.base.rows.items()
+            if row.stamp(self.subtree.owner) is None
+        ]
         if kept:
             self.subtree.base.put(dict.fromkeys(kept))
             for rel in kept:

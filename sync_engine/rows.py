@@ -48,7 +48,10 @@ class Row:
 
     @staticmethod
     def of(
-        side: Side, source: Stamp | None, target: Stamp | None, content: tuple[bytes, tuple[Acl, ...]]
+        side: Side,
+        source: Stamp | None,
+        target: Stamp | None,
+        content: tuple[bytes, tuple[Acl, ...]],
     ) -> Row:
         """A row from the stamps of a source side and its other side."""
         a, b = (source, target) if side is Side.A else (target, source)

@@ -39,9 +39,7 @@ class Slot:
     """A transaction's answer was lost: it must be looked up before the slot is used again."""
 
 
-async def load(
-    name: str, links: Mapping[Side, Link], base: Base
-) -> dict[Side, list[Slot]]:
+async def load(name: str, links: Mapping[Side, Link], base: Base) -> dict[Side, list[Slot]]:
     """Read a subtree's slots, create missing ones, and repair the base from what they record."""
     found: dict[Side, list[Slot]] = {}
     applied: list[tuple[int, Record, SlotMark]] = []
@@ -62,7 +60,9 @@ async def load(
     for zxid, record, mark in sorted(applied, key=lambda entry: entry[0]):
         changes = {} if is_new else checkpoint.repairs(base.rows, record, zxid)
         base.put(changes, mark)
-        _log.info("slots.replayed", subtree=name, side=mark.side, slot=mark.number, rows=len(changes))
+        _log.info(
+            "slots.replayed", subtree=name, side=mark.side, slot=mark.number, rows=len(changes)
+        )
     return found
 
 

@@ -89,9 +89,7 @@ def intent(work: Work) -> Intent:
     before = None if work.target is None else work.target.stamp
     if work.view is None or kind is Kind.DELETE:
         return Intent(work.rel, kind, work.source_stamp, before, bytes(16), ())
-    return Intent(
-        work.rel, kind, work.source_stamp, before, work.view.data_hash, work.view.acl
-    )
+    return Intent(work.rel, kind, work.source_stamp, before, work.view.data_hash, work.view.acl)
 
 
 def size(work: Work) -> int:

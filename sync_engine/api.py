@@ -1,0 +1,217 @@
+"""The engine's REST interface.
+
+JSON in and out; every request but those for liveness, readiness and metrics carries the bearer token. Errors are
+`{"error": type, "message": text}`: 4xx are refusals, 503 may be tried again.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+from pathlib import Path
+from typing import TypeVar
+
+import structlog
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from sync_engine import metrics, status
+from sync_engine.direction import Side
+from sync_engine.engine import Engine
+from sync_engine.errors import EngineRefusedError, FencedError, RulesError, SyncError
+from sync_engine.report import EngineState, ProjectionKind
+
+_log = structlog.get_logger()
+_OPEN_PATHS = {"/healthz", "/readyz", "/metrics"}
+_TOKEN_BYTES_MIN = 8
+_BODY_BYTES_MAX = 64 * 1024
+_TIMEOUT_MAX_S = 3600.0
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class AuditBody(_Body):
+    """Body of /audit."""
+
+    timeout_s: float = Field(default=60.0, gt=0, le=_TIMEOUT_MAX_S)
+
+
+class FlipBody(_Body):
+    """Body of /flip."""
+
+    subtree: str
+    to: Side
+    timeout_s: float = Field(default=60.0, gt=0, le=_TIMEOUT_MAX_S)
+
+
+class ProjectBody(_Body):
+    """Body of /project."""
+
+    name: str
+    kind: ProjectionKind
+    timeout_s: float = Field(default=30.0, gt=0, le=_TIMEOUT_MAX_S)
+
+
+class ElectionFenceBody(_Body):
+    """Body of /election-fence."""
+
+    name: str
+    fenced: bool
+
+
+class ConfirmBody(_Body):
+    """Body of /confirm."""
+
+    subtree: str
+
+
+B = TypeVar("B", bound=_Body)
+
+
+def read_token(path: Path) -> str:
+    """Read the bearer token.
+
+    Raises:
+        RulesError: no file, one that everybody may read, or one without a token.
+    """
+    try:
+        mode, text = path.stat().st_mode, path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"expected the API's token in {path}, saw {error}: write it there"
+        raise RulesError(msg) from None
+    if mode & 0o004:
+        msg = f"expected {path} to be its owner's, saw that everybody may read it: chmod 600 it"
+        raise RulesError(msg)
+    if len(text) < _TOKEN_BYTES_MIN or "\n" in text:
+        msg = (
+            f"expected one line of at least {_TOKEN_BYTES_MIN} characters in {path}: write it anew"
+        )
+        raise RulesError(msg)
+    return text
+
+
+def build(engine: Engine, token: str) -> Starlette:
+    """The application."""
+    doors = _Doors(engine)
+    return Starlette(
+        routes=[
+            Route("/healthz", doors.healthz),
+            Route("/readyz", doors.readyz),
+            Route("/metrics", doors.metrics),
+            Route("/status", doors.status),
+            Route("/audit", doors.audit, methods=["POST"]),
+            Route("/flip", doors.flip, methods=["POST"]),
+            Route("/project", doors.project, methods=["POST"]),
+            Route("/election-fence", doors.election_fence, methods=["POST"]),
+            Route("/confirm", doors.confirm, methods=["POST"]),
+        ],
+        middleware=[Middleware(_Bearer, token=token)],
+        exception_handlers={SyncError: _answer_error},
+    )
+
+
+class _Bearer:
+    """Refuses requests without the token."""
+
+    def __init__(self, app: ASGIApp, *, token: str) -> None:
+        self._app = app
+        self._expected = f"Bearer {token}".encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] not in _OPEN_PATHS:
+            given = dict(scope["headers"]).get(b"authorization", b"")
+            if not secrets.compare_digest(given, self._expected):
+                answer = _error("Unauthorized", "expected the bearer token of the token file", 401)
+                await answer(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+class _Doors:
+    """One method a path."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def healthz(self, request: Request) -> Response:
+        del request
+        return PlainTextResponse("ok\n")
+
+    async def readyz(self, request: Request) -> Response:
+        del request
+        state = status.gather(self._engine).state
+        is_ready = state in (EngineState.LIVE, EngineState.DEGRADED)
+        return PlainTextResponse(f"{state.value}\n", status_code=200 if is_ready else 503)
+
+    async def metrics(self, request: Request) -> Response:
+        del request
+        text = metrics.render(status.gather(self._engine))
+        return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
+
+    async def status(self, request: Request) -> Response:
+        del request
+        return _json(status.gather(self._engine))
+
+    async def audit(self, request: Request) -> Response:
+        body = await _read(request, AuditBody)
+        return _json(await self._engine.audit(body.timeout_s))
+
+    async def flip(self, request: Request) -> Response:
+        body = await _read(request, FlipBody)
+        return _json(await self._engine.flip(body.subtree, body.to, body.timeout_s))
+
+    async def project(self, request: Request) -> Response:
+        body = await _read(request, ProjectBody)
+        return _json(await self._engine.project(body.name, body.kind, body.timeout_s))
+
+    async def election_fence(self, request: Request) -> Response:
+        body = await _read(request, ElectionFenceBody)
+        return _json(await self._engine.fence_election(body.name, body.fenced))
+
+    async def confirm(self, request: Request) -> Response:
+        body = await _read(request, ConfirmBody)
+        self._engine.confirm(body.subtree)
+        return _json(status.gather(self._engine))
+
+
+async def _read(request: Request, kind: type[B]) -> B:
+    raw = bytearray()
+    async for chunk in request.stream():
+        raw += chunk
+        if len(raw) > _BODY_BYTES_MAX:
+            msg = f"expected at most {_BODY_BYTES_MAX} bytes, saw more"
+            raise EngineRefusedError(msg, type="BadRequest")
+    try:
+        return kind.model_validate_json(bytes(raw) or b"{}")
+    except ValidationError as error:
+        lines = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        msg = f"expected {', '.join(kind.model_fields)}, saw a mismatch: {lines}"
+        raise EngineRefusedError(msg, type="BadRequest") from None
+
+
+def _json(report: BaseModel) -> Response:
+    return Response(report.model_dump_json(), media_type="application/json")
+
+
+def _error(kind: str, message: str, code: int) -> JSONResponse:
+    return JSONResponse({"error": kind, "message": message}, status_code=code)
+
+
+async def _answer_error(request: Request, error: Exception) -> Response:
+    """Every error of the package as an answer."""
+    assert isinstance(error, SyncError)
+    _log.warning("api.refused", path=request.url.path, error=str(error))
+    if isinstance(error, EngineRefusedError):
+        code = 400 if error.type == "BadRequest" else 409
+        return _error(error.type, str(error), code)
+    if isinstance(error, FencedError):
+        return _error("Fenced", str(error), 409)
+    code = 503 if error.retryable else 500
+    return _error(type(error).__name__, str(error), code)

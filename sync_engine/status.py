@@ -1,0 +1,129 @@
+"""The engine's status, gathered from its parts."""
+
+from __future__ import annotations
+
+from sync_engine.direction import Direction, Side
+from sync_engine.engine import Engine
+from sync_engine.health import Facts, assess
+from sync_engine.lag import quantile
+from sync_engine.replicator import Replicator
+from sync_engine.report import (
+    DirectionStatus,
+    EngineStatus,
+    LagStatus,
+    SideStatus,
+    SubtreeStatus,
+)
+
+_UNREADABLE_SHOWN_MAX = 50
+
+
+def gather(engine: Engine) -> EngineStatus:
+    """The status now; no I/O."""
+    state, reasons = assess(gather_facts(engine))
+    workers = engine.replicators
+    unreadable = sorted(p for w in workers.values() for p in w.subtree.counters.unreadable)
+    return EngineStatus(
+        state=state,
+        reasons=reasons,
+        epoch=engine.fence.epoch,
+        started_at=engine.started_at,
+        directions={direction: _direction(engine, direction) for direction in Direction},
+        subtrees={name: _subtree(engine, name, worker) for name, worker in workers.items()},
+        projections={name: found.status() for name, found in engine.projectors.items()},
+        conflicts=engine.conflicts.count,
+        skipped=sum(len(w.subtree.counters.skipped) for w in workers.values()),
+        unreadable=unreadable[:_UNREADABLE_SHOWN_MAX],
+        last_audit=engine.last_audit,
+        sessions={side: _side(engine, side) for side in Side},
+    )
+
+
+def gather_facts(engine: Engine) -> Facts:
+    """What the state is made of."""
+    away = {side: link.disconnected_s() for side, link in engine.links.items()}
+    workers = engine.replicators
+    return Facts(
+        fenced=engine.fence.lost,
+        stopped=engine.is_stopped,
+        started=engine.is_started,
+        copying=[name for name, worker in workers.items() if worker.is_copying],
+        disconnected_s={side: seconds for side, seconds in away.items() if seconds is not None},
+        stalled={name: w.stalled for name, w in workers.items() if w.stalled is not None},
+        troubles=_troubles(engine),
+        waiting=engine.waiting,
+    )
+
+
+def _troubles(engine: Engine) -> list[str]:
+    found: list[str] = []
+    for name, worker in engine.replicators.items():
+        counters = worker.subtree.counters
+        if counters.unreadable:
+            found.append(f"subtree {name}: {len(counters.unreadable)} paths cannot be read")
+        for rel, reason in list(counters.skipped.items())[:3]:
+            found.append(f"subtree {name}: {worker.subtree.source_path(rel)} skipped: {reason}")
+        if worker.last_failure is not None:
+            found.append(f"subtree {name}: {worker.last_failure}")
+    found += [p.trouble for p in engine.projectors.values() if p.trouble is not None]
+    found += [
+        f"side {side.value} has no persistent watches: changes are found by scans alone"
+        for side, link in engine.links.items()
+        if not link.watch.supports_persistent
+    ]
+    if engine.last_audit is not None and not engine.last_audit.equal:
+        found.append("the last audit found differences")
+    return found
+
+
+def _direction(engine: Engine, direction: Direction) -> DirectionStatus:
+    meters = engine.meters[direction]
+    workers = [w for w in engine.replicators.values() if w.subtree.direction is direction]
+    return DirectionStatus(
+        backlog=sum(w.backlog for w in workers),
+        applied=meters.rate.total,
+        applied_per_s=meters.rate.per_s(),
+        echoes=sum(w.subtree.counters.echoes for w in workers),
+        lag=_lag(engine, direction),
+        histogram=meters.lag.histogram(),
+    )
+
+
+def _lag(engine: Engine, direction: Direction) -> LagStatus:
+    window = engine.meters[direction].lag.window()
+    probe = engine.probes.get(direction)
+    waiting = None if probe is None else probe.oldest_ms()
+    if waiting is not None and (not window or waiting > window[-1]):
+        window.append(waiting)
+    if not window:
+        return LagStatus()
+    return LagStatus(
+        p50_ms=quantile(window, 0.5),
+        p99_ms=quantile(window, 0.99),
+        max_ms=window[-1],
+        samples=len(window),
+    )
+
+
+def _subtree(engine: Engine, name: str, worker: Replicator) -> SubtreeStatus:
+    doc = worker.subtree.doc
+    return SubtreeStatus(
+        owner=doc.owner,
+        znodes=len(worker.subtree.base),
+        fenced_a=doc.fenced_a,
+        fenced_b=doc.fenced_b,
+        flipping=engine.is_flipping(name),
+        stalled=worker.stalled,
+    )
+
+
+def _side(engine: Engine, side: Side) -> SideStatus:
+    link = engine.links[side]
+    ids = link.session_ids()
+    ids += [p.session_id for p in engine.projectors.values() if p.target is side and p.session_id]
+    return SideStatus(connected=link.is_connected, session_ids=[format_session(i) for i in ids])
+
+
+def format_session(session_id: int) -> str:
+    """A session's id as ZooKeeper writes it: unsigned, hexadecimal."""
+    return f"0x{session_id & 0xFFFF_FFFF_FFFF_FFFF:x}"
