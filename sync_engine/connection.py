@@ -24,8 +24,9 @@ from sync_engine.errors import (
 )
 
 _XID_MAX = 0x7FFFFFFF
-_WRITE_BUFFER_BYTES_MAX = 4 * 1024 * 1024
-"""What may lie unsent before requests wait: a few full transactions, not a tree."""
+IN_FLIGHT_BYTES_MAX = 4 * 1024 * 1024
+"""Bytes of requests under way, besides their number: a server keeps each of them in memory several
+times over, and 40 MB of transactions at once ended one with a heap of 128 MB."""
 
 _length = struct.Struct(">i")
 _LENGTH_BYTES = _length.size
@@ -40,13 +41,15 @@ class Connection(asyncio.Protocol):
         self._in_flight_max = in_flight_max
         self._on_room = on_room
         self._transport: asyncio.Transport | None = None
-        self._pending: deque[tuple[int, asyncio.Future[Any], wire.Decoder, str | None]] = deque()
+        self._pending: deque[tuple[int, asyncio.Future[Any], wire.Decoder, str | None, int]] = (
+            deque()
+        )
+        self._bytes = 0
         self._xid = 0
         self._out: list[bytes] = []
         self._chunks: list[bytes] = []
         self._have = 0
         self._need = _LENGTH_BYTES
-        self._is_paused = False
         self._greeting: asyncio.Future[wire.Connected] | None = None
         self._auth: asyncio.Future[None] = self._loop.create_future()
         self._auth_missing = 0
@@ -61,7 +64,11 @@ class Connection(asyncio.Protocol):
     @property
     def has_room(self) -> bool:
         """Whether a request would be sent at once."""
-        return self.is_open and not self._is_paused and len(self._pending) < self._in_flight_max
+        return (
+            self.is_open
+            and self._bytes < IN_FLIGHT_BYTES_MAX
+            and len(self._pending) < self._in_flight_max
+        )
 
     async def handshake(
         self, greeting: bytes, auth: Sequence[tuple[str, bytes]], *, bound_s: float
@@ -118,7 +125,9 @@ class Connection(asyncio.Protocol):
     ) -> None:
         """`submit` for a future that somebody waits for already."""
         xid = self._xid = self._xid % _XID_MAX + 1
-        self._pending.append((xid, future, decode, path))
+        size = len(body)
+        self._bytes += size
+        self._pending.append((xid, future, decode, path, size))
         if not self._out:
             self._loop.call_soon(self._flush)
         self._out.append(wire.frame(xid, code, body))
@@ -148,20 +157,10 @@ class Connection(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the transport, whose buffer is kept small: what waits there cannot be taken back."""
+        """Take the transport; what is under way bounds its buffer."""
         assert isinstance(transport, asyncio.Transport)
-        transport.set_write_buffer_limits(high=_WRITE_BUFFER_BYTES_MAX)
         self._transport = transport
         self._heard_at = self._loop.time()
-
-    def pause_writing(self) -> None:
-        """Let requests wait."""
-        self._is_paused = True
-
-    def resume_writing(self) -> None:
-        """Let requests go."""
-        self._is_paused = False
-        self._on_room()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Fail what is under way: nobody knows what became of it."""
@@ -176,7 +175,7 @@ class Connection(asyncio.Protocol):
                 # Not everybody comes to wait for the credentials' answer.
                 future.exception()
         while self._pending:
-            _, future, _, path = self._pending.popleft()
+            _, future, _, path, _ = self._pending.popleft()
             if not future.done():
                 where = f" with a request for {path} under way" if path is not None else ""
                 future.set_exception(ConnectionLostError(f"{self._reason}{where}", sent=True))
@@ -223,11 +222,11 @@ class Connection(asyncio.Protocol):
             return
         xid, zxid, code = _reply.unpack_from(data, at)
         if xid > 0:
-            expected, future, decode, path = self._pending.popleft()
-            if xid != expected:
-                msg = f"an answer to request {xid} in place of {expected}"
-                self._pending.appendleft((expected, future, decode, path))
+            if xid != self._pending[0][0]:
+                msg = f"an answer to request {xid} in place of {self._pending[0][0]}"
                 raise ProtocolError(msg)
+            _, future, decode, path, size = self._pending.popleft()
+            self._bytes -= size
             if zxid > 0:
                 self.last_zxid = zxid
             if future.done():

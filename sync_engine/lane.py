@@ -24,9 +24,9 @@ import contextlib
 import random
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
+
+import structlog
 
 from sync_engine import wire
 from sync_engine.connection import Connection
@@ -42,9 +42,11 @@ from sync_engine.errors import (
 )
 from sync_engine.hosts import format_server, parse_hosts
 from sync_engine.reader import Reader
+from sync_engine.session import LaneState, SavedSession
 from sync_engine.wire import Op, OpCode
 from sync_engine.znode import Acl, Stat, Znode
 
+_log = structlog.get_logger(__name__)
 IN_FLIGHT_MAX = 500
 WAITING_MAX = 100_000
 """Requests that may wait for room or for a connection; a caller that has more is out of hand."""
@@ -54,25 +56,6 @@ _BACK_OFF_MAX_S = 0.5
 _STEADY_S = 1.0
 _CLOSE_BOUND_S = 2.0
 _HANDSHAKE_MIN_S = 0.2
-
-
-class LaneState(StrEnum):
-    """What `on_state` callbacks are told."""
-
-    CONNECTED = "connected"
-    DISCONNECTED = "disconnected"
-    EXPIRED = "expired"
-
-
-@dataclass(frozen=True, slots=True)
-class SavedSession:
-    """What another process needs to go on with a session. The password is a secret."""
-
-    id: int
-    password: bytes
-
-    def __repr__(self) -> str:
-        return f"SavedSession(id={self.id:#x})"
 
 
 class Lane:
@@ -144,8 +127,12 @@ class Lane:
         self._fatal = None
         runner = self._runner = asyncio.create_task(self._run(), name="lane")
         waiter = asyncio.create_task(self.connected.wait())
-        await asyncio.wait({runner, waiter}, timeout=bound_s, return_when=asyncio.FIRST_COMPLETED)
-        waiter.cancel()
+        try:
+            await asyncio.wait(
+                {runner, waiter}, timeout=bound_s, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            waiter.cancel()
         if not self.connected.is_set():
             fatal = self._fatal
             await self.close(keep_session=True)
@@ -308,6 +295,10 @@ class Lane:
                 delay_s = min(2 * delay_s, _BACK_OFF_MAX_S)
         except AuthFailedError as error:
             self._end(error)
+        except Exception:  # noqa: BLE001
+            # The task's boundary: a lane without upkeep must not look like one that waits.
+            _log.exception("lane.failed", server=self.server)
+            self._end(LaneClosedError("the lane broke down; the log says why"))
 
     def _in_random_order(self) -> list[tuple[str, int]]:
         servers = random.sample(self._servers, len(self._servers))

@@ -171,7 +171,8 @@ class Tuning(_Model):
     Mesos uses, so the engine's own ephemerals last as long as a master's."""
     batch_bytes_max: int = Field(default=512 * 1024, ge=4096, le=1_000_000)
     """Bytes of one transaction. Half of jute.maxbuffer's default: a frame above that is answered
-    with a lost connection."""
+    with a lost connection. A server keeps its last 500 transactions in memory, so a copy may take
+    up to 500 times this of its heap: lower it for servers with little."""
     batch_ops_max: int = Field(default=500, ge=1, le=10_000)
     """Operations of one transaction. More gained nothing when measured, and lets others wait."""
     request_bytes_max: int = Field(default=0xFFFFF, ge=65_536)
@@ -342,7 +343,8 @@ def read_auth(auth: SideAuth | None) -> list[tuple[str, bytes]]:
         raise RulesError(msg)
     identity = text.strip()
     user, colon, password = identity.partition(b":")
-    if not (user and colon and password) or len(text) > _AUTH_BYTES_MAX or b"\n" in identity:
-        msg = f"expected one line user:password in {auth.file}, saw something else: write it anew"
+    is_line = len(text) <= _AUTH_BYTES_MAX and identity.isascii() and b"\n" not in identity
+    if not (user and colon and password and is_line):
+        msg = f"expected one ASCII line user:password in {auth.file}, saw none: write it anew"
         raise RulesError(msg)
     return [(auth.scheme, identity)]

@@ -44,7 +44,7 @@ from kazoo.retry import KazooRetry
 
 from sync_engine import wire
 from sync_engine.errors import AuthFailedError, ConnectionLostError, LaneError, ZkError
-from sync_engine.lane import SavedSession
+from sync_engine.session import SavedSession
 
 EVENTS_MAX = 200_000
 """Events that may wait for the event loop; beyond it they count as lost, and `on_gap` says so."""
@@ -133,6 +133,8 @@ class WatchSession:
         """
         self._is_stopped = False
         self._settled.clear()
+        # Watches of an earlier start ended with its session.
+        self._has_gap = bool(self._paths)
         await asyncio.to_thread(self._client.start_async)
         try:
             await asyncio.wait_for(self._prove(), bound_s)

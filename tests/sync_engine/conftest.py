@@ -32,11 +32,21 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Ser
 
 
 @pytest.fixture(scope="session")
-def ensembles(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Ensemble, Ensemble]]:
+def ensemble(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ensemble]:
+    """One ensemble of three servers; half as dear as two."""
+    made = Ensemble(tmp_path_factory.mktemp("ensemble-a"), 3)
+    with start_all(*made.servers):
+        yield made
+
+
+@pytest.fixture(scope="session")
+def ensembles(
+    ensemble: Ensemble, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Ensemble, Ensemble]]:
     """Two ensembles of three servers, side a and side b."""
-    a, b = (Ensemble(tmp_path_factory.mktemp(name), 3) for name in ("ensemble-a", "ensemble-b"))
-    with start_all(*a.servers, *b.servers):
-        yield a, b
+    b = Ensemble(tmp_path_factory.mktemp("ensemble-b"), 3)
+    with start_all(*b.servers):
+        yield ensemble, b
 
 
 @pytest.fixture

@@ -17,10 +17,11 @@ from pathlib import Path
 import pytest
 
 from stacks.local.settings import ZooKeeperSettings
-from sync_engine.lane import Lane, SavedSession
+from sync_engine.lane import Lane
+from sync_engine.session import SavedSession
 
 BOUND_S = 15.0
-START_BOUND_S = 40.0
+START_BOUND_S = 120.0
 PASSWORD = "super:secret"
 AUTH = [("digest", PASSWORD.encode())]
 _POLL_S = 0.02
@@ -60,6 +61,7 @@ class Server:
         peers: list[dict[str, int]] | None = None,
         java_options: str = "",
         initial_epoch: int | None = None,
+        heap_mb: int = 128,
     ) -> None:
         self.folder = folder
         self._java_options = java_options
@@ -80,7 +82,7 @@ class Server:
             "servers": peers,
             "super_digest_file": str(self.auth_file),
             "jars_dir": os.environ.get("MESOS_PLATFORM_TEST_ZOOKEEPER_JARS"),
-            "heap_mb": 128,
+            "heap_mb": heap_mb,
             "tick_time_ms": 500,
             "initial_epoch": initial_epoch,
         }

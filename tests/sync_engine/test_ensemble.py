@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sync_engine import ensemble
+from sync_engine import ensemble as questions
 from sync_engine.ensemble import EnsembleAddress, read_cons, read_srvr, summarise
 from sync_engine.errors import EnsembleUnreachableError, RulesError
 from sync_engine.lane import Lane
@@ -54,28 +54,25 @@ def test_sessions_are_signed_and_the_question_itself_is_none() -> None:
     assert read_cons(CONS) == {0x100000A1B2C0001, 0xFF00000000000001 - (1 << 64)}
 
 
-async def test_an_ensemble_tells_its_leader_and_sessions(
-    ensembles: tuple[Ensemble, Ensemble],
-) -> None:
-    a = ensembles[0]
-    address = EnsembleAddress(a.hosts, a.auth_file)
-    facts = await ensemble.facts(address)
-    assert facts.leader == a.leader.hosts
+async def test_an_ensemble_tells_its_leader_and_sessions(ensemble: Ensemble) -> None:
+    address = EnsembleAddress(ensemble.hosts, ensemble.auth_file)
+    facts = await questions.facts(address)
+    assert facts.leader == ensemble.leader.hosts
     assert sorted(str(server.mode) for server in facts.servers) == [
         "follower",
         "follower",
         "leader",
     ]
     assert facts.epoch == facts.zxid >> 32 >= 1
-    lane = Lane(a.hosts, AUTH, session_timeout_s=5)
+    lane = Lane(ensemble.hosts, AUTH, session_timeout_s=5)
     await lane.start()
-    assert lane.session_id in await ensemble.session_ids(address)
+    assert lane.session_id in await questions.session_ids(address)
     await lane.close()
-    assert lane.session_id not in await ensemble.session_ids(address)
+    assert lane.session_id not in await questions.session_ids(address)
 
 
 async def test_a_standalone_server_is_an_ensemble_of_one(zookeeper: str) -> None:
-    facts = await ensemble.facts(EnsembleAddress(zookeeper))
+    facts = await questions.facts(EnsembleAddress(zookeeper))
     assert (facts.leader, facts.has_quorum) == (zookeeper, True)
     assert facts.servers[0].mode == "standalone"
 
@@ -83,7 +80,7 @@ async def test_a_standalone_server_is_an_ensemble_of_one(zookeeper: str) -> None
 async def test_a_raised_epoch_is_told(tmp_path: Path) -> None:
     server = Server(tmp_path, initial_epoch=40)
     with start_all(server):
-        facts = await ensemble.facts(EnsembleAddress(server.hosts))
+        facts = await questions.facts(EnsembleAddress(server.hosts))
     assert facts.epoch > 40
     assert facts.has_quorum
 
@@ -94,32 +91,32 @@ async def test_children_and_data_are_read_and_may_be_absent(
     address = EnsembleAddress(zookeeper)
     await lane.create(f"{root}/b", b"data", WORLD_ALL)
     await lane.create(f"{root}/a", None, WORLD_ALL)
-    assert await ensemble.children(address, root) == ("a", "b")
-    assert await ensemble.children(address, f"{root}/missing") == ()
-    assert await ensemble.read(address, f"{root}/b") == b"data"
-    assert await ensemble.read(address, f"{root}/missing") is None
+    assert await questions.children(address, root) == ("a", "b")
+    assert await questions.children(address, f"{root}/missing") == ()
+    assert await questions.read(address, f"{root}/b") == b"data"
+    assert await questions.read(address, f"{root}/missing") is None
 
 
 async def test_servers_that_are_down_are_facts_until_all_are(own_server: Server) -> None:
     down = "127.0.0.1:1"
-    facts = await ensemble.facts(EnsembleAddress(f"{down},{own_server.hosts}"))
+    facts = await questions.facts(EnsembleAddress(f"{down},{own_server.hosts}"))
     assert [server.reachable for server in facts.servers] == [False, True]
-    assert await ensemble.session_ids(EnsembleAddress(f"{down},{own_server.hosts}")) == frozenset()
+    assert await questions.session_ids(EnsembleAddress(f"{down},{own_server.hosts}")) == frozenset()
     with pytest.raises(EnsembleUnreachableError) as caught:
-        await ensemble.facts(EnsembleAddress(down))
+        await questions.facts(EnsembleAddress(down))
     assert caught.value.retryable
     with pytest.raises(EnsembleUnreachableError):
-        await ensemble.session_ids(EnsembleAddress(down))
+        await questions.session_ids(EnsembleAddress(down))
 
 
 async def test_a_hanging_server_might_have_clients(own_server: Server, zookeeper: str) -> None:
     own_server.pause()
     address = EnsembleAddress(f"{zookeeper},{own_server.hosts}")
-    assert not (await ensemble.facts(address, timeout_s=0.5)).servers[1].reachable
+    assert not (await questions.facts(address, timeout_s=0.5)).servers[1].reachable
     with pytest.raises(EnsembleUnreachableError, match="no answer to cons"):
-        await ensemble.session_ids(address, timeout_s=0.5)
+        await questions.session_ids(address, timeout_s=0.5)
 
 
 async def test_a_broken_auth_file_is_told_before_connecting(tmp_path: Path) -> None:
     with pytest.raises(RulesError, match="missing"):
-        await ensemble.read(EnsembleAddress("127.0.0.1:1", tmp_path / "missing"), "/")
+        await questions.read(EnsembleAddress("127.0.0.1:1", tmp_path / "missing"), "/")

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from sync_engine import wire
+from sync_engine.connection import IN_FLIGHT_BYTES_MAX
 from sync_engine.errors import (
     AuthFailedError,
     BadVersionError,
@@ -20,7 +21,8 @@ from sync_engine.errors import (
     NotEmptyError,
     RequestTooLargeError,
 )
-from sync_engine.lane import Lane, LaneState, SavedSession
+from sync_engine.lane import Lane
+from sync_engine.session import LaneState, SavedSession
 from sync_engine.wire import Check, Create, Delete, SetData
 from sync_engine.znode import PERM_READ, WORLD_ALL, Acl, Znode
 from tests.sync_engine.servers import AUTH, Ensemble, Server, expire, until
@@ -384,10 +386,7 @@ async def test_a_session_that_expires_under_way_is_replaced(zookeeper: str, root
     await lane.close()
 
 
-async def test_a_lane_moves_to_another_server_with_its_session(
-    ensembles: tuple[Ensemble, Ensemble],
-) -> None:
-    ensemble = ensembles[0]
+async def test_a_lane_moves_to_another_server_with_its_session(ensemble: Ensemble) -> None:
     lane = Lane(ensemble.hosts, AUTH, session_timeout_s=5)
     await lane.start()
     session = lane.session_id
@@ -407,3 +406,27 @@ async def test_a_server_that_lags_behind_is_refused(zookeeper: str) -> None:
     lane._zxid = 1 << 60  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     with pytest.raises(ConnectionLostError, match="closed the connection"):
         await lane.start(bound_s=0.5)
+
+
+async def test_a_listener_that_fails_ends_the_lane_and_does_not_hang_it(zookeeper: str) -> None:
+    lane = Lane(zookeeper, AUTH, session_timeout_s=5)
+    lane.on_state(lambda _: int("no number"))  # pyright: ignore[reportArgumentType]
+    with pytest.raises(LaneClosedError):
+        await lane.start()
+    with pytest.raises(LaneClosedError):
+        await lane.sync()
+
+
+async def test_large_requests_under_way_are_bounded_by_their_bytes(own_server: Server) -> None:
+    lane = Lane(own_server.hosts, AUTH, session_timeout_s=10, reconnect_bound_s=0.2)
+    await lane.start()
+    own_server.pause()
+    size = 500_000
+    asked = [asyncio.ensure_future(lane.set_data("/", bytes(size), -1)) for _ in range(40)]
+    await asyncio.sleep(0)
+    own_server.kill()
+    outcomes = await asyncio.gather(*asked, return_exceptions=True)
+    sent = [error.sent for error in outcomes if isinstance(error, ConnectionLostError)]
+    assert len(sent) == len(asked)
+    assert sum(sent) == IN_FLIGHT_BYTES_MAX // size + 1
+    await lane.close()

@@ -157,7 +157,7 @@ def test_credentials_are_read_without_their_line_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "hunter", "hunter:", ":hunter2", "a:b\nc:d", "a:" + "b" * 5000]
+    "text", ["", "hunter", "hunter:", ":hunter2", "a:b\nc:d", "a:" + "b" * 5000, "a:\u00e9"]
 )
 def test_credentials_of_another_form_are_refused_and_not_shown(tmp_path: Path, text: str) -> None:
     file = tmp_path / "super"

@@ -197,6 +197,17 @@ async def test_after_an_expiry_a_new_session_watches(
     await _await_count(listener, 1)
 
 
+async def test_a_session_that_starts_again_watches_what_it_did(
+    lane: Lane, root: str, listener: Listener
+) -> None:
+    await listener.session.add(root)
+    await listener.session.stop()
+    await listener.session.start()
+    await until(lambda: listener.gaps, "the gap is told")
+    await lane.set_data(root, b"x", 0)
+    await _await_count(listener, 1)
+
+
 async def test_a_watch_asked_for_without_a_connection_is_set_later(own_server: Server) -> None:
     listener = Listener(own_server.hosts, session_timeout_s=10)
     await listener.session.start()
