@@ -93,7 +93,7 @@ class Applier:
     def _record_conflicts(self, works: Sequence[Work]) -> None:
         subtree = self._subtree
         for work in works:
-            if work.decision.conflict is None:
+            if work.decision.conflict is None or subtree.is_internal:
                 continue
             subtree.conflicts.record(
                 subtree=subtree.name,

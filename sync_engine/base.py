@@ -9,12 +9,14 @@ Power loss may take the last transactions (synchronous=NORMAL); slots repair the
 
 from __future__ import annotations
 
+import fcntl
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from sync_engine.direction import Roots, Side
+from sync_engine.errors import StateError
 from sync_engine.rows import Row, Stamp, decode_acl, encode_acl
 from sync_engine.znode import Acl
 
@@ -35,7 +37,17 @@ class BaseStore:
     """The file under all base tables of one engine."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = path.with_suffix(".lock").open("w")
+        try:
+            # Gone with the process, however it ends.
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.close()
+            msg = (
+                f"expected {path.parent} to be this engine's alone, saw another process use it: stop "
+                "that one, or configure another state_dir"
+            )
+            raise StateError(msg) from None
         # Opened with 0600: rows hold digests of passwords in ACLs.
         path.touch(mode=0o600, exist_ok=True)
         try:
@@ -107,6 +119,7 @@ class BaseStore:
     def close(self) -> None:
         """Write the log back into the file and close it."""
         self.db.close()
+        self._lock.close()
 
 
 class Base:

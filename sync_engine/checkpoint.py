@@ -117,30 +117,35 @@ def _decode(data: bytes) -> Record:
         raise ValueError(msg)
     at = _HEAD.size
     acls: list[tuple[Acl, ...]] = []
-    for _ in range(acl_count):
+    for _ in range(int(acl_count)):
         length = int(_LENGTH.unpack_from(data, at)[0])
         at += _LENGTH.size
         acls.append(decode_acl(data[at : at + length].decode()))
         at += length
     intents: list[Intent] = []
     for _ in range(count):
-        kind, flags, acl, length = _INTENT.unpack_from(data, at)[:4]
-        hashed: bytes = _INTENT.unpack_from(data, at)[4]
-        at += _INTENT.size
-        path = data[at : at + length].decode()
-        at += length
-        source = target = None
-        if flags & _HAS_SOURCE:
-            source = Stamp(*_STAMP.unpack_from(data, at))
-            at += _STAMP.size
-        if flags & _HAS_TARGET:
-            target = Stamp(*_STAMP.unpack_from(data, at))
-            at += _STAMP.size
-        intents.append(Intent(path, Kind(kind), source, target, hashed, acls[acl]))
+        intent, at = _decode_intent(data, at, acls)
+        intents.append(intent)
     if at != len(data):
         msg = f"{len(data) - at} bytes too many"
         raise ValueError(msg)
     return Record(seq, Side(side.decode()), tuple(intents))
+
+
+def _decode_intent(data: bytes, at: int, acls: Sequence[tuple[Acl, ...]]) -> tuple[Intent, int]:
+    kind, flags, acl, length, hashed = _INTENT.unpack_from(data, at)
+    at += _INTENT.size
+    path = data[at : at + length].decode()
+    at += length
+    stamps: list[Stamp | None] = []
+    for flag in (_HAS_SOURCE, _HAS_TARGET):
+        if flags & flag:
+            stamps.append(Stamp(*_STAMP.unpack_from(data, at)))
+            at += _STAMP.size
+        else:
+            stamps.append(None)
+    known: tuple[Acl, ...] = acls[int(acl)]
+    return Intent(path, Kind(kind), stamps[0], stamps[1], hashed, known), at
 
 
 def _sized(raw: bytes) -> bytes:
@@ -181,8 +186,3 @@ def repairs(rows: Mapping[str, Row], record: Record, zxid: int) -> dict[str, Row
             continue
         changes[rel] = after
     return changes
-
-
-def in_order(found: Sequence[tuple[int, Record]]) -> list[tuple[int, Record]]:
-    """Applied records in the order of their transactions, oldest first, to be replayed."""
-    return sorted(found, key=lambda pair: pair[0])

@@ -144,7 +144,11 @@ async def serve(rules: Rules, token: str) -> int:
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
-    engine = Engine(rules)
+    try:
+        engine = Engine(rules)
+    except SyncError as error:
+        _log.error("engine.failed", reason=str(error))
+        return EXIT_FAILED
     server = _Server(
         uvicorn.Config(
             api.build(engine, token),

@@ -58,7 +58,7 @@ async def compare(
 
 def is_reserved(path: str, subtree: Subtree) -> bool:
     """Whether a path is nobody's to copy. The engine's lag markers are the one exception."""
-    if is_within(subtree.source_path(""), RESERVED_PATHS[1]):
+    if subtree.is_internal:
         return False
     return any(is_within(path, reserved) for reserved in RESERVED_PATHS)
 

@@ -12,8 +12,9 @@ from sync_engine.documents import Ownership
 from sync_engine.fence import Fence
 from sync_engine.link import Link
 from sync_engine.rows import Stamp
-from sync_engine.settings import Tuning
+from sync_engine.settings import ENGINE_PATH, Tuning
 from sync_engine.slots import Slot
+from sync_engine.znode import is_within
 
 
 @dataclass(slots=True)
@@ -71,6 +72,11 @@ class Subtree:
     def target_path(self, rel: str) -> str:
         """Full path on the other side."""
         return self.roots.path(self.owner.other, rel)
+
+    @property
+    def is_internal(self) -> bool:
+        """Whether these are znodes of the engine itself, which nobody can lose anything in."""
+        return is_within(self.roots.a, ENGINE_PATH)
 
     @property
     def target_is_fenced(self) -> bool:

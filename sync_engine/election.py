@@ -101,14 +101,17 @@ class Projector:
 
     # Life
 
-    async def start(self) -> None:
-        """Go on with what the document says."""
+    async def attach(self) -> None:
+        """Take the saved session up again, before it expires; writes nothing."""
         while True:
             try:
                 await self._lane.start(bound_s=_START_BOUND_S)
                 break
             except ConnectionLostError:
                 await asyncio.sleep(_START_PAUSE_S)
+
+    async def start(self) -> None:
+        """Go on with what the document says. `attach` comes before."""
         link = self._links[self._target]
         await ensure(link, self._document)
         data, _ = await link.writer.get(self._document)

@@ -36,7 +36,7 @@ from sync_engine.pair import OwnershipStore, identify, prepare
 from sync_engine.replicator import Replicator, now, run_sweep
 from sync_engine.report import AuditReport, FlipReport, ProjectionKind, ProjectionStatus
 from sync_engine.rows import Stamp
-from sync_engine.settings import RESERVED_PATHS, ProjectionRule, Rules
+from sync_engine.settings import Rules
 from sync_engine.watch import WatchEvent
 from sync_engine.znode import is_within
 
@@ -82,7 +82,11 @@ class Engine:
         rules.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.store = BaseStore(rules.state_dir / "base.sqlite")
         self.conflicts = ConflictJournal(rules.state_dir / "conflicts.jsonl")
-        self.projectors: dict[str, Projector] = {}
+        self.projectors = {
+            rule.name: Projector(rule, self.links, self.fence, rules.state_dir)
+            for rule in rules.projections
+        }
+        self._running: set[str] = set()
         self._markers: dict[Direction, Replicator] = {}
         self._flips: dict[str, asyncio.Lock] = {}
         self._tasks: asyncio.TaskGroup | None = None
@@ -113,7 +117,8 @@ class Engine:
                     await locks.enter_async_context(replicator.lock)
 
     async def _main(self) -> None:
-        await asyncio.gather(*(link.start() for link in self.links.values()))
+        attaching = [projector.attach() for projector in self.projectors.values()]
+        await asyncio.gather(*attaching, *(link.start() for link in self.links.values()))
         while True:
             try:
                 await self._start()
@@ -141,9 +146,11 @@ class Engine:
         for direction in Direction:
             if direction not in self._markers:
                 await self._add_marker(direction)
-        for projection in self.rules.projections:
-            if projection.name not in self.projectors:
-                await self._add_projection(projection)
+        for name, projector in self.projectors.items():
+            if name not in self._running:
+                await projector.start()
+                self._running.add(name)
+                self._spawn(projector.run())
 
     async def _follow_fence(self) -> None:
         await self.fence.was_lost.wait()
@@ -192,12 +199,6 @@ class Engine:
         self._spawn(replicator.run())
         self._spawn(probe.run())
 
-    async def _add_projection(self, rule: ProjectionRule) -> None:
-        projector = Projector(rule, self.links, self.fence, self.rules.state_dir)
-        await projector.start()
-        self.projectors[rule.name] = projector
-        self._spawn(projector.run())
-
     async def _subtree(self, name: str, roots: Roots, doc: Ownership) -> Subtree:
         base = Base(self.store, name, roots)
         return Subtree(
@@ -242,7 +243,7 @@ class Engine:
     ) -> None:
         direction = subtree.direction
         meters = self.meters[direction]
-        if is_within(subtree.source_path(""), RESERVED_PATHS[1]):
+        if subtree.is_internal:
             self.probes[direction].note_applied(stamp)
             return
         meters.rate.add(1)

@@ -37,10 +37,8 @@ async def until(
     """Wait for a condition, which may have to ask somebody, to be true; with a bound."""
     deadline = time.monotonic() + bound_s
     while True:
-        value = condition()
-        if isinstance(value, Awaitable):
-            value = await value
-        if value:
+        found = condition()
+        if await found if isinstance(found, Awaitable) else found:
             return
         assert time.monotonic() < deadline, f"{what} did not happen within {bound_s:g} s"
         await asyncio.sleep(_POLL_S)
@@ -125,9 +123,11 @@ class Rig:
                 await lane.close()
 
     @contextlib.asynccontextmanager
-    async def engine(self, *, live: bool = True, **changes: Any) -> AsyncGenerator[Engine]:
+    async def engine(
+        self, *, live: bool = True, changes: dict[str, Any] | None = None
+    ) -> AsyncGenerator[Engine]:
         """An engine in this process; waits until it is live unless told otherwise."""
-        engine = Engine(parse_rules({**self.document, **changes}, "rules"))
+        engine = Engine(parse_rules({**self.document, **(changes or {})}, "rules"))
         task = asyncio.create_task(engine.run())
         try:
             await until(lambda: task.done() or not live or is_live(engine), "live")

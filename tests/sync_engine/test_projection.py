@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sync_engine import numbering
+from sync_engine import numbering, session_file
 from sync_engine.direction import Side
 from sync_engine.errors import EngineBusyError, EngineRefusedError, NoAuthError
 from sync_engine.lane import Lane
@@ -139,7 +139,8 @@ async def test_session_that_expired_is_replaced(pair: Pair, tmp_path: Path) -> N
             await masters_of_a(a, rig.election)
             await candidate(b, rig.election, 1, "b1")
             await engine.project(rig.projection, ProjectionKind.EPHEMERAL, 10)
-            saved = engine.projectors[rig.projection]._lane.saved
+            file = rig.state_dir / f"projection-{rig.projection}.session"
+            saved = session_file.load(file)
         taken = Lane(rig.servers[Side.A].hosts, session_timeout_s=5, saved=saved)
         await taken.start()
         await taken.close()
@@ -163,7 +164,7 @@ async def test_fenced_election_lets_nobody_but_the_engine_create(
                 assert (await engine.fence_election(rig.projection, True)).fenced
                 with pytest.raises(NoAuthError):
                     await candidate(client, rig.election, 9, "resurrected")
-                assert await client.children(rig.election)
+                assert len((await client.children(rig.election))[0]) == 5
             async with rig.engine() as engine:
                 await until(
                     lambda: engine.projectors[rig.projection].status().fenced,

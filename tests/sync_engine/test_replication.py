@@ -189,7 +189,7 @@ async def test_second_engine_fences_the_first(pair: Pair, tmp_path: Path) -> Non
         with pytest.raises(FencedError):
             async with rig.engine() as first:
                 other = {"state_dir": str(tmp_path / "other")}
-                async with rig.engine(**other) as second:
+                async with rig.engine(changes=other) as second:
                     assert second.fence.epoch > first.fence.epoch
                     await a.create(f"{rig.a}/x", b"1", WORLD_ALL)
                     await until_equal(rig, a, b)
