@@ -6,8 +6,10 @@ what runs dynamic providers. Nothing is downloaded and nothing is written to the
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,13 +19,25 @@ PROVIDERS = Path(__file__).with_name("providers") / "bin"
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what runs the real engine, whichever fixture brings it in."""
+    """Mark what runs the real engine or leaves things behind, whichever fixture brings it in."""
     for item in items:
-        if isinstance(item, pytest.Function) and "engine" in item.fixturenames:
+        if not isinstance(item, pytest.Function):
+            continue
+        if "engine" in item.fixturenames:
             item.add_marker("engine")
-            # A refused program is left behind by the SDK as a coroutine and a loop that never end.
+        if "sdk_leftovers" in item.fixturenames:
             unraisable = "ignore::pytest.PytestUnraisableExceptionWarning"
             item.add_marker(pytest.mark.filterwarnings(unraisable))
+
+
+@pytest.fixture
+def sdk_leftovers() -> Iterator[None]:
+    """Finds what Pulumi's SDK leaves behind here, and not in a test that has nothing to do with it.
+
+    A refused program stays as a coroutine that never ends, mocks leave an event loop a thread.
+    """
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -55,21 +56,30 @@ Run = Callable[[Callable[[], Any]], Recorder]
 
 
 @pytest.fixture
-def run() -> Iterator[Run]:
+def run(sdk_leftovers: None) -> Run:
     """Run a function as a Pulumi program against mocks."""
-    # The SDK takes the thread's current loop, and earlier tests may have left none.
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
 
     def with_mocks(program: Callable[[], Any]) -> Recorder:
         recorder = Recorder()
-        pulumi.runtime.set_mocks(recorder, project="mesos-platform", stack="local", preview=False)
-        pulumi.runtime.test(program)()  # pyright: ignore[reportUnknownMemberType] - untyped
+
+        def work() -> None:
+            loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(loop)
+            try:
+                pulumi.runtime.set_mocks(
+                    recorder, project="mesos-platform", stack="local", preview=False
+                )
+                pulumi.runtime.test(program)()  # pyright: ignore[reportUnknownMemberType] - untyped
+            finally:
+                loop.run_until_complete(loop.shutdown_default_executor())
+                loop.close()
+
+        # The SDK takes the thread's current loop. This thread's is the affair of other tests.
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(work).result()
         return recorder
 
-    yield with_mocks
-    asyncio.set_event_loop(None)
-    loop.close()
+    return with_mocks
 
 
 @pytest.fixture

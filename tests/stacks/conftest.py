@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import shutil
 import socket
@@ -31,12 +30,9 @@ config:
 
 
 @pytest.fixture
-def engine() -> Iterator[None]:
+def engine(sdk_leftovers: None) -> None:
     """The Pulumi engine; a test that needs it fails clearly where it was not installed."""
     assert Path(sys.prefix, "bin", "pulumi").exists(), "run `make tools`: no Pulumi engine"
-    yield
-    # What the SDK has left behind is found here, and not by a test that has nothing to do with it.
-    gc.collect()
 
 
 @pytest.fixture
