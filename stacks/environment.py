@@ -61,9 +61,7 @@ def apply(
     target = os.environ if variables is None else variables
     write_files(project_dir)
     for name, value in defaults(project_dir).items():
-        if name in _PASSPHRASE_VARIABLES and any(
-            v in target for v in _PASSPHRASE_VARIABLES
-        ):
+        if name in _PASSPHRASE_VARIABLES and any(v in target for v in _PASSPHRASE_VARIABLES):
             continue
         if name not in target or (own and name in _ALWAYS_OWN):
             target[name] = value
@@ -77,11 +75,7 @@ def _path(project_dir: Path, variables: Mapping[str, str]) -> str:
     own = str(Path(sys.prefix) / "bin")
     found = [own, *(entry for entry in known if entry != own)]
     providers = project_dir.resolve() / _PROVIDERS
-    if (
-        providers.is_dir()
-        and not _has_plugin(variables)
-        and str(providers) not in found
-    ):
+    if providers.is_dir() and not _has_plugin(variables) and str(providers) not in found:
         found.append(str(providers))
     return os.pathsep.join(found)
 
@@ -108,17 +102,13 @@ def render(project_dir: Path) -> str:
     lines = ["# Read into a shell, in this checkout: . .local/env"]
     for name, value in defaults(project_dir).items():
         if name in _PASSPHRASE_VARIABLES:
-            lines.append(
-                f'[ -n "${{PULUMI_CONFIG_PASSPHRASE+set}}" ] || {_default(name, value)}'
-            )
+            lines.append(f'[ -n "${{PULUMI_CONFIG_PASSPHRASE+set}}" ] || {_default(name, value)}')
         else:
             lines.append(_default(name, value))
         lines.append(f"export {name}")
     path = _path(project_dir, {**defaults(project_dir), "PATH": ""})
     own, _, rest = path.partition(os.pathsep)
-    providers = (
-        f":{shlex.quote(rest.strip(os.pathsep))}" if rest.strip(os.pathsep) else ""
-    )
+    providers = f":{shlex.quote(rest.strip(os.pathsep))}" if rest.strip(os.pathsep) else ""
     lines.append(f'PATH={shlex.quote(own)}:"$PATH"{providers}; export PATH')
     return "\n".join(lines) + "\n"
 

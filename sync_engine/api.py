@@ -7,7 +7,6 @@ JSON in and out; every request but those for liveness, readiness and metrics car
 from __future__ import annotations
 
 import secrets
-
 from pathlib import Path
 from typing import TypeVar
 

@@ -23,8 +23,8 @@ from sync_engine.decide import View, view
 from sync_engine.direction import Side
 from sync_engine.replicator import Replicator
 from sync_engine.report import AuditReport, Difference, SubtreeAudit
-from sync_engine.settings import Tuning
 from sync_engine.rows import Stamp
+from sync_engine.settings import Tuning
 from sync_engine.znode import Znode
 
 DIFFERENCES_SHOWN_MAX = 50

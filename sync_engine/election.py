@@ -117,7 +117,7 @@ class Projector:
         data, _ = await link.writer.get(self._document)
         self._doc = documents.decode(Projected, data, self._document) if data else Projected()
         for side in Side:
-            await self._links[side].watch.add(self.rule.path(side))
+            await self._links[side].follow(self.rule.path(side))
 
     async def run(self) -> None:
         """Follow the leader for ever.

@@ -175,7 +175,7 @@ class Engine:
     async def _add_subtree(self, name: str, roots: Roots, owner: Side) -> None:
         doc = await self.owners.load(name, Ownership(owner=owner))
         replicator = Replicator(await self._subtree(name, roots, doc))
-        await self.links[doc.owner].watch.add(roots.root(doc.owner))
+        await self.links[doc.owner].follow(roots.root(doc.owner))
         self.replicators[name] = replicator
         self._spawn(replicator.run())
         self._spawn(run_sweep(replicator))
@@ -187,7 +187,7 @@ class Engine:
             f"marker-{direction.value}", Roots(path, path), Ownership(owner=direction.source)
         )
         replicator = Replicator(subtree)
-        await self.links[direction.source].watch.add(path)
+        await self.links[direction.source].follow(path)
         probe = MarkerProbe(
             direction,
             self.fence,
@@ -225,7 +225,6 @@ class Engine:
             rel = subtree.roots.rel(side, event.path)
             if rel is not None:
                 replicator.notify(rel, heard_at)
-                return
         for projector in self.projectors.values():
             if is_within(event.path, projector.rule.path(side)):
                 projector.wake()

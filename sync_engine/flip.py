@@ -89,7 +89,7 @@ class Flip:
         except EngineRefusedError:
             await self._unfence(old)
             raise
-        await subtree.links[to].watch.add(subtree.roots.root(to))
+        await subtree.links[to].follow(subtree.roots.root(to))
         await subtree.fence.raise_epoch()
         await self._save(subtree.doc.owned_by(to), first=to)
         self._replicator.turn()
@@ -163,11 +163,15 @@ class Flip:
         self._subtree.doc = doc
 
     async def _check_zxids(self, to: Side) -> Mapping[Side, int]:
-        """A client that has seen a higher zxid than an ensemble's never connects to it."""
+        """A client that has seen a higher zxid than an ensemble's never connects to it.
+
+        The way home (to side a) is open all the same: whoever goes it is started anew, and a new
+        handle has seen nothing. Only where clients go to stay is a lower zxid a trap.
+        """
         subtree = self._subtree
         note = SetData(documents.subtree_path(subtree.name), subtree.doc.encode(), ANY_VERSION)
         zxids = {side: (await subtree.fence.transact(side, [note])).zxid for side in Side}
-        if zxids[to] <= zxids[to.other]:
+        if to is Side.B and zxids[to] <= zxids[to.other]:
             msg = (
                 f"expected side {to.value}'s zxid above 0x{zxids[to.other]:x} of side "
                 f"{to.other.value}, saw 0x{zxids[to]:x}: clients that move there would never "

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 
 from sync_engine.direction import Side
-from sync_engine.errors import ConnectionLostError
+from sync_engine.errors import ConnectionLostError, ZkError
 from sync_engine.lane import Lane, LaneState
 from sync_engine.settings import SideSettings, Tuning, read_auth
 from sync_engine.watch import WatchEvent, WatchSession
@@ -82,6 +82,18 @@ class Link:
                 except ConnectionLostError:
                     # One that did not start may be started again, for as long as it takes.
                     await asyncio.sleep(_START_PAUSE_S)
+
+    async def follow(self, path: str) -> None:
+        """Watch a path and all below it; on a server without such watches scans must do.
+
+        Raises:
+            ZkError: the server refuses for another reason.
+        """
+        try:
+            await self.watch.add(path)
+        except ZkError:
+            if self.watch.supports_persistent:
+                raise
 
     async def close(self) -> None:
         """End the sessions."""

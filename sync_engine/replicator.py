@@ -18,7 +18,15 @@ from sync_engine.applier import Applier
 from sync_engine.comparison import compare, ensure_above
 from sync_engine.context import Subtree
 from sync_engine.decide import Action, assumed, decide, is_mass_delete, view
-from sync_engine.errors import NoAuthError, NoNodeError, SyncError
+from sync_engine.errors import (
+    AuthFailedError,
+    FencedError,
+    LaneClosedError,
+    NoAuthError,
+    NoNodeError,
+    StateError,
+    SyncError,
+)
 from sync_engine.transaction import Work
 from sync_engine.znode import Znode
 
@@ -102,9 +110,13 @@ class Replicator:
     async def run(self) -> None:
         """Work for ever.
 
+        Whatever else goes wrong is tried again and shown in the status: an engine that ends for one
+        odd answer would leave its other subtrees behind.
+
         Raises:
             FencedError: another engine has taken over.
-            SyncError: what trying again does not change.
+            StateError: what the engine keeps of itself cannot be used.
+            LaneError: credentials are refused, or the engine is ending.
         """
         pause_s = _PAUSE_MIN_S
         while True:
@@ -113,9 +125,9 @@ class Replicator:
             try:
                 async with self.lock:
                     await self.work()
+            except (FencedError, StateError, AuthFailedError, LaneClosedError):
+                raise
             except SyncError as error:
-                if not error.retryable:
-                    raise
                 self.last_failure = str(error)
                 _log.warning("replicator.retry", subtree=self.subtree.name, error=str(error))
                 await asyncio.sleep(pause_s)
@@ -323,6 +335,9 @@ async def run_sweep(replicator: Replicator) -> None:
     while True:
         await asyncio.sleep(_sweep_pause_s(subtree))
         if replicator.stalled is not None:
+            continue
+        if not subtree.source.watch.supports_persistent:
+            replicator.request_comparison()
             continue
         rels = list(subtree.base.rows)
         for start in range(0, len(rels), _SWEEP_STEP):

@@ -121,9 +121,7 @@ class Demo:
             await asyncio.sleep(_PAUSE_S)
 
     async def _migrate(self) -> None:
-        service = MigrationService(
-            self.project_dir, local_stack.STACK, listener=self._note, runner=self.runner
-        )
+        service = MigrationService(self.project_dir, local_stack.STACK, listener=self._note)
         self.seen.migration_started_at = time.time()
         for phase in range(PHASE_FIRST + 1, PHASE_LAST + 1):
             await self._walk(service, phase)

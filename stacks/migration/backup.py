@@ -92,5 +92,3 @@ def _drop_oldest(folder: Path) -> None:
         for file in old.iterdir():
             file.unlink()
         old.rmdir()
-
-

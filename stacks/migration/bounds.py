@@ -1,4 +1,4 @@
-"""How long things may take, and how good numbers must be. Values for one machine; every one a knob."""
+"""How long things may take, and how good numbers must be: values for one machine."""
 
 from __future__ import annotations
 

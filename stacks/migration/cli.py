@@ -1,7 +1,8 @@
 """`migrate`: plan, walk and look at migrations from the command line.
 
-Exit status: 0 done; 1 a step failed (`migrate resume` or `migrate rollback` go on); 2 the command, the
-configuration or the journal is wrong; 3 a guard does not hold; 130 interrupted (`migrate resume`).
+Exit status: 0 done; 1 a step failed (`migrate resume` or `migrate rollback` go on); 2 the command,
+the configuration or the journal is wrong; 3 a guard does not hold; 130 interrupted (`migrate
+resume`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ import click
 from rich.console import Console
 
 from stacks.errors import ConfigError, EngineMissingError, StackError, StackMissingError
-from stacks.migration import render
+from stacks.migration import events, render
+from stacks.migration.bounds import Bounds
 from stacks.migration.errors import (
     GuardFailedError,
     JournalError,
@@ -51,11 +53,16 @@ class Door:
     project: Path
     stack: str
     as_json: bool
+    lag_ms: float | None = None
 
     def service(self) -> MigrationService:
         """The service, telling this console."""
-        listener = render.JsonLines(sys.stdout) if self.as_json else render.Lines(_console())
-        return MigrationService(self.project, self.stack, listener=listener)
+        bounds = Bounds() if self.lag_ms is None else Bounds(lag_p99_ms=self.lag_ms)
+        return MigrationService(self.project, self.stack, listener=self.listener(), bounds=bounds)
+
+    def listener(self) -> events.Listener:
+        """What prints events."""
+        return render.JsonLines(sys.stdout) if self.as_json else render.Lines(_console())
 
 
 def _console(*, stderr: bool = False) -> Console:
@@ -74,14 +81,31 @@ def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
         help="Folder that holds Pulumi.yaml.",
     )
     @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
-    def with_door(*args: Any, stack: str, project: Path, as_json: bool, **kwargs: Any) -> None:
-        _guarded(lambda: command(Door(project, stack, as_json), *args, **kwargs))
+    def with_door(
+        *args: Any,
+        stack: str,
+        project: Path,
+        as_json: bool,
+        lag_ms: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        _guarded(lambda: command(Door(project, stack, as_json, lag_ms), *args, **kwargs))
 
     options: list[Any] = getattr(command, "__click_params__", [])
     with_door.__click_params__ = [*options, *with_door.__click_params__]  # type: ignore[attr-defined]
     with_door.__doc__ = command.__doc__
     with_door.__name__ = command.__name__
     return with_door
+
+
+def lag_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The option of commands that walk."""
+    return click.option(
+        "--lag-ms",
+        type=click.FloatRange(min=1.0),
+        default=None,
+        help="Lag p99 that the soak must stay below; 50 without it. For slow machines.",
+    )(command)
 
 
 def _guarded(work: Callable[[], None]) -> None:
@@ -147,6 +171,7 @@ def plan(door: Door, to: int, steps: bool) -> None:  # noqa: FBT001 - click pass
 @click.option("--to", type=click.IntRange(PHASE_FIRST, PHASE_LAST), default=PHASE_LAST)
 @click.option("--exchange", is_flag=True, help="After phase 6: exchange the colours, no more.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@lag_option
 @shared_options
 def start(door: Door, to: int, exchange: bool, yes: bool) -> None:  # noqa: FBT001 - as above
     """Walk forward to a phase.
@@ -161,6 +186,7 @@ def start(door: Door, to: int, exchange: bool, yes: bool) -> None:  # noqa: FBT0
 
 @main.command()
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@lag_option
 @shared_options
 def advance(door: Door, yes: bool) -> None:  # noqa: FBT001 - as above
     """Walk the next transition forward, and no further.
@@ -175,6 +201,7 @@ def advance(door: Door, yes: bool) -> None:  # noqa: FBT001 - as above
 @main.command()
 @click.option("--to", type=click.IntRange(PHASE_FIRST, PHASE_LAST), default=PHASE_FIRST)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@lag_option
 @shared_options
 def rollback(door: Door, to: int, yes: bool) -> None:  # noqa: FBT001 - as above
     """Walk back to a phase, also from the middle of a transition.
@@ -187,6 +214,7 @@ def rollback(door: Door, to: int, yes: bool) -> None:  # noqa: FBT001 - as above
 
 
 @main.command()
+@lag_option
 @shared_options
 def resume(door: Door) -> None:
     """Finish what was interrupted or failed, then go on to where it was going.

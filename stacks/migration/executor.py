@@ -1,9 +1,9 @@
 """Runs the steps of transitions, one after the other, writing the journal before and after each.
 
 What a step means is somebody else's: updates are stacks.migration.updates', guards, acts and proofs
-a `Work`'s. This module keeps the order, the journal, the events and the end: a failure, a cancellation
-or a kill between any two lines leaves a stack from which `resume` goes on, because every step finds out
-what already holds.
+a `Work`'s. This module keeps the order, the journal, the events and the end: a failure, a
+cancellation or a kill between any two lines leaves a stack from which `resume` goes on, because every
+step finds out what already holds.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Executor:
     async def settle(self, *, may_fail: bool = False) -> Standing:
         """Take up what a killed runner left: a dead lock, an update that began and never ended.
 
-        With `may_fail`, what cannot be created is left to the updates that follow: they take it away.
+        With `may_fail`, what cannot be created is left to the updates that follow, on the way back.
         """
         return await _on_thread(lambda: self._settle(may_fail=may_fail))
 

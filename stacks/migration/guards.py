@@ -1,7 +1,7 @@
 """What must hold before a transition begins, and before it removes something.
 
-Each guard returns evidence. Which guards an edge has is said in the two tables at the end. A stack in
-the middle of an edge is asked only for what also holds there: the engine follows, ensembles serve.
+Each guard looks once and returns evidence. Which guards an edge has is said in
+stacks.migration.guard_tables, who gives them time to hold in stacks.migration.work.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from stacks.migration import readers
 from stacks.migration.acts import agents, ensembles, masters, registry
 from stacks.migration.evidence import Evidence
 from stacks.migration.executor import Situation
-from stacks.migration.phases import Direction
 from stacks.migration.waiting import NotYetError
 from stacks.migration.world import World
 from stacks.topology import Color, Placement
@@ -78,7 +77,7 @@ def ensemble_serves(found: EnsembleFacts, color: Color) -> Evidence:
 
 
 async def ensembles_apart(world: World, _: Situation) -> Evidence:
-    """The two ensembles share no server, and the target's transaction ids are above the source's."""
+    """The ensembles share no server, and the target's transaction ids are above the source's."""
     source = await facts(world.ensemble(world.source))
     target = await facts(world.ensemble(world.target))
     shared = {s.address for s in source.servers} & {s.address for s in target.servers}
@@ -365,87 +364,3 @@ async def clients_write(world: World, situation: Situation) -> Evidence:
 
 def _say_nothing(_: str) -> None:
     """For waits inside of a guard, whose own bound tells."""
-
-
-_F, _B = Direction.FORWARD, Direction.BACK
-_SYNC = (engine_live, source_serves, target_serves, ensembles_apart)
-
-# Keys: edge and direction; None is a client group or an exchange.
-OPENING: Mapping[tuple[int | None, Direction], tuple[Guard, ...]] = {
-    (0, _F): (
-        source_serves, source_leads, frameworks_survive, nothing_in_motion, tasks_healthy,
-        clients_write,
-    ),
-    (1, _F): (*_SYNC, audit_equal, source_leads, nothing_in_motion, tasks_healthy),
-    (2, _F): (
-        *_SYNC, audit_equal, owned_by_source, source_leads, frameworks_survive, nothing_in_motion,
-        target_masters_apart, tasks_healthy,
-    ),
-    (3, _F): (*_SYNC, audit_equal, target_leads, projection_kept, nothing_in_motion, tasks_healthy),
-    (4, _F): (
-        *_SYNC, audit_equal, target_leads, projection_kept, registered_target_agents,
-        nothing_in_motion, room_on_target, tasks_healthy,
-    ),
-    (5, _F): (
-        *_SYNC, audit_equal, target_leads, groups_on_target, owned_by_target, frameworks_on_target,
-        tasks_healthy,
-    ),
-    (0, _B): (source_serves, source_leads),
-    (1, _B): (source_serves, source_leads, projection_off, owned_by_source),
-    (2, _B): (*_SYNC, audit_equal, target_leads, tasks_healthy),
-    (3, _B): (*_SYNC, target_leads, registered_source_agents, room_on_source, tasks_healthy),
-    (4, _B): (*_SYNC, target_leads, tasks_healthy),
-    (5, _B): (),
-    (None, _F): (*_SYNC, audit_equal),
-    (None, _B): (*_SYNC, audit_equal),
-}  # fmt: skip
-
-# On the way, where some of the above can no longer hold, and must not be asked for.
-ON_THE_WAY: Mapping[tuple[int | None, Direction], tuple[Guard, ...]] = {
-    **dict.fromkeys(OPENING, _SYNC),
-    (0, _F): (source_serves,),
-    (0, _B): (source_serves,),
-    (1, _B): (source_serves,),
-    (5, _B): (),
-}
-
-REMOVAL: Mapping[tuple[int | None, Direction], tuple[Guard, ...]] = {
-    (2, _F): (
-        engine_live, audit_equal, target_leads, projection_kept, cluster_followed,
-        frameworks_on_target, tasks_healthy,
-    ),
-    (4, _F): (target_leads, source_agents_empty, tasks_healthy),
-    (5, _F): (
-        groups_on_target, owned_by_target, frameworks_on_target, target_serves, tasks_healthy,
-        source_quiet,
-    ),
-    (0, _B): (source_serves, source_leads, tasks_healthy),
-    (1, _B): (source_leads, projection_off, tasks_healthy),
-    (3, _B): (target_leads, target_agents_empty, tasks_healthy),
-}  # fmt: skip
-
-# After the last update of a walk.
-PROOFS: Mapping[tuple[int | None, Direction], tuple[Guard, ...]] = {
-    (0, _F): (*_SYNC, audit_equal, owned_by_source, tasks_healthy, clients_write),
-    (1, _F): (engine_live, audit_equal, target_masters_apart, registry_equal, tasks_healthy),
-    (2, _F): (
-        *_SYNC, audit_equal, projection_kept, cluster_followed, frameworks_on_target, tasks_healthy,
-    ),
-    (3, _F): (engine_live, audit_equal, registered_target_agents, tasks_healthy),
-    (4, _F): (engine_live, audit_equal, registered_target_agents, tasks_healthy),
-    (5, _F): (
-        target_serves, target_leads, registered_target_agents, frameworks_on_target, tasks_healthy,
-        clients_write,
-    ),
-    (0, _B): (source_serves, source_leads, registered_source_agents, tasks_healthy, clients_write),
-    (1, _B): (engine_live, audit_equal, source_leads, tasks_healthy),
-    (2, _B): (
-        *_SYNC, audit_equal, owned_by_source, projection_off, source_leads, target_masters_apart,
-        registry_equal, registered_source_agents, tasks_healthy,
-    ),
-    (3, _B): (engine_live, audit_equal, registered_source_agents, tasks_healthy),
-    (4, _B): (engine_live, audit_equal, registered_source_agents, tasks_healthy),
-    (5, _B): (engine_live, audit_equal, tasks_healthy),
-    (None, _F): (engine_live, audit_equal, clients_write),
-    (None, _B): (engine_live, audit_equal, clients_write),
-}  # fmt: skip

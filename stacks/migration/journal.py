@@ -1,10 +1,10 @@
 """What a migration did, written down before and after every step, outside both ensembles.
 
 One file of JSON lines, only ever appended to and synced to disk before the work goes on. A runner
-that is killed while it writes leaves a torn last line, which is cut off by the next one. Records hold evidence and
-names of files, never a secret's value.
+that is killed while it writes leaves a torn last line, which is cut off by the next one. Records
+hold evidence and names of files, never a secret's value.
 
-`Journal.lease` lets one runner at a time work on a stack: the kernel drops the lock with its process.
+`Journal.lease` lets one runner at a time work on a stack; the kernel drops it with its process.
 """
 
 from __future__ import annotations
@@ -98,8 +98,8 @@ class Journal:
                 file.seek(0)
                 holder = file.read().strip() or "another process"
                 msg = (
-                    f"expected nobody else to migrate this stack, saw {holder}. Wait for it to end, "
-                    "or interrupt it there with Ctrl-C; `migrate status` shows what it does"
+                    f"expected nobody else to migrate this stack, saw {holder}. Wait for it to "
+                    "end, or interrupt it there with Ctrl-C; `migrate status` shows what it does"
                 )
                 raise RunnerBusyError(msg) from None
             file.truncate(0)
@@ -150,8 +150,8 @@ class Journal:
                 found.append(_record(json.loads(line)))
             except (ValueError, TypeError, KeyError):
                 msg = (
-                    f"expected a record in line {len(found) + 1} of {self.file}, saw {line[:60]!r}: "
-                    "it was changed by hand. Put it back, or move the file away and run "
+                    f"expected a record in line {len(found) + 1} of {self.file}, saw "
+                    f"{line[:60]!r}: it was changed by hand. Put it back, or move the file away and run "
                     "`migrate resume`"
                 )
                 raise JournalError(msg) from None
@@ -200,7 +200,10 @@ class Story:
             ended = record.kind is Kind.TRANSITION_ENDED and record.outcome == Outcome.OK
             if ended and not earlier_walks:
                 return None
-            if record.kind is Kind.STEP_ENDED and (record.name, record.outcome) == (step, Outcome.OK):
+            if record.kind is Kind.STEP_ENDED and (record.name, record.outcome) == (
+                step,
+                Outcome.OK,
+            ):
                 return record.evidence
         return None
 
@@ -217,13 +220,19 @@ def tell(records: tuple[Record, ...]) -> Story:
             direction = Direction(record.direction or Direction.FORWARD)
             open_ = Open(direction, edge=record.edge, group=record.group)
             transition = record.transition
-        elif record.kind is Kind.TRANSITION_ENDED and record.outcome == Outcome.OK:
-            open_, transition = None, None
-        elif record.kind is Kind.REPAIRED:
+        elif (
+            record.kind is Kind.TRANSITION_ENDED and record.outcome == Outcome.OK
+        ) or record.kind is Kind.REPAIRED:
             open_, transition = None, None
     migration = records[-1].migration if records else None
     position = Position.parse(records[-1].position) if records else None
     return Story(migration, goal, open_, transition, position, records)
+
+
+def _closes(record: Record) -> bool:
+    if record.kind is Kind.TRANSITION_ENDED:
+        return record.outcome == Outcome.OK
+    return record.kind is Kind.REPAIRED
 
 
 def check_agrees(story: Story, standing: Standing) -> None:
@@ -257,7 +266,7 @@ def record_of(
     position: Position,
     step: Step | None = None,
 ) -> Record:
-    """A record about a transition or a step; `ids` are those of the migration and the transition."""
+    """A record about a transition or a step; `ids` are the migration's and the transition's."""
     return Record(
         kind=kind,
         at=round(time.time(), 3),

@@ -39,9 +39,7 @@ def slowest_ms(lags: Mapping[str, float]) -> float:
     return max(lags.values(), default=0.0)
 
 
-def quantile_ms(
-    before: Mapping[str, int], after: Mapping[str, int], share: float
-) -> float | None:
+def quantile_ms(before: Mapping[str, int], after: Mapping[str, int], share: float) -> float | None:
     """Bound of the bucket that holds a quantile of what came between two cumulative histograms."""
     counts = sorted((float(bound), after[bound] - before.get(bound, 0)) for bound in after)
     total = counts[-1][1] if counts else 0

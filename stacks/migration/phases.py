@@ -3,7 +3,8 @@
 An *edge* joins two phases, or two placements of a client group. A transition runs along it forward
 or back. Its steps are listed here in the order in which they are carried out; what a step does is
 said in stacks.migration.acts, who runs it in stacks.migration.executor. What a position means for
-resources is stacks.topology's business; this table only says which updates lead there.
+resources is stacks.topology's business; this table only says which updates lead there, and
+stacks.migration.contracts what they may touch.
 
 Pure data and pure functions: no input or output.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from stacks.topology import Placement, Position, Stage, Tier
+from stacks.topology import Placement, Position, Stage
 
 
 class Direction(StrEnum):
@@ -42,7 +43,7 @@ class Step:
     """One line of a transition.
 
     `to` (or `placement`) is set for updates: where they lead. `again` marks acts that a walk takes
-    also when it begins later on the edge: what they establish may have been undone on the way there.
+    also when it begins later on the edge: what they establish may have been undone meanwhile.
     """
 
     name: str
@@ -50,94 +51,6 @@ class Step:
     to: Position | None = None
     placement: Placement | None = None
     again: bool = False
-
-
-class Side(StrEnum):
-    """Whose resources a contract speaks of. Shared ones belong to no colour."""
-
-    SOURCE = "source"
-    TARGET = "target"
-    SHARED = "shared"
-
-
-@dataclass(frozen=True)
-class Scope:
-    """A part of a stack: a tier of one side, or what both share (engine, frameworks, clients)."""
-
-    side: Side
-    part: str
-
-
-@dataclass(frozen=True)
-class Contract:
-    """What one update of an edge may do besides moving the gate. Replacing is never allowed."""
-
-    creates: frozenset[Scope] = frozenset()
-    updates: frozenset[Scope] = frozenset()
-    deletes: frozenset[Scope] = frozenset()
-
-
-ENGINE = Scope(Side.SHARED, "engine")
-FRAMEWORKS = Scope(Side.SHARED, Tier.FRAMEWORKS)
-CLIENTS = Scope(Side.SHARED, Tier.CLIENTS)
-GATE = Scope(Side.SHARED, "gate")
-
-
-def _of(side: Side, *tiers: Tier) -> frozenset[Scope]:
-    return frozenset(Scope(side, tier) for tier in tiers)
-
-
-_T_ZOOKEEPER = _of(Side.TARGET, Tier.ZOOKEEPER)
-_S_ZOOKEEPER = _of(Side.SOURCE, Tier.ZOOKEEPER)
-_T_MASTERS = _of(Side.TARGET, Tier.MASTERS)
-_S_MASTERS = _of(Side.SOURCE, Tier.MASTERS)
-_T_AGENTS = _of(Side.TARGET, Tier.AGENTS)
-_S_AGENTS = _of(Side.SOURCE, Tier.AGENTS)
-_MOVING = frozenset({FRAMEWORKS})
-
-_P = Position
-_PREPARED = Stage.PREPARED
-
-
-# From one position to the next, what the update may do. The key is (from, to).
-CONTRACTS: dict[tuple[Position, Position], Contract] = {
-    (_P(0), _P(1)): Contract(creates=_T_ZOOKEEPER | {ENGINE}),
-    (_P(0), _P(0, _PREPARED)): Contract(creates=_T_ZOOKEEPER | {ENGINE}),
-    (_P(0, _PREPARED), _P(1)): Contract(creates=_T_ZOOKEEPER | {ENGINE}),
-    (_P(1), _P(0, _PREPARED)): Contract(creates=_T_ZOOKEEPER | {ENGINE}),
-    (_P(0, _PREPARED), _P(0)): Contract(deletes=_T_ZOOKEEPER | {ENGINE}),
-    (_P(1), _P(2)): Contract(creates=_T_MASTERS),
-    (_P(1), _P(1, _PREPARED)): Contract(creates=_T_MASTERS),
-    (_P(1, _PREPARED), _P(2)): Contract(creates=_T_MASTERS),
-    (_P(2), _P(1, _PREPARED)): Contract(creates=_T_MASTERS),
-    (_P(1, _PREPARED), _P(1)): Contract(deletes=_T_MASTERS),
-    (_P(2), _P(2, _PREPARED)): Contract(updates=_MOVING, creates=_MOVING),
-    (_P(2, _PREPARED), _P(2)): Contract(updates=_MOVING, creates=_MOVING),
-    (_P(2, _PREPARED), _P(2, Stage.MOVED)): Contract(updates=_MOVING, creates=_MOVING),
-    (_P(2, Stage.MOVED), _P(2, _PREPARED)): Contract(
-        updates=_MOVING, creates=_MOVING | _S_MASTERS
-    ),
-    (_P(2, Stage.MOVED), _P(3)): Contract(deletes=_S_MASTERS),
-    (_P(3), _P(2, Stage.MOVED)): Contract(creates=_S_MASTERS),
-    (_P(3), _P(4)): Contract(creates=_T_AGENTS),
-    (_P(3), _P(3, _PREPARED)): Contract(creates=_T_AGENTS),
-    (_P(3, _PREPARED), _P(4)): Contract(creates=_T_AGENTS),
-    (_P(4), _P(3, _PREPARED)): Contract(creates=_T_AGENTS),
-    (_P(3, _PREPARED), _P(3)): Contract(deletes=_T_AGENTS),
-    (_P(4), _P(4, _PREPARED)): Contract(creates=_S_AGENTS),
-    (_P(4, _PREPARED), _P(4)): Contract(creates=_S_AGENTS),
-    (_P(4, _PREPARED), _P(5)): Contract(deletes=_S_AGENTS),
-    (_P(5), _P(4, _PREPARED)): Contract(creates=_S_AGENTS),
-    (_P(5), _P(4)): Contract(creates=_S_AGENTS),
-    (_P(5), _P(5, _PREPARED)): Contract(),
-    (_P(5, _PREPARED), _P(5)): Contract(),
-    (_P(5, _PREPARED), _P(6)): Contract(deletes=_S_ZOOKEEPER | {ENGINE}),
-}
-
-# A client group stops and starts; nothing else changes.
-GROUP_CONTRACT = Contract(updates=frozenset({CLIENTS}), creates=frozenset({CLIENTS}))
-# After phase 6 the colours only change their roles: nothing that runs is touched.
-EXCHANGE_CONTRACT = Contract()
 
 
 OPENING_GUARDS = "guards"
@@ -163,6 +76,7 @@ def _update(phase: int, stage: Stage = Stage.SETTLED) -> Step:
 
 _BACKUP = Step("backup", StepKind.BACKUP)
 _RECORD = Step("record", StepKind.RECORD)
+_PREPARED = Stage.PREPARED
 
 FORWARD: dict[int, tuple[Step, ...]] = {
     0: (
@@ -387,18 +301,3 @@ def group_steps_from(direction: Direction, placement: Placement) -> tuple[Step, 
 
 def _opens(step: Step) -> bool:
     return step.kind is StepKind.BACKUP or step.name == OPENING_GUARDS
-
-
-def contract_of(old: Position, new: Position) -> Contract:
-    """What an update between two positions may do.
-
-    An update that stays where it is finishes an earlier one: it may do what led here.
-    """
-    if old != new:
-        return CONTRACTS[old, new]
-    arriving = [contract for (_, to), contract in CONTRACTS.items() if to == new]
-    return Contract(
-        creates=frozenset[Scope]().union(*(c.creates | c.updates for c in arriving)),
-        updates=frozenset[Scope]().union(*(c.creates | c.updates for c in arriving)),
-        deletes=frozenset[Scope]().union(*(c.deletes for c in arriving)),
-    )

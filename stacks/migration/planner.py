@@ -170,7 +170,9 @@ def resume(standing: Standing, open_: Open) -> Transition:
         return move(open_.group, open_.direction, standing.groups[open_.group])
     if open_.edge is None:
         at_end = standing.position == Position(PHASE_FIRST)
-        return Transition(Direction.FORWARD, phases.EXCHANGE_STEPS[2:] if at_end else exchange().steps)
+        return Transition(
+            Direction.FORWARD, phases.EXCHANGE_STEPS[2:] if at_end else exchange().steps
+        )
     if standing.position not in positions_of(open_.edge):
         msg = (
             f"expected the stack between phases {open_.edge} and {open_.edge + 1}, it stands at "
@@ -183,9 +185,7 @@ def resume(standing: Standing, open_: Open) -> Transition:
 def positions_of(edge: int) -> tuple[Position, ...]:
     """Positions from one phase to the next, both included."""
     stages = tuple(
-        Position(edge, stage)
-        for stage in Stage
-        if stage is not Stage.MOVED or edge == _CUTOVER
+        Position(edge, stage) for stage in Stage if stage is not Stage.MOVED or edge == _CUTOVER
     )
     return (*stages, Position(edge + 1))
 
@@ -227,9 +227,7 @@ def _at_goal(standing: Standing, open_: Open | None) -> tuple[Transition, ...]:
     return (walk(open_.edge, other, standing.position),)
 
 
-def _finish(
-    standing: Standing, direction: Direction, open_: Open | None
-) -> tuple[Transition, ...]:
+def _finish(standing: Standing, direction: Direction, open_: Open | None) -> tuple[Transition, ...]:
     """What of an open transition must be ended before walking in `direction`.
 
     At its end: whatever leads the same way, and every way back, which leaves the next way forward
@@ -294,8 +292,8 @@ def _to_side(
     position = standing.position
     if not (position.is_settled and GROUPS_MOVE_FROM <= position.phase <= GROUPS_MOVE_TO):
         msg = (
-            f"client groups move at phases {GROUPS_MOVE_FROM} to {GROUPS_MOVE_TO}, the stack stands "
-            f"at {standing.describe()}. Run `migrate start --to {GROUPS_MOVE_FROM}` first"
+            f"client groups move at phases {GROUPS_MOVE_FROM} to {GROUPS_MOVE_TO}, the stack "
+            f"stands at {standing.describe()}. Run `migrate start --to {GROUPS_MOVE_FROM}` first"
         )
         raise PlanError(msg)
     direction = Direction.FORWARD if placement is Placement.TARGET else Direction.BACK

@@ -187,7 +187,8 @@ def unready(metrics: Mapping[str, Mapping[str, float]]) -> list[str]:
     """Masters that have not recovered their log, or whose group has another size; for people."""
     size = len(metrics)
     return [
-        f"{master}: {RECOVERED}={values.get(RECOVERED)}, {ENSEMBLE_SIZE}={values.get(ENSEMBLE_SIZE)}"
+        f"{master}: {RECOVERED}={values.get(RECOVERED)}, "
+        f"{ENSEMBLE_SIZE}={values.get(ENSEMBLE_SIZE)}"
         for master, values in metrics.items()
         if values.get(RECOVERED) != 1 or values.get(ENSEMBLE_SIZE, size) != size
     ]

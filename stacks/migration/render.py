@@ -62,7 +62,9 @@ def history(console: Console, records: Sequence[Record]) -> None:
         if record.message:
             words.append(record.message)
         is_bad = record.outcome not in (None, Outcome.OK) or record.kind is Kind.REPAIRED
-        console.print(escape("  ".join(word for word in words if word)), style="red" if is_bad else "")
+        console.print(
+            escape("  ".join(word for word in words if word)), style="red" if is_bad else ""
+        )
 
 
 class Lines:
@@ -112,7 +114,11 @@ def as_dict(event: events.Event) -> dict[str, Any]:
     name = type(event).__name__
     if isinstance(event, events.PlanMade):
         transitions = [transition.name for transition in event.transitions]
-        return {"event": name, "standing": standing_dict(event.standing), "transitions": transitions}
+        return {
+            "event": name,
+            "standing": standing_dict(event.standing),
+            "transitions": transitions,
+        }
     told: dict[str, Any] = {"event": name, "transition": event.transition.name}
     match event:
         case events.TransitionStarted():

@@ -1,8 +1,8 @@
 """The verbs of a migration: what the command line, the demo and other doors call.
 
-Asynchronous; what runs is told to a listener as events. Cancelling the task of a verb ends it cleanly:
-the step under way is written down as interrupted (an update of the stack is waited for), and `resume`
-goes on from there.
+Asynchronous; what runs is told to a listener as events. Cancelling the task of a verb ends it
+cleanly: the step under way is written down as interrupted (an update of the stack is waited for), and
+`resume` goes on from there.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 from stacks.automation import StackRunner
 from stacks.config import StackConfig
 from stacks.migration import events, journal, phases, planner, updates
+from stacks.migration.bounds import Bounds
 from stacks.migration.errors import PlanError
 from stacks.migration.evidence import Findings
 from stacks.migration.executor import Checkpoint, Executor, Situation, Work, pass_by
@@ -31,8 +32,6 @@ from stacks.migration.planner import (
 )
 from stacks.migration.updates import Stack
 from stacks.topology import PHASE_FIRST, PHASE_LAST, Placement, Position, Standing
-
-
 
 # What an update along these creates, and cannot, the way back takes away.
 _CREATING_EDGES = frozenset({0, 1, 3})
@@ -112,27 +111,35 @@ def standing_dict(standing: Standing) -> dict[str, Any]:
     }
 
 
-class MigrationService:
-    """Migrations of one stack. `stack` and `work` are the real ones unless a test has others."""
+@dataclass(frozen=True)
+class StandIn:
+    """What a test has in place of a stack and of all that its steps work on."""
 
-    def __init__(
+    stack: Stack
+    work: Work
+
+
+class MigrationService:
+    """Migrations of one stack. `checkpoint` is called around every step (see executor)."""
+
+    def __init__(  # noqa: PLR0913 - what is beyond the stack is for the demo and for tests
         self,
         project_dir: Path,
         stack_name: str,
         *,
         listener: events.Listener = events.ignore,
         checkpoint: Checkpoint = pass_by,
-        runner: Stack | None = None,
-        work: Work | None = None,
-        folder: Path | None = None,
+        bounds: Bounds | None = None,
+        stand_in: StandIn | None = None,
     ) -> None:
         self.stack_name = stack_name
-        self._runner: Stack = runner or StackRunner(stack_name, project_dir)
-        self._folder = folder or folder_of(project_dir, stack_name, self._config())
+        self._runner: Stack = stand_in.stack if stand_in else StackRunner(stack_name, project_dir)
+        self._folder = folder_of(project_dir, stack_name, self._config())
         self._journal = Journal(self._folder)
         self._listener = listener
         self._checkpoint = checkpoint
-        self._work = work
+        self._work = stand_in.work if stand_in else None
+        self._bounds = bounds or Bounds()
 
     @property
     def journal(self) -> Journal:
@@ -270,8 +277,8 @@ class MigrationService:
         desired = self._runner.desired()
         if story.open is None and desired != standing:
             msg = (
-                f"expected the configuration to point where the stack stands, {standing.describe()}, "
-                f"saw {desired.describe()}. Run `pulumi up`, or put the configuration back"
+                "expected the configuration to point where the stack stands, "
+                f"{standing.describe()}, saw {desired.describe()}. Run `pulumi up`, or put the configuration back"
             )
             raise PlanError(msg)
         return standing, story
@@ -294,7 +301,7 @@ class MigrationService:
             from stacks.migration.work import RealWork  # noqa: PLC0415
 
             assert isinstance(self._runner, StackRunner)
-            self._work = RealWork(self._runner, self._folder)
+            self._work = RealWork(self._runner, self._folder, self._bounds)
         return self._work
 
     def _config(self) -> StackConfig | None:
@@ -338,9 +345,7 @@ def _is_reached(standing: Standing, goal: Goal) -> bool:
             return standing.position == Position(PHASE_FIRST)
 
 
-def _check_direction(
-    standing: Standing, goal: Goal, direction: phases.Direction | None
-) -> None:
+def _check_direction(standing: Standing, goal: Goal, direction: phases.Direction | None) -> None:
     if direction is None or not isinstance(goal, PhaseGoal):
         return
     if not PHASE_FIRST <= goal.phase <= PHASE_LAST:

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from stacks import steps as stack_steps
-from stacks.migration import phases
+from stacks.migration import contracts
+from stacks.migration.contracts import Contract, Scope, Side
 from stacks.migration.errors import ContractError, PlanError, StateChangedError
-from stacks.migration.phases import Contract, Scope, Side
 from stacks.moves import check_move
 from stacks.steps import ENGINE_PART, Op, PreviewResult, UpResult
 from stacks.topology import Color, Standing, Tier
@@ -131,15 +131,15 @@ def update(stack: Stack, new: Standing, plan_file: Path, tell: Tell) -> Updated:
 def contract_between(old: Standing, new: Standing) -> Contract:
     """What the update from one standing to another may do."""
     if (old.source, old.target) != (new.source, new.target):
-        return phases.EXCHANGE_CONTRACT
+        return contracts.EXCHANGE_CONTRACT
     if old.position != new.position:
-        return phases.contract_of(old.position, new.position)
+        return contracts.contract_of(old.position, new.position)
     if old.groups != new.groups:
-        return phases.GROUP_CONTRACT
-    arrived = phases.contract_of(new.position, new.position)
+        return contracts.GROUP_CONTRACT
+    arrived = contracts.contract_of(new.position, new.position)
     return Contract(
-        creates=arrived.creates | phases.GROUP_CONTRACT.creates,
-        updates=arrived.updates | phases.GROUP_CONTRACT.updates,
+        creates=arrived.creates | contracts.GROUP_CONTRACT.creates,
+        updates=arrived.updates | contracts.GROUP_CONTRACT.updates,
         deletes=arrived.deletes,
     )
 
@@ -154,7 +154,7 @@ def check_contract(
     """
     allowed = {
         Op.CREATE: contract.creates,
-        Op.UPDATE: contract.updates | {phases.GATE},
+        Op.UPDATE: contract.updates | {contracts.GATE},
         Op.DELETE: contract.deletes,
     }
     offending = [

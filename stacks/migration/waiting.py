@@ -58,7 +58,9 @@ def words_of(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def translated(error: MesosError | SyncError | httpx.HTTPError) -> UnreachableError | ActFailedError:
+def translated(
+    error: MesosError | SyncError | httpx.HTTPError,
+) -> UnreachableError | ActFailedError:
     """Failures of the systems we drive as errors of a migration."""
     retryable = isinstance(error, (RetryableError, httpx.HTTPError)) or (
         isinstance(error, SyncError) and error.retryable

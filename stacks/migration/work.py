@@ -1,4 +1,4 @@
-"""Guards, backups, acts and proofs on the real systems: what an executor calls for all but updates."""
+"""Guards, backups, acts and proofs on the real systems: all that an executor does but updates."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import httpx
 from clients.mesos.errors import MesosError
 from components.errors import ComponentError
 from stacks.automation import StackRunner
-from stacks.migration import guards
+from stacks.migration import guard_tables
 from stacks.migration.acts import ACTS
 from stacks.migration.backup import back_up
 from stacks.migration.bounds import Bounds
@@ -75,10 +75,10 @@ def guards_of(step: Step, situation: Situation) -> Sequence[Guard]:
         return ()  # An exchange changes nothing that runs.
     key = (transition.edge, transition.direction)
     if step.kind is StepKind.PROOF:
-        return guards.PROOFS[key]
+        return guard_tables.PROOFS[key]
     if step.name == REMOVAL_GUARDS:
-        return guards.REMOVAL[key]
-    return (guards.OPENING if situation.is_opening else guards.ON_THE_WAY)[key]
+        return guard_tables.REMOVAL[key]
+    return (guard_tables.OPENING if situation.is_opening else guard_tables.ON_THE_WAY)[key]
 
 
 async def look_at(

@@ -1,4 +1,4 @@
-"""What a step may talk to: the stack's runner, the engine, both sides' masters, frameworks, clients.
+"""What a step may talk to: the stack's runner, the engine, both sides' masters, and clients.
 
 Addresses come from the outputs of the stack's last update, so a `World` is made anew for each step.
 Clients are made when they are first asked for, and closed with the world.
@@ -165,8 +165,8 @@ class World:
     def _output(self, name: str) -> object:
         if name not in self._outputs:
             msg = (
-                f"expected the stack to export {name!r} at {self.standing.describe()}, it does not. "
-                "Run `pulumi up`, then `migrate resume`"
+                f"expected the stack to export {name!r} at {self.standing.describe()}, it does "
+                "not. Run `pulumi up`, then `migrate resume`"
             )
             raise ActFailedError(msg)
         return self._outputs[name]

@@ -1,7 +1,7 @@
 """What a transition does at run time, one function a name in the table of phases.
 
-Every act is idempotent: it finds out what already holds and does the rest, waits with a bound, tells
-what it waits for, and returns evidence.
+Every act is idempotent: it finds out what already holds and does the rest, waits with a bound,
+tells what it waits for, and returns evidence.
 """
 
 from __future__ import annotations

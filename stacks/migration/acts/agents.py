@@ -77,14 +77,12 @@ async def await_agents_on_source(world: World, situation: Situation, tell: Tell)
     return await _await_same(world, world.source, situation, tell)
 
 
-async def _await_same(
-    world: World, color: Color, situation: Situation, tell: Tell
-) -> Findings:
+async def _await_same(world: World, color: Color, situation: Situation, tell: Tell) -> Findings:
     wanted = recorded(situation)
     if wanted is None:
         msg = (
-            "expected an inventory in the journal, saw none: the journal was moved away. Put it back, "
-            "or go back with `migrate rollback`"
+            "expected an inventory in the journal, saw none: the journal was moved away. Put it "
+            "back, or go back with `migrate rollback`"
         )
         raise ActFailedError(msg)
     return Findings((await same_inventory(world, color, wanted, tell),))

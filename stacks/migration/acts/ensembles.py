@@ -1,4 +1,4 @@
-"""Acts on ensembles and on the sync engine: epoch, copy, soak, flips, and what ends before ZooKeeper does."""
+"""Acts on ensembles and on the sync engine: epoch, copy, soak, flips, and the last look."""
 
 from __future__ import annotations
 

@@ -22,16 +22,12 @@ _ROUNDS_MAX = 50
 State = dict[str, Any]
 
 
-async def await_frameworks_on_target(
-    world: World, situation: Situation, tell: Tell
-) -> Findings:
+async def await_frameworks_on_target(world: World, situation: Situation, tell: Tell) -> Findings:
     """Wait until every framework is subscribed to the target's leader, with its old id."""
     return await _await_frameworks(world, world.target, situation, tell)
 
 
-async def await_frameworks_on_source(
-    world: World, situation: Situation, tell: Tell
-) -> Findings:
+async def await_frameworks_on_source(world: World, situation: Situation, tell: Tell) -> Findings:
     """Wait until every framework is subscribed to the source's leader, with its old id."""
     return await _await_frameworks(world, world.source, situation, tell)
 
@@ -44,10 +40,8 @@ async def _await_frameworks(
     return Findings((await subscribed(world, color, tell, ids=ids),))
 
 
-async def subscribed(
-    world: World, color: Color, tell: Tell, *, ids: Mapping[str, str]
-) -> Evidence:
-    """Wait until frameworks are subscribed to one of a colour's masters and have all their tasks."""
+async def subscribed(world: World, color: Color, tell: Tell, *, ids: Mapping[str, str]) -> Evidence:
+    """Wait until frameworks are subscribed to a colour's masters and have all of their tasks."""
 
     async def look() -> Evidence:
         states = await readers.framework_states(world)

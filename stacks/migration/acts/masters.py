@@ -40,9 +40,7 @@ async def raise_election_numbers(world: World, _: Situation, tell: Tell) -> Find
 
     what = f"election numbers of {color} from {LOWEST_NUMBER_MIN} on"
     evidence = await wait_until(what, look, bound_s=world.bounds.masters_s, tell=tell)
-    return Findings(
-        (evidence, await settled_masters(world, color, tell)), {"restarted": restarted}
-    )
+    return Findings((evidence, await settled_masters(world, color, tell)), {"restarted": restarted})
 
 
 async def lowest_number(world: World, color: Color) -> Evidence:
@@ -82,7 +80,7 @@ async def _restart_master(world: World, color: Color, address: str, tell: Tell) 
 
 
 async def settled_masters(world: World, color: Color, tell: Tell) -> Evidence:
-    """Wait until a colour's masters have a leader among them that every agent is registered with."""
+    """Wait until one of a colour's masters leads, and every agent is registered with it."""
     operator = await world.operator(color)
 
     async def look() -> Evidence:
@@ -205,7 +203,7 @@ async def fence_election(world: World, _: Situation, tell: Tell) -> Findings:
 
 
 async def keep_fenced(world: World, situation: Situation, tell: Tell) -> Findings:
-    """The projection is for good and the election path fenced, also after a way back that stopped."""
+    """Projection for good and election path fenced, also after a way back that stopped."""
     kept = await persist_projection(world, situation, tell)
     fenced = await _fence(world, tell, fenced=True)
     return Findings((*kept.evidence, *fenced.evidence))

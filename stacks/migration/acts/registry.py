@@ -20,7 +20,7 @@ from stacks.topology import Color
 
 
 async def replay_registry(world: World, _: Situation, tell: Tell) -> Findings:
-    """Bring the target's registry to what the source's says; nothing to do once the target leads."""
+    """Bring the target's registry to what the source's says; nothing once the target leads."""
     if await world.leading() is world.target:
         return Findings(numbers={"skipped": f"{world.target} leads already"})
     return Findings((await carry(world, world.source, world.target, tell),))
@@ -68,8 +68,8 @@ async def _write(operator: OperatorClient, wanted: Registry, seen: Registry) -> 
     kept = {one.role for one in wanted.quota}
     cleared = [Quota(one.role) for one in seen.quota if one.role not in kept]
     if wanted.quota or cleared:
-        # Guarantees above what the cluster has are somebody's decision, taken on the other side; and
-        # the agents that would cover them have not registered here yet.
+        # Guarantees above what the cluster has are somebody's decision, taken on the other side;
+        # and the agents that would cover them have not registered here yet.
         await operator.update_quota([*wanted.quota, *cleared], force=True)
     weights = {role: 1.0 for role in seen.weights if role not in wanted.weights}
     weights |= dict(wanted.weights)

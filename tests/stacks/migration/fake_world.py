@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,10 @@ from stacks.topology import (
 )
 
 TIERS = (Tier.ZOOKEEPER, Tier.MASTERS, Tier.AGENTS)
+
+
+def do_nothing(_: int) -> None:
+    """In place of fsync: thousands of walks need no durable journal."""
 
 
 class KilledError(BaseException):
@@ -151,11 +156,14 @@ class FakeWork:
     log: list[str] = field(default_factory=list[str])
     failing: set[str] = field(default_factory=set[str])
     within: Callable[[Step, str], None] = lambda _step, _when: None
+    pause_s: float | None = None
 
     async def perform(self, step: Step, situation: Situation, tell: Tell) -> Findings:
         self.log.append(f"{situation.transition.name}: {step.name}")
         tell("at work")
         self.within(step, "begin")
+        if self.pause_s is not None:
+            await asyncio.sleep(self.pause_s)
         if step.name in self.failing:
             return Findings((Evidence(step.name, ok=False, said="it was told to fail"),))
         if step.kind is StepKind.ACT:
