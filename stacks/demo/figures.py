@@ -43,7 +43,7 @@ def figures(seen: Observations) -> list[Figure]:
             "s",
             leaderless_gap(seen),
             10.0,
-            "from the first agent's loss of the source's leader to the last one's registration",
+            "first agent loses the source's to last agent registers",
         ),
         Figure("framework not subscribed", "s", framework_gap(seen)),
         Figure("pause of the client group's writers", "s", writers_pause(seen)),

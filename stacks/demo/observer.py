@@ -76,18 +76,17 @@ class Observer:
 
     async def _look_at_tasks(self) -> None:
         # Before the question: a task that is killed right after the answer still lived at it.
-        living = self._known.living()
+        looked = self._known.look()
         state = await self._ask(self.addresses.framework, "state")
         at = time.time()
         if state is None:
             if self.seen.tasks:
                 target = self.seen.tasks[-1].target
-                pids = {task: self._known.pid(task) for task in living}
-                self.seen.tasks.append(TaskSample(at, target, len(living), None, pids))
+                pids = {task: self._known.pid(task) for task, lives in looked.items() if lives}
+                self.seen.tasks.append(TaskSample(at, target, len(pids), None, pids))
             return
         self._note_framework(state)
-        sample = self._known.sample(state, living, at)
-        self.seen.tasks.append(sample)
+        self.seen.tasks.append(self._known.sample(state, looked, at))
 
     def _note_framework(self, state: Json) -> None:
         for entry in state["subscriptions"]:
@@ -178,10 +177,10 @@ class Processes:
         """The process that a task is known to have."""
         return self._found[task][0]
 
-    def living(self) -> set[str]:
-        """Tasks whose process lives."""
+    def look(self) -> dict[str, bool]:
+        """Known tasks, and whether the process of each lives now."""
         return {
-            task for task, (pid, started) in self._found.items() if self._start_time(pid) == started
+            task: self._start_time(pid) == started for task, (pid, started) in self._found.items()
         }
 
     def learn(self, task: str, pid: int) -> bool:
@@ -200,22 +199,29 @@ class Processes:
             if is_of_interest and task["state"] == "TASK_RUNNING" and task["pid"]:
                 self.learn(name, int(task["pid"]))
 
-    def sample(self, state: Json, living: set[str], at: float) -> TaskSample:
-        """What a framework's state amounts to. `living` are those that lived when it was asked."""
+    def sample(self, state: Json, looked: Mapping[str, bool], at: float) -> TaskSample:
+        """What a framework's state amounts to.
+
+        `looked` is what was known when it was asked. Tasks that were learned of since are looked at
+        now: somebody else may have told of them while the framework answered.
+        """
         subscribed = state["registered_with"] is not None
         pids: dict[str, int] = {}
         healthy = 0
         for task in state["tasks"]:
             name, pid = str(task["id"]), task["pid"]
-            is_new = name not in self._found or (pid and self.pid(name) != pid)
-            lives = self.learn(name, int(pid)) if pid and is_new else name in living
+            is_other = bool(pid) and (name not in self._found or self.pid(name) != pid)
+            if is_other:
+                lives = self.learn(name, int(pid))
+            else:
+                lives = looked[name] if name in looked else self.look().get(name, False)
             if name in self._found:
                 pids[name] = self.pid(name)
             # A framework that has just been started calls tasks staging until it hears of them.
             unheard = pid is None and name in self._found
             healthy += bool(lives and (task["healthy"] or unheard))
         for gone in set(self._found) - {str(task["id"]) for task in state["tasks"]}:
-            if gone not in living:
+            if not looked.get(gone, True):
                 del self._found[gone]
         return TaskSample(
             at=at,

@@ -218,13 +218,17 @@ def flips_equal(seen: Observations) -> Proof:
 def registry_replayed(seen: Observations) -> Proof:
     """Quota and weights that were set on the source are on the target."""
     was, now = seen.registry_set, seen.registry_found
-    expected = "equal to the source's" if was is None else _registry(was.quota, was.weights)
-    text = "not read" if now is None else _registry(now.quota, now.weights)
-    return Proof("quota and weights on the target", was is not None and was == now, expected, text)
-
-
-def _registry(quota: object, weights: object) -> str:
-    return f"quota {quota}, weights {weights}"
+    ok = was is not None and was == now
+    if now is None:
+        text = "not read"
+    elif ok:
+        text = f"equal: {len(now.quota)} quota, {len(now.weights)} weights"
+    else:
+        text = f"quota {dict(now.quota)}, weights {dict(now.weights)}"
+    expected = "as they were set on the source"
+    if was is not None and not ok:
+        expected += f": quota {dict(was.quota)}, weights {dict(was.weights)}"
+    return Proof("quota and weights on the target", ok, expected, text)
 
 
 def source_gone(seen: Observations) -> Proof:

@@ -213,6 +213,7 @@ class Demo:
             logs=logs_folder,
         )
         report.write(made, self.seen, self.folder)
+        (self.folder / "steps.txt").write_text("\n".join(self.screen.lines) + "\n")
         return made
 
     def _proofs(self, left: list[str]) -> list[proofs.Proof]:

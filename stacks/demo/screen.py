@@ -90,7 +90,7 @@ class Screen:
         self._seen = seen
         self._console = console
         self.progress = Progress()
-        self._live: Live | None = None
+        self.lines: list[str] = []
 
     @contextmanager
     def showing(self) -> Generator[None]:
@@ -109,9 +109,9 @@ class Screen:
     def say(self, text: str) -> None:
         """Print a line that stays."""
         elapsed = time.monotonic() - self.progress.started
-        self._console.print(
-            f"{elapsed:6.1f} s  {text}", highlight=False, markup=False, soft_wrap=True
-        )
+        line = f"{elapsed:6.1f} s  {text}"
+        self.lines.append(line)
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def note(self, event: events.Event) -> None:
         """Show an event of the migration."""

@@ -44,30 +44,30 @@ def test_a_task_is_healthy_when_it_is_called_so_and_its_process_lives() -> None:
     machine = Machine(1, 2)
     known = Processes(machine)
     shown = state(task("a", 1), task("b", 2))
-    assert known.sample(shown, known.living(), 0.0).healthy == 2
+    assert known.sample(shown, known.look(), 0.0).healthy == 2
 
     del machine.started[2]
 
-    assert known.sample(shown, known.living(), 1.0).healthy == 1
+    assert known.sample(shown, known.look(), 1.0).healthy == 1
 
 
 def test_a_process_that_took_over_an_id_is_another_one() -> None:
     machine = Machine(1)
     known = Processes(machine)
-    known.sample(state(task("a", 1)), set(), 0.0)
+    known.sample(state(task("a", 1)), {}, 0.0)
     machine.started[1] = 99_999
 
-    assert known.living() == set()
+    assert known.look() == {"a": False}
 
 
 def test_a_framework_that_was_started_again_does_not_make_its_tasks_ill() -> None:
     known = Processes(Machine(1, 2))
-    known.sample(state(task("a", 1), task("b", 2)), set(), 0.0)
+    known.sample(state(task("a", 1), task("b", 2)), {}, 0.0)
     forgetful = state(
         task("a", None, healthy=False), task("b", None, healthy=False), subscribed=False
     )
 
-    sample = known.sample(forgetful, known.living(), 1.0)
+    sample = known.sample(forgetful, known.look(), 1.0)
 
     assert (sample.healthy, sample.told, sample.pids) == (2, None, {"a": 1, "b": 2})
 
@@ -75,30 +75,39 @@ def test_a_framework_that_was_started_again_does_not_make_its_tasks_ill() -> Non
 def test_a_task_that_was_never_seen_to_run_is_not_healthy() -> None:
     known = Processes(Machine(1))
 
-    assert known.sample(state(task("a", None, healthy=False)), set(), 0.0).healthy == 0
+    assert known.sample(state(task("a", None, healthy=False)), {}, 0.0).healthy == 0
 
 
 def test_a_task_that_is_killed_between_two_looks_counts_with_its_replacement() -> None:
     """The old one lived when the framework was asked, the new one ran by its answer."""
     machine = Machine(1, 2, 3)
     known = Processes(machine)
-    known.sample(state(task("a", 1), task("b", 2)), set(), 0.0)
-    living = known.living()
+    known.sample(state(task("a", 1), task("b", 2)), {}, 0.0)
+    looked = known.look()
     del machine.started[2]
 
-    sample = known.sample(state(task("a", 1), task("b", 2), task("c", 3)), living, 1.0)
-    later = known.sample(state(task("a", 1), task("c", 3)), known.living(), 2.0)
+    sample = known.sample(state(task("a", 1), task("b", 2), task("c", 3)), looked, 1.0)
+    later = known.sample(state(task("a", 1), task("c", 3)), known.look(), 2.0)
 
     assert (sample.healthy, later.healthy) == (3, 2)
     assert later.pids == {"a": 1, "c": 3}
-    assert known.living() == {"a", "c"}
+    assert known.look() == {"a": True, "c": True}
+
+
+def test_a_task_that_its_agent_tells_of_while_the_framework_answers_counts() -> None:
+    known = Processes(Machine(1, 2))
+    known.sample(state(task("a", 1)), {}, 0.0)
+    looked = known.look()
+    known.learn_from_agent({"tasks": [{"id": "b", "pid": 2, "state": "TASK_RUNNING"}]})
+
+    assert known.sample(state(task("a", 1), task("b", 2)), looked, 1.0).healthy == 2
 
 
 def test_another_process_of_the_same_task_is_seen() -> None:
     known = Processes(Machine(1, 7))
-    known.sample(state(task("a", 1)), set(), 0.0)
+    known.sample(state(task("a", 1)), {}, 0.0)
 
-    assert known.sample(state(task("a", 7)), known.living(), 1.0).pids == {"a": 7}
+    assert known.sample(state(task("a", 7)), known.look(), 1.0).pids == {"a": 7}
 
 
 def test_a_process_is_known_by_its_start_and_a_zombie_is_none() -> None:
