@@ -1,13 +1,14 @@
 """What Pulumi needs to know in this checkout: where state lies, which passphrase, which programs.
 
 Everything lies in `.local/`, which git ignores: nothing is written to the user's own Pulumi folder,
-and nothing there changes what happens here. Commands of this project call `apply`, so that they work
-without any variable set; a person who types `pulumi` by hand reads the same values into a shell with
+and nothing there changes what happens here. Commands of this project call `apply`, so that they
+work without any variable set; a person who types `pulumi` by hand reads the same values into a
+shell with
 
     . .local/env
 
-A variable that is set already is left alone, but for the demo's own run (`own=True`), which must not
-touch another backend.
+A variable that is set already is left alone, but for the demo's own run (`own=True`), which must
+not touch another backend.
 
 The stacks `local` and `dev` hold no secret in their state (secrets are files, and states hold their
 names), so their passphrase is none either: it is `mesos-platform-dev`.

@@ -2,9 +2,9 @@
 
 ACLs stand per znode and are not inherited, so a side is fenced by replacing every node's ACL. A
 fenced ACL keeps each identity of the original with READ alone, so that readers go on, and adds an
-entry that nobody can authenticate as: it marks the ACL as fenced and keeps it from ever being empty.
-The engine writes on as the ensemble's super user, to whom ACLs do not apply. Originals stand in the
-base table.
+entry that nobody can authenticate as: it marks the ACL as fenced and keeps it from ever being
+empty. The engine writes on as the ensemble's super user, to whom ACLs do not apply. Originals stand
+in the base table.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The engine's REST interface.
 
-JSON in and out; every request but those for liveness, readiness and metrics carries the bearer token. Errors are
-`{"error": type, "message": text}`: 4xx are refusals, 503 may be tried again.
+JSON in and out; every request but those for liveness, readiness and metrics carries the bearer
+token. Errors are `{"error": type, "message": text}`: 4xx are refusals, 503 may be tried again.
 """
 
 from __future__ import annotations

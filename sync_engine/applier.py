@@ -1,8 +1,9 @@
 """Writes decided works to the other side: the only place that writes clients' znodes.
 
-Each transaction goes with its checkpoint slot; rows of the base follow from the slot's record alone,
-the same way after an answer and after a crash. ACLs cannot stand in a transaction: they are written
-before it, each at its expected aversion, so that data never stands under a wider ACL than its source's.
+Each transaction goes with its checkpoint slot; rows of the base follow from the slot's record
+alone, the same way after an answer and after a crash. ACLs cannot stand in a transaction: they are
+written before it, each at its expected aversion, so that data never stands under a wider ACL than
+its source's.
 """
 
 from __future__ import annotations

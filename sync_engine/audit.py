@@ -1,12 +1,12 @@
 """Proof that both sides are equal, while clients go on writing.
 
-Both sides are read in full, each after a `sync`, and hashed from what was read: nothing is taken from
-the base but the originals of fenced ACLs. Paths that differ are read again until they are equal, or
-until the owner's copy has stood unchanged for longer than the lag bound: then the difference counts.
-What counts is also handed to the replicator, to be looked at on both sides.
+Both sides are read in full, each after a `sync`, and hashed from what was read: nothing is taken
+from the base but the originals of fenced ACLs. Paths that differ are read again until they are
+equal, or until the owner's copy has stood unchanged for longer than the lag bound: then the
+difference counts. What counts is also handed to the replicator, to be looked at on both sides.
 
-A digest adds up the hashes of (path, data, ACL) of all persistent nodes modulo 2^256, so that it does not
-depend on the order in which a tree is read, and no tree has to be held.
+A digest adds up the hashes of (path, data, ACL) of all persistent nodes modulo 2^256, so that it
+does not depend on the order in which a tree is read, and no tree has to be held.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The base table: per path, what was last equal on both sides.
 
 It is what tells "deleted" from "never there" without any clock, and where the ACLs of a fenced side
-stand. Rows (`rows.py`) live in memory and are written through to SQLite; each transaction also notes
-which checkpoint slots it covers, so that after a crash only newer slots are replayed (`slots.py`).
+stand. Rows (`rows.py`) live in memory and are written through to SQLite; each transaction also
+notes which checkpoint slots it covers, so that after a crash only newer slots are replayed
+(`slots.py`).
 
 Power loss may take the last transactions (synchronous=NORMAL); slots repair the rest.
 """

@@ -1,10 +1,10 @@
 """What a checkpoint slot holds, and what it means. Pure.
 
-Every multi writes its slot in the target ensemble, in the same transaction: a sequence number and the
-intents, that is what this transaction does to which paths. The slot's own mzxid is the transaction's
-zxid. So whoever reads the slot knows whether the transaction was applied, and can write the base
-rows that follow from it (`rows_after`); the running engine and the one that repairs a crash use the
-same function.
+Every multi writes its slot in the target ensemble, in the same transaction: a sequence number and
+the intents, that is what this transaction does to which paths. The slot's own mzxid is the
+transaction's zxid. So whoever reads the slot knows whether the transaction was applied, and can
+write the base rows that follow from it (`rows_after`); the running engine and the one that repairs
+a crash use the same function.
 
 Layout: magic, sequence number, source side, ACL table, intents; all integers big-endian.
 """

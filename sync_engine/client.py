@@ -1,7 +1,7 @@
 """What others ask the engine and the ensembles: the one door into this package.
 
-`EngineClient` talks to a running engine. The functions re-exported here ask an ensemble itself and need
-no engine.
+`EngineClient` talks to a running engine. The functions re-exported here ask an ensemble itself and
+need no engine.
 """
 
 from __future__ import annotations

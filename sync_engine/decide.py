@@ -2,10 +2,10 @@
 
 The owner of a subtree wins. The base tells who has changed: a target that still carries the base's
 stamp was last written by the engine, so overwriting it loses nothing; any other content there was
-written by somebody who does not own the subtree and is a conflict, recorded before it is overwritten.
-Most decisions are made without reading the target, whose copy is assumed to be the base's
-(`assumed`): every write carries the version that this assumption implies, so the server refuses
-it when the assumption is wrong, and the decision is made again with what was read.
+written by somebody who does not own the subtree and is a conflict, recorded before it is
+overwritten. Most decisions are made without reading the target, whose copy is assumed to be the
+base's (`assumed`): every write carries the version that this assumption implies, so the server
+refuses it when the assumption is wrong, and the decision is made again with what was read.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """Shows one side's election winner to the clients of the other side, and keeps it there.
 
-One znode with the leader's bytes stands in the other side's election path, at a number below every live
-one (`numbering.py`): whoever watches that path follows that leader. It is the only bridge between two
-elections. It belongs to a session of its own, which is re-attached after a crash of the engine, so that
-clients do not see one; with the kind "persistent" it outlives the engine altogether. A leader that goes
-without a successor stays shown.
+One znode with the leader's bytes stands in the other side's election path, at a number below every
+live one (`numbering.py`): whoever watches that path follows that leader. It is the only bridge
+between two elections. It belongs to a session of its own, which is re-attached after a crash of the
+engine, so that clients do not see one; with the kind "persistent" it outlives the engine
+altogether. A leader that goes without a successor stays shown.
 
 Every change is one transaction: the fence, the projection's document, the new node and the end of
-the old one, so that what the document says is what stands in the path. The election fence lets nobody
-but the engine create in the path.
+the old one, so that what the document says is what stands in the path. The election fence lets
+nobody but the engine create in the path.
 """
 
 from __future__ import annotations

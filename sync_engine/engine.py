@@ -1,8 +1,9 @@
 """The engine: puts the parts together, starts them, and knows how they are.
 
-Start: connect both sides, make sure they are two, take the fence, read who owns what, repair each base
-from the checkpoint slots; then one replicator a subtree. Everything that runs is a task of one group: the
-first failure that trying again does not change ends the engine, and the reason is its exit.
+Start: connect both sides, make sure they are two, take the fence, read who owns what, repair each
+base from the checkpoint slots; then one replicator a subtree. Everything that runs is a task of one
+group: the first failure that trying again does not change ends the engine, and the reason is its
+exit.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Who may write: the epoch, and the one way to send a transaction.
 
-The epoch stands on both sides. An engine takes over by raising it on both, each by version, so of two
-engines that start at once the last to write both goes on. Every transaction's operation 0 checks the
-epoch's version on its side, and only its failure means "fenced". Raising the epoch while our own
-transactions are under way makes those fail too; they are told apart here and sent again.
+The epoch stands on both sides. An engine takes over by raising it on both, each by version, so of
+two engines that start at once the last to write both goes on. Every transaction's operation 0
+checks the epoch's version on its side, and only its failure means "fenced". Raising the epoch while
+our own transactions are under way makes those fail too; they are told apart here and sent again.
 """
 
 from __future__ import annotations

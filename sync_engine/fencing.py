@@ -1,8 +1,8 @@
 """Puts fenced ACLs on one side of a subtree, and the originals back.
 
-Both go through the tree again and again until a scan finds nothing left to do, so both may be stopped at
-any point and called again. Each node's ACL is written at the aversion that was read with it. The base
-holds the original before the fenced one is written, so it is never only in flight.
+Both go through the tree again and again until a scan finds nothing left to do, so both may be
+stopped at any point and called again. Each node's ACL is written at the aversion that was read with
+it. The base holds the original before the fenced one is written, so it is never only in flight.
 """
 
 from __future__ import annotations

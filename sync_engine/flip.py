@@ -1,10 +1,10 @@
 """The change of a subtree's owner from one side to the other, while its writers stand still.
 
-The order is what keeps at every instant exactly one owner: everything that can be refused is checked
-before anything is changed; the old side is fenced before the new side owns; and the write of the
-owner's document on the new side is the moment of change. Killed before it, the old side owns (perhaps
-fenced, so nobody writes) and calling again finishes; killed after it, the new side owns. Every step may be
-done twice.
+The order is what keeps at every instant exactly one owner: everything that can be refused is
+checked before anything is changed; the old side is fenced before the new side owns; and the write
+of the owner's document on the new side is the moment of change. Killed before it, the old side owns
+(perhaps fenced, so nobody writes) and calling again finishes; killed after it, the new side owns.
+Every step may be done twice.
 
 A flip to the side that owns already restores that side's ACLs if a flip away from it was given up.
 """

@@ -1,8 +1,8 @@
 """How far the other side is behind, as numbers. Pure but for the clock, which is a parameter.
 
-A sample is the time from a change to the acknowledgement that it was applied. The window of the last
-60 seconds gives quantiles; a histogram counts all samples since the start, so that a reader can
-tell what any period had by subtraction.
+A sample is the time from a change to the acknowledgement that it was applied. The window of the
+last 60 seconds gives quantiles; a histogram counts all samples since the start, so that a reader
+can tell what any period had by subtraction.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Which number a projected leader gets. Pure.
 
 An election's leader is the child with the lowest number behind the last underscore of its name,
-whatever stands before it. Detectors compare numbers alone: new data under a known number goes unnoticed.
-So a projection of another leader needs another number, always below every live one, and the number that
-was not used for longest, lest a slow detector take it for the one it knows. Only numbers that the path's
-counter has passed may be used, or a later candidate's create would collide.
+whatever stands before it. Detectors compare numbers alone: new data under a known number goes
+unnoticed. So a projection of another leader needs another number, always below every live one, and
+the number that was not used for longest, lest a slow detector take it for the one it knows. Only
+numbers that the path's counter has passed may be used, or a later candidate's create would collide.
 
 Sources: Mesos' src/zookeeper/group.cpp and src/master/detector/zookeeper.cpp.
 """

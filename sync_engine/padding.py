@@ -1,9 +1,10 @@
 """Moves the new owner's sequence counters on to where the old owner's stand.
 
-The number of the next sequential child is the number of children ever created under its parent, and a
-copied tree has had fewer. Left alone, the next node would sort before live ones, or collide. Counters only
-go up by creating, so a node with a name that no election and no queue reads is created and deleted
-in one transaction, as often as it takes; nobody ever sees it. Only while the subtree's writers stand still.
+The number of the next sequential child is the number of children ever created under its parent, and
+a copied tree has had fewer. Left alone, the next node would sort before live ones, or collide.
+Counters only go up by creating, so a node with a name that no election and no queue reads is
+created and deleted in one transaction, as often as it takes; nobody ever sees it. Only while the
+subtree's writers stand still.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Which two ensembles these are, and who owns what: the engine's documents on both sides.
 
 There is no write that reaches both ensembles at once, so each document says by itself what is true:
-of the two copies of a subtree's document, the one with the higher term. A change of owner is written on the
-new owner's side first; that write is the moment it happens. A copy that is behind is brought up at
-the next start.
+of the two copies of a subtree's document, the one with the higher term. A change of owner is
+written on the new owner's side first; that write is the moment it happens. A copy that is behind is
+brought up at the next start.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ async def _check_apart(links: Mapping[Side, Link]) -> None:
 async def identify(links: Mapping[Side, Link], fence: Fence) -> str:
     """Read which pair this is; two ensembles that are no pair become a new one.
 
-    A new pair begins without owners, slots and projections, whatever an earlier engine left on one of
-    the sides. The caller has taken the fence, so an engine of the old pair no longer writes.
+    A new pair begins without owners, slots and projections, whatever an earlier engine left on one
+    of the sides. The caller has taken the fence, so an engine of the old pair no longer writes.
 
     Raises:
         StateError: the sides of a pair are exchanged.

@@ -1,9 +1,9 @@
 """Keeps the other side of one subtree equal to its owner's side.
 
 Watch events only name paths: a set of dirty paths is all that is remembered, however often they
-change, and what is copied is what a read after the event finds. Every read follows a `sync` on its own
-connection, sent after the event, because that connection's server may be older than the watch's.
-Events that were lost with a connection are made up for by a comparison (`comparison.py`).
+change, and what is copied is what a read after the event finds. Every read follows a `sync` on its
+own connection, sent after the event, because that connection's server may be older than the
+watch's. Events that were lost with a connection are made up for by a comparison (`comparison.py`).
 """
 
 from __future__ import annotations

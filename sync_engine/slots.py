@@ -1,7 +1,7 @@
 """Checkpoint slots of one subtree on both sides, and the repair of the base from them.
 
-A slot is used by one transaction at a time, and its rows are in the base before it is used again: so
-whatever was applied and is not in the base after a crash stands in some slot.
+A slot is used by one transaction at a time, and its rows are in the base before it is used again:
+so whatever was applied and is not in the base after a crash stands in some slot.
 """
 
 from __future__ import annotations

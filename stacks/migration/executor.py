@@ -2,8 +2,8 @@
 
 What a step means is somebody else's: updates are stacks.migration.updates', guards, acts and proofs
 a `Work`'s. This module keeps the order, the journal, the events and the end: a failure, a
-cancellation or a kill between any two lines leaves a stack from which `resume` goes on, because every
-step finds out what already holds.
+cancellation or a kill between any two lines leaves a stack from which `resume` goes on, because
+every step finds out what already holds.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The verbs of a migration: what the command line, the demo and other doors call.
 
 Asynchronous; what runs is told to a listener as events. Cancelling the task of a verb ends it
-cleanly: the step under way is written down as interrupted (an update of the stack is waited for), and
-`resume` goes on from there.
+cleanly: the step under way is written down as interrupted (an update of the stack is waited for),
+and `resume` goes on from there.
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ def test_a_group_goes_to_its_side_or_the_reason_is_said(
         and standing.position in {Position(3), Position(4), Position(5)}
     )
     if not can_move:
-        with pytest.raises(PlanError, match="expected|nothing|move"):
+        with pytest.raises(PlanError, match=r"expected|nothing|move"):
             plan(standing, GroupGoal(group, placement))
         return
 
