@@ -79,7 +79,8 @@ class Observer:
         looked = self._known.look()
         state = await self._ask(self.addresses.framework, "state")
         at = time.time()
-        if state is None:
+        # One that was just started answers before it has read what it had.
+        if state is None or state["registered_with"] is None:
             if self.seen.tasks:
                 target = self.seen.tasks[-1].target
                 pids = {task: self._known.pid(task) for task, lives in looked.items() if lives}
@@ -200,12 +201,11 @@ class Processes:
                 self.learn(name, int(task["pid"]))
 
     def sample(self, state: Json, looked: Mapping[str, bool], at: float) -> TaskSample:
-        """What a framework's state amounts to.
+        """What the state of a subscribed framework amounts to.
 
         `looked` is what was known when it was asked. Tasks that were learned of since are looked at
         now: somebody else may have told of them while the framework answered.
         """
-        subscribed = state["registered_with"] is not None
         pids: dict[str, int] = {}
         healthy = 0
         for task in state["tasks"]:
@@ -227,7 +227,7 @@ class Processes:
             at=at,
             target=int(state["target"]),
             healthy=healthy,
-            told=int(state["healthy"]) if subscribed else None,
+            told=int(state["healthy"]),
             pids=pids,
             framework_id=state["framework_id"],
         )
