@@ -16,9 +16,9 @@ from stacks.topology import Color
 class TaskSample:
     """The tasks at one moment.
 
-    `healthy` counts tasks that the framework calls running and whose process lives; while it stands
-    still, or has not heard of a task since its start, the process alone counts. `told` is the
-    framework's own number, None while it does not answer.
+    `healthy` counts tasks that the framework calls running and whose process lives; while it is not
+    subscribed, or has not heard of a task since its start, the process alone counts. `told` is the
+    framework's own number, None while it is not subscribed.
     """
 
     at: float

@@ -30,11 +30,11 @@ def task(name: str, pid: int | None, *, healthy: bool = True) -> dict[str, Any]:
     return {"id": name, "pid": pid, "healthy": healthy}
 
 
-def state(*tasks: dict[str, Any], subscribed: bool = True, target: int = 2) -> dict[str, Any]:
+def state(*tasks: dict[str, Any], target: int = 2) -> dict[str, Any]:
     return {
         "target": target,
         "healthy": sum(t["healthy"] for t in tasks),
-        "registered_with": "127.0.0.1:1" if subscribed else None,
+        "registered_with": "127.0.0.1:1",
         "framework_id": "f",
         "tasks": list(tasks),
     }
@@ -63,13 +63,11 @@ def test_a_process_that_took_over_an_id_is_another_one() -> None:
 def test_a_framework_that_was_started_again_does_not_make_its_tasks_ill() -> None:
     known = Processes(Machine(1, 2))
     known.sample(state(task("a", 1), task("b", 2)), {}, 0.0)
-    forgetful = state(
-        task("a", None, healthy=False), task("b", None, healthy=False), subscribed=False
-    )
+    forgetful = state(task("a", None, healthy=False), task("b", None, healthy=False))
 
     sample = known.sample(forgetful, known.look(), 1.0)
 
-    assert (sample.healthy, sample.told, sample.pids) == (2, None, {"a": 1, "b": 2})
+    assert (sample.healthy, sample.told, sample.pids) == (2, 0, {"a": 1, "b": 2})
 
 
 def test_a_task_that_was_never_seen_to_run_is_not_healthy() -> None:
@@ -149,6 +147,19 @@ async def test_looking_goes_on_while_parts_are_away() -> None:
     assert [s.master for s in seen.subscriptions] == ["127.0.0.1:5050"]
     assert seen.replacements == {"task-0": "task-1"}
     assert seen.engine == []
+
+
+async def test_a_framework_that_has_read_nothing_yet_has_lost_nothing() -> None:
+    """It answers as soon as it listens, with no task, and is asked in that very moment."""
+    seen = Observations()
+    async with stub_cluster.running() as stub, Observer(seen, stub.addresses):
+        await until(lambda: seen.tasks, "it looked")
+        stub.state = {**stub.state, "registered_with": None, "tasks": [], "healthy": 0}
+        count = len(seen.tasks)
+        await until(lambda: len(seen.tasks) > count + 2, "it looked again")
+
+    assert {sample.healthy for sample in seen.tasks} == {1}
+    assert seen.tasks[-1].told is None
 
 
 async def test_an_observer_that_ends_is_noticed() -> None:
