@@ -151,8 +151,8 @@ class Journal:
             except (ValueError, TypeError, KeyError):
                 msg = (
                     f"expected a record in line {len(found) + 1} of {self.file}, saw "
-                    f"{line[:60]!r}: it was changed by hand. Put it back, or move the file away and run "
-                    "`migrate resume`"
+                    f"{line[:60]!r}: it was changed by hand. Put it back, or move the file away "
+                    "and run `migrate resume`"
                 )
                 raise JournalError(msg) from None
         self._read = (start + len(whole), tuple(found))

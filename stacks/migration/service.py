@@ -278,7 +278,8 @@ class MigrationService:
         if story.open is None and desired != standing:
             msg = (
                 "expected the configuration to point where the stack stands, "
-                f"{standing.describe()}, saw {desired.describe()}. Run `pulumi up`, or put the configuration back"
+                f"{standing.describe()}, saw {desired.describe()}. Run `pulumi up`, or put "
+                "the configuration back"
             )
             raise PlanError(msg)
         return standing, story

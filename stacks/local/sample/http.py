@@ -69,6 +69,9 @@ def make_app(scheduler: Scheduler) -> Starlette:
         return PlainTextResponse("ok" if connected else "not subscribed", 200)
 
     async def show(_: Request) -> Response:
+        if not scheduler.roster.is_loaded:
+            # Whoever asks now must not take a framework that has not read its tasks for one without.
+            return PlainTextResponse("expected a roster, it is still being read: ask again", 503)
         return JSONResponse(state(scheduler))
 
     async def replace(request: Request) -> Response:

@@ -67,6 +67,7 @@ class Roster:
         self.framework_id: str | None = None
         self.tasks: dict[str, SampleTask] = {}
         self.replacements: dict[str, Replacement] = {}
+        self.is_loaded = False
 
     async def load(self) -> None:
         """Read what an earlier process left."""
@@ -84,6 +85,7 @@ class Roster:
             content["step"] = Step(content["step"])
             replacement = Replacement(**content)
             self.replacements[replacement.task] = replacement
+        self.is_loaded = True
 
     async def _documents(self, folder: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []

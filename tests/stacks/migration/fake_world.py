@@ -178,79 +178,37 @@ class FakeWork:
             raise ActFailedError(why)
 
     def _act(self, name: str, situation: Situation) -> None:
-        model, standing = self.model, situation.standing
-        frameworks = self.stack.resources["frameworks-sample-0"]
-        stopped = frameworks == "None"
-        source_masters = f"{standing.source}-masters-1" in self.stack.resources
+        self._check_places(name, situation)
+        for key, values in NEEDS.get(name, {}).items():
+            self._need(self.model[key] in values, f"{name}: {key} is {self.model[key]}")
+        if name.startswith("flip group subtrees"):
+            group = str(situation.transition.group)
+            there = "source" if name.endswith("back") else "target"
+            stands = self.stack.resources[f"clients-{group}-0"] == "None"
+            self._need(stands or self.model[group] == there, "the group writes")
+            self.model[group] = there
+        if name == "project leader" and self.model["projection"] == "persistent":
+            return
+        self.model |= SETS.get(name, {})
+
+    def _check_places(self, name: str, situation: Situation) -> None:
+        """What acts need of the resources."""
+        standing = situation.standing
+        runs_on = self.stack.resources["frameworks-sample-0"]
         match name:
             case "choose target epoch":
-                self._need(
-                    f"{standing.target}-zookeeper-0" not in self.stack.resources
-                    or model["epoch"] == "chosen",
-                    "too late",
-                )
-                model["epoch"] = "chosen"
-            case "replay registry":
-                model["registry on target"] = "replayed"
-            case "last replay":
-                model["registry on target"] = "replayed"
-            case "flip framework subtrees":
-                self._need(stopped or model["owner"] == "target", "frameworks write")
-                model["owner"] = "target"
-            case "flip framework subtrees back":
-                self._need(stopped or model["owner"] == "source", "frameworks write")
-                model["owner"] = "source"
-            case "project leader":
-                self._need(model["owner"] == "target", "not flipped")
-                if model["projection"] == "off":
-                    model["projection"] = "ephemeral"
-            case "await agents on target":
-                self._need(model["projection"] != "off", "agents do not follow")
-                model["agents"] = "target"
-                model["registry on target"] = "led"
-            case "persist projection":
-                self._need(model["projection"] != "off", "nothing to persist")
-                model["projection"] = "persistent"
-            case "fence election path":
-                model["fence"] = "on"
-            case "keep election path fenced":
-                self._need(model["projection"] == "persistent", "projection lost")
-                model["fence"] = "on"
-            case "lift fence":
-                model["fence"] = "off"
-            case "await source masters":
-                self._need(source_masters, "no masters of the source")
-                self._need(model["fence"] == "off", "masters cannot enter")
-            case "drop projection":
-                self._need(source_masters, "nobody would lead")
-                model["projection"] = "off"
-                model["agents"] = "source"
-            case "await agents on source":
-                self._need(model["agents"] == "source", "agents elsewhere")
+                there = f"{standing.target}-zookeeper-0" in self.stack.resources
+                self._need(not there or self.model["epoch"] == "chosen", "too late")
+            case "flip framework subtrees" | "flip framework subtrees back":
+                owner = "source" if name.endswith("back") else "target"
+                self._need(runs_on == "None" or self.model["owner"] == owner, "frameworks write")
+            case "await source masters" | "drop projection":
+                masters = f"{standing.source}-masters-1"
+                self._need(masters in self.stack.resources, "no masters of the source")
             case "await frameworks on target":
-                self._need(frameworks == standing.target, f"frameworks on {frameworks}")
+                self._need(runs_on == standing.target, f"frameworks on {runs_on}")
             case "await frameworks on source":
-                self._need(frameworks == standing.source, f"frameworks on {frameworks}")
-            case "reset target masters":
-                model["registry on target"] = "replayed"
-            case "deactivate source agents":
-                model["inactive"] = "source"
-            case "reactivate source agents" | "reactivate target agents":
-                model["inactive"] = "none"
-            case "deactivate target agents":
-                model["inactive"] = "target"
-            case "move tasks to target":
-                model["tasks"] = "target"
-            case "move tasks to source":
-                model["tasks"] = "source"
-            case "flip group subtrees" | "flip group subtrees back":
-                group = str(situation.transition.group)
-                there = "target" if name.endswith("subtrees") else "source"
-                stands = self.stack.resources[f"clients-{group}-0"] == "None"
-                self._need(stands or model[group] == there, "the group writes")
-                model[group] = there
-            case "canary":
-                self._need(model["inactive"] != "target", "no offers")
+                self._need(runs_on == standing.source, f"frameworks on {runs_on}")
             case _:
                 pass
 
@@ -267,6 +225,37 @@ class FakeWork:
         self._need(not wrong, f"expected {expected}, saw {wrong}")
 
 
+SHOWN = {"ephemeral", "persistent"}
+NEEDS: dict[str, dict[str, set[str]]] = {
+    "project leader": {"owner": {"target"}},
+    "await agents on target": {"projection": SHOWN},
+    "persist projection": {"projection": SHOWN},
+    "keep election path fenced": {"projection": {"persistent"}},
+    "await source masters": {"fence": {"off"}},
+    "await agents on source": {"agents": {"source"}},
+    "canary": {"inactive": {"none", "source"}},
+}
+SETS: dict[str, dict[str, str]] = {
+    "choose target epoch": {"epoch": "chosen"},
+    "replay registry": {"registry on target": "replayed"},
+    "last replay": {"registry on target": "replayed"},
+    "flip framework subtrees": {"owner": "target"},
+    "flip framework subtrees back": {"owner": "source"},
+    "project leader": {"projection": "ephemeral"},
+    "await agents on target": {"agents": "target", "registry on target": "led"},
+    "persist projection": {"projection": "persistent"},
+    "fence election path": {"fence": "on"},
+    "keep election path fenced": {"fence": "on"},
+    "lift fence": {"fence": "off"},
+    "drop projection": {"projection": "off", "agents": "source"},
+    "reset target masters": {"registry on target": "replayed"},
+    "deactivate source agents": {"inactive": "source"},
+    "deactivate target agents": {"inactive": "target"},
+    "reactivate source agents": {"inactive": "none"},
+    "reactivate target agents": {"inactive": "none"},
+    "move tasks to target": {"tasks": "target"},
+    "move tasks to source": {"tasks": "source"},
+}
 AT_START = {
     "epoch": "none",
     "registry on target": "none",

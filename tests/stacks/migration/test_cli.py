@@ -41,7 +41,7 @@ class Rig:
 @pytest.fixture
 def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rig:
     rig = Rig(tmp_path)
-    monkeypatch.setattr(cli.Door, "service", lambda door: rig.service(door))
+    monkeypatch.setattr(cli.Door, "service", rig.service)
     monkeypatch.setattr("os.fsync", do_nothing)
     return rig
 
