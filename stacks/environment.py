@@ -22,7 +22,7 @@ import sys
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
-PASSPHRASE = "mesos-platform-dev"
+PASSPHRASE = "mesos-platform-dev"  # noqa: S105 - it guards no secret, as said above
 _PASSPHRASE_VARIABLES = ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE")
 _ALWAYS_OWN = ("PULUMI_BACKEND_URL", "PULUMI_HOME")
 # A small provider that previews stack dev where Pulumi cannot download the real one.

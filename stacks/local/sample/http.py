@@ -70,7 +70,7 @@ def make_app(scheduler: Scheduler) -> Starlette:
 
     async def show(_: Request) -> Response:
         if not scheduler.roster.is_loaded:
-            # Whoever asks now must not take a framework that has not read its tasks for one without.
+            # Whoever asks now must not take a framework that still reads for one without tasks.
             return PlainTextResponse("expected a roster, it is still being read: ask again", 503)
         return JSONResponse(state(scheduler))
 
