@@ -24,6 +24,7 @@ import structlog
 
 from sync_engine import documents, numbering, session_file
 from sync_engine.acl_fence import fence_for_all, is_fenced
+from sync_engine.candidates import Leader, read_leader
 from sync_engine.direction import Side
 from sync_engine.documents import Projected
 from sync_engine.errors import (
@@ -53,14 +54,6 @@ _LOOK_AGAIN_S = 1.0
 _ATTEMPTS_MAX = 5
 _START_BOUND_S = 5.0
 _START_PAUSE_S = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class Leader:
-    """Side `from`'s leading candidate."""
-
-    node: str
-    data: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +219,7 @@ class Projector:
         """Bring the path to a kind; False while there is no leader to show."""
         for _ in range(_ATTEMPTS_MAX):
             shown = await self._read_shown()
-            leader = await self._read_leader()
+            leader = await read_leader(self._links[self._source].reader, self.rule)
             try:
                 return await self._reach_from(kind, shown, leader)
             except MultiFailedError as error:
@@ -326,34 +319,6 @@ class Projector:
         self._doc = doc
 
     # Reads
-
-    async def _read_leader(self) -> Leader | None:
-        lane, path = self._links[self._source].reader, self.rule.path(self._source)
-        # Its answer need not be waited for: the reads behind it see what it has seen.
-        synced = asyncio.create_task(lane.sync(path))
-        await asyncio.sleep(0)
-        try:
-            for _ in range(_ATTEMPTS_MAX):
-                try:
-                    names, _ = await lane.children(path)
-                    name = numbering.lowest(names)
-                    if name is None:
-                        return None
-                    data, _ = await lane.get(join(path, name))
-                except NoNodeError:
-                    if await lane.exists(path) is None:
-                        return None
-                    continue
-                if not name.startswith(self.rule.label):
-                    msg = (
-                        f"expected a candidate {self.rule.label}NNNNNNNNNN to lead in {path}, saw "
-                        f"{name}: remove it"
-                    )
-                    raise EngineRefusedError(msg, type="UnknownCandidate")
-                return Leader(name, data)
-            return None
-        finally:
-            await asyncio.gather(synced, return_exceptions=True)
 
     async def _read_shown(self) -> Shown:
         lane, path = self._lane, self._path()
