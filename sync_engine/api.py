@@ -172,7 +172,7 @@ class _Doors:
 
     async def election_fence(self, request: Request) -> Response:
         body = await _read(request, ElectionFenceBody)
-        return _json(await self._engine.fence_election(body.name, body.fenced))
+        return _json(await self._engine.fence_election(body.name, fenced=body.fenced))
 
     async def confirm(self, request: Request) -> Response:
         body = await _read(request, ConfirmBody)

@@ -133,7 +133,8 @@ class Applier:
 
     async def _set_acl(self, work: Work) -> int:
         subtree = self._subtree
-        assert work.view is not None and work.target is not None
+        assert work.view is not None
+        assert work.target is not None
         acl = transaction.target_acl(work.view.acl, fenced=subtree.target_is_fenced)
         path = subtree.target_path(work.rel)
         stat = await subtree.target.writer.set_acl(path, acl, work.target.stamp.aversion)
@@ -151,7 +152,8 @@ class Applier:
                 content = (work.target.data_hash, work.target.acl)
                 changes[work.rel] = Row.of(owner, None, work.target.stamp, content)
             elif action in (Action.MERGE, Action.UPDATE):
-                assert work.view is not None and work.target is not None
+                assert work.view is not None
+                assert work.target is not None
                 content = (work.view.data_hash, work.view.acl)
                 changes[work.rel] = Row.of(owner, work.view.stamp, work.target.stamp, content)
             outcome.done.append(work)

@@ -45,8 +45,8 @@ class BaseStore:
         except OSError:
             self._lock.close()
             msg = (
-                f"expected {path.parent} to be this engine's alone, saw another process use it: stop "
-                "that one, or configure another state_dir"
+                f"expected {path.parent} to be this engine's alone, saw another process use it: "
+                "stop that one, or configure another state_dir"
             )
             raise StateError(msg) from None
         # Opened with 0600: rows hold digests of passwords in ACLs.
@@ -151,7 +151,7 @@ class Base:
 
     @property
     def is_trusted(self) -> bool:
-        """Whether a full comparison has once been finished, so that a missing node is a deleted one."""
+        """Whether a full comparison was once finished: a missing node is then a deleted one."""
         return self._store.meta(f"trusted:{self._subtree}") == "yes"
 
     def trust(self) -> None:

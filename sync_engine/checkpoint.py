@@ -43,7 +43,7 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """One path of a transaction. `target` is the stamp of the copy that is replaced, None for a new one.
+    """One path of a transaction. `target` is the stamp of the copy that is replaced, if any.
 
     `data_hash` and `acl` are the content after the transaction (the original ACL on a fenced side).
     """
@@ -75,8 +75,7 @@ def encode(record: Record) -> bytes:
         acls.setdefault(intent.acl, len(acls))
     side = record.source_side.value.encode()
     parts = [_HEAD.pack(_MAGIC, record.seq, side, len(acls), len(record.intents))]
-    for acl in acls:
-        parts.append(_sized(encode_acl(acl).encode()))
+    parts.extend(_sized(encode_acl(acl).encode()) for acl in acls)
     for intent in record.intents:
         parts.extend(_encode_intent(intent, acls[intent.acl]))
     return b"".join(parts)

@@ -70,11 +70,11 @@ def check(rules_file: Path) -> None:
 @rules_option
 @json_option
 @click.option("--watch", is_flag=True, help="Print again every second.")
-def status(rules_file: Path, as_json: bool, watch: bool) -> None:
+def status(*, rules_file: Path, as_json: bool, watch: bool) -> None:
     """Show how the engine is."""
     while True:
         found = _ask(rules_file, lambda client: client.status())
-        _show(found, as_json, show_status)
+        _show(found, show_status, as_json=as_json)
         if not watch:
             return
         time.sleep(1)
@@ -84,10 +84,10 @@ def status(rules_file: Path, as_json: bool, watch: bool) -> None:
 @rules_option
 @json_option
 @click.option("--timeout", "timeout_s", default=60.0, show_default=True)
-def audit(rules_file: Path, as_json: bool, timeout_s: float) -> None:
+def audit(*, rules_file: Path, as_json: bool, timeout_s: float) -> None:
     """Compare both sides in full; exit 4 if they differ."""
     found = _ask(rules_file, lambda client: client.audit(timeout_s=timeout_s))
-    _show(found, as_json, show_audit)
+    _show(found, show_audit, as_json=as_json)
     if not found.equal:
         sys.exit(EXIT_DIFFERENT)
 
@@ -98,10 +98,10 @@ def audit(rules_file: Path, as_json: bool, timeout_s: float) -> None:
 @click.option("--timeout", "timeout_s", default=60.0, show_default=True)
 @click.argument("subtree")
 @click.argument("to", type=click.Choice([side.value for side in Side]))
-def flip(rules_file: Path, as_json: bool, timeout_s: float, subtree: str, to: str) -> None:
+def flip(*, rules_file: Path, as_json: bool, timeout_s: float, subtree: str, to: str) -> None:
     """Make side TO the owner of SUBTREE; its writers must stand still."""
     found = _ask(rules_file, lambda client: client.flip(subtree, Side(to), timeout_s=timeout_s))
-    _show(found, as_json, show_flip)
+    _show(found, show_flip, as_json=as_json)
 
 
 @main.command()
@@ -109,10 +109,14 @@ def flip(rules_file: Path, as_json: bool, timeout_s: float, subtree: str, to: st
 @json_option
 @click.argument("name")
 @click.argument("kind", type=click.Choice([kind.value for kind in ProjectionKind]))
-def project(rules_file: Path, as_json: bool, name: str, kind: str) -> None:
+def project(*, rules_file: Path, as_json: bool, name: str, kind: str) -> None:
     """Show the leader of projection NAME as KIND."""
     found = _ask(rules_file, lambda client: client.project(name, ProjectionKind(kind)))
-    _show(found, as_json, lambda report: click.echo(f"{name}: {report.kind} {report.leader or ''}"))
+    _show(
+        found,
+        lambda report: click.echo(f"{name}: {report.kind} {report.leader or ''}"),
+        as_json=as_json,
+    )
 
 
 @main.command()
@@ -225,7 +229,7 @@ def _ask(rules_file: Path, work: Callable[[EngineClient], Awaitable[M]]) -> M:
         sys.exit(EXIT_FAILED)
 
 
-def _show(report: M, as_json: bool, show: Callable[[M], None]) -> None:
+def _show(report: M, show: Callable[[M], None], *, as_json: bool) -> None:
     if as_json:
         click.echo(report.model_dump_json(indent=2))
     else:

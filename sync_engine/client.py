@@ -185,8 +185,8 @@ def _parse(kind: type[M], answer: httpx.Response) -> M:
         return kind.model_validate_json(answer.content)
     except ValidationError as error:
         msg = (
-            f"expected {kind.__name__} from the engine, saw {error.error_count()} mismatches: client "
-            "and engine are of different versions"
+            f"expected {kind.__name__} from the engine, saw {error.error_count()} mismatches: "
+            "client and engine are of different versions"
         )
         raise EngineRefusedError(msg, type="OtherVersion") from None
 

@@ -116,7 +116,7 @@ async def _read_losers(subtree: Subtree, works: list[Work]) -> None:
 
 
 async def ensure_above(subtree: Subtree) -> None:
-    """Create what is missing above the subtree on the other side, with the ACL of the source's parent."""
+    """Create what is missing above the other side's root, with the ACL of the source's parent."""
     lane = subtree.target.writer
     root = subtree.target_path("")
     above = parent(root)

@@ -42,7 +42,7 @@ class Subtree:
     conflicts: ConflictJournal
     tuning: Tuning
     on_applied: Callable[[Subtree, str, Stamp | None, float | None], None]
-    """Told of each applied path: relative path, source's stamp, when its change was first heard of."""
+    """Told of each applied path: relative path, source's stamp, when its change was heard of."""
     counters: Counters = field(default_factory=Counters)
 
     @property

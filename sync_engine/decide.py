@@ -1,4 +1,4 @@
-"""What to do about one path, from three values: the owner's copy, the other copy and the base. Pure.
+"""What to do about one path, from the owner's copy, the other copy and the base. Pure.
 
 The owner of a subtree wins. The base tells who has changed: a target that still carries the base's
 stamp was last written by the engine, so overwriting it loses nothing; any other content there was
@@ -102,10 +102,9 @@ def decide(
             return Decision(Action.SKIP, reason="ephemeral")
     if source is None:
         return _decide_gone(target, row, owner=owner, trusted=trusted)
-    if is_unreadable(source.acl):
-        return Decision(Action.SKIP, reason="acl-masked")
-    if is_fenced(source.acl):
-        return Decision(Action.SKIP, reason="original-acl-unknown")
+    reason = _unusable_acl(source)
+    if reason is not None:
+        return Decision(Action.SKIP, reason=reason)
     was_there = row is not None and row.stamp(owner) is not None
     if target is None:
         lost = row is not None and was_there and row.stamp(owner.other) is not None
@@ -115,6 +114,13 @@ def decide(
     if target.ephemeral:
         return Decision(Action.SKIP, conflict="ephemeral-on-other-side", reason="ephemeral")
     return _decide_both(source, target, row, owner=owner)
+
+
+def _unusable_acl(source: View) -> str | None:
+    """Why an ACL must not be written to the other side; None if it may."""
+    if is_unreadable(source.acl):
+        return "acl-masked"
+    return "original-acl-unknown" if is_fenced(source.acl) else None
 
 
 def _decide_gone(target: View | None, row: Row | None, *, owner: Side, trusted: bool) -> Decision:

@@ -82,7 +82,7 @@ class Ownership(Document):
         """Whether a side's ACLs may be fenced ones."""
         return self.fenced_a if side is Side.A else self.fenced_b
 
-    def with_fenced(self, side: Side, fenced: bool) -> Ownership:
+    def with_fenced(self, side: Side, *, fenced: bool) -> Ownership:
         """The next term, with a side's fence noted."""
         name = "fenced_a" if side is Side.A else "fenced_b"
         return self.model_copy(update={name: fenced, "term": self.term + 1})

@@ -175,7 +175,7 @@ class Projector:
     # Requests
 
     async def set_kind(self, kind: ProjectionKind, timeout_s: float) -> ProjectionStatus:
-        """Show, show otherwise or hide the leader; returns when it is in effect. May be called again.
+        """Show, show otherwise or hide the leader; returns when in effect. May be called again.
 
         Raises:
             EngineRefusedError: no number is free.
@@ -195,7 +195,7 @@ class Projector:
             )
             raise EngineBusyError(msg) from None
 
-    async def set_fence(self, fenced: bool) -> ProjectionStatus:
+    async def set_fence(self, *, fenced: bool) -> ProjectionStatus:
         """Let nobody but the engine create in the election path, or everybody again.
 
         Raises:
@@ -205,14 +205,14 @@ class Projector:
         async with self._lock:
             if fenced:
                 await check_is_super(self._links[self._target])
-            await self._apply_fence(fenced)
+            await self._apply_fence(fenced=fenced)
             return self.status()
 
     # Work; the lock is held
 
     async def _look(self) -> None:
         if self._doc.fence_wanted:
-            await self._apply_fence(True)
+            await self._apply_fence(fenced=True)
         await self._reach(self._doc.kind)
 
     async def _reach(self, kind: ProjectionKind) -> bool:
@@ -228,7 +228,7 @@ class Projector:
                 if not error.sent:
                     raise
                 await self._reload()
-        msg = f"expected {self._path()} to stand still, saw it change {_ATTEMPTS_MAX} times: try again"
+        msg = f"expected {self._path()} to stand still, saw {_ATTEMPTS_MAX} changes: try again"
         raise EngineBusyError(msg)
 
     async def _reach_from(self, kind: ProjectionKind, shown: Shown, leader: Leader | None) -> bool:
@@ -285,7 +285,7 @@ class Projector:
             leader=self._address(),
         )
 
-    async def _apply_fence(self, fenced: bool) -> None:
+    async def _apply_fence(self, *, fenced: bool) -> None:
         lane, path = self._links[self._target].writer, self._path()
         for _ in range(_ATTEMPTS_MAX):
             try:

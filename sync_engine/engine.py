@@ -241,6 +241,7 @@ class Engine:
     def _on_applied(
         self, subtree: Subtree, rel: str, stamp: Stamp | None, heard_at: float | None
     ) -> None:
+        del rel  # What is measured is the direction.
         direction = subtree.direction
         meters = self.meters[direction]
         if subtree.is_internal:
@@ -298,10 +299,10 @@ class Engine:
         self.check_up()
         return await self.projector(name).set_kind(kind, timeout_s)
 
-    async def fence_election(self, name: str, fenced: bool) -> ProjectionStatus:
+    async def fence_election(self, name: str, *, fenced: bool) -> ProjectionStatus:
         """Let nobody but the engine create in a projection's election path, or everybody again."""
         self.check_up()
-        return await self.projector(name).set_fence(fenced)
+        return await self.projector(name).set_fence(fenced=fenced)
 
     def projector(self, name: str) -> Projector:
         """The worker of a projection.

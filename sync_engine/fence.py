@@ -105,7 +105,7 @@ class Fence:
                 await self._explain(side, version)
                 continue
             return MultiResult(result.zxid, result.stats[1:])
-        msg = f"expected the epoch of side {side.value} to stand still, saw it rise with every attempt"
+        msg = f"expected the epoch of side {side.value} to stand still, saw it rise each time"
         raise FencedError(msg)
 
     def check_held(self) -> None:
@@ -128,8 +128,9 @@ class Fence:
 
     def _taken_by(self, side: Side, doc: Epoch) -> str:
         return (
-            f"expected epoch {self.epoch} of {self._holder} on side {side.value}, saw {doc.epoch} of "
-            f"{doc.holder or 'nobody'}: that engine has taken over, this one must not write"
+            f"expected epoch {self.epoch} of {self._holder} on side {side.value}, saw "
+            f"{doc.epoch} of {doc.holder or 'nobody'}: that engine has taken over, "
+            "this one must not write"
         )
 
     def _lose(self, why: str) -> None:

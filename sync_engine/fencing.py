@@ -102,8 +102,8 @@ async def check_is_super(link: Link) -> None:
         await link.writer.set_data(path, b"", ANY_VERSION)
     except NoAuthError:
         msg = (
-            f"expected the engine to be the super user of side {link.side.value}, saw it refused by "
-            "an ACL: give it the super user's credentials, or a fence would lock it out as well"
+            f"expected the engine to be the super user of side {link.side.value}, saw it refused "
+            "by an ACL: give it the super user's credentials, or a fence would lock it out as well"
         )
         raise EngineRefusedError(msg, type="NotSuper") from None
     finally:
@@ -173,8 +173,8 @@ async def _restore_from_other(subtree: Subtree, side: Side, rel: str) -> None:
     path = subtree.roots.path(side, rel)
     if node is None or is_fenced(node.acl):
         msg = (
-            f"expected the original ACL of {path} in the base or on side {other.value}, saw none: set "
-            "the ACL by hand"
+            f"expected the original ACL of {path} in the base or on side {other.value}, saw none: "
+            "set the ACL by hand"
         )
         raise EngineRefusedError(msg, type="OriginalAclUnknown")
     lane = subtree.links[side].writer
@@ -185,6 +185,6 @@ async def _restore_from_other(subtree: Subtree, side: Side, rel: str) -> None:
 
 def _unsettled(subtree: Subtree, side: Side) -> str:
     return (
-        f"expected the tree of {subtree.roots.root(side)} on side {side.value} to stand still, saw it "
-        f"change in each of {_PASSES_MAX} passes: stop its writers"
+        f"expected the tree of {subtree.roots.root(side)} on side {side.value} to stand still, saw "
+        f"it change in each of {_PASSES_MAX} passes: stop its writers"
     )

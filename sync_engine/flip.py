@@ -80,7 +80,7 @@ class Flip:
         await check_is_super(subtree.links[old])
         await self._check_zxids(to)
         await self._unfence(to)
-        await self._save(subtree.doc.with_fenced(old, True), first=old)
+        await self._save(subtree.doc.with_fenced(old, fenced=True), first=old)
         try:
             await self._fence(old)
             total = await self._equalise()
@@ -133,7 +133,7 @@ class Flip:
             paths = differing(a, b)
         msg = (
             f"expected both sides to be equal, saw {len(paths)} paths differ, as "
-            f"{subtree.source_path(paths[0])}: look at the status for skipped paths, stop the writers"
+            f"{subtree.source_path(paths[0])}: see the status for skipped paths; stop the writers"
         )
         raise EngineRefusedError(msg, type="SidesDiffer")
 
@@ -156,7 +156,7 @@ class Flip:
         if not self._subtree.doc.is_fenced(side):
             return
         await restore_side(self._subtree, side)
-        await self._save(self._subtree.doc.with_fenced(side, False), first=side)
+        await self._save(self._subtree.doc.with_fenced(side, fenced=False), first=side)
 
     async def _save(self, doc: documents.Ownership, *, first: Side) -> None:
         await self._owners.save(self._subtree.name, doc, first=first)

@@ -40,15 +40,12 @@ def assess(facts: Facts) -> tuple[EngineState, list[str]]:
     reasons = [*stalls, *away, *facts.troubles]
     if facts.fenced is not None:
         return EngineState.FENCED, [facts.fenced]
-    if facts.stopped:
-        return EngineState.STOPPED, []
-    if not facts.started:
-        return EngineState.STARTING, [facts.waiting, *reasons] if facts.waiting else reasons
+    if facts.stopped or not facts.started:
+        state = EngineState.STOPPED if facts.stopped else EngineState.STARTING
+        return state, [facts.waiting, *reasons] if facts.waiting else reasons
     long_away = any(s >= DISCONNECTED_STALL_S for s in facts.disconnected_s.values())
     if stalls or long_away:
         return EngineState.STALLED, reasons
     if facts.copying:
         return EngineState.COPYING, [f"first comparison of {', '.join(facts.copying)}", *reasons]
-    if reasons:
-        return EngineState.DEGRADED, reasons
-    return EngineState.LIVE, []
+    return (EngineState.DEGRADED if reasons else EngineState.LIVE), reasons

@@ -48,7 +48,7 @@ class LagMeter:
         return sorted(value for _, value in self._samples)
 
     def histogram(self) -> dict[str, int]:
-        """Samples since the start, at or below each bound in ms; every sample counts in all above it."""
+        """Samples since the start at or below each bound in ms; each counts in all above it too."""
         total = 0
         found: dict[str, int] = {}
         for bound, count in zip((*map(_name, BOUNDS_MS), _BEYOND), self._counts, strict=True):

@@ -1,4 +1,4 @@
-"""Lag probes: a small znode on the owner's side that goes through the same pipeline as clients' znodes.
+"""Lag probes: a small znode on the owner's side, copied by the same pipeline as clients' znodes.
 
 A sample is the time from the acknowledgement of the marker's write on one side to that of its copy
 on the other. A marker that is still under way counts with its age, so that a standstill shows.

@@ -5,9 +5,9 @@ Names and what they count are in `METRICS`; a value is only ever taken from the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from sync_engine.report import EngineState, EngineStatus
+from sync_engine.report import DirectionStatus, EngineState, EngineStatus
 
 METRICS: dict[str, tuple[str, str]] = {
     "zksync_state": ("gauge", "1 for the state the engine is in"),
@@ -30,39 +30,39 @@ def render(status: EngineStatus) -> str:
     lines: list[str] = []
     for name, (kind, text) in METRICS.items():
         lines += [f"# HELP {name} {text}", f"# TYPE {name} {kind}"]
-        lines += [f"{name}{suffix} {value:g}" for suffix, value in _values(name, status)]
+        lines += [f"{name}{suffix} {_number(value)}" for suffix, value in _values(name, status)]
     return "\n".join(lines) + "\n"
 
 
 def _values(name: str, status: EngineStatus) -> Iterator[tuple[str, float]]:
-    ways = status.directions.items()
+    """Labels and value of each sample of a metric."""
+    by_direction: dict[str, Callable[[DirectionStatus], float]] = {
+        "zksync_backlog_znodes": lambda way: way.backlog,
+        "zksync_applied_znodes_total": lambda way: way.applied,
+        "zksync_echoes_total": lambda way: way.echoes,
+    }
+    plain: dict[str, float] = {
+        "zksync_epoch": status.epoch,
+        "zksync_conflicts_total": status.conflicts,
+        "zksync_skipped_znodes": status.skipped,
+        "zksync_unreadable_znodes": len(status.unreadable),
+    }
+    if name in plain:
+        yield "", plain[name]
+    elif name in by_direction:
+        for direction, way in status.directions.items():
+            yield f'{{direction="{direction.value}"}}', by_direction[name](way)
+    else:
+        yield from _labelled(name, status)
+
+
+def _labelled(name: str, status: EngineStatus) -> Iterator[tuple[str, float]]:
     match name:
         case "zksync_state":
             for state in EngineState:
                 yield f'{{state="{state.value}"}}', float(status.state is state)
-        case "zksync_epoch":
-            yield "", status.epoch
-        case "zksync_backlog_znodes":
-            for way, found in ways:
-                yield f'{{direction="{way.value}"}}', found.backlog
-        case "zksync_applied_znodes_total":
-            for way, found in ways:
-                yield f'{{direction="{way.value}"}}', found.applied
-        case "zksync_echoes_total":
-            for way, found in ways:
-                yield f'{{direction="{way.value}"}}', found.echoes
         case "zksync_lag_ms":
-            for way, found in ways:
-                for bound, count in found.histogram.items():
-                    yield f'_bucket{{direction="{way.value}",le="{bound}"}}', count
-                count = found.histogram.get("+Inf", 0)
-                yield f'_count{{direction="{way.value}"}}', count
-        case "zksync_conflicts_total":
-            yield "", status.conflicts
-        case "zksync_skipped_znodes":
-            yield "", status.skipped
-        case "zksync_unreadable_znodes":
-            yield "", len(status.unreadable)
+            yield from _histograms(status)
         case "zksync_subtree_znodes":
             for subtree, found in status.subtrees.items():
                 yield f'{{subtree="{subtree}",owner="{found.owner.value}"}}', found.znodes
@@ -70,5 +70,17 @@ def _values(name: str, status: EngineStatus) -> Iterator[tuple[str, float]]:
             if status.last_audit is not None:
                 yield "", float(status.last_audit.equal)
         case _:
-            for side, found in status.sessions.items():
-                yield f'{{side="{side.value}"}}', float(found.connected)
+            for side, session in status.sessions.items():
+                yield f'{{side="{side.value}"}}', float(session.connected)
+
+
+def _histograms(status: EngineStatus) -> Iterator[tuple[str, float]]:
+    for direction, way in status.directions.items():
+        label = f'direction="{direction.value}"'
+        for bound, count in way.histogram.items():
+            yield f'_bucket{{{label},le="{bound}"}}', count
+        yield f"_count{{{label}}}", way.histogram.get("+Inf", 0)
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) else repr(value)

@@ -59,9 +59,9 @@ def choose(live: Sequence[int], *, counter: int, own: int | None, history: Seque
     if len(candidates) < needed:
         lowest_live = min(live) if live else counter
         msg = (
-            f"expected {needed} free numbers below the lowest live one, saw {len(candidates)} below "
-            f"{lowest_live}: restart that side's masters, followers before the leader, so that their "
-            "numbers rise"
+            f"expected {needed} free numbers below the lowest live one, saw {len(candidates)} "
+            f"below {lowest_live}: restart that side's masters, followers before the leader, "
+            "so that their numbers rise"
         )
         raise EngineRefusedError(msg, type="NoNumberFree")
     last_use = {number: at for at, number in enumerate(history)}

@@ -30,7 +30,7 @@ class Pad:
 
 
 async def pad(subtree: Subtree, to: Side) -> int:
-    """Move all counters on side `to` on; returns by how many numbers in all. May be called again."""
+    """Move all counters on side `to` on; returns by how many in all. May be called again."""
     todo = await find_behind(subtree, to)
     for entry in todo:
         await _pad_one(subtree, to, entry)

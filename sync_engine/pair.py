@@ -54,8 +54,8 @@ async def _check_apart(links: Mapping[Side, Link]) -> None:
         await b.writer.sync(probe)
         if await b.writer.exists(probe) is not None:
             msg = (
-                "expected two ensembles, saw on side b what was written on side a: both lead to one; "
-                "correct the rules' hosts"
+                "expected two ensembles, saw on side b what was written on side a: both lead to "
+                "one; correct the rules' hosts"
             )
             raise StateError(msg)
     finally:

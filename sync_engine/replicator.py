@@ -175,7 +175,7 @@ class Replicator:
         self.is_copying = False
 
     def _found_missing(self, rels: list[str]) -> None:
-        """Take paths of the base that the owner's side has no longer, as a comparison found them."""
+        """Take paths of the base that a comparison did not find on the owner's side."""
         if self._guard(len(rels)):
             return
         for rel in rels:
@@ -189,8 +189,8 @@ class Replicator:
         ):
             return False
         self.stalled = (
-            f"{deletes} of {rows} znodes are gone on side {self.subtree.owner.value}: if its clients "
-            "deleted them, confirm; if the ensemble lost its data, restore it first"
+            f"{deletes} of {rows} znodes are gone on side {self.subtree.owner.value}: if its "
+            "clients deleted them, confirm; if the ensemble lost its data, restore it first"
         )
         _log.error("replicator.stalled", subtree=self.subtree.name, reason=self.stalled)
         self.request_comparison()
@@ -286,13 +286,11 @@ class Replicator:
             for work in outcome.done:
                 self.subtree.counters.skipped.pop(work.rel, None)
             works = outcome.stale
+            for rel in outcome.first:
+                await self._look_around(rel)
             if outcome.first:
-                for rel in outcome.first:
-                    await self._look_around(rel)
                 # They come after what stands in their way.
-                for work in works:
-                    self.notify(work.rel, work.heard_at, forced=True)
-                return
+                break
             if works:
                 await self._decide_again(works)
         for work in works:

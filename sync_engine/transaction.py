@@ -45,7 +45,8 @@ class Work:
 
     def note_acl(self, aversion: int) -> None:
         """The target's ACL was written: it has the source's from now on."""
-        assert self.target is not None and self.view is not None
+        assert self.target is not None
+        assert self.view is not None
         self.target = replace(
             self.target, acl=self.view.acl, stamp=replace(self.target.stamp, aversion=aversion)
         )
@@ -66,13 +67,15 @@ def operation(work: Work, path: str, *, fenced: bool) -> Op:
     """The operation of a work that needs a transaction, at the version it expects."""
     match work.decision.action:
         case Action.CREATE:
-            assert work.source is not None and work.view is not None
+            assert work.source is not None
+            assert work.view is not None
             return Create(path, work.source.data, target_acl(work.view.acl, fenced=fenced))
         case Action.DELETE:
             assert work.target is not None
             return Delete(path, work.target.stamp.version)
         case _:
-            assert work.source is not None and work.target is not None
+            assert work.source is not None
+            assert work.target is not None
             return SetData(path, work.source.data, work.target.stamp.version)
 
 

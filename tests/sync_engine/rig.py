@@ -1,4 +1,4 @@
-"""An engine in this process, or as a process of its own, on real servers, with clients on both sides."""
+"""An engine in this process or in one of its own, on real servers, with clients on both sides."""
 
 from __future__ import annotations
 

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from sync_engine import checkpoint, numbering, transaction
 from sync_engine.acl_fence import MARKER, fence, fence_for_all, is_fenced
 from sync_engine.checkpoint import Intent, Kind, Record
-from sync_engine.decide import Action, View, assumed, decide, is_mass_delete
+from sync_engine.decide import Action, Decision, View, assumed, decide, is_mass_delete
 from sync_engine.direction import Roots, Side
 from sync_engine.errors import EngineRefusedError, StateError
 from sync_engine.health import Facts, assess
 from sync_engine.lag import BOUNDS_MS, LagMeter, quantile
 from sync_engine.report import EngineState
 from sync_engine.rows import Row, Stamp, data_hash, decode_acl, encode_acl
-from sync_engine.znode import PERM_READ, WORLD_ALL, Acl
+from sync_engine.znode import PERM_READ, WORLD_ALL, Acl, Stat, Znode
 
 acls = st.lists(
     st.builds(
@@ -231,9 +231,6 @@ def test_relative_paths_come_back(side: Side, rel: str) -> None:
 
 def test_transactions_keep_order_and_size() -> None:
     def work(rel: str, action: Action, size: int = 0) -> transaction.Work:
-        from sync_engine.decide import Decision
-        from sync_engine.znode import Stat, Znode
-
         stat = Stat(1, 1, 0, 0, 0, 0, 0, 0, size, 0, 1)
         node = Znode(rel, b"x" * size, WORLD_ALL, stat)
         view = View(Stamp(1, 1, 0, 0), b"", WORLD_ALL)

@@ -161,7 +161,7 @@ async def test_fenced_election_lets_nobody_but_the_engine_create(
                 await masters_of_a(a, rig.election)
                 await candidate(b, rig.election, 1, "b1")
                 await engine.project(rig.projection, ProjectionKind.PERSISTENT, 10)
-                assert (await engine.fence_election(rig.projection, True)).fenced
+                assert (await engine.fence_election(rig.projection, fenced=True)).fenced
                 with pytest.raises(NoAuthError):
                     await candidate(client, rig.election, 9, "resurrected")
                 assert len((await client.children(rig.election))[0]) == 5
@@ -172,7 +172,7 @@ async def test_fenced_election_lets_nobody_but_the_engine_create(
                 )
                 await candidate(b, rig.election, 0, "b0")
                 await until(lambda: follows(client, rig.election, "b0"), "the change of leader")
-                assert not (await engine.fence_election(rig.projection, False)).fenced
+                assert not (await engine.fence_election(rig.projection, fenced=False)).fenced
                 await candidate(client, rig.election, 9, "allowed")
         finally:
             await client.close()
