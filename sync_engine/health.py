@@ -41,8 +41,8 @@ def assess(facts: Facts) -> tuple[EngineState, list[str]]:
     if facts.fenced is not None:
         return EngineState.FENCED, [facts.fenced]
     if facts.stopped or not facts.started:
-        state = EngineState.STOPPED if facts.stopped else EngineState.STARTING
-        return state, [facts.waiting, *reasons] if facts.waiting else reasons
+        waiting = [facts.waiting, *reasons] if facts.waiting else reasons
+        return (EngineState.STOPPED, []) if facts.stopped else (EngineState.STARTING, waiting)
     long_away = any(s >= DISCONNECTED_STALL_S for s in facts.disconnected_s.values())
     if stalls or long_away:
         return EngineState.STALLED, reasons
