@@ -1,0 +1,68 @@
+"""The whole demo, as a user runs it, several times in a row in one checkout; and two at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.robustness.rig import CHECKOUT
+
+RUNS = int(os.environ.get("DEMO_RUNS", "10"))
+_RUN_BOUND_S = 900
+
+pytestmark = pytest.mark.robustness
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A project folder of its own: state, ports and processes."""
+    return make_checkout(tmp_path / "checkout")
+
+
+def make_checkout(folder: Path) -> Path:
+    folder.mkdir()
+    for name in ("Pulumi.yaml", "__main__.py"):
+        shutil.copy(CHECKOUT / name, folder / name)
+    (folder / ".venv").symlink_to(sys.prefix)
+    return folder
+
+
+def start(checkout: Path) -> subprocess.Popen[str]:
+    variables = {k: v for k, v in os.environ.items() if not k.startswith("PULUMI_")}
+    return subprocess.Popen(
+        [sys.executable, "-m", "stacks.demo", "--json"],
+        cwd=checkout,
+        env={**variables, "PYTHONPATH": str(CHECKOUT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def end(demo: subprocess.Popen[str]) -> dict[str, Any]:
+    out, err = demo.communicate(timeout=_RUN_BOUND_S)
+    assert demo.returncode == 0, out + err
+    document: dict[str, Any] = json.loads(out)
+    assert document["ok"]
+    return document
+
+
+@pytest.mark.timeout((RUNS + 1) * _RUN_BOUND_S)
+def test_demos_in_a_row_keep_everything(checkout: Path) -> None:
+    for _ in range(RUNS):
+        document = end(start(checkout))
+        assert [proof["name"] for proof in document["proofs"] if not proof["ok"]] == []
+
+
+@pytest.mark.timeout(2 * _RUN_BOUND_S)
+def test_two_checkouts_run_beside_each_other(checkout: Path, tmp_path: Path) -> None:
+    demos = [start(checkout), start(make_checkout(tmp_path / "other"))]
+
+    assert [end(demo)["ok"] for demo in demos] == [True, True]
