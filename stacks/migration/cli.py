@@ -20,6 +20,7 @@ from typing import Any, NoReturn, TypeVar
 import click
 from rich.console import Console
 
+from stacks import environment
 from stacks.errors import ConfigError, EngineMissingError, StackError, StackMissingError
 from stacks.migration import events, render
 from stacks.migration.bounds import Bounds
@@ -56,7 +57,22 @@ class Door:
     lag_ms: float | None = None
 
     def service(self) -> MigrationService:
-        """The service, telling this console."""
+        """The service, telling this console.
+
+        Raises:
+            ConfigError: the folder is none of a project, or may not be written.
+        """
+        if not (self.project / "Pulumi.yaml").is_file():
+            msg = (
+                f"expected Pulumi.yaml in {self.project.resolve()}, there is none. Run `migrate` "
+                "in the project's folder, or name it with --project"
+            )
+            raise ConfigError(msg)
+        try:
+            environment.apply(self.project)
+        except OSError as error:
+            msg = f"expected to write {error.filename}, saw: {error.strerror}"
+            raise ConfigError(msg) from None
         bounds = Bounds() if self.lag_ms is None else Bounds(lag_p99_ms=self.lag_ms)
         return MigrationService(self.project, self.stack, listener=self.listener(), bounds=bounds)
 

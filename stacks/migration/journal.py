@@ -220,9 +220,7 @@ def tell(records: tuple[Record, ...]) -> Story:
             direction = Direction(record.direction or Direction.FORWARD)
             open_ = Open(direction, edge=record.edge, group=record.group)
             transition = record.transition
-        elif (
-            record.kind is Kind.TRANSITION_ENDED and record.outcome == Outcome.OK
-        ) or record.kind is Kind.REPAIRED:
+        elif _closes(record):
             open_, transition = None, None
     migration = records[-1].migration if records else None
     position = Position.parse(records[-1].position) if records else None

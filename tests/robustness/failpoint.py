@@ -17,6 +17,7 @@ from stacks import environment
 from stacks.demo import local_stack
 from stacks.errors import StackError
 from stacks.migration import events
+from stacks.migration.bounds import Bounds
 from stacks.migration.errors import GuardFailedError, MigrationError
 from stacks.migration.executor import Checkpoint
 from stacks.migration.phases import Step
@@ -25,6 +26,8 @@ from stacks.migration.service import MigrationService
 
 EXIT_FAILED = 1
 EXIT_GUARD = 3
+# These runs are about what is lost, on machines that do other work meanwhile; the lag has benchmarks.
+_BOUNDS = Bounds(lag_p99_ms=2000.0)
 
 
 def _killer(at: str | None) -> Checkpoint:
@@ -76,6 +79,7 @@ def main() -> int:
         local_stack.STACK,
         listener=_tell,
         checkpoint=_killer(given.kill_at),
+        bounds=_BOUNDS,
     )
     try:
         asyncio.run(_run(service, given.verb, given.to))

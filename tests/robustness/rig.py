@@ -6,12 +6,14 @@ updates. Removed afterwards, also on failure.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -153,7 +155,16 @@ class Rig:
 
 @contextmanager
 def running(folder: Path) -> Generator[Rig]:
-    """A cluster at phase 0, healthy and under traffic."""
+    """A cluster at phase 0, healthy and under traffic; one at a time on a machine."""
+    with (Path(tempfile.gettempdir()) / f"mesos-platform-rig-{os.getuid()}").open("a") as turn:
+        # Two rigs side by side would be slow enough to fail the time-outs of each other's servers.
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        with _running(folder) as rig:
+            yield rig
+
+
+@contextmanager
+def _running(folder: Path) -> Generator[Rig]:
     project = folder / "project"
     project.mkdir(parents=True)
     for name in ("Pulumi.yaml", "__main__.py"):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from stacks import environment
 from stacks.migration import cli
 from stacks.migration.phases import Step
 from stacks.migration.service import MigrationService, StandIn
@@ -41,7 +42,11 @@ class Rig:
 @pytest.fixture
 def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rig:
     rig = Rig(tmp_path)
-    monkeypatch.setattr(cli.Door, "service", rig.service)
+
+    def service(door: cli.Door) -> MigrationService:
+        return rig.service(door)
+
+    monkeypatch.setattr(cli.Door, "service", service)
     monkeypatch.setattr("os.fsync", do_nothing)
     return rig
 
@@ -111,11 +116,16 @@ def test_nothing_to_do_ends_with_2(migrate: Invoke) -> None:
 def test_a_missing_configuration_is_one_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PULUMI_BACKEND_URL", f"file://{tmp_path}")
+    for name, value in environment.defaults(tmp_path).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PATH", os.environ["PATH"])
+    outside = CliRunner().invoke(cli.main, ["status", "--project", str(tmp_path)])
+    (tmp_path / "Pulumi.yaml").touch()
     result = CliRunner().invoke(cli.main, ["status", "--project", str(tmp_path)])
 
     assert result.exit_code == cli.USAGE
     assert "expected the configuration of stack local" in result.stderr
+    assert "expected Pulumi.yaml" in outside.stderr
     assert "Traceback" not in result.output
 
 

@@ -167,7 +167,9 @@ def test_killed_anywhere_it_ends_well(
     origin = Rig(tmp_path / "origin")
     origin.folder.mkdir()
     end = prepare(origin, edge, direction)
-    for number, place in enumerate(places(tmp_path, edge, direction)):
+    # Resuming must work from everywhere; turning round differs little between neighbouring places.
+    chosen = places(tmp_path, edge, direction)[:: 1 if then == "resume" else 3]
+    for number, place in enumerate(chosen):
         rig = origin.copy(tmp_path / str(number))
         rig.kill_at = place
         with rig.watching(), pytest.raises(KilledError):
@@ -181,7 +183,6 @@ def test_killed_anywhere_it_ends_well(
 
         assert rig.stack.standing.position == Position(goal), place
         assert rig.stack.resources == resources_at(rig.stack.standing), place
-        # The way onwards differs little between neighbouring places.
         if number % 5 == 0:
             _settled(rig)
 

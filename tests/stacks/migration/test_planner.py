@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stacks.migration import contracts, phases, planner
@@ -66,6 +66,7 @@ def walk_updates(standing: Standing, transitions: tuple[planner.Transition, ...]
     return standing
 
 
+@settings(deadline=None)
 @given(standings(), st.integers(0, 6), opens)
 def test_a_plan_ends_at_its_goal_by_moves_that_the_gate_allows(
     standing: Standing, phase: int, open_: Open | None
@@ -92,6 +93,7 @@ def test_a_plan_ends_at_its_goal_by_moves_that_the_gate_allows(
         assert set(end.groups.values()) <= {Placement.SOURCE}
 
 
+@settings(deadline=None)
 @given(standings(), st.sampled_from(GROUPS), st.sampled_from(Placement))
 def test_a_group_goes_to_its_side_or_the_reason_is_said(
     standing: Standing, group: str, placement: Placement
@@ -112,6 +114,7 @@ def test_a_group_goes_to_its_side_or_the_reason_is_said(
     assert walk_updates(standing, transitions) == standing.with_group(group, placement)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 5), st.sampled_from(Direction), st.sampled_from(LINE))
 def test_what_remains_of_an_edge_ends_as_the_whole_of_it(
     edge: int, direction: Direction, position: Position
