@@ -26,7 +26,7 @@ from stacks.migration.service import MigrationService
 
 EXIT_FAILED = 1
 EXIT_GUARD = 3
-# These runs are about what is lost, on machines that do other work meanwhile; the lag has benchmarks.
+# These runs are about what is lost, on machines that do other work meanwhile, not about the lag.
 _BOUNDS = Bounds(lag_p99_ms=2000.0)
 
 
