@@ -152,13 +152,20 @@ async def registry(operator: OperatorClient) -> Registry:
 
 
 async def inventory(world: World, color: Color) -> Inventory:
-    """Agents and live tasks as a colour's leader knows them."""
+    """Agents and live tasks as a colour's leader knows them.
+
+    An agent that the stack has removed stays registered until its pings time out (75 s by
+    default); without tasks it is nothing that anybody could find again.
+    """
     state = await (await world.operator(color)).state()
+    declared = {*world.agents(world.source), *world.agents(world.target)}
+    busy = {task.agent_id for task in state.tasks.live}
     names = {framework.id: framework.name for framework in state.frameworks.registered}
     return Inventory(
         agents=tuple(
             InventoriedAgent(agent.id, agent.address, agent.deactivated)
             for agent in sorted(state.agents.registered, key=lambda one: one.id)
+            if agent.address in declared or agent.id in busy
         ),
         tasks=tuple(
             InventoriedTask(
