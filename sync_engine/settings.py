@@ -42,11 +42,9 @@ _RULES_BYTES_MAX = 4 * 1024 * 1024
 
 
 class Conflict(StrEnum):
-    """Who wins when both sides changed one path."""
+    """Who wins when both sides changed one path. What is not built is refused, never ignored."""
 
     OWNER = "owner"
-    A = "a"
-    B = "b"
 
 
 def _check_path(path: str) -> str:

@@ -116,6 +116,7 @@ def test_a_key_like_no_other_is_told_with_all_that_are_known() -> None:
         ("subtrees.0.path_b", "/a//b", "absolute path"),
         ("subtrees.0.path_b", "/a/../b", "absolute path"),
         ("subtrees.0.on_conflict", "latest", "on_conflict"),
+        ("subtrees.0.on_conflict", "b", "on_conflict"),
         ("subtrees.0.ephemerals", "own", "ephemerals"),
         ("subtrees.0.direction", "both", "unknown key"),
         ("sides.b.hosts", "b1:2181,a2:2181", "both sides name a2:2181"),
