@@ -184,6 +184,9 @@ class StackConfig(_Model):
     local: LocalConfig | None = None
     kubernetes: KubernetesConfig | None = None
     migration: MigrationConfig = Field(default_factory=MigrationConfig)
+    drain_consents: tuple[str, ...] = ()
+    """Names of frameworks that the stack does not declare, and so cannot move, whose tasks may be
+    killed when the agents under them are drained."""
 
     @model_validator(mode="after")
     def _has_its_target(self) -> StackConfig:

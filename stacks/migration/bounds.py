@@ -47,3 +47,6 @@ class Bounds:
     """A fresh ensemble's epoch lies so far above the source's; each election there takes one."""
     failover_timeout_s: float = 3600.0
     """Frameworks must be waited for longer than this."""
+    clock_skew_s: float = 5.0
+    """Clocks of masters and agents may differ so much from this machine's; servers tell them in
+    whole seconds. Certificates, timeouts and whoever reads logs depend on them."""

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from clients.mesos.errors import MesosError
-from clients.mesos.model import MaintenanceSchedule, Quota
+from clients.mesos.model import Machine, MaintenanceSchedule, Quota
 from clients.mesos.operator import OperatorClient
 from components.mesos.masters import ELECTION_PATH
 from stacks.migration.waiting import NotYetError
@@ -37,6 +37,7 @@ class Registry:
     quota: tuple[Quota, ...]
     weights: Mapping[str, float]
     schedule: MaintenanceSchedule
+    down: frozenset[Machine] = frozenset()
 
     @property
     def comparable(self) -> tuple[object, ...]:
@@ -46,6 +47,7 @@ class Registry:
             tuple((q.role, dict(q.limits), dict(q.guarantees)) for q in self.quota),
             weights,
             self.schedule,
+            self.down,
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -54,6 +56,7 @@ class Registry:
             "quota": [asdict(one) for one in self.quota],
             "weights": dict(self.weights),
             "maintenance_schedule": asdict(self.schedule),
+            "machines_down": sorted(f"{one.hostname} {one.ip}".strip() for one in self.down),
         }
 
 
@@ -145,10 +148,13 @@ def _address_in(content: bytes) -> str:
 
 async def registry(operator: OperatorClient) -> Registry:
     """Read the part of a registry that is replayed."""
-    quota, weights, schedule = await asyncio.gather(
-        operator.quota(), operator.weights(), operator.maintenance_schedule()
+    quota, weights, schedule, status = await asyncio.gather(
+        operator.quota(),
+        operator.weights(),
+        operator.maintenance_schedule(),
+        operator.maintenance_status(),
     )
-    return Registry(quota, weights, schedule)
+    return Registry(quota, weights, schedule, frozenset(status.down))
 
 
 async def inventory(world: World, color: Color) -> Inventory:

@@ -12,14 +12,13 @@ import httpx
 from clients.mesos.errors import MesosError
 from components.errors import ComponentError
 from stacks.automation import StackRunner
-from stacks.migration import guard_tables
 from stacks.migration.acts import ACTS
 from stacks.migration.backup import back_up
 from stacks.migration.bounds import Bounds
 from stacks.migration.errors import ActFailedError, MigrationError
 from stacks.migration.evidence import Evidence, Findings
 from stacks.migration.executor import Situation
-from stacks.migration.guards import Guard
+from stacks.migration.guards import Guard, tables
 from stacks.migration.phases import REMOVAL_GUARDS, Step, StepKind
 from stacks.migration.updates import Tell
 from stacks.migration.waiting import NotYetError, translated, words_of
@@ -75,10 +74,10 @@ def guards_of(step: Step, situation: Situation) -> Sequence[Guard]:
         return ()  # An exchange changes nothing that runs.
     key = (transition.edge, transition.direction)
     if step.kind is StepKind.PROOF:
-        return guard_tables.PROOFS[key]
+        return tables.PROOFS[key]
     if step.name == REMOVAL_GUARDS:
-        return guard_tables.REMOVAL[key]
-    return (guard_tables.OPENING if situation.is_opening else guard_tables.ON_THE_WAY)[key]
+        return tables.REMOVAL[key]
+    return (tables.OPENING if situation.is_opening else tables.ON_THE_WAY)[key]
 
 
 async def look_at(

@@ -6,7 +6,10 @@ Clients are made when they are first asked for, and closed with the world.
 
 from __future__ import annotations
 
+import asyncio
+import time
 from contextlib import AsyncExitStack
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
@@ -82,6 +85,11 @@ class World:
         """`host:port` of a colour's agents; none while it has none."""
         return self._addresses(f"{color}_agents")
 
+    async def consents(self) -> frozenset[str]:
+        """Frameworks whose tasks on an agent that goes may be killed: the configuration's word."""
+        config = await asyncio.to_thread(self.runner.get_config)
+        return frozenset(config.drain_consents)
+
     def frameworks(self) -> dict[str, str]:
         """Address of each framework's own interface."""
         return dict(self._outputs.get("frameworks") or {})
@@ -127,6 +135,18 @@ class World:
         response = await self._client().get(url)
         response.raise_for_status()
         return response.json()
+
+    async def clock_offset_s(self, address: str) -> float | None:
+        """How far a server's clock is ahead of ours, within a second; None if it tells no time."""
+        asked = time.time()
+        response = await self._client().get(f"http://{address}/health")
+        middle = (asked + time.time()) / 2
+        try:
+            told = parsedate_to_datetime(response.headers["date"])
+        except (KeyError, ValueError):
+            return None
+        # The header's second has begun; half of it has passed on average.
+        return told.timestamp() + 0.5 - middle
 
     async def post(
         self, url: str, body: dict[str, Any] | None = None, *, timeout_s: float = _HTTP_TIMEOUT_S

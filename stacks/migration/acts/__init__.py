@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from stacks.migration.acts import agents, ensembles, frameworks, masters, registry
+from stacks.migration.acts import agents, election, ensembles, frameworks, masters, registry
 from stacks.migration.evidence import Findings
 from stacks.migration.executor import Situation
 from stacks.migration.updates import Tell
@@ -23,17 +23,17 @@ ACTS: Mapping[str, Act] = {
     "soak": ensembles.soak,
     "await target masters": masters.await_target_masters,
     "replay registry": registry.replay_registry,
-    "raise election numbers": masters.raise_election_numbers,
+    "raise election numbers": election.raise_election_numbers,
     "inventory": agents.take_inventory,
     "inventory at rest": agents.take_inventory_at_rest,
     "last replay": registry.replay_registry,
     "flip framework subtrees": ensembles.flip_frameworks,
-    "project leader": masters.project_leader,
+    "project leader": election.project_leader,
     "await agents on target": agents.await_agents_on_target,
     "replay deactivations": agents.replay_deactivations,
-    "persist projection": masters.persist_projection,
-    "fence election path": masters.fence_election,
-    "keep election path fenced": masters.keep_fenced,
+    "persist projection": election.persist_projection,
+    "fence election path": election.fence_election,
+    "keep election path fenced": election.keep_fenced,
     "await frameworks on target": frameworks.await_frameworks_on_target,
     "await target agents": agents.await_target_agents,
     "reactivate target agents": agents.reactivate_target,
@@ -43,10 +43,10 @@ ACTS: Mapping[str, Act] = {
     "drain source agents": agents.drain_source,
     "await no foreign session": ensembles.await_quiet,
     "final digest": ensembles.final_digest,
-    "lift fence": masters.lift_fence,
+    "lift fence": election.lift_fence,
     "await source masters": masters.await_source_masters,
     "flip framework subtrees back": ensembles.flip_frameworks_back,
-    "drop projection": masters.drop_projection,
+    "drop projection": election.drop_projection,
     "return registry": registry.return_registry,
     "await agents on source": agents.await_agents_on_source,
     "return deactivations": agents.return_deactivations,

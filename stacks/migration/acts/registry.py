@@ -1,12 +1,13 @@
 """Acts that carry a registry from one side's masters to the other's.
 
 Agents and tasks follow the projected leader by themselves. Quota, weights, the maintenance schedule
-and deactivations do not: they are read where the leader was and written where it will be.
+with the machines that are down, and deactivations do not: they are read where the leader was and
+written where it will be.
 """
 
 from __future__ import annotations
 
-from clients.mesos.model import Quota
+from clients.mesos.model import Machine, Quota
 from clients.mesos.operator import OperatorClient
 from stacks.migration import readers
 from stacks.migration.acts.masters import has_led
@@ -58,6 +59,7 @@ def compare(wanted: Registry, seen: Registry, told_by: str) -> Evidence:
         "quota": len(wanted.quota),
         "weights": len(wanted.weights),
         "windows": len(wanted.schedule.windows),
+        "machines down": len(wanted.down),
     }
     listed = ", ".join(f"{count} {name}" for name, count in numbers.items())
     said = f"equal: {listed}" if ok else f"expected {wanted.as_dict()}, saw {seen.as_dict()}"
@@ -75,5 +77,15 @@ async def _write(operator: OperatorClient, wanted: Registry, seen: Registry) -> 
     weights |= dict(wanted.weights)
     if weights:
         await operator.update_weights(weights)
+    # A machine that is down cannot leave the schedule, and only a scheduled one can go down.
+    if back := seen.down - wanted.down:
+        await operator.stop_maintenance(sorted(back, key=_order))
+        seen = await readers.registry(operator)
     if wanted.schedule != seen.schedule:
         await operator.update_maintenance_schedule(wanted.schedule)
+    if gone := wanted.down - seen.down:
+        await operator.start_maintenance(sorted(gone, key=_order))
+
+
+def _order(machine: Machine) -> tuple[str, str]:
+    return machine.hostname, machine.ip

@@ -7,35 +7,45 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from stacks.migration.guards import (
-    Guard,
-    audit_equal,
-    clients_write,
+from stacks.migration.guards import Guard
+from stacks.migration.guards.agents import (
+    clocks_agree,
     cluster_followed,
-    engine_live,
-    ensembles_apart,
-    frameworks_on_target,
-    frameworks_survive,
-    groups_on_target,
     nothing_in_motion,
-    owned_by_source,
-    owned_by_target,
-    projection_kept,
-    projection_off,
     registered_source_agents,
     registered_target_agents,
-    registry_equal,
     room_on_source,
     room_on_target,
     source_agents_empty,
-    source_leads,
+    target_agents_empty,
+)
+from stacks.migration.guards.ensembles import (
+    audit_equal,
+    engine_live,
+    ensembles_apart,
+    owned_by_source,
+    owned_by_target,
     source_quiet,
     source_serves,
-    target_agents_empty,
+    target_serves,
+)
+from stacks.migration.guards.frameworks import (
+    clients_write,
+    frameworks_on_target,
+    frameworks_survive,
+    groups_on_target,
+    movers_known,
+    movers_known_back,
+    tasks_healthy,
+)
+from stacks.migration.guards.masters import (
+    access_equal,
+    projection_kept,
+    projection_off,
+    registry_equal,
+    source_leads,
     target_leads,
     target_masters_apart,
-    target_serves,
-    tasks_healthy,
 )
 from stacks.migration.phases import Direction
 
@@ -44,18 +54,18 @@ _SYNC = (engine_live, source_serves, target_serves, ensembles_apart)
 
 OPENING: Mapping[tuple[int | None, Direction], tuple[Guard, ...]] = {
     (0, _F): (
-        source_serves, source_leads, frameworks_survive, nothing_in_motion, tasks_healthy,
-        clients_write,
+        source_serves, source_leads, clocks_agree, frameworks_survive, nothing_in_motion,
+        tasks_healthy, clients_write,
     ),
     (1, _F): (*_SYNC, audit_equal, source_leads, nothing_in_motion, tasks_healthy),
     (2, _F): (
-        *_SYNC, audit_equal, owned_by_source, source_leads, frameworks_survive, nothing_in_motion,
-        target_masters_apart, tasks_healthy,
+        *_SYNC, audit_equal, owned_by_source, source_leads, clocks_agree, frameworks_survive,
+        nothing_in_motion, target_masters_apart, access_equal, tasks_healthy,
     ),
     (3, _F): (*_SYNC, audit_equal, target_leads, projection_kept, nothing_in_motion, tasks_healthy),
     (4, _F): (
         *_SYNC, audit_equal, target_leads, projection_kept, registered_target_agents,
-        nothing_in_motion, room_on_target, tasks_healthy,
+        nothing_in_motion, room_on_target, movers_known, tasks_healthy,
     ),
     (5, _F): (
         *_SYNC, audit_equal, target_leads, groups_on_target, owned_by_target, frameworks_on_target,
@@ -64,7 +74,10 @@ OPENING: Mapping[tuple[int | None, Direction], tuple[Guard, ...]] = {
     (0, _B): (source_serves, source_leads),
     (1, _B): (source_serves, source_leads, projection_off, owned_by_source),
     (2, _B): (*_SYNC, audit_equal, target_leads, tasks_healthy),
-    (3, _B): (*_SYNC, target_leads, registered_source_agents, room_on_source, tasks_healthy),
+    (3, _B): (
+        *_SYNC, target_leads, registered_source_agents, room_on_source, movers_known_back,
+        tasks_healthy,
+    ),
     (4, _B): (*_SYNC, target_leads, tasks_healthy),
     (5, _B): (),
     (None, _F): (*_SYNC, audit_equal),

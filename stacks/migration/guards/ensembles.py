@@ -1,0 +1,106 @@
+"""Guards on the sync engine and the two ensembles.
+
+Each looks once and returns evidence; which edge has which is said in `tables.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from stacks.migration.acts import ensembles
+from stacks.migration.evidence import Evidence
+from stacks.migration.executor import Situation
+from stacks.migration.world import World
+from stacks.topology import Color
+from sync_engine.client import EngineState, EnsembleFacts, Side, facts
+
+
+async def engine_live(world: World, _: Situation) -> Evidence:
+    """The engine follows both sides, may read and write all, and keeps up."""
+    status = await (await world.engine()).status()
+    lags = {str(way): found.lag.p99_ms for way, found in status.directions.items()}
+    backlog = sum(found.backlog for found in status.directions.values())
+    ok = status.state is EngineState.LIVE and not status.unreadable
+    said = f"engine {status.state}, backlog {backlog}, lag p99 {_lag_text(lags)}"
+    if status.reasons or status.unreadable:
+        said += f": {'; '.join([*status.reasons, *status.unreadable[:3]])}"
+    numbers = {
+        "lag_p99_ms": lags,
+        "backlog": backlog,
+        "conflicts": status.conflicts,
+        "unreadable": len(status.unreadable),
+    }
+    return Evidence("engine", ok=ok, said=said, numbers=numbers, told_by="engine /status")
+
+
+def _lag_text(lags: Mapping[str, float | None]) -> str:
+    known = [f"{way} {lag:.0f} ms" for way, lag in lags.items() if lag is not None]
+    return ", ".join(known) or "unknown"
+
+
+async def audit_equal(world: World, _: Situation) -> Evidence:
+    """A full comparison finds no difference."""
+    report = await (await world.engine()).audit(timeout_s=world.bounds.audit_s)
+    return ensembles.audit_evidence(report)
+
+
+async def source_serves(world: World, _: Situation) -> Evidence:
+    """The source's ensemble has a quorum."""
+    return ensemble_serves(await facts(world.ensemble(world.source)), world.source)
+
+
+async def target_serves(world: World, _: Situation) -> Evidence:
+    """The target's ensemble has a quorum."""
+    return ensemble_serves(await facts(world.ensemble(world.target)), world.target)
+
+
+def ensemble_serves(found: EnsembleFacts, color: Color) -> Evidence:
+    """Whether an ensemble serves, and with how many of its servers."""
+    serving = [server for server in found.servers if server.mode is not None]
+    ok = found.has_quorum and len(serving) == len(found.servers)
+    said = f"{color}: {len(serving)} of {len(found.servers)} servers serve, leader {found.leader}"
+    numbers = {
+        "servers": len(found.servers),
+        "serving": len(serving),
+        "epoch": found.epoch,
+        "zxid": f"0x{found.zxid:x}",
+    }
+    return Evidence("ensemble", ok=ok, said=said, numbers=numbers, told_by="srvr of its servers")
+
+
+async def ensembles_apart(world: World, _: Situation) -> Evidence:
+    """The ensembles share no server, and the target's transaction ids are above the source's."""
+    source = await facts(world.ensemble(world.source))
+    target = await facts(world.ensemble(world.target))
+    shared = {s.address for s in source.servers} & {s.address for s in target.servers}
+    ok = not shared and target.zxid > source.zxid
+    said = f"zxid of {world.target} 0x{target.zxid:x}, of {world.source} 0x{source.zxid:x}"
+    if shared:
+        said = f"both colours name {', '.join(sorted(shared))}: they are one ensemble"
+    numbers = {"source_epoch": source.epoch, "target_epoch": target.epoch, "shared": len(shared)}
+    return Evidence("zxid", ok=ok, said=said, numbers=numbers, told_by="srvr of all servers")
+
+
+async def owned_by_source(world: World, _: Situation) -> Evidence:
+    """Every subtree is the source's."""
+    status = await (await world.engine()).status()
+    away = [name for name, s in status.subtrees.items() if s.owner is not Side.A or s.flipping]
+    said = f"owned by the other side: {', '.join(away)}" if away else "all owned by the source"
+    return Evidence("owners", ok=not away, said=said, told_by="engine /status")
+
+
+async def owned_by_target(world: World, _: Situation) -> Evidence:
+    """Every subtree is the target's."""
+    status = await (await world.engine()).status()
+    away = [name for name, s in status.subtrees.items() if s.owner is not Side.B or s.flipping]
+    said = f"owned by the other side: {', '.join(away)}" if away else "all owned by the target"
+    return Evidence("owners", ok=not away, said=said, told_by="engine /status")
+
+
+async def source_quiet(world: World, _: Situation) -> Evidence:
+    """Nobody but the engine has a session on the source's ensemble."""
+    return await ensembles.quiet(world, _say_nothing)
+
+
+def _say_nothing(_: str) -> None:
+    """For waits inside of a guard, whose own bound tells."""

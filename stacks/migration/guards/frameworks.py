@@ -1,0 +1,108 @@
+"""Guards on frameworks and client groups.
+
+Each looks once and returns evidence; which edge has which is said in `tables.py`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from stacks.migration import readers
+from stacks.migration.evidence import Evidence
+from stacks.migration.executor import Situation
+from stacks.migration.world import World
+from stacks.topology import Color, Placement
+
+
+async def frameworks_survive(world: World, _: Situation) -> Evidence:
+    """Every framework checkpoints, and is waited for longer than a migration takes."""
+    operator = await world.operator(await world.leading())
+    found = (await operator.frameworks()).registered
+    least_s = world.bounds.failover_timeout_s
+    weak = [
+        f"{framework.name} (checkpoint {framework.checkpoint}, "
+        f"failover_timeout {framework.failover_timeout_s:g} s)"
+        for framework in found
+        if not framework.checkpoint or framework.failover_timeout_s <= least_s
+    ]
+    said = f"{len(found)} frameworks checkpoint and are waited for longer than {least_s:g} s"
+    if weak:
+        said = f"would lose tasks: {', '.join(weak)}"
+    numbers = {framework.name: framework.failover_timeout_s for framework in found}
+    return Evidence("frameworks", ok=not weak, said=said, numbers=numbers, told_by="GET_FRAMEWORKS")
+
+
+async def tasks_healthy(world: World, _: Situation) -> Evidence:
+    """Every framework has all of its tasks."""
+    states = await readers.framework_states(world)
+    short = {
+        name: f"{state['healthy']} of {state['target']}"
+        for name, state in states.items()
+        if state["healthy"] < state["target"]
+    }
+    numbers = {name: state["healthy"] for name, state in states.items()}
+    said = f"healthy tasks {numbers}" if not short else f"tasks are missing: {short}"
+    return Evidence("tasks", ok=not short, said=said, numbers=numbers, told_by="frameworks' /state")
+
+
+async def frameworks_on_target(world: World, _: Situation) -> Evidence:
+    """Every framework is subscribed to the target's leader."""
+    states = await readers.framework_states(world)
+    ours = world.masters(world.target)
+    away = {n: s["registered_with"] for n, s in states.items() if s["registered_with"] not in ours}
+    said = f"subscribed elsewhere: {away}" if away else f"{len(states)} frameworks on the target"
+    return Evidence("frameworks", ok=not away, said=said, told_by="frameworks' /state")
+
+
+async def movers_known(world: World, _: Situation) -> Evidence:
+    """Every framework with tasks on the agents that go can be moved, or may be drained."""
+    return await _movers_known(world, world.source)
+
+
+async def movers_known_back(world: World, _: Situation) -> Evidence:
+    """The same for the agents that go on the way back."""
+    return await _movers_known(world, world.target)
+
+
+async def _movers_known(world: World, leaving: Color) -> Evidence:
+    state = await (await world.operator(await world.leading())).state()
+    own = world.agents(leaving)
+    ids = {agent.id for agent in state.agents.registered if agent.address in own}
+    names = {framework.id: framework.name for framework in state.frameworks.registered}
+    counts = Counter(names.get(t.framework_id, "?") for t in state.tasks.live if t.agent_id in ids)
+    movers, consents = world.frameworks(), await world.consents()
+    stuck = [name for name in counts if name not in movers and name not in consents]
+    said = f"tasks on agents of {leaving}: {dict(counts)}, all can be moved or may be drained"
+    if stuck:
+        said = (
+            f"nobody moves tasks of {', '.join(sorted(stuck))} off the agents of {leaving}, and "
+            "the drain would kill them: move them, or name the framework in drain_consents of the "
+            "stack's configuration"
+        )
+    return Evidence("movers", ok=not stuck, said=said, numbers=dict(counts), told_by="GET_STATE")
+
+
+async def groups_on_target(world: World, situation: Situation) -> Evidence:
+    """Every client group is on the target."""
+    del world
+    groups = situation.standing.groups
+    away = [name for name, where in groups.items() if where is not Placement.TARGET]
+    said = f"{len(groups)} client groups on the target"
+    if away:
+        said = f"still elsewhere: {', '.join(away)}. Run `migrate clients move GROUP`"
+    return Evidence("clients", ok=not away, said=said, numbers={"groups": len(groups)})
+
+
+async def clients_write(world: World, situation: Situation) -> Evidence:
+    """Client groups that run are connected."""
+    away: list[str] = []
+    rates: dict[str, float] = {}
+    for name, url in world.groups().items():
+        if situation.standing.groups[name] is Placement.STOPPED:
+            continue
+        status = await world.get(f"{url}/status")
+        rates[name] = status["rate_per_s"]
+        if not status["connected"]:
+            away.append(name)
+    said = f"not connected: {', '.join(away)}" if away else f"writes a second: {rates}"
+    return Evidence("clients", ok=not away, said=said, numbers=rates, told_by="groups' /status")

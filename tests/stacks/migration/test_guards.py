@@ -1,0 +1,237 @@
+"""Guards and acts on a world of plain values: what they refuse, and what they say of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from clients.mesos.model import (
+    Agent,
+    Agents,
+    Framework,
+    Frameworks,
+    Machine,
+    MaintenanceSchedule,
+    MaintenanceStatus,
+    Quota,
+    State,
+    Task,
+    Tasks,
+    Window,
+)
+from clients.mesos.operator import OperatorClient
+from stacks.migration.acts.registry import carry
+from stacks.migration.bounds import Bounds
+from stacks.migration.executor import Situation
+from stacks.migration.guards.agents import clocks_agree
+from stacks.migration.guards.frameworks import movers_known, movers_known_back
+from stacks.migration.guards.masters import access_equal
+from stacks.migration.world import World
+from stacks.topology import Color
+
+BLUE, GREEN = Color.BLUE, Color.GREEN
+SITUATION = cast("Situation", None)
+M1, M2 = Machine("one", "10.0.0.1"), Machine("two", "10.0.0.2")
+
+
+@dataclass
+class Masters:
+    """Masters of one colour that keep a registry by a real master's rules."""
+
+    masters: tuple[str, ...]
+    flags_of: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
+    cluster: State | None = None
+    kept_quota: dict[str, Quota] = field(default_factory=dict[str, Quota])
+    schedule: MaintenanceSchedule = field(default_factory=MaintenanceSchedule)
+    down: tuple[Machine, ...] = ()
+
+    async def leader(self) -> str:
+        return self.masters[0]
+
+    async def flags(self, master: str | None = None) -> dict[str, str]:
+        return self.flags_of.get(master or self.masters[0], {})
+
+    async def state(self) -> State:
+        assert self.cluster is not None
+        return self.cluster
+
+    async def quota(self) -> tuple[Quota, ...]:
+        return tuple(self.kept_quota.values())
+
+    async def weights(self) -> dict[str, float]:
+        return {}
+
+    async def maintenance_schedule(self) -> MaintenanceSchedule:
+        return self.schedule
+
+    async def maintenance_status(self) -> MaintenanceStatus:
+        return MaintenanceStatus(down=self.down)
+
+    async def update_quota(self, quota: list[Quota], *, force: bool) -> None:
+        assert force
+        self.kept_quota |= {one.role: one for one in quota}
+
+    async def update_maintenance_schedule(self, schedule: MaintenanceSchedule) -> None:
+        named = {machine for window in schedule.windows for machine in window.machines}
+        assert named >= set(self.down), "a machine that is down cannot leave the schedule"
+        self.schedule = schedule
+
+    async def start_maintenance(self, machines: list[Machine]) -> None:
+        named = {machine for window in self.schedule.windows for machine in window.machines}
+        assert named >= set(machines), "only a scheduled machine can go down"
+        self.down = (*self.down, *machines)
+
+    async def stop_maintenance(self, machines: list[Machine]) -> None:
+        self.down = tuple(one for one in self.down if one not in machines)
+        windows = [
+            replace(w, machines=tuple(m for m in w.machines if m not in machines))
+            for w in self.schedule.windows
+        ]
+        self.schedule = MaintenanceSchedule(tuple(w for w in windows if w.machines))
+
+
+def world_of(
+    blue: Masters, green: Masters, *, consents: tuple[str, ...] = (), **parts: Any
+) -> World:
+    sides = {BLUE: blue, GREEN: green}
+
+    async def operator(color: Color) -> OperatorClient:
+        return cast("OperatorClient", sides[color])
+
+    async def leading() -> Color:
+        return BLUE
+
+    async def consented() -> frozenset[str]:
+        return frozenset(consents)
+
+    return cast(
+        "World",
+        SimpleNamespace(
+            source=BLUE,
+            target=GREEN,
+            bounds=Bounds(masters_s=0.0),
+            operator=operator,
+            leading=leading,
+            consents=consented,
+            masters=lambda color: sides[color].masters,  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType] - a stand-in's method
+            **parts,
+        ),
+    )
+
+
+def schedule_of(*machines: Machine) -> MaintenanceSchedule:
+    return (
+        MaintenanceSchedule((Window(machines, start_ns=1),)) if machines else MaintenanceSchedule()
+    )
+
+
+@pytest.mark.parametrize(
+    ("offsets", "ok", "words"),
+    [
+        ({"a:1": 0.4, "b:1": -0.6}, True, "2 of 2 servers"),
+        ({"a:1": 0.4, "b:1": None}, True, "1 of 2 servers"),
+        ({"a:1": 0.4, "b:1": -9.0}, False, "b:1 by -9.0 s"),
+    ],
+)
+async def test_a_clock_that_is_off_is_named(
+    offsets: dict[str, float | None], ok: bool, words: str
+) -> None:
+    async def offset(address: str) -> float | None:
+        return offsets[address]
+
+    world = world_of(
+        Masters(("a:1",)),
+        Masters(()),
+        clock_offset_s=offset,
+        agents=lambda color: ("b:1",) if color is BLUE else (),  # pyright: ignore[reportUnknownLambdaType] - a stand-in's method
+    )
+    found = await clocks_agree(world, SITUATION)
+    assert found.ok is ok
+    assert words in found.said
+
+
+async def test_masters_that_ask_for_another_credential_are_named() -> None:
+    asks = {"authenticate_agents": "true", "credentials": "file:///etc/blue", "quorum": "2"}
+    same = {"authenticate_agents": "true", "credentials": "file:///etc/green", "quorum": "1"}
+    green = Masters(("g:1", "g:2"), {"g:1": same, "g:2": same})
+    world = world_of(Masters(("b:1",), {"b:1": asks}), green)
+    assert (await access_equal(world, SITUATION)).ok, "paths and sizes of groups may differ"
+    green.flags_of["g:2"] = {**same, "authenticate_agents": "false"}
+    found = await access_equal(world, SITUATION)
+    assert not found.ok
+    assert "g:2 has --authenticate_agents=false, the source true" in found.said
+    green.flags_of["g:2"] = {"authenticate_agents": "true"}
+    assert "--credentials=None" in (await access_equal(world, SITUATION)).said
+
+
+def agent(number: int, address: str) -> Agent:
+    return Agent(
+        id=f"agent-{number}", hostname="h", port=1, pid=f"slave(1)@{address}", version="1.11.0",
+        active=True, deactivated=False, registered_at=1.0, reregistered_at=None, attributes={},
+        resources={}, allocated={}, drain=None,
+    )  # fmt: skip
+
+
+def framework(name: str) -> Framework:
+    return Framework(f"id-{name}", name, ("*",), True, True, False, True, 7200.0, frozenset())
+
+
+def task(name: str, framework_name: str, agent_number: int) -> Task:
+    return Task(
+        name,
+        name,
+        f"id-{framework_name}",
+        f"agent-{agent_number}",
+        "TASK_RUNNING",
+        {},
+        1,
+        None,
+        1.0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("consents", "ok"), [((), False), (("batch",), True), (("another",), False)]
+)
+async def test_a_framework_that_nobody_moves_needs_consent(
+    consents: tuple[str, ...], ok: bool
+) -> None:
+    state = State(
+        Agents((agent(1, "s:1"), agent(2, "t:1")), ()),
+        Tasks((task("x", "sample", 1), task("y", "batch", 1), task("z", "other", 2)), (), ()),
+        Frameworks((framework("sample"), framework("batch"), framework("other")), ()),
+    )
+    world = world_of(
+        Masters(("b:1",), cluster=state),
+        Masters(("g:1",)),
+        consents=consents,
+        agents=lambda color: ("s:1",) if color is BLUE else ("t:1",),  # pyright: ignore[reportUnknownLambdaType] - a stand-in's method
+        frameworks=lambda: {"sample": "http://x"},
+    )
+    found = await movers_known(world, SITUATION)
+    assert found.ok is ok, found.said
+    assert found.numbers == {"sample": 1, "batch": 1}
+    if not ok:
+        assert "drain_consents" in found.said
+    back = await movers_known_back(world, SITUATION)
+    assert not back.ok
+    assert "other" in back.said
+
+
+@pytest.mark.parametrize(
+    ("wanted_down", "seen_down"), [((M1,), ()), ((), (M1,)), ((M2,), (M1,)), ((M1, M2), (M1,))]
+)
+async def test_machines_that_are_down_are_carried_in_an_order_that_masters_take(
+    wanted_down: tuple[Machine, ...], seen_down: tuple[Machine, ...]
+) -> None:
+    blue = Masters(("b:1",), schedule=schedule_of(*wanted_down), down=wanted_down)
+    green = Masters(("g:1",), schedule=schedule_of(*seen_down), down=seen_down)
+    blue.kept_quota = {"batch": Quota("batch", limits={"cpus": 4.0})}
+    found = await carry(world_of(blue, green), BLUE, GREEN, lambda _: None)
+    assert found.ok, found.said
+    assert set(green.down) == set(wanted_down)
+    assert green.schedule == blue.schedule
+    assert green.kept_quota == blue.kept_quota
