@@ -14,18 +14,11 @@ from sync_engine.errors import EngineRefusedError, NoAuthError
 from sync_engine.flip import Flip
 from sync_engine.lane import Lane
 from sync_engine.znode import PERM_ALL, PERM_READ, WORLD_ALL, Acl
-from tests.sync_engine.rig import Rig, read, tree, until_equal, worker
+from tests.sync_engine.rig import Rig, raise_zxid, read, tree, until_equal, worker
 from tests.sync_engine.servers import Server
 
 _RESTRICTED = (Acl(PERM_ALL, "digest", "user:hash="), Acl(PERM_READ, "world", "anyone"))
 Pair = tuple[Server, Server]
-
-
-async def raise_zxid(behind: Lane, ahead: Lane, path: str) -> None:
-    """Let one server's zxid pass the other's, as a fresh ensemble's epoch does."""
-    while behind.last_zxid <= ahead.last_zxid + 2_000:
-        gap = ahead.last_zxid + 2_000 - behind.last_zxid
-        await asyncio.gather(*(behind.set_data(path, b"", -1) for _ in range(min(gap + 1, 400))))
 
 
 async def fill(a: Lane, rig: Rig) -> None:
