@@ -129,6 +129,22 @@ class KubernetesConfig(_Model):
     """Size of each claimed volume."""
 
 
+class BoundsConfig(_Model):
+    """How patient and how strict a migration of this stack is (see stacks.migration.bounds)."""
+
+    lag_p99_ms: float = Field(default=50.0, ge=1, le=60_000)
+    """99 of 100 changes must reach the other side within this time before masters are touched."""
+    soak_s: float = Field(default=4.0, ge=1, le=86_400)
+    """For so long they must, in one go."""
+    quiet_s: float = Field(default=5.0, ge=0, le=86_400)
+    """For so long no foreign session may be open on the ensemble that goes; minutes where clients
+    reconnect seldom."""
+    batch_size: int = Field(default=4, ge=1)
+    """Tasks that move at the same time."""
+    clock_skew_s: float = Field(default=5.0, ge=1)
+    """Clocks of masters and agents may differ so much from the runner's."""
+
+
 class MigrationConfig(_Model):
     """Where the stack should stand (see stacks.topology)."""
 
@@ -184,6 +200,7 @@ class StackConfig(_Model):
     local: LocalConfig | None = None
     kubernetes: KubernetesConfig | None = None
     migration: MigrationConfig = Field(default_factory=MigrationConfig)
+    bounds: BoundsConfig = BoundsConfig()
     drain_consents: tuple[str, ...] = ()
     """Names of frameworks that the stack does not declare, and so cannot move, whose tasks may be
     killed when the agents under them are drained."""

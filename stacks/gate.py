@@ -5,8 +5,9 @@ where the configuration points. Pulumi calls `check` in previews and in updates 
 anything else is looked at, so that no way of running Pulumi gets around it: a jump, or a move that
 removes something without the executor's permit, changes nothing.
 
-A permit is `<from>><to>:<64 hex digits>`, written into the configuration by the executor when its
-guards have passed; it opens one move, once. Spent permits are kept here.
+A permit is `<from>><to>:<unix time>:<64 hex digits>`, written into the configuration by the
+executor when its guards have passed; it opens one move, once, until that time. Spent permits are
+kept here.
 
 The rules themselves are stacks.topology's; this module only carries them to Pulumi.
 """
@@ -14,6 +15,7 @@ The rules themselves are stacks.topology's; this module only carries them to Pul
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,7 +42,7 @@ from stacks.topology import (
 )
 
 GATE_NAME = "gate"
-PERMIT_PATTERN = re.compile(r"(?P<move>[^:]+):(?P<nonce>[0-9a-f]{64})")
+PERMIT_PATTERN = re.compile(r"(?P<move>[^:]+):(?P<until>[0-9]{10}):(?P<nonce>[0-9a-f]{64})")
 # A permit names its move, so older ones are of use only for the same edge walked again; far fewer
 # than this many removals happen between two spent ones that somebody could confuse.
 _SPENT_MAX = 64
@@ -137,7 +139,8 @@ def _decide(old: Standing | None, new: Standing) -> Move | None:
 
 def _check_permit(move: Move, permit: str, spent: list[str]) -> None:
     fields = PERMIT_PATTERN.fullmatch(permit)
-    if fields and fields["move"] == move.name and permit not in spent:
+    is_fresh = fields is not None and time.time() <= int(fields["until"])
+    if fields and fields["move"] == move.name and is_fresh and permit not in spent:
         return
     if not permit:
         seen = "no permit"
@@ -145,11 +148,13 @@ def _check_permit(move: Move, permit: str, spent: list[str]) -> None:
         seen = "a permit of another form"
     elif fields["move"] != move.name:
         seen = f"a permit for {fields['move']}"
-    else:
+    elif permit in spent:
         seen = "a permit that has been used"
+    else:
+        seen = "a permit that has run out"
     msg = (
         f"the move from {move.old.position} to {move.new.position} removes a tier, so it needs a "
-        f"permit '{move.name}:<64 hex digits>' that only a migration writes when its guards have "
-        f"passed; saw {seen}. Run `migrate start`, `migrate resume` or `migrate rollback`"
+        f"permit '{move.name}:<time>:<64 hex digits>' that only a migration writes when its guards "
+        f"have passed; saw {seen}. Run `migrate start`, `migrate resume` or `migrate rollback`"
     )
     raise TopologyError(msg)

@@ -21,6 +21,7 @@ from urllib.parse import unquote
 from stacks.errors import ConcurrentUpdateError, StackMissingError
 
 PROJECT = "mesos-platform"
+_ENGINE = "pulumi"
 _PAUSE_S = 0.2
 _PACKED = ("gz", "zst")
 # Times of the last write, and from where in the program a resource was declared, differ between
@@ -39,8 +40,17 @@ class Lock:
 
     @property
     def is_dead(self) -> bool:
-        """Whether its process has ended; a process on another machine never counts as ended."""
-        return self.host == socket.gethostname() and not Path(f"/proc/{self.pid}").exists()
+        """Whether its process has ended; a process on another machine never counts as ended.
+
+        Numbers of processes come back, after a reboot or in a container soon: one that is no
+        engine is not the lock's.
+        """
+        if self.host != socket.gethostname():
+            return False
+        try:
+            return not Path(f"/proc/{self.pid}/comm").read_text().startswith(_ENGINE)
+        except OSError:
+            return True
 
 
 class FileState:
@@ -132,7 +142,8 @@ def locked(stack: str, lock: Lock | None) -> ConcurrentUpdateError:
         holder = f"process {lock.pid} of {lock.user} on {lock.host}"
     return ConcurrentUpdateError(
         f"expected stack {stack!r} to be free, saw it locked by {holder}. "
-        "Wait for it to end; if it was killed, `migrate resume` clears what it left"
+        "Wait for it to end; if it was killed, `migrate resume` clears what it left, and where its "
+        f"machine is gone, `pulumi cancel --stack {stack}`"
     )
 
 

@@ -8,6 +8,7 @@ shows; no file holds a secret.
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -25,13 +26,16 @@ from sync_engine import client as zookeeper
 
 # The engine's own node changes all the time, and /zookeeper belongs to the servers.
 _NOT_SAVED = frozenset({"zookeeper", ".zksync"})
+# Of each migration its first, from which everything began, and the newest.
 _KEPT_MAX = 40
+_MIGRATIONS_MAX = 10
 
 
 async def back_up(world: World, situation: Situation, tell: Tell) -> Findings:
     """Write all that can be read; what is down cannot, and is said so."""
     name = situation.transition.name.replace(" -> ", "-to-").replace(" ", "-")
-    folder = world.folder / "backups" / f"{time.time_ns() // 1_000_000}-{name}"
+    of_migration = world.folder / "backups" / situation.migration
+    folder = of_migration / f"{time.time_ns() // 1_000_000}-{name}"
     folder.mkdir(parents=True, mode=0o700)
     evidence: list[Evidence] = []
     for color in (world.source, world.target):
@@ -42,7 +46,7 @@ async def back_up(world: World, situation: Situation, tell: Tell) -> Findings:
             tell(f"saving the registry of {color}")
             evidence.append(await _save_registry(world, str(color), folder))
     evidence.append(await _save_frameworks(world, folder))
-    _drop_oldest(folder.parent)
+    drop_oldest(of_migration.parent)
     return Findings(tuple(evidence), {"folder": str(folder)})
 
 
@@ -103,9 +107,11 @@ def _plain(value: object) -> object:
     return sorted(map(str, value)) if isinstance(value, (set, frozenset)) else str(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
 
 
-def _drop_oldest(folder: Path) -> None:
-    kept = sorted(folder.iterdir())
-    for old in kept[: max(0, len(kept) - _KEPT_MAX)]:
-        for file in old.iterdir():
-            file.unlink()
-        old.rmdir()
+def drop_oldest(folder: Path) -> None:
+    """Keep the newest migrations, and of each its first backup and the newest ones."""
+    migrations = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime)
+    for old in migrations[:-_MIGRATIONS_MAX]:
+        shutil.rmtree(old)
+    for migration in migrations[-_MIGRATIONS_MAX:]:
+        for old in sorted(migration.iterdir())[1:-_KEPT_MAX]:
+            shutil.rmtree(old)

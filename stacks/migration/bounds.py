@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from stacks.config import StackConfig
+
+# A stretch that failed is given up at its end, and another begun.
+_SOAK_TRIES = 5
 
 
 @dataclass(frozen=True)
@@ -50,3 +55,9 @@ class Bounds:
     clock_skew_s: float = 5.0
     """Clocks of masters and agents may differ so much from this machine's; servers tell them in
     whole seconds. Certificates, timeouts and whoever reads logs depend on them."""
+
+
+def bounds_of(config: StackConfig) -> Bounds:
+    """What a stack's configuration says; the rest is as above."""
+    given = replace(Bounds(), **config.bounds.model_dump())
+    return replace(given, soak_window_s=max(given.soak_window_s, _SOAK_TRIES * given.soak_s))

@@ -23,7 +23,6 @@ from rich.console import Console
 from stacks import environment
 from stacks.errors import ConfigError, EngineMissingError, StackError, StackMissingError
 from stacks.migration import events, render
-from stacks.migration.bounds import Bounds
 from stacks.migration.errors import (
     GuardFailedError,
     JournalError,
@@ -33,7 +32,7 @@ from stacks.migration.errors import (
 )
 from stacks.migration.planner import ExchangeGoal, Goal, GroupGoal, PhaseGoal
 from stacks.migration.service import MigrationService, standing_dict
-from stacks.topology import PHASE_FIRST, PHASE_LAST, Placement, Standing
+from stacks.topology import PHASE_FIRST, PHASE_LAST, Placement, Standing, TopologyError
 
 T = TypeVar("T")
 FAILED, USAGE, GUARD, INTERRUPTED = 1, 2, 3, 130
@@ -68,13 +67,10 @@ class Door:
                 "in the project's folder, or name it with --project"
             )
             raise ConfigError(msg)
-        try:
-            environment.apply(self.project)
-        except OSError as error:
-            msg = f"expected to write {error.filename}, saw: {error.strerror}"
-            raise ConfigError(msg) from None
-        bounds = Bounds() if self.lag_ms is None else Bounds(lag_p99_ms=self.lag_ms)
-        return MigrationService(self.project, self.stack, listener=self.listener(), bounds=bounds)
+        environment.apply(self.project)
+        return MigrationService(
+            self.project, self.stack, listener=self.listener(), lag_p99_ms=self.lag_ms
+        )
 
     def listener(self) -> events.Listener:
         """What prints events."""
@@ -105,7 +101,8 @@ def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
         lag_ms: float | None = None,
         **kwargs: Any,
     ) -> None:
-        _guarded(lambda: command(Door(project, stack, as_json, lag_ms), *args, **kwargs))
+        door = Door(project, stack, as_json, lag_ms)
+        _guarded(lambda: command(door, *args, **kwargs), as_json=as_json)
 
     options: list[Any] = getattr(command, "__click_params__", [])
     with_door.__click_params__ = [*options, *with_door.__click_params__]  # type: ignore[attr-defined]
@@ -120,16 +117,20 @@ def lag_option(command: Callable[..., Any]) -> Callable[..., Any]:
         "--lag-ms",
         type=click.FloatRange(min=1.0),
         default=None,
-        help="Lag p99 that the soak must stay below; 50 without it. For slow machines.",
+        help="Lag p99 that the soak must stay below, in place of the stack's bounds.lag_p99_ms; a "
+        "resume of this run keeps it.",
     )(command)
 
 
-def _guarded(work: Callable[[], None]) -> None:
+def _guarded(work: Callable[[], None], *, as_json: bool) -> None:
     """Turn failures into one message and an exit status."""
     try:
         work()
-    except (StackError, MigrationError) as error:
-        _end(error)
+    except (StackError, MigrationError, TopologyError) as error:
+        _end(error, as_json=as_json)
+    except OSError as error:
+        # A full disk, or a folder that may not be written: nothing that a traceback would tell.
+        _end(error, as_json=as_json)
     except (KeyboardInterrupt, asyncio.CancelledError):
         _console(stderr=True).print(
             "interrupted; the journal says where. `migrate resume` goes on", style="yellow"
@@ -137,11 +138,22 @@ def _guarded(work: Callable[[], None]) -> None:
         sys.exit(INTERRUPTED)
 
 
-def _end(error: Exception) -> NoReturn:
-    _console(stderr=True).print(f"error: {error}", style="red", markup=False)
+def _end(error: Exception, *, as_json: bool) -> NoReturn:
+    text = _words_of(error) if isinstance(error, OSError) else str(error)
+    _console(stderr=True).print(f"error: {text}", style="red", markup=False)
+    if as_json:
+        kind = type(error).__name__
+        _print_json({"event": "error", "kind": kind, "message": text}, indent=None)
     if isinstance(error, GuardFailedError):
         sys.exit(GUARD)
     sys.exit(USAGE if isinstance(error, _USAGE_ERRORS) else FAILED)
+
+
+def _words_of(error: OSError) -> str:
+    where = f" {error.filename}" if error.filename else ""
+    return (
+        f"expected to read or write{where}, saw: {error.strerror or error}. Mend that, then go on"
+    )
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
@@ -154,9 +166,17 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     async def cancellable() -> T:
         task = asyncio.ensure_future(work)
         loop = asyncio.get_running_loop()
+
+        def interrupt() -> None:
+            said = "ending after the step under way; an update cannot be stopped halfway"
+            _console(stderr=True).print(said, style="yellow")
+            # Cancelled once more, it would no longer wait for that update.
+            if not task.cancelling():
+                task.cancel()
+
         for number in (signal.SIGINT, signal.SIGTERM):
             with contextlib.suppress(NotImplementedError):
-                loop.add_signal_handler(number, task.cancel)
+                loop.add_signal_handler(number, interrupt)
         return await task
 
     return asyncio.run(cancellable())
@@ -314,8 +334,12 @@ def _ask(
     found = service.plan(goal)
     if not door.as_json:
         render.plan(_console(), found, count=count)
-    if not yes and not door.as_json and sys.stdin.isatty():
-        click.confirm("Go?", abort=True)
+    if yes:
+        return
+    if door.as_json or not sys.stdin.isatty():
+        msg = "expected the word to go, and nobody to ask: add --yes"
+        raise PlanError(msg)
+    click.confirm("Go?", abort=True)
 
 
 def _walked(door: Door, standing: Standing) -> None:

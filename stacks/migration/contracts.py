@@ -34,6 +34,9 @@ class Scope:
 class Contract:
     """What one update of an edge may do besides moving the gate. Replacing is never allowed."""
 
+    restores: bool = False
+    """Whether anything that the program declares may be created: an update that stays where it is
+    makes up for what a killed one, or somebody, left out."""
     creates: frozenset[Scope] = frozenset()
     updates: frozenset[Scope] = frozenset()
     deletes: frozenset[Scope] = frozenset()
@@ -103,13 +106,14 @@ EXCHANGE_CONTRACT = Contract()
 def contract_of(old: Position, new: Position) -> Contract:
     """What an update between two positions may do.
 
-    An update that stays where it is finishes an earlier one: it may do what led here.
+    An update that stays where it is finishes an earlier one: it may do what led here, and create
+    whatever is missing.
     """
     if old != new:
         return CONTRACTS[old, new]
     arriving = [contract for (_, to), contract in CONTRACTS.items() if to == new]
     return Contract(
-        creates=frozenset[Scope]().union(*(c.creates | c.updates for c in arriving)),
+        restores=True,
         updates=frozenset[Scope]().union(*(c.creates | c.updates for c in arriving)),
         deletes=frozenset[Scope]().union(*(c.deletes for c in arriving)),
     )

@@ -19,15 +19,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from stacks.migration.errors import JournalError, RunnerBusyError
+from stacks.migration.errors import JournalError, PlanError, RunnerBusyError
 from stacks.migration.phases import Direction, Step
-from stacks.migration.planner import Open, Transition, positions_of
-from stacks.topology import Position, Standing
+from stacks.migration.planner import Open, Transition, goal_from, positions_of
+from stacks.topology import Position, Standing, TopologyError
 
 _FILE = "journal.jsonl"
 _LEASE = "lease"
+# Who only looks whether the lease is held holds it for a moment itself.
+_LEASE_WAIT_S = 0.5
+_LEASE_PAUSE_S = 0.02
 Values = Mapping[str, Any]
 
 
@@ -93,7 +96,7 @@ class Journal:
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / _LEASE).open("a+") as file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _lock(file)
             except BlockingIOError:
                 file.seek(0)
                 holder = file.read().strip() or "another process"
@@ -122,10 +125,16 @@ class Journal:
     def append(self, record: Record) -> None:
         """Write a record; when this returns it is on disk."""
         line = json.dumps(record.as_dict(), sort_keys=True) + "\n"
-        with self.file.open("a") as file:
-            file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
+        with self.file.open("ab") as file:
+            size = file.tell()
+            try:
+                file.write(line.encode())
+                file.flush()
+                os.fsync(file.fileno())
+            except OSError:
+                # Half a line on a full disk would spoil the record that comes after it.
+                os.ftruncate(file.fileno(), size)
+                raise
 
     def records(self) -> tuple[Record, ...]:
         """All records; a torn last line is left out.
@@ -148,7 +157,7 @@ class Journal:
         for line in whole.decode(errors="replace").splitlines():
             try:
                 found.append(_record(json.loads(line)))
-            except (ValueError, TypeError, KeyError):
+            except (ValueError, TypeError, KeyError, TopologyError, PlanError):
                 msg = (
                     f"expected a record in line {len(found) + 1} of {self.file}, saw "
                     f"{line[:60]!r}: it was changed by hand. Put it back, or move the file away "
@@ -170,9 +179,28 @@ class Journal:
                 os.fsync(file.fileno())
 
 
+def _lock(file: IO[str]) -> None:
+    deadline = time.monotonic() + _LEASE_WAIT_S
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_LEASE_PAUSE_S)
+        else:
+            return
+
+
 def _record(values: dict[str, Any]) -> Record:
     read: dict[str, Any] = {**values, "kind": Kind(values["kind"])}
-    return Record(**read)
+    record = Record(**read)
+    Position.parse(record.position)
+    if record.direction is not None:
+        Direction(record.direction)
+    if record.goal is not None:
+        goal_from(record.goal)
+    return record
 
 
 @dataclass(frozen=True)
@@ -182,6 +210,8 @@ class Story:
 
     migration: str | None = None
     goal: str | None = None
+    asked: Values = field(default_factory=dict[str, Any])
+    """What the last command set apart from its goal."""
     open: Open | None = None
     open_transition: str | None = None
     position: Position | None = None
@@ -213,9 +243,10 @@ def tell(records: tuple[Record, ...]) -> Story:
     open_: Open | None = None
     transition: str | None = None
     goal: str | None = None
+    asked: Values = {}
     for record in records:
         if record.kind is Kind.GOAL_SET:
-            goal = record.goal
+            goal, asked = record.goal, record.evidence
         elif record.kind is Kind.TRANSITION_STARTED:
             direction = Direction(record.direction or Direction.FORWARD)
             open_ = Open(direction, edge=record.edge, group=record.group)
@@ -224,7 +255,7 @@ def tell(records: tuple[Record, ...]) -> Story:
             open_, transition = None, None
     migration = records[-1].migration if records else None
     position = Position.parse(records[-1].position) if records else None
-    return Story(migration, goal, open_, transition, position, records)
+    return Story(migration, goal, asked, open_, transition, position, records)
 
 
 def _closes(record: Record) -> bool:

@@ -6,6 +6,7 @@ anybody wants to wait for.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from sync_engine.client import EngineStatus
@@ -35,8 +36,8 @@ class Window:
 
 
 def slowest_ms(lags: Mapping[str, float]) -> float:
-    """The worse of the directions; 0 when nothing changed."""
-    return max(lags.values(), default=0.0)
+    """The worse of the directions; infinite when nothing was heard: that is no sign of speed."""
+    return max(lags.values(), default=math.inf)
 
 
 def quantile_ms(before: Mapping[str, int], after: Mapping[str, int], share: float) -> float | None:

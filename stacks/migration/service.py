@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from stacks.automation import StackRunner
 from stacks.config import StackConfig
 from stacks.migration import events, journal, phases, planner, updates
-from stacks.migration.bounds import Bounds
+from stacks.migration.bounds import Bounds, bounds_of
 from stacks.migration.errors import PlanError
 from stacks.migration.evidence import Findings
 from stacks.migration.executor import Checkpoint, Executor, Situation, Work, pass_by
@@ -130,16 +130,19 @@ class MigrationService:
         listener: events.Listener = events.ignore,
         checkpoint: Checkpoint = pass_by,
         bounds: Bounds | None = None,
+        lag_p99_ms: float | None = None,
         stand_in: StandIn | None = None,
     ) -> None:
         self.stack_name = stack_name
         self._runner: Stack = stand_in.stack if stand_in else StackRunner(stack_name, project_dir)
-        self._folder = folder_of(project_dir, stack_name, self._config())
+        config = self._config()
+        self._folder = folder_of(project_dir, stack_name, config)
         self._journal = Journal(self._folder)
         self._listener = listener
         self._checkpoint = checkpoint
         self._work = stand_in.work if stand_in else None
-        self._bounds = bounds or Bounds()
+        self._bounds = bounds or (bounds_of(config) if config else Bounds())
+        self._asked = {} if lag_p99_ms is None else {"lag_p99_ms": lag_p99_ms}
 
     @property
     def journal(self) -> Journal:
@@ -179,8 +182,13 @@ class MigrationService:
         transition = plan.transitions[0]
         story = journal.tell(self._journal.records())
         situation = Situation(plan.standing, transition, story, story.migration or "none")
-        guard = next(s for s in transition.steps if s.kind is phases.StepKind.GUARD)
-        return await self._get_work().perform(guard, situation, lambda _: None)
+        # Behind the last update of an edge only its proof is left to look at.
+        kinds = (phases.StepKind.GUARD, phases.StepKind.PROOF)
+        step = next((s for kind in kinds for s in transition.steps if s.kind is kind), None)
+        if step is None:
+            msg = f"nothing left to check before {transition.name}: run `migrate resume`"
+            raise PlanError(msg)
+        return await self._get_work().perform(step, situation, lambda _: None)
 
     # Walking
 
@@ -211,17 +219,18 @@ class MigrationService:
     async def resume(self) -> Standing:
         """Finish what was interrupted or failed, then go on to where that run was going."""
         with self._journal.lease():
+            story = journal.tell(self._journal.records())
+            if story.open is None and story.goal is None:
+                msg = "nothing to resume: no migration was begun. Run `migrate start`"
+                raise PlanError(msg)
+            self._asked = {**story.asked, **self._asked}
             executor = self._executor(new=False)
             standing = await executor.settle()
-            story = journal.tell(self._journal.records())
             try:
                 journal.check_agrees(story, standing)
             except journal.JournalError as error:
                 self._note(Kind.REPAIRED, standing, executor, message=str(error))
                 story = journal.tell(self._journal.records())
-            if story.open is None and story.goal is None:
-                msg = "nothing to resume: no migration was begun. Run `migrate start`"
-                raise PlanError(msg)
             if story.open is not None:
                 standing = await self._finish(executor, standing, story.open)
             goal = goal_from(story.goal) if story.goal is not None else None
@@ -302,7 +311,8 @@ class MigrationService:
             from stacks.migration.work import RealWork  # noqa: PLC0415
 
             assert isinstance(self._runner, StackRunner)
-            self._work = RealWork(self._runner, self._folder, self._bounds)
+            bounds = replace(self._bounds, **self._asked)
+            self._work = RealWork(self._runner, self._folder, bounds)
         return self._work
 
     def _config(self) -> StackConfig | None:
@@ -325,6 +335,7 @@ class MigrationService:
                 transition="-",
                 position=str(standing.position),
                 goal=goal,
+                evidence=self._asked if kind is Kind.GOAL_SET else {},
                 message=message,
             )
         )

@@ -6,6 +6,7 @@ Blocking, like the engine that it drives: the executor runs it on a thread.
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,9 @@ from stacks.steps import ENGINE_PART, Op, PreviewResult, UpResult
 from stacks.topology import Color, Standing, Tier
 
 _GATE = "gate"
+PERMIT_LIFE_S = 900
+"""A permit that a killed runner left opens the gate no longer than the evidence behind it is fresh;
+a preview and the start of an update take seconds."""
 _TIERS_OF_COLOR = frozenset({Tier.ZOOKEEPER, Tier.MASTERS, Tier.AGENTS})
 Tell = Callable[[str], None]
 
@@ -101,21 +105,32 @@ def update(stack: Stack, new: Standing, plan_file: Path, tell: Tell) -> Updated:
 
     Raises:
         ContractError: the preview wants more than this move may do; nothing was changed.
-        StateChangedError: somebody changed the stack between the preview and the update.
+        StateChangedError: somebody changed the stack between the preview and the update, or the
+            update has not brought it where it should be.
         StackError: see stacks.errors.
     """
     old = standing_of(stack)
     move = check_move(old, new)
     permit = None
     if move is not None and move.removes:
-        permit = f"{move.name}:{secrets.token_hex(32)}"
+        permit = f"{move.name}:{int(time.time()) + PERMIT_LIFE_S}:{secrets.token_hex(32)}"
     stack.set_migration(new, permit=permit)
+    try:
+        return _update(stack, old, new, plan_file, tell)
+    except BaseException:
+        # Neither a destination that was not reached nor a permit that was not spent may wait in the
+        # configuration for somebody's next `pulumi up`.
+        stack.set_migration(standing_of(stack))
+        raise
+
+
+def _update(stack: Stack, old: Standing, new: Standing, plan_file: Path, tell: Tell) -> Updated:
     before = stack.state_digest()
     tell(f"previewing {new.describe()}")
     plan_file.unlink(missing_ok=True)
     preview = stack.preview(plan_file)
     check_contract(preview.changes, contract_between(old, new), new)
-    if move is None and not preview.changes:
+    if old == new and not preview.changes:
         return Updated(old, new, ())
     if stack.state_digest() != before:
         msg = (
@@ -125,6 +140,14 @@ def update(stack: Stack, new: Standing, plan_file: Path, tell: Tell) -> Updated:
         raise StateChangedError(msg)
     tell(f"updating: {_summary(preview.changes)}")
     stack.up(plan_file)
+    reached = standing_of(stack)
+    if reached != new:
+        msg = (
+            f"expected the update to end at {new.describe()}, saw {reached.describe()}: the "
+            "program read another configuration than was written. Look at the stack's "
+            "configuration file, then run `migrate resume`"
+        )
+        raise StateChangedError(msg)
     return Updated(old, new, preview.changes)
 
 
@@ -138,7 +161,7 @@ def contract_between(old: Standing, new: Standing) -> Contract:
         return contracts.GROUP_CONTRACT
     arrived = contracts.contract_of(new.position, new.position)
     return Contract(
-        creates=arrived.creates | contracts.GROUP_CONTRACT.creates,
+        restores=True,
         updates=arrived.updates | contracts.GROUP_CONTRACT.updates,
         deletes=arrived.deletes,
     )
@@ -161,6 +184,7 @@ def check_contract(
         f"{step.op} {step.name} ({step.type})"
         for step in changes
         if scope_of(step, standing) not in allowed.get(step.op, frozenset())
+        and not (contract.restores and step.op == Op.CREATE)
     ]
     if offending:
         msg = (
@@ -190,6 +214,8 @@ def describe(contract: Contract) -> str:
         )
         if scopes
     ]
+    if contract.restores:
+        words.insert(0, "create what is missing")
     return "; ".join(words) or "touch nothing but the gate"
 
 

@@ -50,6 +50,12 @@ class RealWork:
             raise translated(error) from error
         except ComponentError as error:
             raise ActFailedError(words_of(error)) from error
+        except OSError as error:
+            msg = (
+                f"expected to write {error.filename or self._folder}, saw: {error.strerror}. Mend "
+                "that, then run `migrate resume`"
+            )
+            raise ActFailedError(msg) from error
 
     async def _perform(
         self, step: Step, world: World, situation: Situation, tell: Tell

@@ -69,7 +69,7 @@ def walk(dev: StackRunner) -> Callable[..., None]:
             old = dev.actual()
             permit = None
             if old is not None:
-                permit = f"{old.position}>{standing.position}:{number:064x}"
+                permit = f"{old.position}>{standing.position}:9999999999:{number:064x}"
             dev.set_migration(standing, permit=permit)
             dev.up()
 

@@ -145,6 +145,73 @@ def test_writing_replaces_an_older_block_and_leaves_what_follows(tmp_path: Path)
     assert content["config"]["mesos-platform:migration"]["position"] == "1"
 
 
+_OLD = "{source: blue, target: green, position: '0', client_groups: {traffic: source}}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "config:\n    mesos-platform:migration:\n        position: '0'\n    other:key: kept\n",
+        "config:\n  'mesos-platform:migration':\n    position: '0'\n  other:key: kept\n",
+        f"config:\n  mesos-platform:migration: {_OLD}\n  other:key: kept\n",
+        (
+            "config:\n  mesos-platform:migration:\n\n    position: '0'\n  # about groups\n"
+            "    client_groups:\n      traffic: source\n\n  # about other\n  other:key: kept\n"
+        ),
+        "config:\n  mesos-platform:migration:\n  other:key: kept\n",
+        "config:\n  other:key: kept\n",
+        "encryptionsalt: v1:x\nconfig:\n",
+        "",
+    ],
+)
+def test_the_part_is_replaced_however_people_lay_it_out(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "Pulumi.local.yaml"
+    path.write_text(text)
+    before: dict[str, Any] = yaml.safe_load(text) or {}
+
+    config_file.write_migration(path, Standing(position=Position(1)), permit="p", epochs={})
+    once = path.read_text()
+    config_file.write_migration(path, Standing(position=Position(1)), permit="p", epochs={})
+
+    assert path.read_text() == once
+    content: dict[str, Any] = yaml.safe_load(once)
+    assert content["config"].pop("mesos-platform:migration")["position"] == "1"
+    old: dict[str, Any] = before.get("config") or {}
+    assert content["config"].get("other:key") == old.get("other:key")
+    assert content.get("encryptionsalt") == before.get("encryptionsalt")
+    assert once.count("# about other") == text.count("# about other")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("config: {mesos-platform:target: local}\n", "braces after 'config'"),
+        ("- a\n- list\n", "expected keys with values at its top"),
+        ("config: 5\n", "expected keys with values under 'config'"),
+        ("config:\n  5: x\n", "expected text for keys under 'config'"),
+        ("config: [\n", "expected YAML"),
+    ],
+)
+def test_a_file_of_another_shape_is_refused_and_stays(
+    tmp_path: Path, text: str, words: str
+) -> None:
+    path = tmp_path / "Pulumi.local.yaml"
+    path.write_text(text)
+
+    with pytest.raises(ConfigError, match=words):
+        config_file.write_migration(path, Standing(position=Position(1)), permit=None, epochs={})
+
+    assert path.read_text() == text
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "Pulumi.local.yaml"
+    path.write_bytes(b"\xff\xfe")
+
+    with pytest.raises(ConfigError, match="expected to read"):
+        config_file.read(path, "local")
+
+
 def test_a_missing_file_says_where_it_was_expected(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"expected .*Pulumi.local.yaml"):
         config_file.read(tmp_path / "Pulumi.local.yaml", "local")

@@ -77,7 +77,8 @@ def test_a_removal_needs_a_permit_that_is_for_it_and_unused(dev: StackRunner, wa
     for permit, seen in (
         (None, "saw no permit"),
         ("2/moved>3:short", "saw a permit of another form"),
-        (f"4/prepared>5:{nonce}", "saw a permit for 4/prepared>5"),
+        (f"4/prepared>5:9999999999:{nonce}", "saw a permit for 4/prepared>5"),
+        (f"2/moved>3:1000000000:{nonce}", "saw a permit that has run out"),
     ):
         dev.set_migration(at("3"), permit=permit)
         with pytest.raises(GateRefusedError, match=seen):
@@ -86,12 +87,12 @@ def test_a_removal_needs_a_permit_that_is_for_it_and_unused(dev: StackRunner, wa
             dev.up()
     assert dev.state_digest() == before
 
-    dev.set_migration(at("3"), permit=f"2/moved>3:{nonce}")
+    dev.set_migration(at("3"), permit=f"2/moved>3:9999999999:{nonce}")
     dev.up()
     assert dev.actual() == at("3")
 
     walk(at("2/moved"))
-    dev.set_migration(at("3"), permit=f"2/moved>3:{nonce}")
+    dev.set_migration(at("3"), permit=f"2/moved>3:9999999999:{nonce}")
     with pytest.raises(GateRefusedError, match="saw a permit that has been used"):
         dev.up()
 
@@ -129,7 +130,7 @@ def test_standing_still_changes_nothing(dev: StackRunner, walk: Walk) -> None:
 
 def test_a_move_back_mirrors_the_way(dev: StackRunner, walk: Walk) -> None:
     walk(at("0"), at("1"), at("0/prepared"))
-    dev.set_migration(at("0"), permit=f"0/prepared>0:{'b' * 64}")
+    dev.set_migration(at("0"), permit=f"0/prepared>0:9999999999:{'b' * 64}")
 
     steps = dev.preview().changes
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -77,10 +78,13 @@ def test_a_killed_update_is_cleared_and_completed(local: StackRunner, tmp_path: 
 def test_a_live_update_is_waited_for_and_then_named(local: StackRunner, tmp_path: Path) -> None:
     folder = tmp_path / "state/.pulumi/locks/organization/mesos-platform/local"
     folder.mkdir(parents=True, exist_ok=True)
-    lock = {"pid": os.getpid(), "hostname": os.uname().nodename, "username": "me"}
-    (folder / "mine.json").write_text(json.dumps(lock))
-
-    with pytest.raises(ConcurrentUpdateError):
-        local.clear_interrupted(wait_s=0.1)
-    with pytest.raises(ConcurrentUpdateError):
-        local.up()
+    # A lock counts as held by a live process that is an engine.
+    engine = shutil.copy("/bin/sleep", tmp_path / "pulumi")
+    with subprocess.Popen([engine, "120"]) as running:
+        lock = {"pid": running.pid, "hostname": os.uname().nodename, "username": "me"}
+        (folder / "mine.json").write_text(json.dumps(lock))
+        with pytest.raises(ConcurrentUpdateError):
+            local.clear_interrupted(wait_s=0.1)
+        with pytest.raises(ConcurrentUpdateError):
+            local.up()
+        running.kill()

@@ -38,7 +38,7 @@ def supervisor_of(runner: StackRunner) -> Supervisor:
 def move(runner: StackRunner, text: str, groups: dict[str, Placement] = SOURCE) -> set[str]:
     """Take one step and return what runs afterwards."""
     old = runner.actual()
-    permit = None if old is None else f"{old.position}>{text}:{time.monotonic_ns():064x}"
+    permit = None if old is None else f"{old.position}>{text}:9999999999:{time.monotonic_ns():064x}"
     runner.set_migration(Standing(position=Position.parse(text), groups=groups), permit=permit)
     plan = runner.project_dir / "plan.json"
     runner.preview(plan)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 from pathlib import Path
@@ -56,13 +57,24 @@ def test_the_lock_of_an_ended_process_is_removed(tmp_path: Path, locks: Path) ->
     assert not path.exists()
 
 
-def test_the_lock_of_a_live_process_stays_and_is_named(tmp_path: Path, locks: Path) -> None:
-    path = write_lock(locks, os.getpid())
-
-    with pytest.raises(ConcurrentUpdateError, match=rf"process {os.getpid()} of someone"):
-        files_of(tmp_path).clear_dead_locks(wait_s=0)
+def test_the_lock_of_a_live_engine_stays_and_is_named(tmp_path: Path, locks: Path) -> None:
+    engine = tmp_path / "pulumi"
+    shutil.copy("/bin/sleep", engine)
+    with subprocess.Popen([engine, "60"]) as running:
+        path = write_lock(locks, running.pid)
+        with pytest.raises(ConcurrentUpdateError, match=rf"process {running.pid} of someone"):
+            files_of(tmp_path).clear_dead_locks(wait_s=0)
+        running.kill()
 
     assert path.exists()
+
+
+def test_the_lock_of_a_number_that_came_back_is_removed(tmp_path: Path, locks: Path) -> None:
+    path = write_lock(locks, os.getpid())
+
+    assert files_of(tmp_path).clear_dead_locks(wait_s=0) == 1
+
+    assert not path.exists()
 
 
 def test_the_lock_of_another_machine_is_never_taken_for_dead(tmp_path: Path, locks: Path) -> None:

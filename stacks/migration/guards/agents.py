@@ -108,18 +108,30 @@ async def _empty(world: World, color: Color) -> Evidence:
 
 
 async def cluster_followed(world: World, situation: Situation) -> Evidence:
-    """Every inventoried agent and task is the target's, none changed."""
+    """Every inventoried agent is the target's.
+
+    Tasks were compared while frameworks stood still (`await agents on target`); since then these
+    may have ended some and started others.
+    """
     return await _followed(world, world.target, situation)
 
 
 async def _followed(world: World, color: Color, situation: Situation) -> Evidence:
     wanted = agents.recorded(situation)
+    if wanted is None or not wanted.agents:
+        said = "no inventory in the journal to compare with: it was moved away. Put it back"
+        return Evidence("agents", ok=False, said=said, told_by="journal")
     found = await readers.inventory(world, color)
-    missing = {a.id for a in wanted.agents} - {a.id for a in found.agents} if wanted else set[str]()
+    missing = {a.id for a in wanted.agents} - {a.id for a in found.agents}
     said = f"{len(found.agents)} agents and {len(found.tasks)} tasks on {color}"
     if missing:
         said = f"agents are missing on {color}: {', '.join(sorted(missing))}"
-    numbers = {"agents": len(found.agents), "tasks": len(found.tasks)}
+    ended = {task.id for task in wanted.tasks} - {task.id for task in found.tasks}
+    numbers = {
+        "agents": len(found.agents),
+        "tasks": len(found.tasks),
+        "ended_since_inventory": sorted(ended),
+    }
     return Evidence("agents", ok=not missing, said=said, numbers=numbers, told_by="GET_STATE")
 
 

@@ -5,6 +5,7 @@ Each looks once and returns evidence; which edge has which is said in `tables.py
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from stacks.migration.acts import ensembles
@@ -13,6 +14,9 @@ from stacks.migration.executor import Situation
 from stacks.migration.world import World
 from stacks.topology import Color
 from sync_engine.client import EngineState, EnsembleFacts, Side, facts
+
+# Older ones have neither the requests nor the admin's view that the engine needs.
+_ZOOKEEPER_MIN = (3, 5)
 
 
 async def engine_live(world: World, _: Situation) -> Evidence:
@@ -66,6 +70,24 @@ def ensemble_serves(found: EnsembleFacts, color: Color) -> Evidence:
         "zxid": f"0x{found.zxid:x}",
     }
     return Evidence("ensemble", ok=ok, said=said, numbers=numbers, told_by="srvr of its servers")
+
+
+async def versions_known(world: World, _: Situation) -> Evidence:
+    """The source's servers and masters are of versions that a migration was built for."""
+    found = await facts(world.ensemble(world.source))
+    leader = await (await world.operator(world.source)).version()
+    versions = {server.address: server.version or "?" for server in found.servers}
+    old = [f"{name} {v}" for name, v in versions.items() if _version(v) < _ZOOKEEPER_MIN]
+    said = f"ZooKeeper {', '.join(sorted(set(versions.values())))}, Mesos {leader.version}"
+    if old:
+        least = ".".join(map(str, _ZOOKEEPER_MIN))
+        said = f"ZooKeeper older than {least}, or silent: {', '.join(old)}. Upgrade it first"
+    numbers = {"zookeeper": versions, "mesos": leader.version}
+    return Evidence("versions", ok=not old, said=said, numbers=numbers, told_by="srvr, GET_VERSION")
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", text.partition("-")[0])[:2])
 
 
 async def ensembles_apart(world: World, _: Situation) -> Evidence:

@@ -28,6 +28,7 @@ from stacks.migration.guards.ensembles import (
     source_quiet,
     source_serves,
     target_serves,
+    versions_known,
 )
 from stacks.migration.guards.frameworks import (
     clients_write,
@@ -54,7 +55,7 @@ _SYNC = (engine_live, source_serves, target_serves, ensembles_apart)
 
 OPENING: Mapping[tuple[int | None, Direction], tuple[Guard, ...]] = {
     (0, _F): (
-        source_serves, source_leads, clocks_agree, frameworks_survive, nothing_in_motion,
+        source_serves, source_leads, versions_known, clocks_agree, frameworks_survive, nothing_in_motion,
         tasks_healthy, clients_write,
     ),
     (1, _F): (*_SYNC, audit_equal, source_leads, nothing_in_motion, tasks_healthy),

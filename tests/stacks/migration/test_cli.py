@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ from stacks.migration.phases import Step
 from stacks.migration.service import MigrationService, StandIn
 from stacks.topology import Position, Standing
 from tests.stacks.migration.fake_world import FakeStack, FakeWork, do_nothing
-from tests.stacks.migration.test_executor import GROUPS
+from tests.stacks.migration.rig import GROUPS
 
 Invoke = Callable[..., Result]
 
@@ -83,7 +84,7 @@ def test_start_walks_and_says_where_it_stands(rig: Rig, migrate: Invoke) -> None
 
 
 def test_events_as_json_lines(migrate: Invoke) -> None:
-    output = migrate("start", "--to", "1", "--json").stdout
+    output = migrate("start", "--to", "1", "--json", "-y").stdout
     lines = [json.loads(line) for line in output.splitlines()]
 
     names = [line["event"] for line in lines]
@@ -172,6 +173,38 @@ def test_validate_shows_evidence(rig: Rig, migrate: Invoke) -> None:
 
     assert result.exit_code == cli.GUARD
     assert "no guards: it was told to fail" in result.stdout
+
+
+def test_nobody_to_ask_is_no_yes(rig: Rig, migrate: Invoke) -> None:
+    result = migrate("start", "--to", "1")
+
+    assert result.exit_code == cli.USAGE
+    assert "add --yes" in result.stderr
+    assert rig.stack.updates == 0
+
+
+def test_json_tells_errors_too(migrate: Invoke) -> None:
+    result = migrate("resume", "--json")
+
+    assert result.exit_code == cli.USAGE
+    told = json.loads(result.stdout.splitlines()[-1])
+    assert (told["event"], told["kind"]) == ("error", "PlanError")
+    assert "nothing to resume" in told["message"]
+
+
+def test_a_full_disk_is_one_message(
+    rig: Rig, migrate: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("os.fsync", full)
+    result = migrate("start", "--to", "1", "-y")
+
+    assert result.exit_code == cli.FAILED
+    assert "No space left on device" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert rig.stack.updates == 0
 
 
 @pytest.mark.parametrize(

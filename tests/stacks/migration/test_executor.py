@@ -4,111 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from stacks.errors import ResourceFailedError
 from stacks.migration import events, journal, phases
 from stacks.migration.errors import (
-    ContractError,
     GuardFailedError,
-    JournalError,
     PlanError,
-    StateChangedError,
 )
 from stacks.migration.journal import Kind, Outcome
-from stacks.migration.phases import Direction, Step
-from stacks.migration.planner import Transition
-from stacks.migration.service import MigrationService, StandIn
-from stacks.steps import Op
-from stacks.steps import Step as StackStep
+from stacks.migration.phases import Direction
 from stacks.topology import Placement, Position, Standing
 from tests.stacks.migration.fake_world import (
-    FakeStack,
-    FakeWork,
     KilledError,
-    do_nothing,
     resources_at,
 )
-
-GROUPS = {"traffic": Placement.SOURCE}
-
-
-class Rig:
-    """A fake stack with what drives it; `service` is made anew as after a new start."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.stack = FakeStack(Standing(groups=GROUPS))
-        self.work = FakeWork(self.stack)
-        self.events: list[events.Event] = []
-        self.kill_at: str | None = None
-        self.seen: list[str] = []
-
-    @property
-    def service(self) -> MigrationService:
-        return MigrationService(
-            self.folder,
-            "test",
-            stand_in=StandIn(self.stack, self.work),
-            listener=self.events.append,
-            checkpoint=self._checkpoint,
-        )
-
-    def copy(self, folder: Path) -> Rig:
-        """Another one that stands in the same place."""
-        shutil.copytree(self.folder, folder)
-        other = Rig(folder)
-        other.stack = FakeStack(self.stack.standing, permits=list(self.stack.permits))
-        other.work = FakeWork(other.stack, dict(self.work.model))
-        return other
-
-    def _checkpoint(self, transition: Transition, step: Step, when: str) -> None:
-        self._pass(f"{transition.name}:{step.name}:{when}")
-
-    def _pass(self, place: str) -> None:
-        self.seen.append(place)
-        if place == self.kill_at:
-            self.kill_at = None
-            raise KilledError(place)
-
-    @contextmanager
-    def watching(self) -> Generator[None]:
-        """Also pass checkpoints inside of acts and updates."""
-        name = "?"
-
-        def within(step: Step, when: str) -> None:
-            nonlocal name
-            name = step.name
-            self._pass(f"{len(self.seen)}:{step.name}:within-{when}")
-
-        self.work.within = within
-        self.stack.during_up = lambda when: self._pass(f"{len(self.seen)}:up:{when}")
-        yield
-        self.stack.during_up = lambda _: None
-
-    def run_to(self, phase: int) -> None:
-        here = self.stack.standing.position
-        if here == Position(phase):
-            return
-        forward = Position(phase).index > here.index
-        verb = self.service.start if forward else self.service.rollback
-        asyncio.run(verb(phase))
-
-
-@pytest.fixture(autouse=True)
-def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Thousands of walks need no durable journal."""
-    monkeypatch.setattr("os.fsync", do_nothing)
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
+from tests.stacks.migration.rig import GROUPS, Rig
 
 
 def prepare(rig: Rig, edge: int, direction: Direction) -> int:
@@ -275,107 +187,3 @@ def test_a_guard_that_fails_leaves_the_way_back_open(rig: Rig) -> None:
 
     assert rig.stack.standing == Standing(groups=GROUPS)
     assert rig.work.model["fence"] == "off"
-
-
-@pytest.mark.parametrize(
-    ("op", "name"),
-    [
-        (Op.DELETE, "blue-zookeeper-0"),
-        (Op.CREATE, "green-agents-0"),
-        (Op.UPDATE, "clients-traffic-0"),
-        (Op.REPLACE, "green-zookeeper-0"),
-        (Op.UPDATE, "secrets"),
-    ],
-)
-def test_a_preview_beyond_its_contract_changes_nothing(rig: Rig, op: Op, name: str) -> None:
-    rig.stack.extra = (StackStep(op, f"urn::{name}", "a:Type", name),)
-
-    with pytest.raises(ContractError, match=f"{op} {name}"):
-        asyncio.run(rig.service.start(1))
-
-    assert rig.stack.updates == 0
-    assert rig.stack.standing.position == Position(0)
-
-
-def test_a_state_that_changed_since_the_preview_is_refused(rig: Rig) -> None:
-    def change() -> None:
-        rig.stack.resources["somebody-else"] = "here"
-
-    rig.stack.on_preview = change
-
-    with pytest.raises(StateChangedError):
-        asyncio.run(rig.service.start(1))
-
-    assert rig.stack.updates == 0
-
-
-def test_a_failed_creation_can_be_walked_back(rig: Rig) -> None:
-    def fail(when: str) -> None:
-        if when == "gate":
-            name, reason = "green-zookeeper-0", "port 1 is taken"
-            raise ResourceFailedError(name, reason)
-
-    rig.stack.during_up = fail
-    with pytest.raises(ResourceFailedError):
-        asyncio.run(rig.service.start(1))
-    rig.stack.during_up = lambda _: None
-
-    asyncio.run(rig.service.rollback())
-
-    assert rig.stack.standing == Standing(groups=GROUPS)
-
-
-def test_a_cancelled_run_is_written_down_and_resumed(rig: Rig) -> None:
-    async def scenario() -> None:
-        task = asyncio.ensure_future(rig.service.start(2))
-
-        def cancel(step: Step, when: str) -> None:
-            if (step.name, when) == ("soak", "begin"):
-                task.cancel()
-
-        rig.work.within = cancel
-        with pytest.raises(asyncio.CancelledError):
-            await task
-
-    rig.work.pause_s = 0.0
-    asyncio.run(scenario())
-
-    outcomes = {r.outcome for r in rig.service.history()[-2:]}
-    assert outcomes == {Outcome.INTERRUPTED}
-    rig.work.within = lambda _step, _when: None
-    asyncio.run(rig.service.resume())
-    assert rig.stack.standing.position == Position(2)
-
-
-def test_a_stack_moved_by_hand_is_refused_until_resume_accepts_it(rig: Rig) -> None:
-    rig.run_to(1)
-    rig.stack.standing = rig.stack.config = rig.stack.standing.at(Position(0))
-    rig.stack.resources = resources_at(rig.stack.standing)
-
-    with pytest.raises(JournalError, match="position 1"):
-        asyncio.run(rig.service.start())
-
-    asyncio.run(rig.service.resume())
-    assert rig.stack.standing.position == Position(1)
-    assert any(record.kind is Kind.REPAIRED for record in rig.service.history())
-
-
-def test_a_configuration_that_points_elsewhere_is_told(rig: Rig) -> None:
-    rig.stack.config = rig.stack.standing.at(Position(1))
-
-    with pytest.raises(PlanError, match="expected the configuration"):
-        asyncio.run(rig.service.start())
-
-
-def test_advance_takes_one_transition(rig: Rig) -> None:
-    asyncio.run(rig.service.advance())
-
-    assert rig.stack.standing.position == Position(1)
-
-
-def test_validate_changes_nothing(rig: Rig) -> None:
-    found = asyncio.run(rig.service.validate())
-
-    assert found.evidence[0].ok
-    assert rig.service.history() == ()
-    assert rig.stack.updates == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +59,56 @@ def test_a_spoilt_line_in_the_middle_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(JournalError, match="line 1"):
         book.records()
 
+
+@pytest.mark.parametrize(
+    "values", [{"position": "nowhere"}, {"direction": "sideways"}, {"goal": "to the moon"}]
+)
+def test_a_line_that_means_nothing_is_an_error(tmp_path: Path, values: dict[str, str]) -> None:
+    book = Journal(tmp_path)
+    book.file.write_text(json.dumps({**record(Kind.GOAL_SET).as_dict(), **values}) + "\n")
+
+    with pytest.raises(JournalError, match="line 1"):
+        book.records()
+
+
+def test_a_record_that_does_not_fit_on_the_disk_leaves_no_half_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book = Journal(tmp_path)
+    book.append(record(Kind.TRANSITION_STARTED))
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.fsync", full)
+        with pytest.raises(OSError, match="full"):
+            book.append(record(Kind.STEP_STARTED))
+    book.append(record(Kind.STEP_ENDED))
+
+    assert [r.kind for r in book.records()] == [Kind.TRANSITION_STARTED, Kind.STEP_ENDED]
+
+
+def test_who_only_looks_keeps_nobody_out(tmp_path: Path) -> None:
+    book = Journal(tmp_path)
+    looks = [sys.executable, "-c", LOOK, str(tmp_path)]
+    with subprocess.Popen(looks, stdout=subprocess.PIPE) as looking:
+        assert looking.stdout is not None
+        assert looking.stdout.readline() == b"looking\n"
+        for _ in range(300):
+            with book.lease():
+                pass
+        looking.kill()
+
+
+LOOK = """
+import sys, pathlib
+from stacks.migration.journal import Journal
+book = Journal(pathlib.Path(sys.argv[1]))
+print("looking", flush=True)
+while True:
+    book.is_busy()
+"""
 
 HOLD = """
 import sys, pathlib
