@@ -55,8 +55,8 @@ _SYNC = (engine_live, source_serves, target_serves, ensembles_apart)
 
 OPENING: Mapping[tuple[int | None, Direction], tuple[Guard, ...]] = {
     (0, _F): (
-        source_serves, source_leads, versions_known, clocks_agree, frameworks_survive, nothing_in_motion,
-        tasks_healthy, clients_write,
+        source_serves, source_leads, versions_known, clocks_agree, frameworks_survive,
+        nothing_in_motion, tasks_healthy, clients_write,
     ),
     (1, _F): (*_SYNC, audit_equal, source_leads, nothing_in_motion, tasks_healthy),
     (2, _F): (
