@@ -59,7 +59,7 @@ async def sum_side(subtree: Subtree, side: Side) -> TreeSum:
     lane = subtree.links[side].reader
     root = subtree.roots.root(side)
     found = TreeSum()
-    await lane.sync(root)
+    await subtree.catch_up(side)
     async for nodes in lane.scan(root):
         for node in nodes:
             rel = subtree.roots.rel(side, node.path)

@@ -25,7 +25,7 @@ async def compare(
     others = {} if trusted else await _other_side(subtree)
     seen: set[str] = set()
     reader = subtree.source.reader
-    await reader.sync(subtree.source_path(""))
+    await subtree.catch_up(subtree.owner)
     on_unreadable = subtree.counters.unreadable.add
     async for nodes in reader.scan(subtree.source_path(""), on_unreadable=on_unreadable):
         works: list[Work] = []
@@ -66,7 +66,7 @@ def is_reserved(path: str, subtree: Subtree) -> bool:
 async def _other_side(subtree: Subtree) -> dict[str, View]:
     side, link = subtree.owner.other, subtree.target
     found: dict[str, View] = {}
-    await link.reader.sync(subtree.target_path(""))
+    await subtree.catch_up(side)
     async for nodes in link.reader.scan(subtree.target_path("")):
         for node in nodes:
             rel = subtree.roots.rel(side, node.path)

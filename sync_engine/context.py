@@ -73,6 +73,11 @@ class Subtree:
         """Full path on the other side."""
         return self.roots.path(self.owner.other, rel)
 
+    async def catch_up(self, side: Side) -> None:
+        """Let later reads of a side's reader see all that was acknowledged there before."""
+        upto = await self.fence.barrier(side)
+        await self.links[side].reader.sync(self.roots.root(side), upto=upto)
+
     @property
     def is_internal(self) -> bool:
         """Whether these are znodes of the engine itself, which nobody can lose anything in."""

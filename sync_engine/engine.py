@@ -225,7 +225,7 @@ class Engine:
                 continue
             rel = subtree.roots.rel(side, event.path)
             if rel is not None:
-                replicator.notify(rel, heard_at)
+                replicator.notify(rel, heard_at, zxid=event.zxid)
         for projector in self.projectors.values():
             if is_within(event.path, projector.rule.path(side)):
                 projector.wake()

@@ -90,7 +90,7 @@ class RequestTooLargeError(LaneError):
 
 
 class UnsettledReadError(LaneError):
-    """A znode's ACL changed, or it was created again, between every two reads."""
+    """A znode changed between every two reads, or a server does not reach what others have."""
 
     retryable = True
 

@@ -108,6 +108,15 @@ class Fence:
         msg = f"expected the epoch of side {side.value} to stand still, saw it rise each time"
         raise FencedError(msg)
 
+    async def barrier(self, side: Side) -> int:
+        """The zxid of a transaction that changes nothing: all that was acknowledged on that side
+        before has a lower one, and a server that has reached it shows all of that.
+
+        Raises:
+            FencedError: another engine holds the epoch.
+        """
+        return (await self.transact(side, [])).zxid
+
     def check_held(self) -> None:
         """Raise unless this engine may still write, as far as it knows."""
         if self.lost is not None:

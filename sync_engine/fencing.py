@@ -113,7 +113,7 @@ async def check_is_super(link: Link) -> None:
 async def find_ephemeral(subtree: Subtree, side: Side, own: Sequence[int]) -> str | None:
     """Path of an ephemeral that is not the engine's; None if there is none."""
     lane = subtree.links[side].reader
-    await lane.sync(subtree.roots.root(side))
+    await subtree.catch_up(side)
     found: str | None = None
     async for nodes in lane.scan(subtree.roots.root(side)):
         for node in nodes:
@@ -126,7 +126,7 @@ async def _rewrite(subtree: Subtree, side: Side, plan: Plan) -> int:
     """One pass; returns how many nodes the plan wanted to change."""
     link, root = subtree.links[side], subtree.roots.root(side)
     wanted = 0
-    await link.reader.sync(root)
+    await subtree.catch_up(side)
     async for nodes in link.reader.scan(root):
         subtree.fence.check_held()
         todo: list[tuple[str, Znode, tuple[Acl, ...]]] = []

@@ -39,6 +39,7 @@ from sync_engine.errors import (
     MultiFailedError,
     NoNodeError,
     RequestTooLargeError,
+    UnsettledReadError,
 )
 from sync_engine.hosts import format_server, parse_hosts
 from sync_engine.reader import Reader
@@ -56,6 +57,9 @@ _BACK_OFF_MAX_S = 0.5
 _STEADY_S = 1.0
 _CLOSE_BOUND_S = 2.0
 _HANDSHAKE_MIN_S = 0.2
+# A leader applies what it has committed within a millisecond or so; 2 s is a server that stands.
+_SYNCS_MAX = 500
+_SYNC_PAUSE_S = 0.004
 
 
 class Lane:
@@ -189,10 +193,25 @@ class Lane:
             self._waiting.append((future, code, body, decode, path))
         return future
 
-    async def sync(self, path: str = "/") -> None:
-        """Let the server catch up with its leader; later reads of this lane see all that was
-        acknowledged to anybody before."""
-        await self.submit(OpCode.SYNC, wire.path_body(path), wire.no_body, path)
+    async def sync(self, path: str = "/", *, upto: int = 0) -> int:
+        """Let the server catch up with its leader, and with a zxid that somebody has seen; later
+        reads of this lane see that zxid, and all that other servers had applied before it.
+
+        A leader answers without waiting for what it has committed and not applied yet
+        (LeaderZooKeeperServer does not match syncs), so the answer's own zxid decides. Returns the
+        zxid that was reached.
+
+        Raises:
+            UnsettledReadError: the server does not reach `upto`.
+        """
+        zxid = 0
+        for _ in range(_SYNCS_MAX):
+            zxid = await self.submit(OpCode.SYNC, wire.path_body(path), wire.read_zxid, path)
+            if zxid >= upto:
+                return zxid
+            await asyncio.sleep(_SYNC_PAUSE_S)
+        msg = f"expected {self.server} to reach zxid 0x{upto:x}, saw it stay at 0x{zxid:x}"
+        raise UnsettledReadError(msg)
 
     async def exists(self, path: str) -> Stat | None:
         """The Stat, or None."""

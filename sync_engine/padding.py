@@ -51,7 +51,7 @@ async def find_behind(subtree: Subtree, to: Side) -> list[Pad]:
 async def _counters(subtree: Subtree, side: Side) -> dict[str, int]:
     lane, root = subtree.links[side].reader, subtree.roots.root(side)
     found: dict[str, int] = {}
-    await lane.sync(root)
+    await subtree.catch_up(side)
     async for nodes in lane.scan(root):
         for node in nodes:
             rel = subtree.roots.rel(side, node.path)

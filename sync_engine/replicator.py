@@ -1,9 +1,11 @@
 """Keeps the other side of one subtree equal to its owner's side.
 
 Watch events only name paths: a set of dirty paths is all that is remembered, however often they
-change, and what is copied is what a read after the event finds. Every read follows a `sync` on its
-own connection, sent after the event, because that connection's server may be older than the
-watch's. Events that were lost with a connection are made up for by a comparison (`comparison.py`).
+change, and what is copied is what a read after the event finds. The connection that reads may have
+an older server than the watch's, so every read follows a `sync` on its own connection, and counts
+only if that server had reached the event's zxid; where events tell none (before ZooKeeper 3.9), the
+zxid of a transaction of ours that came after. Events that were lost with a connection are made up
+for by a comparison (`comparison.py`).
 """
 
 from __future__ import annotations
@@ -46,6 +48,10 @@ class Dirty:
 
     heard_at: float | None
     forced: bool = False
+    zxid: int = 0
+    """The highest that an event told; a read must not be older."""
+    is_undated: bool = False
+    """Whether an event told none."""
 
 
 class Replicator:
@@ -75,16 +81,30 @@ class Replicator:
         """Whether nothing is known to be left to do."""
         return not (self.backlog or self._compare_wanted)
 
-    def notify(self, rel: str, heard_at: float | None = None, *, forced: bool = False) -> None:
-        """Say that a path has changed. More than `backlog_max` of them become one comparison."""
+    def notify(
+        self,
+        rel: str,
+        heard_at: float | None = None,
+        *,
+        forced: bool = False,
+        zxid: int | None = None,
+    ) -> None:
+        """Say that a path has changed. More than `backlog_max` of them become one comparison.
+
+        `zxid` is the change's; with a time it was heard at and no zxid, a server that does not
+        tell it is taken for the one that told of the change.
+        """
         known = self._dirty.get(rel)
+        is_undated = heard_at is not None and zxid is None
         if known is not None:
             known.forced |= forced
+            known.zxid = max(known.zxid, zxid or 0)
+            known.is_undated |= is_undated
         elif len(self._dirty) >= self.subtree.tuning.backlog_max:
             self._dirty.clear()
             self.request_comparison()
         else:
-            self._dirty[rel] = Dirty(heard_at, forced)
+            self._dirty[rel] = Dirty(heard_at, forced, zxid or 0, is_undated)
         self._wake.set()
 
     def request_comparison(self) -> None:
@@ -155,7 +175,6 @@ class Replicator:
 
     async def drain(self) -> None:
         """Compare with the owner's side as it is now, and apply all; the caller holds `lock`."""
-        await self.subtree.source.reader.sync(self.subtree.source_path(""))
         self._compare_wanted = True
         while not self.is_idle and self.stalled is None:
             await self.work()
@@ -219,13 +238,18 @@ class Replicator:
         for rel, dirty in batch.items():
             newer = self._dirty.setdefault(rel, dirty)
             newer.forced |= dirty.forced
+            newer.zxid = max(newer.zxid, dirty.zxid)
+            newer.is_undated |= dirty.is_undated
             if newer is not dirty and dirty.heard_at is not None:
                 newer.heard_at = dirty.heard_at
 
     async def _decide(self, batch: dict[str, Dirty]) -> list[Work]:
         subtree = self.subtree
         rels = list(batch)
-        sources = await self._read_sources(rels)
+        upto = max(dirty.zxid for dirty in batch.values())
+        if any(dirty.is_undated for dirty in batch.values()):
+            upto = max(upto, await subtree.fence.barrier(subtree.owner))
+        sources = await self._read_sources(rels, upto)
         works: list[Work] = []
         for rel, source in zip(rels, sources, strict=True):
             row = subtree.base.get(rel)
@@ -240,14 +264,19 @@ class Replicator:
             await self._decide_again(forced)
         return works
 
-    async def _read_sources(self, rels: list[str]) -> list[Znode | None]:
+    async def _read_sources(self, rels: list[str], upto: int) -> list[Znode | None]:
+        """Read the owner's copies, no older than a zxid."""
         subtree = self.subtree
         paths = [subtree.source_path(rel) for rel in rels]
         reader = subtree.source.reader
         try:
             # The sync is sent first, on the same connection, so its answer need not be waited for.
-            _, nodes = await asyncio.gather(reader.sync(paths[0]), reader.read_many(paths))
+            reached, nodes = await asyncio.gather(reader.sync(paths[0]), reader.read_many(paths))
+            if reached < upto:
+                await reader.sync(paths[0], upto=upto)
+                nodes = await reader.read_many(paths)
         except NoAuthError:
+            await reader.sync(paths[0], upto=upto)
             nodes: list[Znode | None] = []
             for path in paths:
                 try:

@@ -266,6 +266,12 @@ def no_body(_raw: bytes, _at: int, _end: int) -> None:
     """Answer without a body, or with one that nobody needs."""
 
 
+def read_zxid(raw: bytes, at: int, _end: int) -> int:
+    """The zxid in the reply's header, right before the body: the last one that the server had
+    applied when it answered."""
+    return int(_reply.unpack_from(raw, at - REPLY_BYTES)[1])
+
+
 def read_stat(raw: bytes, at: int, _end: int) -> Stat:
     """Answer that is a Stat: exists, setData, setACL."""
     return Stat(*_stat.unpack_from(raw, at))

@@ -264,3 +264,16 @@ async def test_a_cancelled_request_does_not_confuse_the_next(lane: Lane, root: s
     outcomes = await asyncio.gather(*asked, return_exceptions=True)
     assert [isinstance(outcome, BaseException) for outcome in outcomes].count(True) == 1
     assert (await lane.get(root))[0] is None
+
+
+async def test_a_sync_tells_what_was_reached_and_waits_for_more(lane: Lane, root: str) -> None:
+    stat = await lane.set_data(root, b"x", -1)
+    assert await lane.sync(root) >= stat.mzxid
+    assert await lane.sync(root, upto=stat.mzxid) >= stat.mzxid
+
+    waiting = asyncio.create_task(lane.sync(root, upto=stat.mzxid + 2))
+    done, _ = await asyncio.wait({waiting}, timeout=0.05)
+    assert not done
+    for _ in range(2):
+        stat = await lane.set_data(root, b"y", -1)
+    assert await waiting == stat.mzxid
