@@ -143,12 +143,19 @@ class EngineProcess:
 
 
 @contextlib.asynccontextmanager
-async def running(engine: EngineProcess) -> AsyncGenerator[EngineProcess]:
-    """The engine, started and live; stopped at the end."""
+async def held(engine: EngineProcess) -> AsyncGenerator[EngineProcess]:
+    """The engine as it is; stopped at the end."""
     try:
-        engine.start()
-        await engine.await_live()
         yield engine
     finally:
         await engine.stop()
         await engine.client.aclose()
+
+
+@contextlib.asynccontextmanager
+async def running(engine: EngineProcess) -> AsyncGenerator[EngineProcess]:
+    """The engine, started and live; stopped at the end."""
+    async with held(engine):
+        engine.start()
+        await engine.await_live()
+        yield engine

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import operator
 import time
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -33,7 +34,14 @@ EQUAL_BOUND_S = 120.0
 
 
 class UnequalError(Exception):
-    """The sides did not become equal in time."""
+    """The sides did not become equal in time; `count` paths differ."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(
+            f"expected equal sides within {EQUAL_BOUND_S:g} s, saw {count} paths differ: see the "
+            "engine's log"
+        )
+        self.count = count
 
 
 class Stage:
@@ -119,9 +127,7 @@ class Stage:
             if a == b:
                 return
             if time.monotonic() > deadline:
-                count = sum(one != other for one, other in zip(a, b, strict=True))
-                msg = f"expected equal sides within {EQUAL_BOUND_S:g} s, saw {count} paths differ"
-                raise UnequalError(msg)
+                raise UnequalError(sum(map(operator.ne, a, b)))
             await asyncio.sleep(_POLL_S)
 
     async def _read(self, side: Side, paths: Sequence[str]) -> list[bytes | None]:

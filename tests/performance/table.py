@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-_METRIC_WIDTH = 62
-_CELL_WIDTH = 16
+_METRIC_WIDTH = 78
+_CELL_WIDTH = 18
 
 
 class Sense(StrEnum):

@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import AsyncGenerator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack
+from dataclasses import asdict
 
 from sync_engine.client import Direction, Side
-from tests.performance import leaves
+from tests.performance import traffic
 from tests.performance.anchors import AnchorJob
-from tests.performance.child import Child, started
-from tests.performance.engine import EngineProcess, Rule, running
-from tests.performance.lags import Lags, Write, join, summarise
-from tests.performance.load import LoadJob, LoadResult
-from tests.performance.observe import ObserveJob, ObserveResult
+from tests.performance.child import started
+from tests.performance.engine import EngineProcess
+from tests.performance.load import LoadResult
+from tests.performance.observe import ObserveResult
 from tests.performance.stage import Stage
-from tests.performance.table import Figure
+from tests.performance.table import Figure, Sense
+from tests.performance.traffic import Measured, copied, describe, measure
 
 NAIVE = "naive kazoo loop"
-# Answers that are late by more than this are of a run that has failed anyway.
-_LATE_BOUND_S = 120.0
+P99_MAX_MS = 50.0
 # By the place of the rate among the sizes' rates.
 _TARGETS_MS = (20, 50)
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One load as it was seen. `lags` leaves out the warm-up."""
-
-    lags: Lags
-    load: LoadResult
+_HIGHEST_PER_S = 3_000
+# A load that gets fewer of its writes acknowledged has found the ensembles' limit.
+_ACKNOWLEDGED_SHARE_MIN = 0.95
+_DRAINED_MAX_S = 1.5
 
 
 async def one_way(stage: Stage) -> AsyncGenerator[Figure]:
@@ -39,7 +33,7 @@ async def one_way(stage: Stage) -> AsyncGenerator[Figure]:
     for index, rate in enumerate(sizes.rates_per_s):
         async with copied(stage, Side.A) as (engine, (rule,)):
             used_s = engine.cpu_s()
-            (found,) = await measure(stage, [rule], rate, sizes.lag_s)
+            (found,) = await measure(stage, [rule], rate, seconds=sizes.lag_s)
             used_s = engine.cpu_s() - used_s
             marker = await marker_p99_ms(engine, Direction.A_TO_B)
         naive = await _measure_naive(stage, rate)
@@ -67,81 +61,79 @@ async def one_way(stage: Stage) -> AsyncGenerator[Figure]:
         yield Figure(f"lag p99 by the engine's own account, {rate:,} writes/s", "ms", marker)
 
 
-@contextlib.asynccontextmanager
-async def copied(stage: Stage, *owners: Side) -> AsyncGenerator[tuple[EngineProcess, list[Rule]]]:
-    """A tree for each owner, and a live engine that has copied them."""
-    async with contextlib.AsyncExitStack() as stack:
-        watched = stage.sizes.watched
-        rules = [await stack.enter_async_context(stage.tree(owner, watched)) for owner in owners]
-        yield await stack.enter_async_context(running(stage.engine(*rules))), rules
+async def both_ways(stage: Stage) -> AsyncGenerator[Figure]:
+    """Lag with writes on both sides at once, on trees of opposite owners."""
+    rate = stage.sizes.both_ways_per_s
+    async with copied(stage, Side.A, Side.B) as (engine, rules):
+        found = await measure(stage, rules, rate, seconds=stage.sizes.lag_s)
+        markers = [await marker_p99_ms(engine, Direction.leaving(r.owner)) for r in rules]
+    for rule, one, marker in zip(rules, found, markers, strict=True):
+        own = "none" if marker is None else f"{marker:.0f} ms"
+        yield Figure(
+            f"lag p99, {rate:,} writes/s each way at once, {rule.owner} to {rule.owner.other}",
+            "ms",
+            one.lags.p99_ms,
+            target=P99_MAX_MS,
+            note=f"p50 {one.lags.p50_ms:.0f} ms, {describe(one)}; engine's own p99 {own}",
+        )
 
 
-def describe(found: Measured) -> str:
-    """What else there is to know of a load."""
-    lags = found.lags
-    unseen = f", {lags.unseen} NOT SEEN" if lags.unseen else ""
-    return (
-        f"{lags.samples:,} samples, max {lags.max_ms:.0f} ms, "
-        f"{found.load.rate_per_s:,.0f} writes/s acknowledged{unseen}"
+async def highest_rate(stage: Stage) -> AsyncGenerator[Figure]:
+    """The highest rate of steps at which the lag stays low."""
+    sizes = stage.sizes
+    held, tried, first = 0.0, list[str](), 1
+    async with copied(stage, Side.A) as (_, rules):
+        for rate in sizes.steps_per_s:
+            (found,) = await measure(stage, rules, rate, seconds=sizes.step_s, first=first)
+            first = found.load.next
+            tried.append(f"{rate:,}/s: {found.lags.p99_ms:.0f} ms")
+            if found.load.rate_per_s < _ACKNOWLEDGED_SHARE_MIN * rate:
+                tried[-1] += f", only {found.load.rate_per_s:,.0f}/s acknowledged"
+                break
+            if found.lags.p99_ms >= P99_MAX_MS or found.lags.unseen:
+                break
+            held = float(rate)
+    yield Figure(
+        f"highest rate held with p99 < {P99_MAX_MS:.0f} ms",
+        "writes/s",
+        held,
+        target=_HIGHEST_PER_S,
+        sense=Sense.AT_LEAST,
+        note=f"p99 at {'; '.join(tried)}",
+    )
+
+
+async def burst(stage: Stage) -> AsyncGenerator[Figure]:
+    """Many changes at once."""
+    writes = stage.sizes.burst
+    async with copied(stage, Side.A) as (_, (rule,)), AsyncExitStack() as stack:
+        job, observer = await traffic.observe(stack, stage, rule, writes)
+        load = await stack.enter_async_context(
+            started("load", asdict(traffic.load_job(stage, rule, None, writes)))
+        )
+        await load.go()
+        await load.done(traffic.LATE_BOUND_S)
+        result = LoadResult.parse(await load.stop())
+        await stage.until_equal(rule.root, range(stage.sizes.watched))
+        sights = ObserveResult.parse(await observer.stop())
+    found = traffic.matched(job, result, sights)
+    last_seen_at = max(write.seen_at or 0.0 for write in found)
+    last_acked_at = max(at for _, at in result.acked)
+    yield Figure(
+        f"burst of {writes:,} changes: from the first request until all are there",
+        "s",
+        last_seen_at - result.began_at,
+        target=_DRAINED_MAX_S,
+        note=(
+            f"acknowledged after {last_acked_at - result.began_at:.2f} s, "
+            f"there {max(0.0, last_seen_at - last_acked_at):.2f} s after the last of them"
+        ),
     )
 
 
 async def marker_p99_ms(engine: EngineProcess, direction: Direction) -> float | None:
     """The p99 that the engine itself tells, over its last minute."""
     return (await engine.client.status()).directions[direction].lag.p99_ms
-
-
-async def measure(
-    stage: Stage, rules: Sequence[Rule], rate_per_s: float, seconds: float
-) -> list[Measured]:
-    """Write to each tree at a rate, on its owner's side, and see what arrives on the other."""
-    warm_s = stage.sizes.warm_s
-    writes = round(rate_per_s * (seconds + warm_s))
-    async with contextlib.AsyncExitStack() as stack:
-        watching = [await observe(stack, stage, rule, rate_per_s) for rule in rules]
-        loads = [await load(stack, stage, rule, rate_per_s, writes) for rule in rules]
-        await asyncio.gather(*(child.go() for child in loads))
-        await asyncio.gather(*(child.done(seconds + warm_s + _LATE_BOUND_S) for child in loads))
-        results = [LoadResult.parse(await child.stop()) for child in loads]
-        found: list[Measured] = []
-        for rule, result, (job, observer) in zip(rules, results, watching, strict=True):
-            await stage.until_equal(rule.root, job.watched)
-            sights = ObserveResult.parse(await observer.stop())
-            all_ = matched(job, result, sights)
-            counted = [w for w in all_ if w.acked_at >= result.began_at + warm_s]
-            found.append(Measured(summarise(counted), result))
-        return found
-
-
-async def observe(
-    stack: contextlib.AsyncExitStack, stage: Stage, rule: Rule, rate_per_s: float
-) -> tuple[ObserveJob, Child]:
-    """An observer of a tree's copy that watches."""
-    hosts = stage.hosts(rule.owner.other)
-    job = ObserveJob.for_rate(hosts, rule.root, stage.sizes.watched, rate_per_s)
-    return job, await stack.enter_async_context(started("observe", asdict(job)))
-
-
-async def load(
-    stack: contextlib.AsyncExitStack,
-    stage: Stage,
-    rule: Rule,
-    rate_per_s: float | None,
-    writes: int | None,
-) -> Child:
-    """A load on a tree that is ready."""
-    job = LoadJob(stage.hosts(rule.owner), rule.root, stage.sizes.watched, rate_per_s, writes)
-    return await stack.enter_async_context(started("load", asdict(job)))
-
-
-def matched(job: ObserveJob, result: LoadResult, sights: ObserveResult) -> list[Write]:
-    """The writes to watched leaves, and when they were seen."""
-
-    def leaf_of(number: int) -> int:
-        return leaves.leaf_of(number, job.count)
-
-    acked = [(number, at) for number, at in result.acked if leaf_of(number) in job.watched]
-    return join(acked, sights.seen, leaf_of)
 
 
 async def _measure_naive(stage: Stage, rate_per_s: float) -> Measured:
@@ -152,6 +144,6 @@ async def _measure_naive(stage: Stage, rate_per_s: float) -> Measured:
         await stage.plant(Side.B, rule.root, sizes.watched)
         job = AnchorJob(stage.hosts(Side.A), stage.hosts(Side.B), rule.root, rule.root)
         async with started("anchors", asdict(job), "naive") as loop:
-            (found,) = await measure(stage, [rule], rate_per_s, sizes.lag_s)
+            (found,) = await measure(stage, [rule], rate_per_s, seconds=sizes.lag_s)
             await loop.stop()
         return found
