@@ -61,6 +61,12 @@ class LoadResult:
         last = max((at for _, at in self.acked), default=self.began_at)
         return len(self.acked) / max(last - self.began_at, _TICK_S)
 
+    @property
+    def asked_per_s(self) -> float:
+        """Writes asked for a second; below the job's rate, the load itself was too slow."""
+        asked = len(self.acked) + self.lost
+        return asked / max(self.asked_at - self.began_at, _TICK_S)
+
     @staticmethod
     def parse(document: Any) -> LoadResult:
         """From what the child told."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -77,6 +78,8 @@ def main() -> None:
         # Standard output is the JSON's when there is any.
         print(line, file=sys.stderr if given.json else sys.stdout, flush=True)
 
+    # Told to end, it ends its servers first.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sizes = QUICK if given.quick else FULL
     with tempfile.TemporaryDirectory(prefix="bench-sync-") as folder:
         figures = asyncio.run(measure(given.only, sizes, Path(folder), show))

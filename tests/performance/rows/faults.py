@@ -15,7 +15,7 @@ from sync_engine.client import Side
 from tests.performance import traffic
 from tests.performance.child import started
 from tests.performance.engine import EngineProcess, Rule
-from tests.performance.lags import Write, recovered_s
+from tests.performance.lags import Lags, Write, recovered_s, summarise
 from tests.performance.load import LoadResult
 from tests.performance.observe import ObserveResult
 from tests.performance.rows.counts import beyond, versions
@@ -25,30 +25,51 @@ from tests.performance.traffic import copied
 
 _LAG_MAX_MS = 50.0
 _RECOVERED_MAX_S = 3.0
+# The first writes find cold servers.
+_WARM_S = 0.5
 Fault = Callable[[], Awaitable[float]]
 """Does something bad and returns when, by the monotonic clock."""
 
 
 @dataclass(frozen=True)
-class Survived:
-    """What became of writes during faults. `recovered_s` has one entry a fault."""
+class Recovery:
+    """After one fault; `seconds` is None where the end was not seen in `recorded_s`."""
 
-    recovered_s: list[float | None]
+    seconds: float | None
+    recorded_s: float
+
+    @property
+    def at_least_s(self) -> float:
+        """The recovery, or how long there was none."""
+        return self.recorded_s if self.seconds is None else self.seconds
+
+    def __str__(self) -> str:
+        if self.seconds is None:
+            return f"not within {self.recorded_s:.1f} s"
+        return f"{self.seconds:.2f} s"
+
+
+@dataclass(frozen=True)
+class Survived:
+    """What became of writes during faults."""
+
+    recoveries: list[Recovery]
+    before: Lags
+    """Until the first fault: what there is to come back to."""
     unseen: int
     differing: int
     doubled: int
 
     @property
-    def worst_s(self) -> float | None:
-        """The longest recovery; None if there was one that was not seen to end."""
-        known = [seconds for seconds in self.recovered_s if seconds is not None]
-        return max(known) if known and len(known) == len(self.recovered_s) else None
+    def worst_s(self) -> float:
+        """The longest recovery."""
+        return max(recovery.at_least_s for recovery in self.recoveries)
 
     @property
     def note(self) -> str:
         """Each recovery."""
-        found = ["none seen" if s is None else f"{s:.2f} s" for s in self.recovered_s]
-        return f"recovered after {', '.join(found)}"
+        found = ", ".join(map(str, self.recoveries))
+        return f"{found}; p99 before {self.before.p99_ms:.0f} ms"
 
 
 async def kill(stage: Stage) -> AsyncGenerator[Figure]:
@@ -69,7 +90,7 @@ async def kill(stage: Stage) -> AsyncGenerator[Figure]:
         "s",
         found.worst_s,
         target=_RECOVERED_MAX_S,
-        note=f"worst of {stage.sizes.kills}: {found.note}",
+        note=f"worst of: {found.note}",
     )
     lost = float(found.unseen + found.differing)
     yield Figure(
@@ -135,20 +156,19 @@ async def survive(
     writes = traffic.matched(job, result, sights)
     seen = [write for write in writes if write.seen_at is not None]
     return Survived(
-        recovered_s=[
-            _recovered_s(seen, at, end)
-            for at, end in zip(times, [*times[1:], ended_at], strict=True)
+        recoveries=[
+            _recovery(seen, at, end) for at, end in zip(times, [*times[1:], ended_at], strict=True)
         ],
+        before=summarise([w for w in writes if result.began_at + _WARM_S < w.acked_at < times[0]]),
         unseen=len(writes) - len(seen),
         differing=differing,
         doubled=beyond(copy, own),
     )
 
 
-def _recovered_s(writes: Sequence[Write], at: float, end: float) -> float | None:
-    return recovered_s(
-        [write for write in writes if at - 1 <= write.acked_at < end], at, bound_ms=_LAG_MAX_MS
-    )
+def _recovery(writes: Sequence[Write], at: float, end: float) -> Recovery:
+    felt = [write for write in writes if at - 1 <= write.acked_at < end]
+    return Recovery(recovered_s(felt, at, bound_ms=_LAG_MAX_MS), end - at)
 
 
 async def _differing(stage: Stage, rule: Rule) -> int:
