@@ -15,13 +15,13 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
 
 from tests.performance import table
 from tests.performance.rows import ROWS
 from tests.performance.sizes import FULL, QUICK, Sizes
-from tests.performance.stage import Stage, staged
+from tests.performance.stage import staged
 from tests.performance.table import Figure
 
 OUTPUT = Path(__file__).resolve().parents[2] / "build" / "bench" / "sync.json"
@@ -37,15 +37,18 @@ async def measure(
         show(f"two ensembles serve after {time.monotonic() - began_at:.0f} s")
         show(table.head())
         for name in names:
-            figures += await _run(name, stage, show)
+            figures += await gather(name, ROWS[name](stage), show)
     show(f"{len(figures)} figures in {time.monotonic() - began_at:.0f} s")
     return figures
 
 
-async def _run(name: str, stage: Stage, show: Callable[[str], None]) -> list[Figure]:
+async def gather(
+    name: str, row: AsyncGenerator[Figure], show: Callable[[str], None]
+) -> list[Figure]:
+    """Show and keep a row's figures; if it fails, one without a value that says why."""
     figures: list[Figure] = []
     try:
-        async for figure in ROWS[name](stage):
+        async for figure in row:
             show(table.as_text(figure))
             figures.append(figure)
     except Exception as error:  # noqa: BLE001

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from tests.performance.rows import ROWS
 from tests.performance.rows.counts import beyond, expected
 from tests.performance.rows.faults import Recovery
 from tests.performance.rows.partition import changes, wrong_deletes
-from tests.performance.sync import write
+from tests.performance.sync import gather, write
 from tests.performance.table import Figure
 
 
@@ -60,6 +61,23 @@ def test_a_load_tells_what_it_asked_for_and_what_was_acknowledged() -> None:
 def test_a_recovery_that_was_not_seen_is_at_least_as_long_as_the_record() -> None:
     assert (Recovery(0.5, 8.0).at_least_s, str(Recovery(0.5, 8.0))) == (0.5, "0.50 s")
     assert (Recovery(None, 8.0).at_least_s, str(Recovery(None, 8.0))) == (8.0, "not within 8.0 s")
+
+
+async def test_a_row_that_fails_keeps_what_it_had_and_says_why(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async def row() -> AsyncGenerator[Figure]:
+        yield Figure("copy", "s", 1.0)
+        raise ValueError("no server")
+
+    shown: list[str] = []
+    first, second = await gather("copy", row(), shown.append)
+
+    assert first.measured == 1.0
+    assert second.measured is None
+    assert second.ok is False
+    assert "ValueError: no server" in shown[-1]
+    assert "Traceback" in capsys.readouterr().err
 
 
 def test_figures_are_written_as_json_and_as_text(tmp_path: Path) -> None:
