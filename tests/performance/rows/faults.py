@@ -27,6 +27,8 @@ _LAG_MAX_MS = 50.0
 _RECOVERED_MAX_S = 3.0
 # The first writes find cold servers.
 _WARM_S = 0.5
+# Writes acknowledged this shortly before a fault may be hit by it.
+_NEAR_S = 0.3
 Fault = Callable[[], Awaitable[float]]
 """Does something bad and returns when, by the monotonic clock."""
 
@@ -155,11 +157,12 @@ async def survive(
     own, copy = await versions(stage, rule)
     writes = traffic.matched(job, result, sights)
     seen = [write for write in writes if write.seen_at is not None]
+    warm_at = result.began_at + _WARM_S
     return Survived(
         recoveries=[
             _recovery(seen, at, end) for at, end in zip(times, [*times[1:], ended_at], strict=True)
         ],
-        before=summarise([w for w in writes if result.began_at + _WARM_S < w.acked_at < times[0]]),
+        before=summarise([w for w in writes if warm_at < w.acked_at < times[0] - _NEAR_S]),
         unseen=len(writes) - len(seen),
         differing=differing,
         doubled=beyond(copy, own),
