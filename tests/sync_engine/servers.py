@@ -151,14 +151,25 @@ class Server:
 class Ensemble:
     """Several servers that vote."""
 
-    def __init__(self, folder: Path, size: int, *, initial_epoch: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        size: int,
+        *,
+        initial_epoch: int | None = None,
+        heap_mb: int = 128,
+    ) -> None:
         peers = [
             {"id": myid, "quorum_port": free_port(), "election_port": free_port()}
             for myid in range(1, size + 1)
         ]
         self.servers = [
             Server(
-                folder / str(peer["id"]), myid=peer["id"], peers=peers, initial_epoch=initial_epoch
+                folder / str(peer["id"]),
+                myid=peer["id"],
+                peers=peers,
+                initial_epoch=initial_epoch,
+                heap_mb=heap_mb,
             )
             for peer in peers
         ]

@@ -1,0 +1,1 @@
+"""How fast the running parts are: measured on real servers, never judged by `make test`."""

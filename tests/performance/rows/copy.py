@@ -1,0 +1,132 @@
+"""The initial copy, and a second run with nothing to do."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import asdict
+
+from sync_engine.client import Side
+from sync_engine.wire import ANY_VERSION
+from sync_engine.znode import Znode
+from tests.performance import leaves
+from tests.performance.anchors import AnchorJob
+from tests.performance.child import started
+from tests.performance.engine import held
+from tests.performance.stage import EQUAL_BOUND_S, Stage, UnequalError
+from tests.performance.table import Figure, Sense
+
+PLAIN = "plain kazoo copy"
+MIRROR = "zk-shell's mirror, its algorithm"
+# By the place of the tree among the sizes' trees.
+_TARGETS_S = (2.0, 15.0)
+_TARGETS_MB = (150.0, 400.0)
+_TARGETS_TIMES: Mapping[str, float] = {PLAIN: 8, MIRROR: 20}
+_AUDIT_BOUND_S = 300.0
+_ANCHOR_BOUND_S = 900.0
+_RERUN_MAX_S = 1.0
+_POLL_S = 0.005
+
+
+async def first(stage: Stage) -> AsyncGenerator[Figure]:
+    """Copy a tree and prove that the copy is equal; the anchors copy one of the same kind."""
+    per_znode_s: dict[str, float] = {}
+    for index, count in enumerate(stage.sizes.copies):
+        async with stage.tree(Side.A, count) as rule, held(stage.engine(rule)) as engine:
+            began_at = engine.start()
+            await engine.await_live()
+            copied_s = time.monotonic() - began_at
+            audit = await engine.client.audit(timeout_s=_AUDIT_BOUND_S)
+            total_s = time.monotonic() - began_at
+            memory_mb = engine.memory_peak_mb()
+        if not audit.equal:
+            raise UnequalError(audit.subtrees[rule.name].reread)
+        if not per_znode_s:
+            per_znode_s = {
+                PLAIN: await _anchor(stage, "copy"),
+                MIRROR: await _anchor(stage, "mirror"),
+            }
+        znodes = audit.subtrees[rule.name].znodes
+        what = f"{count:,} znodes of {leaves.BYTES} B"
+        yield Figure(
+            f"initial copy + audit, {what}",
+            "s",
+            total_s,
+            target=_TARGETS_S[index],
+            anchor=per_znode_s[PLAIN] * znodes,
+            anchor_name=PLAIN,
+            note=f"{znodes:,} znodes; live {copied_s:.2f} s after the process was started",
+        )
+        yield Figure(f"RSS of the engine, {what}", "MB", memory_mb, target=_TARGETS_MB[index])
+        extrapolated = count != stage.sizes.anchor_copy
+        for name, each_s in per_znode_s.items():
+            source = f" (extrapolated from {stage.sizes.anchor_copy:,})" if extrapolated else ""
+            yield Figure(
+                f"initial copy, {count:,} znodes: times as fast as {name}",
+                "x",
+                each_s * znodes / total_s,
+                target=_TARGETS_TIMES[name],
+                sense=Sense.AT_LEAST,
+                note=f"{name}: {each_s * znodes:.1f} s{source}, without an audit",
+            )
+
+
+async def _anchor(stage: Stage, kind: str) -> float:
+    """Seconds a znode."""
+    async with stage.tree(Side.A, stage.sizes.anchor_copy) as rule:
+        job = AnchorJob(stage.hosts(Side.A), stage.hosts(Side.B), rule.root, rule.root)
+        async with started("anchors", asdict(job), kind) as copier:
+            await copier.go()
+            await copier.done(_ANCHOR_BOUND_S)
+            result = await copier.stop()
+    return float(result["seconds"]) / int(result["znodes"])
+
+
+async def second(stage: Stage) -> AsyncGenerator[Figure]:
+    """Start again on a copied tree: nothing may be written."""
+    async with stage.tree(Side.A, stage.sizes.watched) as rule:
+        engine = stage.engine(rule)
+        async with held(engine):
+            engine.start()
+            await engine.await_live()
+            await engine.stop()
+            before = await stage.contents(Side.B, rule.root)
+            began_at = engine.start()
+            await engine.await_live()
+            live_s = time.monotonic() - began_at
+            # One write after that is copied only when the comparison is done.
+            canary = leaves.leaf_path(rule.root, 0)
+            await stage.lanes[Side.A].set_data(canary, leaves.encode(1), ANY_VERSION)
+            await _await_data(stage, canary, leaves.encode(1))
+            seconds = time.monotonic() - began_at
+            after = await stage.contents(Side.B, rule.root)
+    what = f"second run, nothing changed, {stage.sizes.watched:,} znodes"
+    yield Figure(f"{what}: writes", "", float(_writes(before, after, canary)), target=0)
+    yield Figure(
+        f"{what}: until a new write comes through",
+        "s",
+        seconds,
+        target=_RERUN_MAX_S,
+        note=f"live {live_s:.2f} s after the process was started",
+    )
+
+
+def _writes(before: Mapping[str, Znode], after: Mapping[str, Znode], canary: str) -> int:
+    """How many znodes of the copy were written, apart from the one that was meant to be."""
+
+    def stamps(tree: Mapping[str, Znode]) -> dict[str, tuple[int, int, int]]:
+        stats = {path: znode.stat for path, znode in tree.items() if path != canary}
+        return {path: (s.czxid, s.mzxid, s.aversion) for path, s in stats.items()}
+
+    one, other = stamps(before), stamps(after)
+    return sum(one.get(path) != other.get(path) for path in one.keys() | other.keys())
+
+
+async def _await_data(stage: Stage, path: str, data: bytes) -> None:
+    async with asyncio.timeout(EQUAL_BOUND_S):
+        while True:
+            found, _ = await stage.lanes[Side.B].get(path)
+            if found == data:
+                return
+            await asyncio.sleep(_POLL_S)
