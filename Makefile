@@ -5,10 +5,10 @@ PYTHON ?= python3
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down test check robustness tools setup lock clean
+.PHONY: help demo down test check robustness bench bench-sync tools setup lock clean
 
 help: ## print this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
 
 demo: setup ## migrate a live cluster from blue to green on this machine (KEEP=1 leaves it running)
 	@$(RUN) python -m stacks.demo $(if $(KEEP),--keep)
@@ -24,6 +24,11 @@ check: setup ## check format, lint, types, import contracts, spelling and tidine
 
 robustness: setup ## run the long fault runs
 	@$(RUN) pytest -m robustness --timeout 0 $(ARGS)
+
+bench: bench-sync ## run all benchmarks
+
+bench-sync: setup ## measure the sync engine (ARGS="--quick", ARGS="--only lag rate")
+	@$(RUN) python -m tests.performance.sync $(ARGS)
 
 setup: ## make this checkout ready to run; the other targets do it by themselves
 	@$(PYTHON) -m tools.bootstrap

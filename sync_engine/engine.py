@@ -34,10 +34,11 @@ from sync_engine.lag import LagMeter, RateMeter
 from sync_engine.link import Link
 from sync_engine.marker import MarkerProbe
 from sync_engine.pair import OwnershipStore, identify, prepare
-from sync_engine.replicator import Replicator, now, run_sweep
+from sync_engine.replicator import Replicator, now
 from sync_engine.report import AuditReport, FlipReport, ProjectionKind, ProjectionStatus
 from sync_engine.rows import Stamp
 from sync_engine.settings import Rules
+from sync_engine.sweep import run_sweep
 from sync_engine.watch import WatchEvent
 from sync_engine.znode import is_within
 

@@ -353,55 +353,6 @@ class Replicator:
         self.subtree.counters.skipped[rel] = reason
 
 
-async def run_sweep(replicator: Replicator) -> None:
-    """Look for changes that fire no watch: ACLs, and whatever a watch missed.
-
-    Only stats are read, a few hundred a step, so that a pass over a large tree is spread out.
-    """
-    subtree = replicator.subtree
-    while True:
-        await asyncio.sleep(_sweep_pause_s(subtree))
-        if replicator.stalled is not None:
-            continue
-        if not subtree.source.watch.supports_persistent:
-            replicator.request_comparison()
-            continue
-        rels = list(subtree.base.rows)
-        for start in range(0, len(rels), _SWEEP_STEP):
-            try:
-                await _sweep(replicator, rels[start : start + _SWEEP_STEP])
-            except SyncError:
-                # The side is away or overloaded; the next pass looks again.
-                break
-            await asyncio.sleep(_SWEEP_PAUSE_S)
-
-
-_SWEEP_STEP = 250
-_SWEEP_PAUSE_S = 0.25
-
-
-def _sweep_pause_s(subtree: Subtree) -> float:
-    # A small tree is looked at often, since that costs next to nothing.
-    return min(subtree.tuning.scan_interval_s, 1.0 + len(subtree.base) / 200)
-
-
-async def _sweep(replicator: Replicator, rels: list[str]) -> None:
-    subtree = replicator.subtree
-    owner, reader = subtree.owner, subtree.source.reader
-    stats = await asyncio.gather(*(reader.exists(subtree.source_path(rel)) for rel in rels))
-    for rel, stat in zip(rels, stats, strict=True):
-        row = subtree.base.get(rel)
-        stamp = None if row is None else row.stamp(owner)
-        if stamp is None or subtree.owner is not owner:
-            continue
-        if stat is None or (stat.czxid, stat.mzxid, stat.aversion) != (
-            stamp.czxid,
-            stamp.mzxid,
-            stamp.aversion,
-        ):
-            replicator.notify(rel)
-
-
 def now() -> float:
     """The clock of `heard_at`."""
     return time.monotonic()
