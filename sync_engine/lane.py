@@ -51,15 +51,12 @@ _log = structlog.get_logger(__name__)
 IN_FLIGHT_MAX = 500
 WAITING_MAX = 100_000
 """Requests that may wait for room or for a connection; a caller that has more is out of hand."""
-_BACK_OFF_MIN_S = 0.02
-_BACK_OFF_MAX_S = 0.5
+_BACK_OFF_MIN_S, _BACK_OFF_MAX_S = 0.02, 0.5
 # A connection that lasted this long was a real one: the next starts without a pause.
 _STEADY_S = 1.0
-_CLOSE_BOUND_S = 2.0
-_HANDSHAKE_MIN_S = 0.2
-# A leader applies what it has committed within a millisecond or so; 2 s is a server that stands.
-_SYNCS_MAX = 500
-_SYNC_PAUSE_S = 0.004
+_CLOSE_BOUND_S, _HANDSHAKE_MIN_S = 2.0, 0.2
+# 2 s: a leader applies what it has committed within milliseconds.
+_SYNCS_MAX, _SYNC_PAUSE_S = 500, 0.004
 
 
 class Lane:
@@ -194,23 +191,17 @@ class Lane:
         return future
 
     async def sync(self, path: str = "/", *, upto: int = 0) -> int:
-        """Let the server catch up with its leader, and with a zxid that somebody has seen; later
-        reads of this lane see that zxid, and all that other servers had applied before it.
+        """Let the server catch up with its leader and reach a zxid that somebody has seen, for the
+        reads that follow; returns what it reached, or raises `UnsettledReadError`.
 
-        A leader answers without waiting for what it has committed and not applied yet
-        (LeaderZooKeeperServer does not match syncs), so the answer's own zxid decides. Returns the
-        zxid that was reached.
-
-        Raises:
-            UnsettledReadError: the server does not reach `upto`.
+        A leader (LeaderZooKeeperServer) answers before it has applied all that it has committed.
         """
-        zxid = 0
         for _ in range(_SYNCS_MAX):
             zxid = await self.submit(OpCode.SYNC, wire.path_body(path), wire.read_zxid, path)
             if zxid >= upto:
                 return zxid
             await asyncio.sleep(_SYNC_PAUSE_S)
-        msg = f"expected {self.server} to reach zxid 0x{upto:x}, saw it stay at 0x{zxid:x}"
+        msg = f"expected {self.server} to reach zxid 0x{upto:x}, saw it behind"
         raise UnsettledReadError(msg)
 
     async def exists(self, path: str) -> Stat | None:
@@ -252,7 +243,7 @@ class Lane:
         return await self.submit(OpCode.SET_DATA, body, wire.read_stat, path)
 
     async def delete(self, path: str, version: int) -> None:
-        """Delete at an expected version; `wire.ANY_VERSION` expects none."""
+        """Delete at an expected version."""
         await self.submit(OpCode.DELETE, wire.version_body(path, version), wire.no_body, path)
 
     async def set_acl(self, path: str, acl: tuple[Acl, ...], aversion: int) -> Stat:
@@ -321,7 +312,6 @@ class Lane:
 
     def _in_random_order(self) -> list[tuple[str, int]]:
         servers = random.sample(self._servers, len(self._servers))
-        # The one that was just lost comes last; it is the least likely to answer.
         return sorted(servers, key=lambda server: format_server(*server) == self.server)
 
     async def _try(self, host: str, port: int) -> Connection | None:
