@@ -295,8 +295,8 @@ class Lane:
                 delay_s = min(2 * delay_s, _BACK_OFF_MAX_S)
         except AuthFailedError as error:
             self._end(error)
-        except Exception:  # noqa: BLE001
-            # The task's boundary: a lane without upkeep must not look like one that waits.
+        except Exception:  # noqa: BLE001 - boundary of the task
+            # A lane without upkeep must not look like one that waits.
             _log.exception("lane.failed", server=self.server)
             self._end(LaneClosedError("the lane broke down; the log says why"))
 

@@ -321,9 +321,10 @@ class Supervisor:
 
     def _choose_socket(self) -> Path:
         # UNIX socket addresses are short, checkouts may lie deep: so a short folder, ours alone.
-        base = Path(os.environ.get("XDG_RUNTIME_DIR") or "/tmp")  # noqa: S108 - mode 0700 below it
+        short = Path("/tmp")  # noqa: S108 - mode 0700 below it
+        base = Path(os.environ.get("XDG_RUNTIME_DIR") or short)
         if not base.is_dir() or len(str(base)) > _SOCKET_PATH_MAX // 2:
-            base = Path("/tmp")  # noqa: S108
+            base = short
         folder = base / f"mesos-platform-{os.getuid()}"
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()

@@ -10,13 +10,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import io
 import logging
 import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Generator
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, cast
 
 from stacks.local.errors import StartError
 
@@ -43,8 +44,9 @@ def configure_logs() -> None:
         logger_factory=structlog.WriteLoggerFactory(file=sys.stdout),
         cache_logger_on_first_use=True,
     )
+    # A test may have put something simpler there.
     with contextlib.suppress(AttributeError):
-        sys.stdout.reconfigure(line_buffering=True)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+        cast("io.TextIOWrapper", sys.stdout).reconfigure(line_buffering=True)
 
 
 def config_file(description: str) -> Path:

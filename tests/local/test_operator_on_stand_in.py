@@ -124,4 +124,4 @@ async def test_events_tell_of_tasks(rig: Rig) -> None:
             kinds.add((await anext(events))["type"])
         assert {"FRAMEWORK_ADDED", "TASK_ADDED"} <= kinds
         await rig.healthy(framework, 1)
-        await events.aclose()  # type: ignore[attr-defined]
+        await events.aclose()

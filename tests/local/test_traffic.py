@@ -16,9 +16,7 @@ from typing import Any
 
 import pytest
 from kazoo.client import KazooClient
-from kazoo.security import (
-    make_digest_acl,  # pyright: ignore[reportUnknownVariableType]
-)
+from kazoo.security import make_digest_acl
 
 from stacks.local.errors import StartError
 from stacks.local.session import Session

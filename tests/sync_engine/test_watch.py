@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -243,7 +243,9 @@ async def test_no_server_ends_the_start_in_time() -> None:
 
 
 async def test_unknown_credentials_end_the_start(zookeeper: str) -> None:
-    ignore: Callable[..., None] = lambda *_: None  # noqa: E731
+    def ignore(*_: object) -> None:
+        """Nothing comes that matters here."""
+
     session = WatchSession(
         zookeeper,
         [("nonsense", b"x")],
