@@ -50,9 +50,17 @@ def _listening_inodes(port: int) -> Iterator[str]:
 def _holds(process: Path, inodes: set[str]) -> bool:
     names = {f"socket:[{inode}]" for inode in inodes}
     try:
-        return any(str(fd.readlink()) in names for fd in (process / "fd").iterdir())
+        descriptors = list((process / "fd").iterdir())
     except OSError:  # The process ended, or is not ours to look into.
         return False
+    return any(_target(descriptor) in names for descriptor in descriptors)
+
+
+def _target(descriptor: Path) -> str:
+    try:
+        return str(descriptor.readlink())
+    except OSError:  # Closed meanwhile; for this process, the one that listed them.
+        return ""
 
 
 def _command(process: Path) -> str:
