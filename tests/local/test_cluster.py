@@ -12,7 +12,8 @@ from kazoo.client import KazooClient
 
 from stacks.local.mesos.executor import start_time
 from stacks.local.sample.roster import Step
-from tests.local.rig import Rig, RunningFramework, RunningMaster, until
+from tests.local.rig import Rig, RunningFramework, RunningMaster
+from tests.waiting import until
 
 
 def pids(tasks: list[Any]) -> dict[str, int]:

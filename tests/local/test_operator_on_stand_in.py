@@ -8,8 +8,9 @@ import pytest
 
 from clients.mesos import CallRefusedError, ForeignLeaderError, OperatorClient
 from clients.mesos.model import DrainState, Machine, MaintenanceSchedule, Quota, Window
-from tests.local.rig import Rig, RunningMaster, until
+from tests.local.rig import Rig, RunningMaster
 from tests.local.test_cluster import Projection
+from tests.waiting import until
 
 SCHEDULE = MaintenanceSchedule((Window((Machine("h9", "10.0.0.9"),), 10**18, 10**12),))
 

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from stacks.local import mesos_agent, mesos_master, zookeeper
@@ -27,7 +28,9 @@ from stacks.local.settings import (
     TrafficSettings,
     ZooKeeperSettings,
 )
-from tests.local.rig import Rig, free_port, until
+from tests.local.rig import Rig
+from tests.ports import free_port
+from tests.waiting import until
 
 MODULES = ["zookeeper", "mesos_master", "mesos_agent", "framework", "traffic"]
 
@@ -220,10 +223,8 @@ async def test_a_master_that_is_asked_to_end_leaves_its_session_to_expire(
         async def leads() -> bool:
             try:
                 answer = await rig.http.get(f"http://127.0.0.1:{port}/state")
-            except OSError:
+            except httpx.TransportError:
                 return False
-            except Exception as error:  # noqa: BLE001 - not listening yet
-                return "Connect" not in type(error).__name__
             return answer.status_code == 200
 
         await until(leads, "the master leads")

@@ -12,7 +12,8 @@ from sync_engine.errors import AuthFailedError, ConnectionLostError, LaneClosedE
 from sync_engine.lane import Lane
 from sync_engine.session import LaneState, SavedSession
 from sync_engine.znode import WORLD_ALL
-from tests.sync_engine.servers import AUTH, Ensemble, Server, expire, until
+from tests.sync_engine.servers import AUTH, Ensemble, Server, expire
+from tests.waiting import until
 
 
 async def test_unknown_credentials_end_the_start(zookeeper: str) -> None:
@@ -54,7 +55,9 @@ async def test_a_killed_server_fails_what_is_in_flight_and_keeps_the_session(
     await lane.create("/kept", b"", WORLD_ALL, ephemeral=True)
     own_server.pause()
     in_flight = asyncio.ensure_future(lane.set_data("/kept", b"x", -1))
-    await asyncio.sleep(0.05)
+    # The task begins in one turn of the loop; what it asks for goes out at the end of it.
+    for _ in range(2):
+        await asyncio.sleep(0)
     own_server.kill()
     with pytest.raises(ConnectionLostError) as caught:
         await in_flight
@@ -99,6 +102,7 @@ async def test_an_idle_session_lives_on_by_pings(zookeeper: str) -> None:
     session = lane.session_id
     states: list[LaneState] = []
     lane.on_state(states.append)
+    # Not a wait: being idle for two session time-outs is what is looked at.
     await asyncio.sleep(2.2)
     assert await lane.exists("/") is not None
     assert (lane.session_id, states) == (session, [])
@@ -172,6 +176,7 @@ async def test_large_requests_under_way_are_bounded_by_their_bytes(own_server: S
     own_server.pause()
     size = 500_000
     asked = [asyncio.ensure_future(lane.set_data("/", bytes(size), -1)) for _ in range(40)]
+    # The tasks begin.
     await asyncio.sleep(0)
     own_server.kill()
     outcomes = await asyncio.gather(*asked, return_exceptions=True)

@@ -9,8 +9,9 @@ import pytest
 
 from sync_engine.errors import FencedError
 from sync_engine.znode import PERM_ALL, PERM_READ, WORLD_ALL, Acl
-from tests.sync_engine.rig import Rig, read, tree, until, until_equal, worker
+from tests.sync_engine.rig import Rig, read, tree, until_equal, worker
 from tests.sync_engine.servers import Server
+from tests.waiting import until
 
 _RESTRICTED = (Acl(PERM_ALL, "digest", "user:hash="), Acl(PERM_READ, "world", "anyone"))
 Pair = tuple[Server, Server]

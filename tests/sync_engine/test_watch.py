@@ -15,7 +15,8 @@ from sync_engine.lane import Lane
 from sync_engine.watch import EventKind, WatchEvent, WatchSession
 from sync_engine.wire import Create, Delete, SetData
 from sync_engine.znode import WORLD_ALL, Acl
-from tests.sync_engine.servers import AUTH, BOUND_S, Server, expire, start_all, until
+from tests.sync_engine.servers import AUTH, Server, expire, start_all
+from tests.waiting import BOUND_S, until
 
 CREATED, CHANGED, DELETED = EventKind.CREATED, EventKind.CHANGED, EventKind.DELETED
 

@@ -12,8 +12,8 @@ import pytest
 
 from stacks.demo.observations import Observations, TaskUpdate
 from stacks.demo.observer import Observer, Processes, process_start, read_updates
-from tests.local.rig import until
 from tests.stacks.demo import stub_cluster
+from tests.waiting import until
 
 
 class Machine:
