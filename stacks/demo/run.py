@@ -55,7 +55,6 @@ class Demo:
         self.seen.started_at = time.time()
         self.screen = Screen(self.seen, self.console)
         self.runner = StackRunner(local_stack.STACK, self.project_dir)
-        self.is_begun = False
         self._observer: Observer | None = None
 
     @property
@@ -100,7 +99,6 @@ class Demo:
                 # Nothing of the job has begun: the same as if it had been found out before.
                 raise RefusedError(str(error)) from None
         self.screen.progress.phase = PHASE_FIRST
-        self.is_begun = True
 
     def _note_resource(self, event: Any) -> None:
         """Called on the engine's thread."""

@@ -117,9 +117,6 @@ class Listener:
             def capture_signals(self) -> Generator[None]:
                 yield
 
-            def install_signal_handlers(self) -> None:
-                return
-
         import socket
 
         listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)

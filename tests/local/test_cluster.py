@@ -27,9 +27,9 @@ class Projection:
         self.client: Any = KazooClient(hosts=hosts)
         self.client.start(timeout=10)
 
-    def put(self, path: str, master: RunningMaster, number: int = 0) -> str:
+    def put(self, path: str, master: RunningMaster) -> str:
         data = json.dumps(master.master.info).encode()
-        return self.client.create(f"{path}/json.info_{number:010d}", data, ephemeral=True)
+        return self.client.create(f"{path}/json.info_0000000000", data, ephemeral=True)
 
     def close(self) -> None:
         self.client.stop()

@@ -81,11 +81,11 @@ def walk(dev: StackRunner) -> Callable[..., None]:
     return take
 
 
-def free_port_block(count: int = 100) -> int:
-    """First of `count` consecutive ports that are free now, below the ephemeral range."""
+def free_port_block() -> int:
+    """First of 100 consecutive ports that are free now, below the ephemeral range."""
     # Workers of one test run choose from ranges of their own; what others hold is probed.
     first = 24_000 + WORKER % 8 * 900
-    for base in range(first, first + 900, count):
+    for base in range(first, first + 900, 100):
         if all(_is_free(base + offset) for offset in (0, 10, 20, 40, 90, 91)):
             return base
     message = "no free block of ports below 32000"

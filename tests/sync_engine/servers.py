@@ -44,7 +44,6 @@ class Server:
         peers: list[dict[str, int]] | None = None,
         java_options: str = "",
         initial_epoch: int | None = None,
-        heap_mb: int = 128,
     ) -> None:
         self.folder = folder
         self._java_options = java_options
@@ -65,7 +64,6 @@ class Server:
             "servers": peers,
             "super_digest_file": str(self.auth_file),
             "jars_dir": os.environ.get("MESOS_PLATFORM_TEST_ZOOKEEPER_JARS"),
-            "heap_mb": heap_mb,
             "tick_time_ms": 500,
             "initial_epoch": initial_epoch,
         }
@@ -135,16 +133,13 @@ class Server:
 class Ensemble:
     """Several servers that vote."""
 
-    def __init__(self, folder: Path, size: int, *, initial_epoch: int | None = None) -> None:
+    def __init__(self, folder: Path, size: int) -> None:
         peers = [
             {"id": myid, "quorum_port": free_port(), "election_port": free_port()}
             for myid in range(1, size + 1)
         ]
         self.servers = [
-            Server(
-                folder / str(peer["id"]), myid=peer["id"], peers=peers, initial_epoch=initial_epoch
-            )
-            for peer in peers
+            Server(folder / str(peer["id"]), myid=peer["id"], peers=peers) for peer in peers
         ]
 
     @property

@@ -30,9 +30,9 @@ def task(name: str, pid: int | None, *, healthy: bool = True) -> dict[str, Any]:
     return {"id": name, "pid": pid, "healthy": healthy}
 
 
-def state(*tasks: dict[str, Any], target: int = 2) -> dict[str, Any]:
+def state(*tasks: dict[str, Any]) -> dict[str, Any]:
     return {
-        "target": target,
+        "target": 2,
         "healthy": sum(t["healthy"] for t in tasks),
         "registered_with": "127.0.0.1:1",
         "framework_id": "f",
