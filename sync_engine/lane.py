@@ -326,6 +326,7 @@ class Lane:
             self.last_failure = f"{name}: {error or 'no answer'}"
             return None
         except BaseException:
+            # Refused or cancelled: nobody else knows the connection, to close it.
             connection.give_up("never used")
             raise
         self.server = name
