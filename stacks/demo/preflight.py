@@ -96,11 +96,9 @@ def check_programs() -> None:
         locate.folder(ZOOKEEPER)
     except locate.ToolMissingError as error:
         raise RefusedError(str(error)) from None
-    home = os.environ.get("JAVA_HOME")
-    if shutil.which("java", path=f"{home}/bin" if home else None) or shutil.which("java"):
-        return
-    msg = "expected java (JDK 17 or newer) on PATH or in JAVA_HOME, saw none. Install a JDK"
-    raise RefusedError(msg)
+    if locate.java() is None:
+        msg = "expected java (JDK 17 or newer) on PATH or in JAVA_HOME, saw none. Install a JDK"
+        raise RefusedError(msg)
 
 
 def check_passphrase() -> None:

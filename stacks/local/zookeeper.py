@@ -22,6 +22,7 @@ from pathlib import Path
 from stacks.local.errors import StartError
 from stacks.local.process import config_file, end, make_folder, read_secret
 from stacks.local.settings import SettingsError, ZooKeeperSettings
+from tools import locate
 
 ZOOKEEPER = "zookeeper-3.9.4"
 # A server preallocates 64 MB of transaction log and writes a snapshot beside it.
@@ -145,8 +146,6 @@ def check_ports(settings: ZooKeeperSettings) -> None:
 def _jars(settings: ZooKeeperSettings) -> list[Path]:
     folder = settings.jars_dir
     if folder is None:
-        from tools import locate
-
         try:
             folder = locate.folder(ZOOKEEPER) / "lib"
         except locate.ToolMissingError as error:
@@ -164,9 +163,7 @@ def command(settings: ZooKeeperSettings, config: Path) -> list[str]:
     Raises:
         StartError: there is no Java, or the jars are missing.
     """
-    home = os.environ.get("JAVA_HOME")
-    java = shutil.which("java", path=f"{home}/bin") if home else None
-    java = java or shutil.which("java")
+    java = locate.java()
     if java is None:
         msg = "expected java (JDK 17 or newer) on PATH or in JAVA_HOME, saw none: install a JDK"
         raise StartError(msg)
