@@ -180,6 +180,16 @@ def test_a_process_is_known_by_its_start_time_too() -> None:
     assert not Process(os.getpid(), started + 1).is_alive
 
 
+def test_a_zombie_has_no_start_time() -> None:
+    child = subprocess.Popen(["/bin/true"])
+    try:
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        assert start_time(child.pid) is None
+    finally:
+        child.wait()
+    assert start_time(2**22 + 1) is None
+
+
 async def test_cleaning_up_ends_the_tasks_of_a_work_folder(rig: Rig) -> None:
     await rig.masters(count=1)
     agent = await rig.agent()
