@@ -9,12 +9,10 @@ import asyncio
 import json
 import os
 import shutil
-import sys
 from pathlib import Path
 
-from stacks.local.errors import StartError
-from stacks.local.process import config_file, configure_logs, end, make_folder, read_secret, run
-from stacks.local.settings import MasterSettings, SettingsError
+from stacks.local.process import become, end, launch, make_folder, read_secret
+from stacks.local.settings import MasterSettings
 
 
 def real_command(binary: str, settings: MasterSettings) -> list[str]:
@@ -86,20 +84,16 @@ async def _serve(settings: MasterSettings, stop: asyncio.Event) -> None:
     end("Stopped; the ZooKeeper session is left to expire", status=0)
 
 
+def _become_the_real_one(settings: MasterSettings) -> None:
+    binary = shutil.which("mesos-master") if settings.engine == "auto" else None
+    if binary is not None:
+        make_folder(settings.work_dir)
+        become(real_command(binary, settings))
+
+
 def main() -> None:
     """Start one master from its configuration file."""
-    try:
-        settings = MasterSettings.read(config_file(__doc__ or ""))
-        binary = shutil.which("mesos-master") if settings.engine == "auto" else None
-        if binary is not None:
-            make_folder(settings.work_dir)
-            arguments = real_command(binary, settings)
-            sys.stdout.flush()
-            os.execv(binary, arguments)
-    except (SettingsError, StartError) as error:
-        end(str(error))
-    configure_logs()
-    run(lambda stop: _serve(settings, stop))
+    launch(__doc__, MasterSettings.read, _serve, before=_become_the_real_one)
 
 
 if __name__ == "__main__":

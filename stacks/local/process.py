@@ -17,14 +17,16 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Generator
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, cast
+from typing import TYPE_CHECKING, NoReturn, TypeVar, cast
 
 from stacks.local.errors import StartError
+from stacks.local.settings import SettingsError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 _STARTED_POLL_S = 0.005
+S = TypeVar("S")
 
 
 def configure_logs() -> None:
@@ -49,11 +51,37 @@ def configure_logs() -> None:
         cast("io.TextIOWrapper", sys.stdout).reconfigure(line_buffering=True)
 
 
+def launch(
+    description: str | None,
+    read: Callable[[Path], S],
+    serve: Callable[[S, asyncio.Event], Awaitable[None]],
+    *,
+    before: Callable[[S], None] = lambda _: None,
+) -> None:
+    """Be a process of the rig: read its settings, then serve until SIGTERM or SIGINT.
+
+    `before` may refuse the settings (StartError), or become another program.
+    """
+    try:
+        settings = read(config_file(description or ""))
+        before(settings)
+    except (SettingsError, StartError) as error:
+        end(str(error))
+    configure_logs()
+    run(lambda stop: serve(settings, stop))
+
+
 def config_file(description: str) -> Path:
     """Read the one argument that processes of the rig take."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--config", required=True, type=Path, metavar="FILE", help="JSON settings")
     return parser.parse_args().config
+
+
+def become(command: list[str]) -> NoReturn:
+    """Become another program, whose supervisor then watches that one."""
+    sys.stdout.flush()
+    os.execv(command[0], command)
 
 
 def end(message: str, status: int = 1) -> NoReturn:

@@ -16,11 +16,10 @@ import hashlib
 import os
 import shutil
 import socket
-import sys
 from pathlib import Path
 
 from stacks.local.errors import StartError
-from stacks.local.process import config_file, end, make_folder, read_secret
+from stacks.local.process import become, config_file, end, make_folder, read_secret
 from stacks.local.settings import SettingsError, ZooKeeperSettings
 from tools import locate
 
@@ -191,8 +190,7 @@ def main() -> None:
         prepare(settings)
     except (SettingsError, StartError) as error:
         end(str(error))
-    sys.stdout.flush()
-    os.execv(arguments[0], arguments)
+    become(arguments)
 
 
 if __name__ == "__main__":
