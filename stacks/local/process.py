@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar, cast
 
-from stacks.local.errors import StartError
+from stacks.local.errors import ElectionError, StartError
 from stacks.local.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -180,6 +180,20 @@ class Listener:
         """Stop listening; open streams are cut after a second."""
         self._server.should_exit = True
         await self._task
+
+
+async def guard(work: Awaitable[object], fail: Callable[[str], None], name: str) -> None:
+    """Run one of a process's own loops; when it ends with an error, the whole process fails."""
+    try:
+        await work
+    except ElectionError as error:
+        fail(str(error))
+    except Exception as error:  # noqa: BLE001 - boundary of the process
+        # A broken loop must not leave a process that only looks alive.
+        import structlog
+
+        structlog.get_logger().exception(f"{name}.failed")
+        fail(f"the {name}'s own work failed: {error!r}")
 
 
 def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:

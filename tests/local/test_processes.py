@@ -17,9 +17,10 @@ import httpx
 import pytest
 
 from stacks.local import mesos_agent, mesos_master, zookeeper
-from stacks.local.errors import StartError
+from stacks.local.errors import ElectionError, StartError
 from stacks.local.mesos.agent import check_compatible
 from stacks.local.mesos.executor import Process, ending, start_time
+from stacks.local.process import guard
 from stacks.local.settings import (
     AgentSettings,
     ElectionUrl,
@@ -178,6 +179,17 @@ def test_a_process_is_known_by_its_start_time_too() -> None:
     assert started is not None
     assert Process(os.getpid(), started).is_alive
     assert not Process(os.getpid(), started + 1).is_alive
+
+
+async def test_a_broken_loop_fails_its_whole_process() -> None:
+    async def work(error: Exception) -> None:
+        raise error
+
+    told: list[str] = []
+    await guard(work(ElectionError("no such path")), told.append, "agent")
+    await guard(work(KeyError("x")), told.append, "agent")
+
+    assert told == ["no such path", "the agent's own work failed: KeyError('x')"]
 
 
 def test_a_zombie_has_no_start_time() -> None:
