@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
-from pathlib import Path
 
-from stacks.local.process import become, end, launch, make_folder, read_secret
+from stacks.local.process import become, end, launch, make_folder, read_secret, write_private
 from stacks.local.settings import MasterSettings
 
 
@@ -24,7 +22,7 @@ def real_command(binary: str, settings: MasterSettings) -> list[str]:
         # Never in an argument: the real program reads an address from a file.
         identity = read_secret(settings.zk_auth_file)
         address = settings.work_dir / "zk"
-        _write_private(address, zk.replace("zk://", f"zk://{identity}@", 1))
+        write_private(address, zk.replace("zk://", f"zk://{identity}@", 1))
         zk = f"file://{address.absolute()}"
     command = [
         binary,
@@ -47,7 +45,7 @@ def real_command(binary: str, settings: MasterSettings) -> list[str]:
     if settings.credential_file is not None:
         principal, _, secret = (read_secret(settings.credential_file) or "").partition(":")
         credentials = settings.work_dir / "credentials.json"
-        _write_private(
+        write_private(
             credentials,
             json.dumps({"credentials": [{"principal": principal, "secret": secret}]}),
         )
@@ -62,12 +60,6 @@ def real_command(binary: str, settings: MasterSettings) -> list[str]:
                 "--http_framework_authenticators=basic",
             ]
     return command
-
-
-def _write_private(path: Path, text: str) -> None:
-    path.unlink(missing_ok=True)
-    with open(path, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-        file.write(text)
 
 
 async def _serve(settings: MasterSettings, stop: asyncio.Event) -> None:
