@@ -16,7 +16,7 @@ import json
 import re
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, cast, get_args
 
 import pulumi.runtime
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -176,10 +176,13 @@ class MigrationConfig(_Model):
     @model_validator(mode="before")
     @classmethod
     def _take_position_as_text(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        values = cast("dict[str, Any]", data)
         # `position: 3` is a number to YAML.
-        if isinstance(data, dict) and isinstance(data.get("position"), int):  # pyright: ignore[reportUnknownMemberType]
-            return {**data, "position": str(data["position"])}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-        return data  # pyright: ignore[reportUnknownVariableType]
+        if isinstance(values.get("position"), int):
+            return {**values, "position": str(values["position"])}
+        return values
 
     @model_validator(mode="after")
     def _is_a_standing(self) -> MigrationConfig:

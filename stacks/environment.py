@@ -22,6 +22,8 @@ import sys
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
+from components.targets import private_file
+
 PASSPHRASE = "mesos-platform-dev"  # noqa: S105 - it guards no secret, as said above
 _PASSPHRASE_VARIABLES = ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE")
 _ALWAYS_OWN = ("PULUMI_BACKEND_URL", "PULUMI_HOME")
@@ -124,8 +126,4 @@ def _write(path: Path, text: str) -> None:
             return
     except OSError:
         pass
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.unlink(missing_ok=True)
-    temporary.touch(mode=0o600)
-    temporary.write_text(text)
-    temporary.replace(path)
+    private_file.write(path, text)

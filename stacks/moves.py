@@ -60,7 +60,7 @@ def _adjacent(old: Position, new: Position) -> bool:
     if old.is_settled and new.is_settled and abs(new.phase - old.phase) == 1:
         edge = min(old.phase, new.phase)
         creates = (edge in _CREATING_EDGES) == (new.phase > old.phase)
-        return creates and edge != 2 and PHASE_LAST not in {old.phase, new.phase}  # noqa: PLR2004
+        return creates and edge != 2 and PHASE_LAST not in {old.phase, new.phase}  # noqa: PLR2004 - the edge that moves
     return False
 
 

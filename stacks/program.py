@@ -116,7 +116,7 @@ class _Stack:
     def _make_target(self, gate: Gate) -> HostTarget:
         # Each target brings its own libraries; a local stack must not pay for Kubernetes'.
         if self._config.target is TargetKind.LOCAL:
-            from components.targets.local import LocalTarget  # noqa: PLC0415
+            from components.targets.local import LocalTarget  # noqa: PLC0415 - as above
 
             assert self._config.local is not None
             run_dir = self._config.local.run_dir or f".local/{self._stack}"
@@ -127,7 +127,7 @@ class _Stack:
             self._base = [gate, secrets]
             self._outputs["run_dir"] = str(target.run_dir)
             return target
-        from components.targets.kubernetes import KubernetesTarget  # noqa: PLC0415
+        from components.targets.kubernetes import KubernetesTarget  # noqa: PLC0415 - as above
 
         assert self._config.kubernetes is not None
         kubernetes = self._config.kubernetes

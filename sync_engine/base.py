@@ -195,6 +195,7 @@ class Base:
                 )
             db.execute("COMMIT")
         except BaseException:
+            # Whatever it was: a transaction left open would take the next one's rows with it.
             db.execute("ROLLBACK")
             raise
         for rel, row in changes.items():

@@ -30,7 +30,6 @@ _HAS_SOURCE = 1
 _HAS_TARGET = 2
 INTENT_BYTES = _INTENT.size + 2 * _STAMP.size
 """Most that an intent takes beside its path."""
-ACLS_MAX = 0xFFFF
 
 
 class Kind(IntEnum):

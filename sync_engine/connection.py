@@ -30,7 +30,6 @@ times over, and 40 MB of transactions at once ended one with a heap of 128 MB.""
 
 _length = struct.Struct(">i")
 _LENGTH_BYTES = _length.size
-_reply = struct.Struct(">iqi")
 
 
 class Connection(asyncio.Protocol):
@@ -220,7 +219,7 @@ class Connection(asyncio.Protocol):
         if self._greeting is not None and not self._greeting.done():
             self._greeting.set_result(wire.connect_reply(data, at))
             return
-        xid, zxid, code = _reply.unpack_from(data, at)
+        xid, zxid, code = wire.REPLY.unpack_from(data, at)
         if xid > 0:
             if xid != self._pending[0][0]:
                 msg = f"an answer to request {xid} in place of {self._pending[0][0]}"

@@ -183,9 +183,7 @@ async def read(address: EnsembleAddress, path: str) -> bytes | None:
 
 
 @contextlib.asynccontextmanager
-async def open_lane(
-    address: EnsembleAddress, *, timeout_s: float = _TIMEOUT_S
-) -> AsyncGenerator[Lane]:
+async def open_lane(address: EnsembleAddress) -> AsyncGenerator[Lane]:
     """A lane for one errand, on a server that has seen all that was acknowledged before.
 
     Raises:
@@ -194,7 +192,7 @@ async def open_lane(
     auth = None if address.auth_file is None else SideAuth(file=address.auth_file)
     lane = Lane(address.hosts, read_auth(auth), session_timeout_s=_SESSION_TIMEOUT_S)
     try:
-        await lane.start(bound_s=timeout_s)
+        await lane.start(bound_s=_TIMEOUT_S)
         await lane.sync()
         yield lane
     except ConnectionLostError as error:

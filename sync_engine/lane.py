@@ -247,7 +247,7 @@ class Lane:
         await self.submit(OpCode.DELETE, wire.version_body(path, version), wire.no_body, path)
 
     async def set_acl(self, path: str, acl: tuple[Acl, ...], aversion: int) -> Stat:
-        """Write an ACL at an expected aversion; `wire.ANY_VERSION` expects none."""
+        """Write an ACL at an expected aversion."""
         body = wire.set_acl_body(path, acl, aversion)
         return await self.submit(OpCode.SET_ACL, body, wire.read_stat, path)
 
@@ -305,8 +305,7 @@ class Lane:
                 delay_s = min(2 * delay_s, _BACK_OFF_MAX_S)
         except AuthFailedError as error:
             self._end(error)
-        except Exception:  # noqa: BLE001
-            # The task's boundary: a lane without upkeep must not look like one that waits.
+        except Exception:  # noqa: BLE001 - without upkeep it must not look like one that waits
             _log.exception("lane.failed", server=self.server)
             self._end(LaneClosedError("the lane broke down; the log says why"))
 
@@ -335,6 +334,7 @@ class Lane:
             self.last_failure = f"{name}: {error or 'no answer'}"
             return None
         except BaseException:
+            # Refused or cancelled: nobody else knows the connection, to close it.
             connection.give_up("never used")
             raise
         self.server = name

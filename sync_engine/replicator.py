@@ -166,6 +166,7 @@ class Replicator:
             try:
                 await self._compare()
             except BaseException:
+                # Cancelled, too: a comparison that was not made to its end is still wanted.
                 self._compare_wanted = True
                 raise
         while self._dirty and self.stalled is None:
@@ -229,6 +230,7 @@ class Replicator:
                 return
             await self._apply(works)
         except BaseException:
+            # Cancelled, too: a path that is forgotten is a write that is lost.
             self._put_back(batch)
             raise
         finally:

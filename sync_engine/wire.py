@@ -30,7 +30,6 @@ class OpCode(IntEnum):
     SET_DATA = 5
     GET_ACL = 6
     SET_ACL = 7
-    GET_CHILDREN = 8
     SYNC = 9
     PING = 11
     GET_CHILDREN2 = 12
@@ -59,7 +58,6 @@ _EPHEMERAL = 1
 _PASSWORD_BYTES = 16
 _int = struct.Struct(">i")
 _header = struct.Struct(">iii")
-_reply = struct.Struct(">iqi")
 _stat = struct.Struct(">qqqqiiiqiiq")
 _multi_header = struct.Struct(">i?i")
 _connect = struct.Struct(">iqiq")
@@ -68,7 +66,9 @@ _event = struct.Struct(">iii")
 _MULTI_END = _multi_header.pack(-1, 1, -1)
 _NULL = _int.pack(-1)
 STAT_BYTES = _stat.size
-REPLY_BYTES = _reply.size
+REPLY = struct.Struct(">iqi")
+"""Head of an answer: xid, zxid and error code."""
+REPLY_BYTES = REPLY.size
 _ACLS_CACHED_MAX = 1024
 
 
@@ -244,11 +244,6 @@ Decoder = Callable[[bytes, int, int], object]
 """Takes a frame's bytes, start and end of the body."""
 
 
-def reply_header(raw: bytes, at: int) -> tuple[int, int, int]:
-    """xid, zxid and error code at the head of an answer."""
-    return _reply.unpack_from(raw, at)
-
-
 def connect_reply(raw: bytes, at: int) -> Connected:
     """Answer to a connect request."""
     try:
@@ -269,7 +264,7 @@ def no_body(_raw: bytes, _at: int, _end: int) -> None:
 def read_zxid(raw: bytes, at: int, _end: int) -> int:
     """The zxid in the reply's header, right before the body: the last one that the server had
     applied when it answered."""
-    return int(_reply.unpack_from(raw, at - REPLY_BYTES)[1])
+    return int(REPLY.unpack_from(raw, at - REPLY_BYTES)[1])
 
 
 def read_stat(raw: bytes, at: int, _end: int) -> Stat:
@@ -341,7 +336,7 @@ def read_multi(raw: bytes, at: int, _end: int) -> MultiResult | list[int]:
 
     The zxid stands in the reply's header, right before the body.
     """
-    zxid = _reply.unpack_from(raw, at - REPLY_BYTES)[1]
+    zxid = REPLY.unpack_from(raw, at - REPLY_BYTES)[1]
     stats: list[Stat | None] = []
     codes: list[int] = []
     while True:

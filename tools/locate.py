@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 from tools import cache, recipes
 from tools.errors import ToolMissingError
 
-__all__ = ["ToolMissingError", "folder"]
+__all__ = ["ToolMissingError", "folder", "java"]
 
 
 def folder(name: str) -> Path:
@@ -22,3 +24,10 @@ def folder(name: str) -> Path:
         msg = f"expected {recipe.full_name} in {cache.root()}, saw none: run `make tools`"
         raise ToolMissingError(msg)
     return place
+
+
+def java() -> str | None:
+    """The Java of JAVA_HOME, else the one on PATH, if there is one."""
+    home = os.environ.get("JAVA_HOME")
+    own = shutil.which("java", path=f"{home}/bin") if home else None
+    return own or shutil.which("java")

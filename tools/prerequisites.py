@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tools import recipes
+from tools import locate, recipes
 from tools.errors import PrerequisiteError
 from tools.progress import run
 
@@ -111,9 +111,7 @@ def _venv() -> str | None:
 
 
 def _jdk() -> str | None:
-    home = os.environ.get("JAVA_HOME")
-    java = shutil.which("java", path=f"{home}/bin") if home else None
-    java = java or shutil.which("java")
+    java = locate.java()
     if java is None:
         return "no java"
     found = re.search(r'version "(\d+)', _answer(java, "-version"))

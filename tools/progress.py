@@ -71,6 +71,7 @@ def step(title: str) -> Generator[Progress]:
         progress.end("stopped")
         raise
     except Exception:
+        # Whatever it was, the line says how the step ended; who called says why.
         progress.end("failed")
         raise
     progress.end("done")

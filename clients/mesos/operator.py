@@ -9,7 +9,7 @@ duplicate quota roles, unknown fields.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -271,7 +271,7 @@ class OperatorClient:
 
     # Events
 
-    async def events(self) -> AsyncIterator[Json]:
+    async def events(self) -> AsyncGenerator[Json]:
         """Events of the leader, the first one with the whole state; ends with an error.
 
         Raises:

@@ -29,7 +29,7 @@ def end_with_engine() -> None:
 
 def _engine_address() -> tuple[str, int] | None:
     spec = getattr(sys.modules["__main__"], "__spec__", None)
-    if getattr(spec, "name", None) != "pulumi.dynamic.__main__" or len(sys.argv) < 2:  # noqa: PLR2004
+    if getattr(spec, "name", None) != "pulumi.dynamic.__main__" or not sys.argv[1:]:
         return None
     host, _, port = sys.argv[1].rpartition(":")
     return (host, int(port)) if port.isdigit() else None

@@ -14,12 +14,12 @@ LOOPBACK = "127.0.0.1"
 _LISTEN = "0A"
 
 
-def is_free(port: int, host: str = LOOPBACK) -> bool:
+def is_free(port: int) -> bool:
     """Whether a server could listen there now; connections in TIME_WAIT do not matter."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((host, port))
+            probe.bind((LOOPBACK, port))
         except OSError:
             return False
     return True
@@ -50,9 +50,17 @@ def _listening_inodes(port: int) -> Iterator[str]:
 def _holds(process: Path, inodes: set[str]) -> bool:
     names = {f"socket:[{inode}]" for inode in inodes}
     try:
-        return any(str(fd.readlink()) in names for fd in (process / "fd").iterdir())
+        descriptors = list((process / "fd").iterdir())
     except OSError:  # The process ended, or is not ours to look into.
         return False
+    return any(_target(descriptor) in names for descriptor in descriptors)
+
+
+def _target(descriptor: Path) -> str:
+    try:
+        return str(descriptor.readlink())
+    except OSError:  # Closed meanwhile; for this process, the one that listed them.
+        return ""
 
 
 def _command(process: Path) -> str:

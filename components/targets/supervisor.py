@@ -37,6 +37,7 @@ _START_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 60.0
 _PAUSE_S = 0.05
 _SOCKET_PATH_MAX = 107
+_TAIL_LINES = 15
 # What processes inherit. Everything else stays out: an update runs with the stack's passphrase.
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "JAVA_HOME")
 _INHERITED_PREFIXES = ("XDG_", "MESOS_PLATFORM_")
@@ -204,7 +205,7 @@ class Supervisor:
         for volume in volumes:
             shutil.rmtree(self.directory(name) / volume, ignore_errors=True)
 
-    def log_tail(self, name: str, *, lines: int = 15) -> str:
+    def log_tail(self, name: str) -> str:
         """Last lines of a program's output, for error messages."""
         try:
             text = self.log_file(name).read_bytes()[-16_384:].decode(errors="replace")
@@ -212,7 +213,7 @@ class Supervisor:
             return "(it wrote nothing)"
         # A process that ends again and again says the same each time: once is enough.
         told = [line for line, _ in itertools.groupby(text.splitlines())]
-        return "\n".join(told[-lines:]) or "(it wrote nothing)"
+        return "\n".join(told[-_TAIL_LINES:]) or "(it wrote nothing)"
 
     def shut_down(self) -> None:
         """Stop every program and supervisord itself; the definitions stay."""
@@ -321,9 +322,10 @@ class Supervisor:
 
     def _choose_socket(self) -> Path:
         # UNIX socket addresses are short, checkouts may lie deep: so a short folder, ours alone.
-        base = Path(os.environ.get("XDG_RUNTIME_DIR") or "/tmp")  # noqa: S108 - mode 0700 below it
+        short = Path("/tmp")  # noqa: S108 - mode 0700 below it
+        base = Path(os.environ.get("XDG_RUNTIME_DIR") or short)
         if not base.is_dir() or len(str(base)) > _SOCKET_PATH_MAX // 2:
-            base = Path("/tmp")  # noqa: S108
+            base = short
         folder = base / f"mesos-platform-{os.getuid()}"
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()

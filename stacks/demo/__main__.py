@@ -70,8 +70,7 @@ def _run(project_dir: Path, console: Console, *, keep: bool, as_json: bool) -> i
         preflight.only_one(project_dir),
         preflight.prepare(project_dir, lambda text: console.print(text, highlight=False)),
     ):
-        # What follows takes a second to load, and nothing before needs it.
-        from stacks.demo.run import FAILURES, Demo  # noqa: PLC0415
+        from stacks.demo.run import FAILURES, Demo  # noqa: PLC0415 - takes a second to load
 
         demo = Demo(project_dir, console, keep=keep)
         problem: str | None = None
@@ -195,8 +194,7 @@ def _setup(project_dir: Path) -> int:
         for stack in (local_stack.STACK, "dev"):
             files = FileState.of(backend, stack)
             if files is None or not files.exists:
-                # Slow to load, and of use once a checkout.
-                from stacks.automation import StackRunner  # noqa: PLC0415
+                from stacks.automation import StackRunner  # noqa: PLC0415 - slow to load, used once a checkout
 
                 StackRunner(stack, project_dir).init()
     return _OK

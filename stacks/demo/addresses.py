@@ -59,7 +59,3 @@ class Addresses:
     def log_of_clients(self, group: str) -> Path:
         """A client group's log of acknowledged writes."""
         return self.run_dir / self.program_of_clients(group) / "data" / "acks.jsonl"
-
-    def log_of_framework(self) -> Path:
-        """The framework's log of status updates."""
-        return self.run_dir / "frameworks-sample-0" / "data" / "updates.jsonl"

@@ -28,6 +28,7 @@ from stacks.demo.observations import (
     TaskUpdate,
     TrafficSample,
 )
+from stacks.local.mesos import executor
 from sync_engine.client import EngineClient, EngineError
 
 _PAUSE_S = 0.25
@@ -171,7 +172,7 @@ class Processes:
     """Processes of tasks, by id and start time: an id alone comes round again."""
 
     def __init__(self, start_time: Callable[[int], int | None] | None = None) -> None:
-        self._start_time = start_time or process_start
+        self._start_time = start_time or executor.start_time
         self._found: dict[str, tuple[int, int]] = {}
 
     def pid(self, task: str) -> int:
@@ -231,16 +232,6 @@ class Processes:
             pids=pids,
             framework_id=state["framework_id"],
         )
-
-
-def process_start(pid: int) -> int | None:
-    """When a process started, in clock ticks since boot; None for a dead one or a zombie."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    fields = text.rpartition(")")[2].split()
-    return None if fields[0] in {"Z", "X"} else int(fields[19])
 
 
 def read_updates(folder: Path) -> list[TaskUpdate]:

@@ -6,7 +6,6 @@ removed on the way.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import sys
@@ -14,7 +13,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from stacks import environment
+from stacks import environment, lease
 from stacks.demo import local_stack, removal
 from stacks.demo.errors import RefusedError
 from stacks.demo.port_block import Block
@@ -40,20 +39,14 @@ def only_one(project_dir: Path) -> Generator[None]:
     except OSError as error:
         msg = f"expected to write in {folder}, saw {error.strerror}. Make space, or check its owner"
         raise RefusedError(msg) from None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            holder = file.read().strip() or "another process"
-            msg = (
-                f"expected no other demo in {project_dir}, saw {holder}. Wait for its end, or "
-                "interrupt it there with Ctrl-C; a demo in another checkout may run beside it"
-            )
-            raise RefusedError(msg) from None
-        file.truncate(0)
-        file.write(f"process {os.getpid()}\n")
-        file.flush()
+
+    def refuse(holder: str) -> RefusedError:
+        return RefusedError(
+            f"expected no other demo in {project_dir}, saw {holder}. Wait for its end, or "
+            "interrupt it there with Ctrl-C; a demo in another checkout may run beside it"
+        )
+
+    with file, lease.hold(file, f"process {os.getpid()}", refuse):
         yield
 
 
@@ -103,11 +96,9 @@ def check_programs() -> None:
         locate.folder(ZOOKEEPER)
     except locate.ToolMissingError as error:
         raise RefusedError(str(error)) from None
-    home = os.environ.get("JAVA_HOME")
-    if shutil.which("java", path=f"{home}/bin" if home else None) or shutil.which("java"):
-        return
-    msg = "expected java (JDK 17 or newer) on PATH or in JAVA_HOME, saw none. Install a JDK"
-    raise RefusedError(msg)
+    if locate.java() is None:
+        msg = "expected java (JDK 17 or newer) on PATH or in JAVA_HOME, saw none. Install a JDK"
+        raise RefusedError(msg)
 
 
 def check_passphrase() -> None:

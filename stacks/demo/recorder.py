@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from stacks.demo.observations import Flip, Observations, Span
 from stacks.migration import events
@@ -40,12 +40,12 @@ def record(seen: Observations, event: events.Event) -> None:
 def flip_reports(found: Any) -> Iterator[Mapping[str, Any]]:
     """The engine's reports of flips, wherever a step has put them among its findings."""
     if isinstance(found, Mapping):
-        values: Mapping[str, Any] = found  # pyright: ignore[reportUnknownVariableType]
+        values = cast("Mapping[str, Any]", found)
         if {"subtree", "digest"} <= set(values):
             yield values
             return
         for value in values.values():
             yield from flip_reports(value)
     elif isinstance(found, Sequence) and not isinstance(found, str):
-        for value in found:  # pyright: ignore[reportUnknownVariableType]
+        for value in cast("Sequence[Any]", found):
             yield from flip_reports(value)

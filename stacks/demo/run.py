@@ -9,10 +9,9 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from rich.console import Console
 
@@ -31,10 +30,10 @@ from stacks.local.errors import StartError
 from stacks.migration import events
 from stacks.migration.errors import MigrationError
 from stacks.migration.service import MigrationService
+from stacks.threads import on_thread
 from stacks.topology import PHASE_FIRST, PHASE_LAST
 from sync_engine.client import EngineClient, EngineError
 
-T = TypeVar("T")
 _AUDIT_TIMEOUT_S = 60.0
 _FIRST_LOOK_TIMEOUT_S = 15.0
 _PAUSE_S = 0.1
@@ -55,7 +54,6 @@ class Demo:
         self.seen.started_at = time.time()
         self.screen = Screen(self.seen, self.console)
         self.runner = StackRunner(local_stack.STACK, self.project_dir)
-        self.is_begun = False
         self._observer: Observer | None = None
 
     @property
@@ -100,7 +98,6 @@ class Demo:
                 # Nothing of the job has begun: the same as if it had been found out before.
                 raise RefusedError(str(error)) from None
         self.screen.progress.phase = PHASE_FIRST
-        self.is_begun = True
 
     def _note_resource(self, event: Any) -> None:
         """Called on the engine's thread."""
@@ -235,16 +232,3 @@ class Demo:
         left = removal.left_processes(self.project_dir)
         self.seen.left_behind = [f"process {pid}" for pid in sorted(left)]
         return problem
-
-
-async def on_thread(work: Callable[[], T]) -> T:
-    """Run blocking work; a cancellation waits for its end, because it cannot be stopped halfway."""
-    task = asyncio.ensure_future(asyncio.to_thread(work))
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait({task})
-        # What it ended with no longer matters, but must have been looked at.
-        if not task.cancelled():
-            task.exception()
-        raise

@@ -11,8 +11,8 @@ import asyncio
 from typing import Any
 
 from stacks.local.errors import ElectionError, StartError
-from stacks.local.process import Listener, config_file, configure_logs, end, run
-from stacks.local.settings import FrameworkSettings, SettingsError
+from stacks.local.process import Listener, end, launch
+from stacks.local.settings import FrameworkSettings
 
 _LOAD_TIMEOUT_S = 60.0
 
@@ -69,17 +69,15 @@ async def _serve(settings: FrameworkSettings, stop: asyncio.Event) -> None:
     log.info("framework.stopped")
 
 
+def _check(settings: FrameworkSettings) -> None:
+    if settings.election is None:
+        msg = "expected zk://… in 'zk', saw null: a framework that stands still is not started"
+        raise StartError(msg)
+
+
 def main() -> None:
     """Start the framework from its configuration file."""
-    try:
-        settings = FrameworkSettings.read(config_file(__doc__ or ""))
-        if settings.election is None:
-            msg = "expected zk://… in 'zk', saw null: a framework that stands still is not started"
-            raise StartError(msg)
-    except (SettingsError, StartError) as error:
-        end(str(error))
-    configure_logs()
-    run(lambda stop: _serve(settings, stop))
+    launch(__doc__, FrameworkSettings.read, _serve, before=_check)
 
 
 if __name__ == "__main__":

@@ -9,15 +9,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import shutil
 import sys
 import time
 from pathlib import Path
 
-from stacks.local.errors import StartError
-from stacks.local.process import config_file, configure_logs, end, make_folder, run
-from stacks.local.settings import AgentSettings, SettingsError
+from stacks.local.process import become, end, launch, make_folder
+from stacks.local.settings import AgentSettings
 
 _GRACE_S = 5.0
 _POLL_S = 0.02
@@ -87,6 +85,13 @@ async def _serve(settings: AgentSettings, stop: asyncio.Event) -> None:
     end("Stopped; tasks run on", status=0)
 
 
+def _become_the_real_one(settings: AgentSettings) -> None:
+    binary = shutil.which("mesos-agent") if settings.engine == "auto" else None
+    if binary is not None:
+        make_folder(settings.work_dir)
+        become(real_command(binary, settings))
+
+
 def _clean_up_command(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description="End the tasks that a work folder tells of.")
     parser.add_argument("--work-dir", required=True, type=Path, metavar="DIR")
@@ -99,17 +104,7 @@ def main() -> None:
     if sys.argv[1:2] == ["cleanup"]:
         _clean_up_command(sys.argv[2:])
         return
-    try:
-        settings = AgentSettings.read(config_file(__doc__ or ""))
-        binary = shutil.which("mesos-agent") if settings.engine == "auto" else None
-        if binary is not None:
-            make_folder(settings.work_dir)
-            sys.stdout.flush()
-            os.execv(binary, real_command(binary, settings))
-    except (SettingsError, StartError) as error:
-        end(str(error))
-    configure_logs()
-    run(lambda stop: _serve(settings, stop))
+    launch(__doc__, AgentSettings.read, _serve, before=_become_the_real_one)
 
 
 if __name__ == "__main__":

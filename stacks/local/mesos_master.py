@@ -7,14 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
-import sys
-from pathlib import Path
 
-from stacks.local.errors import StartError
-from stacks.local.process import config_file, configure_logs, end, make_folder, read_secret, run
-from stacks.local.settings import MasterSettings, SettingsError
+from stacks.local.process import become, end, launch, make_folder, read_secret, write_private
+from stacks.local.settings import MasterSettings
 
 
 def real_command(binary: str, settings: MasterSettings) -> list[str]:
@@ -26,7 +22,7 @@ def real_command(binary: str, settings: MasterSettings) -> list[str]:
         # Never in an argument: the real program reads an address from a file.
         identity = read_secret(settings.zk_auth_file)
         address = settings.work_dir / "zk"
-        _write_private(address, zk.replace("zk://", f"zk://{identity}@", 1))
+        write_private(address, zk.replace("zk://", f"zk://{identity}@", 1))
         zk = f"file://{address.absolute()}"
     command = [
         binary,
@@ -49,7 +45,7 @@ def real_command(binary: str, settings: MasterSettings) -> list[str]:
     if settings.credential_file is not None:
         principal, _, secret = (read_secret(settings.credential_file) or "").partition(":")
         credentials = settings.work_dir / "credentials.json"
-        _write_private(
+        write_private(
             credentials,
             json.dumps({"credentials": [{"principal": principal, "secret": secret}]}),
         )
@@ -66,12 +62,6 @@ def real_command(binary: str, settings: MasterSettings) -> list[str]:
     return command
 
 
-def _write_private(path: Path, text: str) -> None:
-    path.unlink(missing_ok=True)
-    with open(path, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-        file.write(text)
-
-
 async def _serve(settings: MasterSettings, stop: asyncio.Event) -> None:
     import structlog
 
@@ -86,20 +76,16 @@ async def _serve(settings: MasterSettings, stop: asyncio.Event) -> None:
     end("Stopped; the ZooKeeper session is left to expire", status=0)
 
 
+def _become_the_real_one(settings: MasterSettings) -> None:
+    binary = shutil.which("mesos-master") if settings.engine == "auto" else None
+    if binary is not None:
+        make_folder(settings.work_dir)
+        become(real_command(binary, settings))
+
+
 def main() -> None:
     """Start one master from its configuration file."""
-    try:
-        settings = MasterSettings.read(config_file(__doc__ or ""))
-        binary = shutil.which("mesos-master") if settings.engine == "auto" else None
-        if binary is not None:
-            make_folder(settings.work_dir)
-            arguments = real_command(binary, settings)
-            sys.stdout.flush()
-            os.execv(binary, arguments)
-    except (SettingsError, StartError) as error:
-        end(str(error))
-    configure_logs()
-    run(lambda stop: _serve(settings, stop))
+    launch(__doc__, MasterSettings.read, _serve, before=_become_the_real_one)
 
 
 if __name__ == "__main__":

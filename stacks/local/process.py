@@ -10,20 +10,23 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import io
 import logging
 import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Generator
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TypeVar, cast
 
-from stacks.local.errors import StartError
+from stacks.local.errors import ElectionError, StartError
+from stacks.local.settings import SettingsError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 _STARTED_POLL_S = 0.005
+S = TypeVar("S")
 
 
 def configure_logs() -> None:
@@ -43,8 +46,29 @@ def configure_logs() -> None:
         logger_factory=structlog.WriteLoggerFactory(file=sys.stdout),
         cache_logger_on_first_use=True,
     )
+    # A test may have put something simpler there.
     with contextlib.suppress(AttributeError):
-        sys.stdout.reconfigure(line_buffering=True)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+        cast("io.TextIOWrapper", sys.stdout).reconfigure(line_buffering=True)
+
+
+def launch(
+    description: str | None,
+    read: Callable[[Path], S],
+    serve: Callable[[S, asyncio.Event], Awaitable[None]],
+    *,
+    before: Callable[[S], None] = lambda _: None,
+) -> None:
+    """Be a process of the rig: read its settings, then serve until SIGTERM or SIGINT.
+
+    `before` may refuse the settings (StartError), or become another program.
+    """
+    try:
+        settings = read(config_file(description or ""))
+        before(settings)
+    except (SettingsError, StartError) as error:
+        end(str(error))
+    configure_logs()
+    run(lambda stop: serve(settings, stop))
 
 
 def config_file(description: str) -> Path:
@@ -52,6 +76,12 @@ def config_file(description: str) -> Path:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--config", required=True, type=Path, metavar="FILE", help="JSON settings")
     return parser.parse_args().config
+
+
+def become(command: list[str]) -> NoReturn:
+    """Become another program, whose supervisor then watches that one."""
+    sys.stdout.flush()
+    os.execv(command[0], command)
 
 
 def end(message: str, status: int = 1) -> NoReturn:
@@ -94,6 +124,15 @@ def make_folder(path: Path) -> None:
         raise StartError(msg) from None
 
 
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner reads, in place of what is there."""
+    temporary = path.with_suffix(".new")
+    temporary.unlink(missing_ok=True)
+    with open(temporary, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        file.write(text)
+    temporary.replace(path)
+
+
 class Listener:
     """An HTTP server inside this process."""
 
@@ -114,9 +153,6 @@ class Listener:
             @contextlib.contextmanager
             def capture_signals(self) -> Generator[None]:
                 yield
-
-            def install_signal_handlers(self) -> None:
-                return
 
         import socket
 
@@ -153,6 +189,20 @@ class Listener:
         """Stop listening; open streams are cut after a second."""
         self._server.should_exit = True
         await self._task
+
+
+async def guard(work: Awaitable[object], fail: Callable[[str], None], name: str) -> None:
+    """Run one of a process's own loops; when it ends with an error, the whole process fails."""
+    try:
+        await work
+    except ElectionError as error:
+        fail(str(error))
+    except Exception as error:  # noqa: BLE001 - boundary of the process
+        # A broken loop must not leave a process that only looks alive.
+        import structlog
+
+        structlog.get_logger().exception(f"{name}.failed")
+        fail(f"the {name}'s own work failed: {error!r}")
 
 
 def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:

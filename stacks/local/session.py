@@ -235,10 +235,9 @@ class Session:
             with contextlib.suppress(NodeExistsError):
                 await self.create(step, acl=acl)
 
-    async def set(self, path: str, data: bytes, version: int = -1) -> int:
-        """Write a node; returns its new version."""
-        stat = await self._await(self.client.set_async(path, data, version=version))
-        return stat.version
+    async def set(self, path: str, data: bytes) -> None:
+        """Write a node, whatever it held."""
+        await self._await(self.client.set_async(path, data))
 
     async def delete(self, path: str) -> None:
         """Delete a node; one that is gone already is a success."""

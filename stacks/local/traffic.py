@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stacks.local.errors import StartError
-from stacks.local.process import Listener, config_file, configure_logs, end, read_secret, run
-from stacks.local.settings import SettingsError, TrafficSettings
+from stacks.local.process import Listener, end, launch, read_secret
+from stacks.local.settings import TrafficSettings
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -87,23 +87,18 @@ def _verify_command(arguments: list[str]) -> None:
     sys.exit(0 if report.ok else 1)
 
 
+def _check(settings: TrafficSettings) -> None:
+    if settings.hosts is None:
+        msg = "expected host:port,… in 'hosts', saw null: a group that stands still is not started"
+        raise StartError(msg)
+
+
 def main() -> None:
     """Start the group from its configuration file, or verify."""
     if sys.argv[1:2] == ["verify"]:
         _verify_command(sys.argv[2:])
         return
-    try:
-        settings = TrafficSettings.read(config_file(__doc__ or ""))
-        if settings.hosts is None:
-            msg = (
-                "expected host:port,… in 'hosts', saw null: a group that stands still is not "
-                "started"
-            )
-            raise StartError(msg)
-    except (SettingsError, StartError) as error:
-        end(str(error))
-    configure_logs()
-    run(lambda stop: _serve(settings, stop))
+    launch(__doc__, TrafficSettings.read, _serve, before=_check)
 
 
 if __name__ == "__main__":

@@ -13,15 +13,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import shutil
 import socket
-import sys
 from pathlib import Path
 
 from stacks.local.errors import StartError
-from stacks.local.process import config_file, end, make_folder, read_secret
+from stacks.local.process import become, config_file, end, make_folder, read_secret, write_private
 from stacks.local.settings import SettingsError, ZooKeeperSettings
+from tools import locate
 
 ZOOKEEPER = "zookeeper-3.9.4"
 # A server preallocates 64 MB of transaction log and writes a snapshot beside it.
@@ -58,7 +57,7 @@ def prepare(settings: ZooKeeperSettings) -> Path:
             (version / name).write_text(str(settings.initial_epoch))
     (data / "logback.xml").write_text(_LOGBACK)
     config = data / "zoo.cfg"
-    _write_private(config, render(settings, super_digest(read_secret(settings.super_digest_file))))
+    write_private(config, render(settings, super_digest(read_secret(settings.super_digest_file))))
     return config
 
 
@@ -70,14 +69,6 @@ def _write_id(path: Path, myid: int) -> None:
         )
         raise StartError(msg)
     path.write_text(str(myid))
-
-
-def _write_private(path: Path, text: str) -> None:
-    temporary = path.with_suffix(".new")
-    temporary.unlink(missing_ok=True)
-    with open(temporary, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-        file.write(text)
-    temporary.replace(path)
 
 
 def super_digest(identity: str | None) -> str | None:
@@ -145,8 +136,6 @@ def check_ports(settings: ZooKeeperSettings) -> None:
 def _jars(settings: ZooKeeperSettings) -> list[Path]:
     folder = settings.jars_dir
     if folder is None:
-        from tools import locate
-
         try:
             folder = locate.folder(ZOOKEEPER) / "lib"
         except locate.ToolMissingError as error:
@@ -164,9 +153,7 @@ def command(settings: ZooKeeperSettings, config: Path) -> list[str]:
     Raises:
         StartError: there is no Java, or the jars are missing.
     """
-    home = os.environ.get("JAVA_HOME")
-    java = shutil.which("java", path=f"{home}/bin") if home else None
-    java = java or shutil.which("java")
+    java = locate.java()
     if java is None:
         msg = "expected java (JDK 17 or newer) on PATH or in JAVA_HOME, saw none: install a JDK"
         raise StartError(msg)
@@ -194,8 +181,7 @@ def main() -> None:
         prepare(settings)
     except (SettingsError, StartError) as error:
         end(str(error))
-    sys.stdout.flush()
-    os.execv(arguments[0], arguments)
+    become(arguments)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import shutil
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 
@@ -104,7 +104,9 @@ def _write(file: Path, content: Any) -> None:
 
 
 def _plain(value: object) -> object:
-    return sorted(map(str, value)) if isinstance(value, (set, frozenset)) else str(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+    if isinstance(value, set | frozenset):
+        return sorted(map(str, cast("frozenset[object]", value)))
+    return str(value)
 
 
 def drop_oldest(folder: Path) -> None:

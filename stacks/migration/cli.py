@@ -105,7 +105,7 @@ def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
         _guarded(lambda: command(door, *args, **kwargs), as_json=as_json)
 
     options: list[Any] = getattr(command, "__click_params__", [])
-    with_door.__click_params__ = [*options, *with_door.__click_params__]  # type: ignore[attr-defined]
+    with_door.__click_params__ = [*options, *with_door.__click_params__]  # type: ignore[attr-defined] - where click keeps them
     with_door.__doc__ = command.__doc__
     with_door.__name__ = command.__name__
     return with_door

@@ -307,8 +307,8 @@ class MigrationService:
 
     def _get_work(self) -> Work:
         if self._work is None:
-            # Clients of every system that is driven: slow to import, and not needed to look.
-            from stacks.migration.work import RealWork  # noqa: PLC0415
+            # Clients of every system that is driven.
+            from stacks.migration.work import RealWork  # noqa: PLC0415 - slow, not needed to look
 
             assert isinstance(self._runner, StackRunner)
             bounds = replace(self._bounds, **self._asked)

@@ -32,7 +32,7 @@ class Recorder(pulumi.runtime.Mocks):
     resources: list[Registered] = field(default_factory=list[Registered])
 
     def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str | None, Any]:
-        given = cast("dict[str, Any]", args.inputs)  # pyright: ignore[reportUnknownMemberType]
+        given = cast("dict[str, Any]", args.inputs)  # pyright: ignore[reportUnknownMemberType] - untyped
         inputs = {key: value for key, value in given.items() if key != "__provider"}
         self.resources.append(Registered(args.typ, args.name, inputs))
         return f"{args.name}-id", inputs

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import traceback
 from pathlib import Path
 from typing import Any, cast
 
@@ -97,9 +99,6 @@ def test_secrets_are_made_once_and_privately(tmp_path: Path) -> None:
 
 
 def test_our_errors_reach_people_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys  # noqa: PLC0415 - its limit is what is looked at
-    import traceback  # noqa: PLC0415
-
     monkeypatch.setattr(sys, "tracebacklimit", 100, raising=False)
 
     @for_people

@@ -6,8 +6,7 @@ import os
 import signal
 import socket
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +18,8 @@ from components.targets.process import ProcessSpec
 from components.targets.readiness import Check
 from components.targets.supervisor import State, Supervisor
 from components.workload import Probe
+from tests.ports import free_port
+from tests.waiting import block_until, block_until_written
 
 SERVER = """
 import socket, sys, time
@@ -29,8 +30,7 @@ time.sleep(600)
 
 @pytest.fixture
 def port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+    return free_port()
 
 
 @pytest.fixture
@@ -50,13 +50,6 @@ def spec(tmp_path: Path, port: int) -> Iterator[ProcessSpec]:
         stop_timeout_s=2,
     )
     Supervisor(run_dir).remove_all()
-
-
-def until(condition: Callable[[], object], bound_s: float = 10) -> None:
-    deadline = time.monotonic() + bound_s
-    while not condition():
-        assert time.monotonic() < deadline, "the condition never held"
-        time.sleep(0.02)
 
 
 def pid_of(spec: ProcessSpec) -> int:
@@ -177,11 +170,11 @@ def test_what_is_stopped_or_changed_or_removed_by_hand_is_seen(spec: ProcessSpec
 def test_a_killed_process_comes_back_by_itself(spec: ProcessSpec) -> None:
     process.realise(spec, create=True)
     before = pid_of(spec)
-    until(lambda: spec.supervisor.status(spec.name).state is State.RUNNING)
+    block_until(lambda: spec.supervisor.status(spec.name).state is State.RUNNING, "a start")
 
     os.kill(before, signal.SIGKILL)
 
-    until(lambda: pid_of(spec) not in {0, before})
+    block_until(lambda: pid_of(spec) not in {0, before}, "another start")
 
 
 def test_what_a_killed_supervisor_left_is_found_and_started_anew(spec: ProcessSpec) -> None:
@@ -189,7 +182,7 @@ def test_what_a_killed_supervisor_left_is_found_and_started_anew(spec: ProcessSp
     before = pid_of(spec)
     daemon = Path(spec.run_dir) / "supervisor" / "supervisord.pid"
     os.kill(int(daemon.read_text()), signal.SIGKILL)
-    until(lambda: not spec.supervisor.is_running())
+    block_until(lambda: not spec.supervisor.is_running(), "the supervisor's end")
 
     assert process.observe(spec) == "missing"
     process.realise(spec, create=False)
@@ -207,8 +200,7 @@ def test_children_outlive_a_stop_and_end_with_the_removal(
         spec, argv=("/bin/sh", "-c", script), ports=(), check=None, leaves_children=True
     )
     process.realise(agent, create=True)
-    until(lambda: child.exists() and child.read_text().strip())
-    pid = int(child.read_text())
+    pid = int(block_until_written(child))
 
     agent.supervisor.stop(agent.name)
     assert orphans.is_alive(pid)
@@ -236,8 +228,7 @@ def test_removing_everything_also_finds_what_a_killed_supervisor_left(
     script = f"setsid sleep 600 & echo $! > {child}; exec sleep 600"
     agent = replace(spec, argv=("/bin/sh", "-c", script), ports=(), check=None)
     process.realise(agent, create=True)
-    until(lambda: child.exists() and child.read_text().strip())
-    pids = {pid_of(agent), int(child.read_text())}
+    pids = {pid_of(agent), int(block_until_written(child))}
     daemon = Path(spec.run_dir) / "supervisor" / "supervisord.pid"
     os.kill(int(daemon.read_text()), signal.SIGKILL)
 

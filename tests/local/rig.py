@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
-import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,35 +25,8 @@ from stacks.local.sample.http import make_app
 from stacks.local.sample.scheduler import Scheduler
 from stacks.local.session import Session
 from stacks.local.settings import AgentSettings, FrameworkSettings, MasterSettings
-
-BOUND_S = 15.0
-_POLL_S = 0.02
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-async def until(
-    condition: Callable[[], Any] | Callable[[], Awaitable[Any]],
-    what: str,
-    bound_s: float = BOUND_S,
-) -> Any:
-    """Wait for a condition, with a bound; returns its first true value."""
-    deadline = time.monotonic() + bound_s
-    while True:
-        value = condition()
-        if asyncio.iscoroutine(value):
-            value = await value
-        if value:
-            return value
-        if time.monotonic() > deadline:
-            msg = f"{what} did not happen within {bound_s:g} s"
-            raise AssertionError(msg)
-        await asyncio.sleep(_POLL_S)
+from tests.ports import free_port
+from tests.waiting import BOUND_S, until
 
 
 @dataclass

@@ -12,7 +12,8 @@ from kazoo.client import KazooClient
 
 from stacks.local.mesos.executor import start_time
 from stacks.local.sample.roster import Step
-from tests.local.rig import Rig, RunningFramework, RunningMaster, until
+from tests.local.rig import Rig, RunningFramework, RunningMaster
+from tests.waiting import until
 
 
 def pids(tasks: list[Any]) -> dict[str, int]:
@@ -26,9 +27,9 @@ class Projection:
         self.client: Any = KazooClient(hosts=hosts)
         self.client.start(timeout=10)
 
-    def put(self, path: str, master: RunningMaster, number: int = 0) -> str:
+    def put(self, path: str, master: RunningMaster) -> str:
         data = json.dumps(master.master.info).encode()
-        return self.client.create(f"{path}/json.info_{number:010d}", data, ephemeral=True)
+        return self.client.create(f"{path}/json.info_0000000000", data, ephemeral=True)
 
     def close(self) -> None:
         self.client.stop()

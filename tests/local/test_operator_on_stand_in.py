@@ -8,8 +8,9 @@ import pytest
 
 from clients.mesos import CallRefusedError, ForeignLeaderError, OperatorClient
 from clients.mesos.model import DrainState, Machine, MaintenanceSchedule, Quota, Window
-from tests.local.rig import Rig, RunningMaster, until
+from tests.local.rig import Rig, RunningMaster
 from tests.local.test_cluster import Projection
+from tests.waiting import until
 
 SCHEDULE = MaintenanceSchedule((Window((Machine("h9", "10.0.0.9"),), 10**18, 10**12),))
 
@@ -124,4 +125,4 @@ async def test_events_tell_of_tasks(rig: Rig) -> None:
             kinds.add((await anext(events))["type"])
         assert {"FRAMEWORK_ADDED", "TASK_ADDED"} <= kinds
         await rig.healthy(framework, 1)
-        await events.aclose()  # type: ignore[attr-defined]
+        await events.aclose()

@@ -13,12 +13,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from stacks.local import mesos_agent, mesos_master, zookeeper
-from stacks.local.errors import StartError
+from stacks.local.errors import ElectionError, StartError
 from stacks.local.mesos.agent import check_compatible
 from stacks.local.mesos.executor import Process, ending, start_time
+from stacks.local.process import guard
 from stacks.local.settings import (
     AgentSettings,
     ElectionUrl,
@@ -27,7 +29,9 @@ from stacks.local.settings import (
     TrafficSettings,
     ZooKeeperSettings,
 )
-from tests.local.rig import Rig, free_port, until
+from tests.local.rig import Rig
+from tests.ports import free_port
+from tests.waiting import until
 
 MODULES = ["zookeeper", "mesos_master", "mesos_agent", "framework", "traffic"]
 
@@ -177,6 +181,27 @@ def test_a_process_is_known_by_its_start_time_too() -> None:
     assert not Process(os.getpid(), started + 1).is_alive
 
 
+async def test_a_broken_loop_fails_its_whole_process() -> None:
+    async def work(error: Exception) -> None:
+        raise error
+
+    told: list[str] = []
+    await guard(work(ElectionError("no such path")), told.append, "agent")
+    await guard(work(KeyError("x")), told.append, "agent")
+
+    assert told == ["no such path", "the agent's own work failed: KeyError('x')"]
+
+
+def test_a_zombie_has_no_start_time() -> None:
+    child = subprocess.Popen(["/bin/true"])
+    try:
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        assert start_time(child.pid) is None
+    finally:
+        child.wait()
+    assert start_time(2**22 + 1) is None
+
+
 async def test_cleaning_up_ends_the_tasks_of_a_work_folder(rig: Rig) -> None:
     await rig.masters(count=1)
     agent = await rig.agent()
@@ -220,10 +245,8 @@ async def test_a_master_that_is_asked_to_end_leaves_its_session_to_expire(
         async def leads() -> bool:
             try:
                 answer = await rig.http.get(f"http://127.0.0.1:{port}/state")
-            except OSError:
+            except httpx.TransportError:
                 return False
-            except Exception as error:  # noqa: BLE001 - not listening yet
-                return "Connect" not in type(error).__name__
             return answer.status_code == 200
 
         await until(leads, "the master leads")

@@ -22,7 +22,8 @@ import pytest
 
 from clients.mesos.recordio import Decoder
 from tests.fixtures.mesos import AGENT_ID, FOLDER, Exchange, load, names
-from tests.local.rig import Rig, make_rig, until
+from tests.local.rig import Rig, make_rig
+from tests.waiting import until
 
 START = {"nanoseconds": 1795460000000000000}
 HOUR = {"nanoseconds": 3600000000000}

@@ -58,6 +58,7 @@ class _Peers:
         return [str(n) for n in range(len(self._group.replicas)) if n != self._own]
 
     async def ask(self, address: str, message: dict[str, Any]) -> dict[str, Any] | None:
+        # As a real question, it lets others go on meanwhile.
         await asyncio.sleep(0)
         if {int(address), self._own} & self._group.down:
             return None

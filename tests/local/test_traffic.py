@@ -16,9 +16,7 @@ from typing import Any
 
 import pytest
 from kazoo.client import KazooClient
-from kazoo.security import (
-    make_digest_acl,  # pyright: ignore[reportUnknownVariableType]
-)
+from kazoo.security import make_digest_acl
 
 from stacks.local.errors import StartError
 from stacks.local.session import Session
@@ -27,7 +25,8 @@ from stacks.local.traffic import verify
 from stacks.local.writes.ledger import Ledger, pauses, read, replay, sequence_problems, sha
 from stacks.local.writes.verify import Report
 from stacks.local.writes.writer import Writer, read_identity
-from tests.local.rig import free_port, until
+from tests.ports import free_port
+from tests.waiting import until
 
 SUPER = "super:secret"
 

@@ -51,8 +51,7 @@ async def gather(
         async for figure in row:
             show(table.as_text(figure))
             figures.append(figure)
-    except Exception as error:  # noqa: BLE001
-        # The task's boundary: a row that cannot be measured must not take the others with it.
+    except Exception as error:  # noqa: BLE001 - one row must not take the others with it
         traceback.print_exc()
         figures.append(Figure(f"row {name!r}", "", None, note=f"{type(error).__name__}: {error}"))
         show(table.as_text(figures[-1]))

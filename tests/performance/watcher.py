@@ -208,7 +208,7 @@ class _Link(asyncio.Protocol):
         if not self._greeted.done():
             self._greeted.set_result(None)
             return
-        xid, _, code = wire.reply_header(raw, at)
+        xid, _, code = wire.REPLY.unpack_from(raw, at)
         at += wire.REPLY_BYTES
         if xid == wire.XID_EVENT:
             kind, _, path = wire.read_event(raw, at)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import sys
@@ -16,6 +15,7 @@ from components.workload import Program
 from stacks.automation import StackRunner
 from stacks.program import Programs, declare
 from stacks.topology import Standing
+from tests.ports import WORKER
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 DEV = """\
@@ -35,15 +35,20 @@ def engine(sdk_leftovers: None) -> None:
     assert Path(sys.prefix, "bin", "pulumi").exists(), "run `make tools`: no Pulumi engine"
 
 
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: None) -> Path:
-    """A project folder with a state of its own."""
-    folder = tmp_path / "project"
+def make_project(folder: Path) -> Path:
+    """Make a folder that the engine takes for this checkout; returns it."""
     folder.mkdir()
     for name in ("Pulumi.yaml", "__main__.py"):
         shutil.copy(CHECKOUT / name, folder / name)
     # The language host and dynamic resources want the environment where Pulumi.yaml says.
     (folder / ".venv").symlink_to(sys.prefix)
+    return folder
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: None) -> Path:
+    """A project folder with a state of its own."""
+    folder = make_project(tmp_path / "project")
     state = tmp_path / "state"
     state.mkdir()
     monkeypatch.setenv("PULUMI_BACKEND_URL", f"file://{state}")
@@ -76,12 +81,11 @@ def walk(dev: StackRunner) -> Callable[..., None]:
     return take
 
 
-def free_port_block(count: int = 100) -> int:
-    """First of `count` consecutive ports that are free now, below the ephemeral range."""
+def free_port_block() -> int:
+    """First of 100 consecutive ports that are free now, below the ephemeral range."""
     # Workers of one test run choose from ranges of their own; what others hold is probed.
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    first = 24_000 + worker % 8 * 900
-    for base in range(first, first + 900, count):
+    first = 24_000 + WORKER % 8 * 900
+    for base in range(first, first + 900, 100):
         if all(_is_free(base + offset) for offset in (0, 10, 20, 40, 90, 91)):
             return base
     message = "no free block of ports below 32000"

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from components.targets.supervisor import Supervisor
 from stacks.automation import StackRunner
 from stacks.errors import ConcurrentUpdateError
 from tests.stacks.conftest import CHECKOUT
+from tests.waiting import block_until
 
 # Its processes start and never answer, so that the update waits for them until it is killed.
 NEVER_READY = """
@@ -37,10 +37,7 @@ def start_and_kill_update(project: Path) -> None:
         [sys.executable, "-c", NEVER_READY, str(project)], cwd=CHECKOUT, start_new_session=True
     )
     supervisor = Supervisor(project / ".local" / "local")
-    deadline = time.monotonic() + 60
-    while "blue-zookeeper-2" not in supervisor.programs():
-        assert time.monotonic() < deadline, "the update never began"
-        time.sleep(0.05)
+    block_until(lambda: "blue-zookeeper-2" in supervisor.programs(), "the update's begin", 60)
     # The whole group: the program, the engine, and its providers where they share the group.
     os.killpg(update.pid, signal.SIGKILL)
     update.wait()
@@ -69,10 +66,7 @@ def test_a_killed_update_is_cleared_and_completed(local: StackRunner, tmp_path: 
     assert local.preview().changes == ()
     assert not local.clear_interrupted()
     # Providers of the killed engine end by themselves: they must not go on with what they began.
-    deadline = time.monotonic() + 20
-    while providers(tmp_path / "state"):
-        assert time.monotonic() < deadline, "a provider outlived its engine"
-        time.sleep(0.1)
+    block_until(lambda: not providers(tmp_path / "state"), "the end of all providers", 20)
 
 
 def test_a_live_update_is_waited_for_and_then_named(local: StackRunner, tmp_path: Path) -> None:

@@ -9,9 +9,8 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
@@ -25,23 +24,11 @@ from sync_engine.lane import Lane
 from sync_engine.replicator import Replicator
 from sync_engine.settings import parse_rules
 from sync_engine.znode import WORLD_ALL, Znode
-from tests.sync_engine.servers import AUTH, BOUND_S, Server, free_port
+from tests.ports import free_port
+from tests.sync_engine.servers import AUTH, Server
+from tests.waiting import until
 
 TOKEN = "token-for-tests"
-_POLL_S = 0.02
-
-
-async def until(
-    condition: Callable[[], object | Awaitable[object]], what: str, bound_s: float = BOUND_S
-) -> None:
-    """Wait for a condition, which may have to ask somebody, to be true; with a bound."""
-    deadline = time.monotonic() + bound_s
-    while True:
-        found = condition()
-        if await found if isinstance(found, Awaitable) else found:
-            return
-        assert time.monotonic() < deadline, f"{what} did not happen within {bound_s:g} s"
-        await asyncio.sleep(_POLL_S)
 
 
 class Rig:

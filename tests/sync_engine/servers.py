@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import os
@@ -10,8 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -19,27 +17,12 @@ import pytest
 from stacks.local.settings import ZooKeeperSettings
 from sync_engine.lane import Lane
 from sync_engine.session import SavedSession
+from tests.ports import free_port
+from tests.waiting import block_until
 
-BOUND_S = 15.0
 START_BOUND_S = 120.0
 PASSWORD = "super:secret"
 AUTH = [("digest", PASSWORD.encode())]
-_POLL_S = 0.02
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-async def until(condition: Callable[[], object], what: str, bound_s: float = BOUND_S) -> None:
-    """Wait for a condition to be true, with a bound."""
-    deadline = time.monotonic() + bound_s
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not happen within {bound_s:g} s"
-        await asyncio.sleep(_POLL_S)
 
 
 async def expire(hosts: str, session: SavedSession) -> None:
@@ -138,39 +121,27 @@ class Server:
 
     def await_serving(self) -> None:
         """Wait until clients are served."""
-        deadline = time.monotonic() + START_BOUND_S
-        while time.monotonic() < deadline:
-            if self.process is None or self.process.poll() is not None:
-                break
-            if "Mode:" in self.ask():
-                return
-            time.sleep(_POLL_S)
-        pytest.fail(f"ZooKeeper does not serve: {(self.folder / 'log').read_text()[-2000:]}")
+        try:
+            block_until(self._serves, "serving", START_BOUND_S)
+        except AssertionError:
+            pytest.fail(f"ZooKeeper does not serve: {(self.folder / 'log').read_text()[-2000:]}")
+
+    def _serves(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, "the server ended"
+        return "Mode:" in self.ask()
 
 
 class Ensemble:
     """Several servers that vote."""
 
-    def __init__(
-        self,
-        folder: Path,
-        size: int,
-        *,
-        initial_epoch: int | None = None,
-        heap_mb: int = 128,
-    ) -> None:
+    def __init__(self, folder: Path, size: int, *, heap_mb: int = 128) -> None:
         peers = [
             {"id": myid, "quorum_port": free_port(), "election_port": free_port()}
             for myid in range(1, size + 1)
         ]
         self.servers = [
-            Server(
-                folder / str(peer["id"]),
-                myid=peer["id"],
-                peers=peers,
-                initial_epoch=initial_epoch,
-                heap_mb=heap_mb,
-            )
+            Server(folder / str(peer["id"]), myid=peer["id"], peers=peers, heap_mb=heap_mb)
             for peer in peers
         ]
 

@@ -175,7 +175,7 @@ async def test_flip_to_the_owner_takes_back_a_flip_that_was_given_up(
         await fill(a, rig)
         await until_equal(rig, a, b)
         await raise_zxid(b, a, rig.election)
-        original, real = await tree(a, rig.a), getattr(Flip, "_fence")  # noqa: B009
+        original, real = await tree(a, rig.a), getattr(Flip, "_fence")  # noqa: B009 - private
 
         async def cut_off(self: Flip, side: Side) -> None:
             await real(self, side)

@@ -259,6 +259,7 @@ async def test_many_tasks_share_the_lane_within_its_bound(lane: Lane, root: str)
 
 async def test_a_cancelled_request_does_not_confuse_the_next(lane: Lane, root: str) -> None:
     asked = [asyncio.ensure_future(lane.get(root)) for _ in range(10)]
+    # The tasks begin.
     await asyncio.sleep(0)
     asked[3].cancel()
     outcomes = await asyncio.gather(*asked, return_exceptions=True)

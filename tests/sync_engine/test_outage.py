@@ -14,8 +14,9 @@ from sync_engine.errors import ConnectionLostError
 from sync_engine.lane import Lane
 from sync_engine.report import EngineState
 from sync_engine.znode import WORLD_ALL
-from tests.sync_engine.rig import Rig, until, until_equal, worker
+from tests.sync_engine.rig import Rig, until_equal, worker
 from tests.sync_engine.servers import Server, expire, start_all
+from tests.waiting import until
 
 Pair = tuple[Server, Server]
 
@@ -30,13 +31,16 @@ def own_pair(tmp_path: Path) -> Iterator[Pair]:
 
 async def insist(lane: Lane, path: str) -> None:
     """Create a node, however often the connection breaks."""
-    while True:
+
+    async def created() -> bool:
         try:
             if await lane.exists(path) is None:
                 await lane.create(path, b"", WORLD_ALL)
-            return
         except ConnectionLostError:
-            await asyncio.sleep(0.05)
+            return False
+        return True
+
+    await until(created, f"the creation of {path}", 60)
 
 
 @pytest.mark.parametrize("side", list(Side))

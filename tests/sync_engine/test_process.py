@@ -22,9 +22,10 @@ from sync_engine.client import (
 )
 from sync_engine.lane import Lane
 from sync_engine.znode import WORLD_ALL
-from tests.sync_engine.rig import Rig, tree, until, until_equal
+from tests.sync_engine.rig import Rig, tree, until_equal
 from tests.sync_engine.servers import Server
 from tests.sync_engine.test_projection import candidate, follows, masters_of_a
+from tests.waiting import until
 
 Pair = tuple[Server, Server]
 _END_BOUND_S = 15

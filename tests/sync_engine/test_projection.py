@@ -13,8 +13,9 @@ from sync_engine.errors import EngineBusyError, EngineRefusedError, NoAuthError
 from sync_engine.lane import Lane
 from sync_engine.report import ProjectionKind
 from sync_engine.znode import WORLD_ALL, Znode
-from tests.sync_engine.rig import Rig, until
+from tests.sync_engine.rig import Rig
 from tests.sync_engine.servers import Server
+from tests.waiting import until
 
 Pair = tuple[Server, Server]
 

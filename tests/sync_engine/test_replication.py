@@ -9,8 +9,9 @@ import pytest
 
 from sync_engine.errors import FencedError
 from sync_engine.znode import PERM_ALL, PERM_READ, WORLD_ALL, Acl
-from tests.sync_engine.rig import Rig, read, tree, until, until_equal, worker
+from tests.sync_engine.rig import Rig, read, tree, until_equal, worker
 from tests.sync_engine.servers import Server
+from tests.waiting import until
 
 _RESTRICTED = (Acl(PERM_ALL, "digest", "user:hash="), Acl(PERM_READ, "world", "anyone"))
 Pair = tuple[Server, Server]
@@ -185,14 +186,20 @@ async def test_oversize_node_is_put_aside_and_others_go_on(pair: Pair, tmp_path:
 
 async def test_second_engine_fences_the_first(pair: Pair, tmp_path: Path) -> None:
     rig = Rig(pair, tmp_path)
-    async with rig.lanes() as (a, b):
-        # The engine ends where it is left, as its process would.
-        with pytest.raises(FencedError):  # noqa: PT012
-            async with rig.engine() as first:
-                other = {"state_dir": str(tmp_path / "other")}
-                async with rig.engine(changes=other) as second:
-                    assert second.fence.epoch > first.fence.epoch
-                    await a.create(f"{rig.a}/x", b"1", WORLD_ALL)
-                    await until_equal(rig, a, b)
-                    await until(lambda: first.fence.lost, "the fence to be lost")
-                    await until(lambda: first.is_stopped, "the first engine to stop")
+
+    async def run_two() -> None:
+        other = {"state_dir": str(tmp_path / "other")}
+        async with (
+            rig.lanes() as (a, b),
+            rig.engine() as first,
+            rig.engine(changes=other) as second,
+        ):
+            assert second.fence.epoch > first.fence.epoch
+            await a.create(f"{rig.a}/x", b"1", WORLD_ALL)
+            await until_equal(rig, a, b)
+            await until(lambda: first.fence.lost, "the fence to be lost")
+            await until(lambda: first.is_stopped, "the first engine to stop")
+
+    # The engine ends where it is left, as its process would.
+    with pytest.raises(FencedError):
+        await run_two()

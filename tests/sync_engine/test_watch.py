@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,8 @@ from sync_engine.lane import Lane
 from sync_engine.watch import EventKind, WatchEvent, WatchSession
 from sync_engine.wire import Create, Delete, SetData
 from sync_engine.znode import WORLD_ALL, Acl
-from tests.sync_engine.servers import AUTH, BOUND_S, Server, expire, start_all, until
+from tests.sync_engine.servers import AUTH, Server, expire, start_all
+from tests.waiting import BOUND_S, until
 
 CREATED, CHANGED, DELETED = EventKind.CREATED, EventKind.CHANGED, EventKind.DELETED
 
@@ -243,7 +244,9 @@ async def test_no_server_ends_the_start_in_time() -> None:
 
 
 async def test_unknown_credentials_end_the_start(zookeeper: str) -> None:
-    ignore: Callable[..., None] = lambda *_: None  # noqa: E731
+    def ignore(*_: object) -> None:
+        """Nothing comes that matters here."""
+
     session = WatchSession(
         zookeeper,
         [("nonsense", b"x")],

@@ -19,13 +19,13 @@ import structlog
 
 from clients.mesos.errors import ProtocolError
 from clients.mesos.recordio import Decoder
-from stacks.local.errors import ElectionError, StartError
+from stacks.local.errors import StartError
 from stacks.local.mesos import values
 from stacks.local.mesos.checkpoint import Checkpoint
 from stacks.local.mesos.election import Detector, Leader
 from stacks.local.mesos.tasks import TaskRunner
 from stacks.local.mesos.values import Json
-from stacks.local.process import Listener, end, make_folder
+from stacks.local.process import Listener, end, guard, make_folder
 from stacks.local.session import Session, read_auth
 from stacks.local.settings import AgentSettings
 
@@ -137,16 +137,7 @@ class Agent:
         await self._session.close()
 
     def _spawn(self, work: Awaitable[Any]) -> None:
-        async def guard() -> None:
-            try:
-                await work
-            except ElectionError as error:
-                self._fail(str(error))
-            except Exception as error:  # noqa: BLE001 - boundary of the process
-                _log.exception("agent.failed")
-                self._fail(f"the agent's own work failed: {error!r}")
-
-        self._futures.append(asyncio.ensure_future(guard()))
+        self._futures.append(asyncio.ensure_future(guard(work, self._fail, "agent")))
 
     def _note_leader(self, leader: Leader | None) -> None:
         self.leader = leader

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from stacks.local.mesos import values
 from stacks.local.mesos.streams import Stream
@@ -321,16 +320,9 @@ class Cluster:
         return counts
 
 
-def status(
-    task: Task,
-    state: str,
-    *,
-    message: str,
-    reason: str,
-    uuid: str | None = None,
-) -> Json:
-    """A status that the master itself makes; without a uuid nobody acknowledges it."""
-    made: dict[str, Any] = {
+def status(task: Task, state: str, *, message: str, reason: str) -> Json:
+    """A status that the master itself makes; it has no uuid, so nobody acknowledges it."""
+    return {
         "task_id": {"value": task.id},
         "state": state,
         "message": message,
@@ -339,6 +331,3 @@ def status(
         "agent_id": {"value": task.agent_id},
         "timestamp": values.now(),
     }
-    if uuid is not None:
-        made["uuid"] = uuid
-    return made

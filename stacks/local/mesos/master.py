@@ -18,7 +18,7 @@ from typing import Any
 
 import structlog
 
-from stacks.local.errors import DeposedError, ElectionError, NoQuorumError
+from stacks.local.errors import DeposedError, NoQuorumError
 from stacks.local.mesos import flags, metrics, values
 from stacks.local.mesos.election import Candidacy, Detector, Leader
 from stacks.local.mesos.leader import Leadership
@@ -27,7 +27,7 @@ from stacks.local.mesos.registrar import Registrar
 from stacks.local.mesos.registry import Change
 from stacks.local.mesos.replica import Replica
 from stacks.local.mesos.values import Json
-from stacks.local.process import Listener, end, make_folder, read_secret
+from stacks.local.process import Listener, end, guard, make_folder, read_secret
 from stacks.local.session import Session, read_auth
 from stacks.local.settings import MasterSettings
 
@@ -126,17 +126,7 @@ class Master:
             await self.session.close()
 
     def _spawn(self, work: Awaitable[Any]) -> None:
-        async def guard() -> None:
-            try:
-                await work
-            except ElectionError as error:
-                self._fail(str(error))
-            except Exception as error:  # noqa: BLE001 - boundary of the process
-                # A broken loop must not leave a master that only looks alive.
-                _log.exception("master.failed")
-                self._fail(f"a master's own work failed: {error!r}")
-
-        self._tasks.append(asyncio.ensure_future(guard()))
+        self._tasks.append(asyncio.ensure_future(guard(work, self._fail, "master")))
 
     def _note_lost(self) -> None:
         if self.elected:

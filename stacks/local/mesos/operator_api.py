@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from stacks.local.errors import CallError
 from stacks.local.mesos import maintenance, quota, registry, render, values
@@ -66,17 +66,17 @@ def parse(body: bytes) -> Json:
         ) from None
     if not isinstance(call, dict):
         raise CallError(400, "Failed to parse body into JSON: expecting a JSON object")
-    found: Json = call  # pyright: ignore[reportUnknownVariableType]
+    found = cast("Json", call)
     _check_messages(found)
     return found
 
 
 def _check_messages(value: Any) -> None:
     if isinstance(value, list):
-        for item in value:  # pyright: ignore[reportUnknownVariableType]
+        for item in cast("list[Any]", value):
             _check_messages(item)
     elif isinstance(value, dict):
-        for key, item in value.items():  # pyright: ignore[reportUnknownVariableType]
+        for key, item in cast("Json", value).items():
             if key in _MESSAGES and isinstance(item, str):
                 raise CallError(
                     400,

@@ -24,8 +24,8 @@ from kazoo.exceptions import KazooException, NodeExistsError, NoNodeError
 from kazoo.security import (
     ACL,
     OPEN_ACL_UNSAFE,
-    make_acl,  # pyright: ignore[reportUnknownVariableType]
-    make_digest_acl,  # pyright: ignore[reportUnknownVariableType]
+    make_acl,
+    make_digest_acl,
 )
 
 from stacks.local.process import make_folder

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from stacks.demo import port_block, removal
-from tests.stacks.conftest import CHECKOUT
+from tests.ports import WORKER
+from tests.stacks.conftest import make_project
 
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Nothing of the surrounding environment's Pulumi reaches it, and nothing is left of it."""
-    folder = tmp_path / "checkout"
-    folder.mkdir()
-    for name in ("Pulumi.yaml", "__main__.py"):
-        shutil.copy(CHECKOUT / name, folder / name)
-    (folder / ".venv").symlink_to(sys.prefix)
+    folder = make_project(tmp_path / "checkout")
     for name in ("PULUMI_BACKEND_URL", "PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"):
         monkeypatch.delenv(name, raising=False)
     # What the command sets is put back, too.
@@ -29,8 +23,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     monkeypatch.chdir(folder)
     # A range of its own: a demo, and other workers of this test run, may choose ports meanwhile.
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    monkeypatch.setattr(port_block, "FIRST", 3000 + worker % 8 * 800)
+    monkeypatch.setattr(port_block, "FIRST", 3000 + WORKER % 8 * 800)
     monkeypatch.setattr(port_block, "COUNT", 8)
     yield folder
     removal.remove(folder)

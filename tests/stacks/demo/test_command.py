@@ -42,6 +42,7 @@ class FakeDemo:
         self.addresses.run_dir.mkdir(parents=True)
         if self.signal is not None:
             os.kill(os.getpid(), self.signal)
+            # Work that the signal interrupts.
             await asyncio.sleep(30)
         if self.error is not None:
             raise self.error

@@ -4,16 +4,15 @@ restart of the framework has made to forget."""
 from __future__ import annotations
 
 import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stacks.demo.observations import Observations, TaskUpdate
-from stacks.demo.observer import Observer, Processes, process_start, read_updates
-from tests.local.rig import until
+from stacks.demo.observer import Observer, Processes, read_updates
 from tests.stacks.demo import stub_cluster
+from tests.waiting import until
 
 
 class Machine:
@@ -30,9 +29,9 @@ def task(name: str, pid: int | None, *, healthy: bool = True) -> dict[str, Any]:
     return {"id": name, "pid": pid, "healthy": healthy}
 
 
-def state(*tasks: dict[str, Any], target: int = 2) -> dict[str, Any]:
+def state(*tasks: dict[str, Any]) -> dict[str, Any]:
     return {
-        "target": target,
+        "target": 2,
         "healthy": sum(t["healthy"] for t in tasks),
         "registered_with": "127.0.0.1:1",
         "framework_id": "f",
@@ -106,17 +105,6 @@ def test_another_process_of_the_same_task_is_seen() -> None:
     known.sample(state(task("a", 1)), {}, 0.0)
 
     assert known.sample(state(task("a", 7)), known.look(), 1.0).pids == {"a": 7}
-
-
-def test_a_process_is_known_by_its_start_and_a_zombie_is_none() -> None:
-    child = subprocess.Popen(["/bin/true"])
-    try:
-        assert process_start(os.getpid()) is not None
-        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-        assert process_start(child.pid) is None
-    finally:
-        child.wait()
-    assert process_start(2**22 + 1) is None
 
 
 def test_a_torn_last_line_of_the_log_is_left_out(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -21,6 +20,7 @@ from stacks.demo.errors import RefusedError
 from stacks.errors import ConfigError
 from stacks.state import FileState
 from stacks.topology import Placement, Position, Standing
+from tests.waiting import block_until_written
 
 DEAD_PID = 2**22 + 1
 
@@ -230,11 +230,7 @@ def leave_something(checkout: Path) -> tuple[Supervisor, int]:
     script = "sleep 600 & echo $! > task; wait"
     supervisor.put(Definition("blue-agents-0", ("/bin/sh", "-c", script)))
     task = supervisor.directory("blue-agents-0") / "task"
-    deadline = time.monotonic() + 20
-    while not (task.exists() and task.read_text().strip()):
-        assert time.monotonic() < deadline, "the program never started"
-        time.sleep(0.05)
-    pid = int(task.read_text())
+    pid = int(block_until_written(task))
     os.kill(supervisor.status("blue-agents-0").pid, 9)
     folder = checkout / ".local" / "pulumi-state" / ".pulumi"
     stacks = folder / "stacks" / "mesos-platform"

@@ -28,7 +28,7 @@ def record(kind: Kind, position: str = "2", **more: object) -> Record:
         "edge": 2,
         **more,
     }
-    return Record(**values)  # type: ignore[arg-type]
+    return Record(**values)  # type: ignore[arg-type] - by name, of any kind
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:

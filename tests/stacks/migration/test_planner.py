@@ -140,8 +140,8 @@ def test_contracts_allow_exactly_what_topology_changes() -> None:
         ):
             for tier in ("zookeeper", "masters", "agents"):
                 scope = contracts.Scope(side, tier)
-                was = before.tiers[color, tier].exists  # type: ignore[index]
-                will = after.tiers[color, tier].exists  # type: ignore[index]
+                was = before.tiers[color, tier].exists  # type: ignore[index] - a mapping by pair
+                will = after.tiers[color, tier].exists  # type: ignore[index] - a mapping by pair
                 assert (scope in contract.deletes) == (was and not will), (old, new, scope)
                 if will and not was:
                     assert scope in contract.creates
