@@ -8,7 +8,6 @@ belong to, because masters refuse them otherwise.
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import json
 from collections.abc import Awaitable, Callable
@@ -19,6 +18,7 @@ import structlog
 
 from clients.mesos.errors import ProtocolError
 from clients.mesos.recordio import Decoder
+from stacks.local import credential as credentials
 from stacks.local.mesos.election import Leader
 
 Json = dict[str, Any]
@@ -49,7 +49,7 @@ class Link:
         self._handle = handle
         headers = {"Accept": "application/json"}
         if credential is not None:
-            headers["Authorization"] = "Basic " + base64.b64encode(credential.encode()).decode()
+            headers["Authorization"] = credentials.header(credential)
         timeout = httpx.Timeout(_CALL_TIMEOUT_S, read=_SILENCE_S)
         self._client = httpx.AsyncClient(timeout=timeout, headers=headers)
         self._changed = asyncio.Event()
