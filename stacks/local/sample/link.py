@@ -19,6 +19,7 @@ import structlog
 from clients.mesos.errors import ProtocolError
 from clients.mesos.recordio import Decoder
 from stacks.local import credential as credentials
+from stacks.local.errors import RemovedError
 from stacks.local.mesos.election import Leader
 
 Json = dict[str, Any]
@@ -29,10 +30,6 @@ _BACKOFF_S = 0.05
 _BACKOFF_MAX_S = 1.0
 _OK, _FORBIDDEN = 200, 403
 _log = structlog.get_logger()
-
-
-class RemovedError(Exception):
-    """Masters have completed this framework: it may not come back under its id."""
 
 
 class Link:
