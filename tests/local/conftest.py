@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests.local.rig import Rig, free_port, make_rig
+from tests.local.rig import Rig, make_rig
+from tests.ports import free_port
 
 _START_TIMEOUT_S = 30.0
 

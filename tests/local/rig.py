@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -27,16 +26,10 @@ from stacks.local.sample.http import make_app
 from stacks.local.sample.scheduler import Scheduler
 from stacks.local.session import Session
 from stacks.local.settings import AgentSettings, FrameworkSettings, MasterSettings
+from tests.ports import free_port
 
 BOUND_S = 15.0
 _POLL_S = 0.02
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def until(

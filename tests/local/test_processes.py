@@ -27,7 +27,8 @@ from stacks.local.settings import (
     TrafficSettings,
     ZooKeeperSettings,
 )
-from tests.local.rig import Rig, free_port, until
+from tests.local.rig import Rig, until
+from tests.ports import free_port
 
 # Headers that no credential of ours stands in: none at all, and another one.
 WRONG: tuple[dict[str, str], ...] = ({}, {"Authorization": credential.header("operator:wrong")})

@@ -27,7 +27,8 @@ from stacks.local.traffic import verify
 from stacks.local.writes.ledger import Ledger, pauses, read, replay, sequence_problems, sha
 from stacks.local.writes.verify import Report
 from stacks.local.writes.writer import Writer, read_identity
-from tests.local.rig import free_port, until
+from tests.local.rig import until
+from tests.ports import free_port
 
 SUPER = "super:secret"
 

@@ -25,7 +25,8 @@ from sync_engine.lane import Lane
 from sync_engine.replicator import Replicator
 from sync_engine.settings import parse_rules
 from sync_engine.znode import WORLD_ALL, Znode
-from tests.sync_engine.servers import AUTH, BOUND_S, Server, free_port
+from tests.ports import free_port
+from tests.sync_engine.servers import AUTH, BOUND_S, Server
 
 TOKEN = "token-for-tests"
 _POLL_S = 0.02

@@ -19,19 +19,13 @@ import pytest
 from stacks.local.settings import ZooKeeperSettings
 from sync_engine.lane import Lane
 from sync_engine.session import SavedSession
+from tests.ports import free_port
 
 BOUND_S = 15.0
 START_BOUND_S = 120.0
 PASSWORD = "super:secret"
 AUTH = [("digest", PASSWORD.encode())]
 _POLL_S = 0.02
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def until(condition: Callable[[], object], what: str, bound_s: float = BOUND_S) -> None:

@@ -17,7 +17,7 @@ from starlette.routing import Route
 from stacks.demo.addresses import Addresses
 from stacks.local.process import Listener
 from stacks.topology import Color
-from tests.local.rig import free_port
+from tests.ports import free_port
 
 
 def framework_state() -> dict[str, Any]:
