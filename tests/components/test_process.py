@@ -19,6 +19,7 @@ from components.targets.process import ProcessSpec
 from components.targets.readiness import Check
 from components.targets.supervisor import State, Supervisor
 from components.workload import Probe
+from tests.ports import free_port
 
 SERVER = """
 import socket, sys, time
@@ -29,8 +30,7 @@ time.sleep(600)
 
 @pytest.fixture
 def port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+    return free_port()
 
 
 @pytest.fixture
