@@ -8,7 +8,7 @@ removes something without the executor's permit, changes nothing.
 A permit is `<from>><to>:<64 hex digits>`, written into the configuration by the executor when its
 guards have passed; it opens one move, once. Spent permits are kept here.
 
-The rules themselves are stacks.topology's; this module only carries them to Pulumi.
+The rules themselves are stacks.moves'; this module only carries them to Pulumi.
 """
 
 from __future__ import annotations
