@@ -28,6 +28,7 @@ from pulumi.dynamic import (
 )
 from pulumi.dynamic import Resource as DynamicResource
 
+from components import whole_file
 from components.errors import ArgumentsError, ComponentError
 from components.targets import process
 from components.targets.engine_watch import end_with_engine
@@ -212,11 +213,7 @@ def _make_secret(path: Path, secret: Secret) -> None:
         return
     value = secrets.token_hex(24)
     prefix = {Secret.ZOOKEEPER_SUPER: "super:", Secret.MESOS_OPERATOR: "operator:"}.get(secret, "")
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.unlink(missing_ok=True)
-    temporary.touch(mode=0o600)
-    temporary.write_text(f"{prefix}{value}\n")
-    temporary.replace(path)
+    whole_file.write(path, f"{prefix}{value}\n")
 
 
 class LocalSecrets(DynamicResource, module="local", name="Secrets"):

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from components import whole_file
 from components.errors import NotReadyError, PortInUseError, ProcessExitedError
 from components.targets import ports
 from components.targets.readiness import Check, wait
@@ -232,11 +233,7 @@ def _write(spec: ProcessSpec) -> None:
     directory = _make_folder(spec.supervisor.directory(spec.name))
     for volume in spec.volumes:
         _make_folder(directory / volume)
-    path = _config_path(spec)
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.touch(mode=0o600)
-    temporary.write_text(spec.config)
-    temporary.replace(path)
+    whole_file.write(_config_path(spec), spec.config)
 
 
 def _make_folder(path: Path) -> Path:
