@@ -31,7 +31,7 @@ from stacks.gate import GATE_NAME, standing_from
 from stacks.program import declare
 from stacks.state import FileState
 from stacks.steps import Op, PreviewResult, Step, UpResult
-from stacks.topology import Color, Placement, Position, Standing
+from stacks.topology import Color, Standing
 
 R = TypeVar("R")
 OnEvent = Callable[[events.EngineEvent], None]
@@ -160,25 +160,12 @@ class StackRunner:
             epochs={**known, **(epochs or {})},
         )
 
-    def set_position(self, position: Position, *, permit: str | None = None) -> None:
-        """Write another position, everything else as it stands."""
-        self.set_migration(self.desired().at(position), permit=permit)
-
-    def set_group(self, group: str, placement: Placement) -> None:
-        """Write another placement of a client group."""
-        self.set_migration(self.desired().with_group(group, placement))
-
     # State
 
     def actual(self) -> Standing | None:
         """Where the stack stands by its state; None before its first update."""
         outputs = state.outputs_of(self.deployment(), _GATE_TYPE, GATE_NAME)
         return None if outputs is None else standing_from(outputs)
-
-    def position(self) -> Position | None:
-        """Position of `actual`."""
-        standing = self.actual()
-        return None if standing is None else standing.position
 
     def outputs(self) -> Mapping[str, Any]:
         """Outputs of the last update."""
@@ -294,10 +281,6 @@ class StackRunner:
             recorder,
         )
         return UpResult({}, recorder.summary, tuple(recorder.steps.values()))
-
-    def cancel(self) -> None:
-        """Take the lock away from a running update; it ends with an error."""
-        self._guarded(self._open().cancel, _Recorder())
 
     def clear_interrupted(self, *, wait_s: float = _LOCK_WAIT_S) -> bool:
         """Clear what a killed update left: its lock, and operations that it never ended.

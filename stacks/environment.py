@@ -22,7 +22,7 @@ import sys
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
-from components.targets import private_file
+from components import whole_file
 
 PASSPHRASE = "mesos-platform-dev"  # noqa: S105 - it guards no secret, as said above
 _PASSPHRASE_VARIABLES = ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE")
@@ -126,4 +126,4 @@ def _write(path: Path, text: str) -> None:
             return
     except OSError:
         pass
-    private_file.write(path, text)
+    whole_file.write(path, text)

@@ -9,7 +9,7 @@ A permit is `<from>><to>:<unix time>:<64 hex digits>`, written into the configur
 executor when its guards have passed; it opens one move, once, until that time. Spent permits are
 kept here.
 
-The rules themselves are stacks.topology's; this module only carries them to Pulumi.
+The rules themselves are stacks.moves'; this module only carries them to Pulumi.
 """
 
 from __future__ import annotations

@@ -226,9 +226,8 @@ class Topology:
     """Both colours' tiers at one standing.
 
     `projection` is true where the target's leader must stand in the source's election path, and
-    None where the acts of a transition change it. `framework_owner` and `group_owner` are the
-    colours whose ensemble may be written in those subtrees; None while there is one ensemble only,
-    or while the writers stand still.
+    None where the acts of a transition change it. `frameworks` says on which side the frameworks
+    run; where a client group runs is the standing's word.
     """
 
     standing: Standing
@@ -258,13 +257,6 @@ class Topology:
             projection=_projection(position),
         )
 
-    @classmethod
-    def for_phase(
-        cls, phase: int, source: Color = Color.BLUE, target: Color = Color.GREEN
-    ) -> Topology:
-        """Desired state of a phase with no client groups: the table of the documentation."""
-        return cls.at(Standing(source, target, Position(phase)))
-
     def tier(self, color: Color, tier: Tier) -> TierState:
         """State of the ZooKeeper, masters or agents tier of a colour."""
         return self.tiers[color, tier]
@@ -277,13 +269,6 @@ class Topology:
     def framework_color(self) -> Color | None:
         """The colour that the frameworks run against; None while they stand still."""
         return self._color(self.frameworks)
-
-    @property
-    def framework_owner(self) -> Color | None:
-        """The colour that owns the frameworks' subtrees; None at rest or in transit."""
-        if self.engine.exists:
-            return self.framework_color
-        return None
 
     def group_color(self, group: str) -> Color | None:
         """The colour that a client group runs against; None while it stands still."""

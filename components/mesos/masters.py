@@ -103,6 +103,8 @@ def _workload(args: MesosMastersArgs, election_url: str, placing: Placing) -> Wo
             "quorum": args.quorum,
             "work_dir": f"{placing.target.directory(member)}/{_WORK}",
             "credential_file": placing.target.secret(Secret.MESOS_OPERATOR),
+            # A task is a command: who may subscribe runs commands as the user of the agents.
+            "authenticate_http_frameworks": True,
         }
         members.append(
             Member(member, index, json.dumps(config, indent=2) + "\n", {PortRole.MASTER: port})

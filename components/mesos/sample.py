@@ -54,9 +54,16 @@ class SampleFramework(Component):
             "name": SAMPLE,
             "zk": None if hosts is None else f"zk://{hosts}{ELECTION_PATH}",
             "tasks": args.tasks,
+            "credential_file": placing.target.secret(Secret.MESOS_OPERATOR),
         }
         workload = _single(
-            name, FRAMEWORKS_TIER, PortRole.FRAMEWORK, config, placing, program=args.program
+            name,
+            FRAMEWORKS_TIER,
+            PortRole.FRAMEWORK,
+            config,
+            placing,
+            program=args.program,
+            secrets=(Secret.MESOS_OPERATOR,),
         )
         super().__init__("mesos", "SampleFramework", workload, placing)
         self.finish({"url": self.url})
@@ -116,6 +123,7 @@ def _single(  # noqa: PLR0913 - by keyword, what its three callers differ in
     *,
     program: Program,
     index: int = 0,
+    secrets: tuple[Secret, ...] = (),
 ) -> Workload:
     end = placing.target.endpoint(name, None, role, index)
     member = f"{name}-0"
@@ -135,6 +143,6 @@ def _single(  # noqa: PLR0913 - by keyword, what its three callers differ in
         config_suffix=".json",
         readiness=Readiness(Probe.TCP, role),
         volumes=(_DATA,),
-        secrets=(Secret.MESOS_OPERATOR, Secret.ZOOKEEPER_SUPER),
+        secrets=secrets,
         running=ensemble is not None,
     )

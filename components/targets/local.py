@@ -28,8 +28,9 @@ from pulumi.dynamic import (
 )
 from pulumi.dynamic import Resource as DynamicResource
 
+from components import whole_file
 from components.errors import ArgumentsError, ComponentError
-from components.targets import private_file, process
+from components.targets import process
 from components.targets.engine_watch import end_with_engine
 from components.targets.ports import LOOPBACK
 from components.targets.process import ProcessSpec
@@ -212,7 +213,7 @@ def _make_secret(path: Path, secret: Secret) -> None:
         return
     value = secrets.token_hex(24)
     prefix = {Secret.ZOOKEEPER_SUPER: "super:", Secret.MESOS_OPERATOR: "operator:"}.get(secret, "")
-    private_file.write(path, f"{prefix}{value}\n")
+    whole_file.write(path, f"{prefix}{value}\n")
 
 
 class LocalSecrets(DynamicResource, module="local", name="Secrets"):

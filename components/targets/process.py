@@ -14,8 +14,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from components import whole_file
 from components.errors import NotReadyError, PortInUseError, ProcessExitedError
-from components.targets import ports, private_file
+from components.targets import ports
 from components.targets.readiness import Check, wait
 from components.targets.supervisor import Definition, State, Supervisor
 
@@ -232,7 +233,7 @@ def _write(spec: ProcessSpec) -> None:
     directory = _make_folder(spec.supervisor.directory(spec.name))
     for volume in spec.volumes:
         _make_folder(directory / volume)
-    private_file.write(_config_path(spec), spec.config)
+    whole_file.write(_config_path(spec), spec.config)
 
 
 def _make_folder(path: Path) -> Path:

@@ -29,6 +29,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from components import whole_file
 from components.errors import SupervisorError
 from components.targets import orphans, supervisor_files
 from components.targets.supervisor_files import Definition
@@ -44,6 +45,8 @@ _INHERITED_PREFIXES = ("XDG_", "MESOS_PLATFORM_")
 _NOT_INHERITED = frozenset({orphans.MARK})
 _BAD_NAME = 10
 _NOT_RUNNING = 70
+# Launchers are executed, by nobody else.
+_MODE = 0o700
 
 
 class State(StrEnum):
@@ -141,7 +144,7 @@ class Supervisor:
             if not known:
                 self.directory(definition.name).mkdir(parents=True, exist_ok=True)
                 for path, text in self._render(definition):
-                    _write_atomically(path, text)
+                    whole_file.write(path, text, mode=_MODE)
                 self._take(definition.name)
         if self.status(definition.name).state not in {State.RUNNING, State.STARTING}:
             self._start(definition.name)
@@ -259,9 +262,7 @@ class Supervisor:
         orphans.end({pid for name in self.programs() for pid in self._orphan(name)}, grace_s=10.0)
         address = self._choose_socket()
         configuration = self._root / "supervisord.conf"
-        _write_atomically(
-            configuration, supervisor_files.render_main(self._root, address, self._id)
-        )
+        whole_file.write(configuration, supervisor_files.render_main(self._root, address, self._id))
         environment = {
             key: value
             for key, value in os.environ.items()
@@ -334,7 +335,7 @@ class Supervisor:
             raise SupervisorError(msg)
         address = folder / f"{self._id}.sock"
         _remove_dead_socket(address)
-        _write_atomically(self._root / "socket", f"{address}\n")
+        whole_file.write(self._root / "socket", f"{address}\n")
         return address
 
     def _render(self, definition: Definition) -> list[tuple[Path, str]]:
@@ -383,10 +384,3 @@ def _remove_dead_socket(address: Path) -> None:
             probe.connect(str(address))
         except OSError:
             address.unlink(missing_ok=True)
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.write_text(text)
-    temporary.chmod(0o700)
-    temporary.replace(path)

@@ -8,6 +8,7 @@
     │   ├── NoQuorumError     retryable: too few replicas answer
     │   └── DeposedError      permanent: another leader holds a higher proposal
     ├── ElectionError         permanent: the election path cannot be read as one
+    ├── RemovedError          permanent: masters have completed the sample framework
     └── CallError             an HTTP call that is answered with a status and plain text
 
 Messages say what was expected, what was seen and what to do.
@@ -51,6 +52,10 @@ class DeposedError(RegistryError):
 
 class ElectionError(LocalError):
     """The lowest node of the election path names no master; real detectors fail on it too."""
+
+
+class RemovedError(LocalError):
+    """Masters have completed this framework: it may not come back under its id."""
 
 
 class CallError(LocalError):

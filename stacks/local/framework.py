@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from stacks.local.errors import ElectionError, StartError
+from stacks.local.errors import ElectionError, RemovedError, StartError
 from stacks.local.process import Listener, end, launch
 from stacks.local.settings import FrameworkSettings
 
@@ -22,7 +22,6 @@ async def _serve(settings: FrameworkSettings, stop: asyncio.Event) -> None:
 
     from stacks.local.mesos.election import Detector
     from stacks.local.sample.http import make_app
-    from stacks.local.sample.link import RemovedError
     from stacks.local.sample.scheduler import Scheduler
     from stacks.local.session import Session
 

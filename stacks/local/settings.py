@@ -318,7 +318,7 @@ class FrameworkSettings(_Settings):
     failover_timeout_s: float = Field(default=604_800.0, ge=0)
     """How long masters keep its tasks while it is away: a week."""
     credential_file: Path | None = None
-    """File with `principal:secret` for masters that want one of schedulers."""
+    """File with `principal:secret`: sent to masters, and wanted of whoever has tasks moved."""
     reconcile_delay_s: float = Field(default=5.0, ge=0)
     """Pause between a subscription and the question what became of each known task. Masters that do
     not know a task's agent (yet) answer TASK_UNKNOWN, and the task counts as ended."""

@@ -17,6 +17,7 @@ from typing import Any, cast
 import httpx
 
 from clients.mesos.errors import MesosError
+from components import whole_file
 from stacks.migration import readers
 from stacks.migration.evidence import Evidence, Findings
 from stacks.migration.executor import Situation
@@ -98,9 +99,8 @@ def _saved(what: str, count: int, file: Path) -> Evidence:
 
 
 def _write(file: Path, content: Any) -> None:
-    temporary = file.with_name(f".{file.name}.new")
-    temporary.write_text(json.dumps(content, indent=1, sort_keys=True, default=_plain) + "\n")
-    temporary.replace(file)
+    text = json.dumps(content, indent=1, sort_keys=True, default=_plain)
+    whole_file.write(file, f"{text}\n")
 
 
 def _plain(value: object) -> object:

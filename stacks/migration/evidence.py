@@ -6,7 +6,7 @@ later can judge it. It holds no secret.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,8 +52,3 @@ class Findings:
         if self.evidence:
             found["findings"] = [one.as_dict() for one in self.evidence]
         return found
-
-
-def findings(evidence: Iterable[Evidence]) -> Findings:
-    """Findings without further numbers."""
-    return Findings(tuple(evidence))

@@ -16,8 +16,9 @@ from typing import Any, Self, cast
 
 import httpx
 
-from clients.mesos.errors import ForeignLeaderError
+from clients.mesos.errors import AuthenticationError, ForeignLeaderError
 from clients.mesos.operator import OperatorClient
+from clients.mesos.transport import read_credential
 from components.targets.supervisor import Supervisor
 from components.workload import Secret
 from stacks.automation import StackRunner
@@ -27,6 +28,7 @@ from stacks.topology import Color, Standing
 from sync_engine.client import EngineClient, EnsembleAddress
 
 _HTTP_TIMEOUT_S = 10.0
+_UNAUTHORIZED = 401
 
 
 class World:
@@ -151,8 +153,24 @@ class World:
     async def post(
         self, url: str, body: dict[str, Any] | None = None, *, timeout_s: float = _HTTP_TIMEOUT_S
     ) -> tuple[int, dict[str, Any]]:
-        """Ask something of a framework; returns status and JSON, empty where it is none."""
-        response = await self._client().post(url, json=body or {}, timeout=timeout_s)
+        """Ask something of a framework, with the operator's credential; returns status and JSON,
+        empty where it is none.
+
+        Raises:
+            AuthenticationError: the credential cannot be read, or is refused.
+        """
+        # Without a file, as on other targets, the request goes as it is.
+        credential = read_credential(self._secret(Secret.MESOS_OPERATOR)) or httpx.Auth()
+        response = await self._client().post(
+            url, json=body or {}, timeout=timeout_s, auth=credential
+        )
+        if response.status_code == _UNAUTHORIZED:
+            # Asking again would change nothing.
+            msg = (
+                f"expected {url} to take the operator's credential, saw 401. Give the framework "
+                "the credential file of the stack"
+            )
+            raise AuthenticationError(msg)
         try:
             return response.status_code, response.json()
         except ValueError:

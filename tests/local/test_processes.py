@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from stacks.local import mesos_agent, mesos_master, zookeeper
+from stacks.local import credential, mesos_agent, mesos_master, zookeeper
 from stacks.local.errors import ElectionError, StartError
 from stacks.local.mesos.agent import check_compatible
 from stacks.local.mesos.executor import Process, ending, start_time
@@ -33,6 +33,8 @@ from tests.local.rig import Rig
 from tests.ports import free_port
 from tests.waiting import until
 
+# Headers that no credential of ours stands in: none at all, and another one.
+WRONG: tuple[dict[str, str], ...] = ({}, {"Authorization": credential.header("operator:wrong")})
 MODULES = ["zookeeper", "mesos_master", "mesos_agent", "framework", "traffic"]
 
 
@@ -281,6 +283,48 @@ async def test_the_operator_api_wants_the_credential_and_health_does_not(
     assert (await rig.http.get(f"{base}/health")).status_code == 200
     framework = await rig.framework(tasks=0)
     await until(lambda: framework.scheduler.link.connected_to, "schedulers need none")
+
+
+async def test_the_scheduler_api_wants_the_credential_where_it_is_told_to(
+    rig: Rig, tmp_path: Path
+) -> None:
+    secret = tmp_path / "credential"
+    secret.write_text("operator:secret")
+    master = (
+        await rig.masters(count=1, credential_file=secret, authenticate_http_frameworks=True)
+    )[0]
+    info = {"user": "root", "name": "stranger", "roles": ["*"]}
+    subscribe = {"type": "SUBSCRIBE", "subscribe": {"framework_info": info}}
+    for headers in WRONG:
+        refused = await rig.http.post(
+            f"http://{master.address}/api/v1/scheduler", json=subscribe, headers=headers
+        )
+        assert refused.status_code == 401
+        assert refused.headers["www-authenticate"] == 'Basic realm="mesos-master-scheduler"'
+    await rig.agent()
+
+    framework = await rig.framework(tasks=1, credential_file=secret)
+
+    await rig.healthy(framework, 1)
+
+
+@pytest.mark.parametrize("path", ["canary", "tasks/any/replace"])
+async def test_whoever_moves_tasks_of_the_framework_needs_its_credential(
+    rig: Rig, tmp_path: Path, path: str
+) -> None:
+    secret = tmp_path / "credential"
+    secret.write_text("operator:secret")
+    framework = await rig.framework(tasks=0, credential_file=secret)
+    url = f"{framework.url}/{path}"
+    for headers in WRONG:
+        refused = await rig.http.post(url, json={"timeout_s": 0.1}, headers=headers)
+        assert refused.status_code == 401
+        assert refused.headers["www-authenticate"] == 'Basic realm="sample-framework"'
+
+    allowed = await rig.http.post(url, json={"timeout_s": 0.1}, auth=("operator", "secret"))
+
+    assert allowed.status_code in {404, 504}  # No such task; no agent to run a canary on.
+    assert (await rig.http.get(f"{framework.url}/state")).status_code == 200
 
 
 def test_the_real_programs_get_the_same_settings_and_no_secret(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
-"""The whole demo, as a user runs it, several times in a row in one checkout; and two at once."""
+"""The whole demo, as a user runs it: several in a row in one checkout, and two at once, of which
+one is refused where both are of the same checkout."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ from tests.robustness.rig import CHECKOUT
 
 RUNS = int(os.environ.get("DEMO_RUNS", "10"))
 _RUN_BOUND_S = 900
+_LOCK_BOUND_S = 60
+_REFUSED = 2
 
 pytestmark = pytest.mark.robustness
 
@@ -66,3 +70,26 @@ def test_two_checkouts_run_beside_each_other(checkout: Path, tmp_path: Path) -> 
     demos = [start(checkout), start(make_checkout(tmp_path / "other"))]
 
     assert [end(demo)["ok"] for demo in demos] == [True, True]
+
+
+@pytest.mark.timeout(2 * _RUN_BOUND_S)
+def test_a_second_demo_of_one_checkout_is_refused_and_harms_nothing(checkout: Path) -> None:
+    first = start(checkout)
+    await_lock(checkout, first)
+
+    second = start(checkout)
+    _, err = second.communicate(timeout=_RUN_BOUND_S)
+
+    assert second.returncode == _REFUSED, err
+    assert f"expected no other demo in {checkout}, saw process {first.pid}" in err
+    assert end(first)["ok"]
+
+
+def await_lock(checkout: Path, demo: subprocess.Popen[str]) -> None:
+    """Wait until a demo has its checkout for itself."""
+    lock = checkout / ".local" / "demo.lock"
+    deadline = time.monotonic() + _LOCK_BOUND_S
+    while not (lock.exists() and f"process {demo.pid}" in lock.read_text()):
+        assert demo.poll() is None, demo.communicate()
+        assert time.monotonic() < deadline, "the demo never held its checkout"
+        time.sleep(0.05)

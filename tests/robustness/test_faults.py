@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.robustness import faults
+from tests.robustness.faults import Fault, Kind
 from tests.robustness.rig import CHECKOUT
 
 SEEDS = range(int(os.environ.get("FAULT_SEED", "1")), int(os.environ.get("FAULT_SEED", "1")) + 10)
@@ -21,18 +22,21 @@ _RUN_BOUND_S = 900
 
 
 def test_a_seed_always_names_the_same_fault() -> None:
-    assert [faults.plan(seed) for seed in range(50)] == [faults.plan(seed) for seed in range(50)]
+    # As they were when results of them were noted: another Python must not name others.
+    assert faults.plan(1) == Fault("2 -> 3", 5.69, Kind.MASTER, 0.2550690257394217)
+    assert faults.plan(2) == Fault("1 -> 2", 0.92, Kind.ENGINE, 0.8354988781294496)
+    assert faults.plan(10) == Fault("4 -> 5", 0.33, Kind.ENGINE, 0.5780913011344704)
 
 
 def test_every_kind_and_transition_is_met_within_a_few_seeds() -> None:
     plans = [faults.plan(seed) for seed in range(100)]
 
-    assert {plan.kind for plan in plans} == set(faults.Kind)
+    assert {plan.kind for plan in plans} == set(Kind)
     assert {plan.transition for plan in plans} == set(faults.TRANSITIONS)
 
 
 def test_a_victim_is_one_of_the_kind_or_nobody() -> None:
-    fault = faults.Fault("1 -> 2", 0.0, faults.Kind.ZOOKEEPER, 0.99)
+    fault = Fault("1 -> 2", 0.0, Kind.ZOOKEEPER, 0.99)
 
     assert fault.victim(["blue-zookeeper-0", "green-zookeeper-2", "blue-masters-0"]) == (
         "green-zookeeper-2"

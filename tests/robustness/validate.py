@@ -6,9 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from stacks.demo.proofs import CANARY, LOST_STATES
+from stacks.environment import local_folder
 from stacks.local.process import read_secret
 from stacks.local.writes.verify import verify
 from stacks.topology import Placement
+from tests import leaks
 from tests.robustness.rig import Rig
 
 _TRAFFIC = "clients-traffic-0"
@@ -40,7 +42,7 @@ def problems(rig: Rig, before: Before, *, same_tasks: bool) -> list[str]:
         told.append(f"framework {before.framework_id} became {state['framework_id']}")
     if same_tasks and rig.pids() != before.pids:
         told.append(f"tasks {before.pids} became {rig.pids()}")
-    return [*told, *_missing_writes(rig)]
+    return [*told, *_leaks(rig), *_missing_writes(rig)]
 
 
 def _lost(updates: Iterable[dict[str, object]]) -> Iterable[dict[str, object]]:
@@ -49,6 +51,12 @@ def _lost(updates: Iterable[dict[str, object]]) -> Iterable[dict[str, object]]:
         for update in updates
         if update["state"] in LOST_STATES and not str(update["task_id"]).startswith(CANARY)
     )
+
+
+def _leaks(rig: Rig) -> list[str]:
+    # Journal, backups and plans of the migration lie in the run folder too.
+    found = leaks.find(rig.supervisor, local_folder(rig.project_dir) / "pulumi-state")
+    return [f"a secret stands in {place}" for place in found]
 
 
 def _missing_writes(rig: Rig) -> list[str]:

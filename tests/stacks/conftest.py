@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +14,7 @@ from components.workload import Program
 from stacks.automation import StackRunner
 from stacks.program import Programs, declare
 from stacks.topology import Standing
-from tests.ports import WORKER
+from tests import ports
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 DEV = """\
@@ -81,26 +80,6 @@ def walk(dev: StackRunner) -> Callable[..., None]:
     return take
 
 
-def free_port_block() -> int:
-    """First of 100 consecutive ports that are free now, below the ephemeral range."""
-    # Workers of one test run choose from ranges of their own; what others hold is probed.
-    first = 24_000 + WORKER % 8 * 900
-    for base in range(first, first + 900, 100):
-        if all(_is_free(base + offset) for offset in (0, 10, 20, 40, 90, 91)):
-            return base
-    message = "no free block of ports below 32000"
-    raise RuntimeError(message)
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
 def stub_programs() -> Programs:
     """The stub in place of every program."""
     stub = Program(("python", str(Path(__file__).with_name("stub_process.py"))))
@@ -110,12 +89,13 @@ def stub_programs() -> Programs:
 @pytest.fixture
 def local(project: Path) -> Iterator[StackRunner]:
     """A stack on target `local` whose processes are stubs; removed afterwards, also on failure."""
-    (project / "Pulumi.local.yaml").write_text(
-        "config:\n"
-        "  mesos-platform:target: local\n"
-        f"  mesos-platform:local: {{port_base: {free_port_block()}}}\n"
-    )
-    runner = StackRunner("local", project, program=lambda: declare(project, stub_programs()))
-    runner.init()
-    yield runner
-    Supervisor(project / ".local" / "local").remove_all()
+    with ports.free_block() as block:
+        (project / "Pulumi.local.yaml").write_text(
+            "config:\n"
+            "  mesos-platform:target: local\n"
+            f"  mesos-platform:local: {{port_base: {block.base}}}\n"
+        )
+        runner = StackRunner("local", project, program=lambda: declare(project, stub_programs()))
+        runner.init()
+        yield runner
+        Supervisor(project / ".local" / "local").remove_all()

@@ -16,7 +16,6 @@ from stacks.errors import (
     WrongPassphraseError,
 )
 from stacks.steps import Op
-from stacks.topology import Position
 from tests.stacks.conftest import CHECKOUT, DEV
 
 
@@ -85,7 +84,7 @@ def test_outputs_and_standing_are_read_from_the_state(dev: StackRunner) -> None:
     assert result.summary["create"] == 25
     assert dev.outputs() == result.outputs
     assert result.outputs["blue_zookeeper"].startswith("blue-zookeeper-0.blue-zookeeper.mesos.svc")
-    assert dev.position() == Position(0)
+    assert dev.actual() == dev.desired()
     assert all(step.op is Op.CREATE for step in result.steps)
 
 

@@ -119,7 +119,7 @@ def test_the_whole_way_and_the_exchange_of_colours(dev: StackRunner, walk: Walk)
 
     assert {step.name for step in changes} == {"gate"}
     dev.up()
-    assert dev.position() == Position(0)
+    assert dev.actual() == Standing(Color.GREEN, Color.BLUE, Position(0), SOURCE)
 
 
 def test_standing_still_changes_nothing(dev: StackRunner, walk: Walk) -> None:

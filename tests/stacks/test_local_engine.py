@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from components.targets.supervisor import State, Supervisor
+from components.workload import Secret
 from stacks.automation import StackRunner
 from stacks.errors import ResourceFailedError
 from stacks.steps import Op
 from stacks.topology import Color, Placement, Position, Standing
+from tests import leaks
 
 SOURCE = {"traffic": Placement.SOURCE}
 TARGET = {"traffic": Placement.TARGET}
@@ -139,20 +141,21 @@ def test_a_killed_process_and_a_killed_supervisor_come_back(local: StackRunner) 
         assert supervisor.status(name).state in {State.RUNNING, State.STARTING}
 
 
-def test_secrets_are_private_files_and_never_in_the_state(
-    local: StackRunner, tmp_path: Path
-) -> None:
+def test_secrets_are_private_files_and_nowhere_else(local: StackRunner, tmp_path: Path) -> None:
     move(local, "0")
-    folder = local.project_dir / ".local" / "local" / "secrets"
-    values = {path.name: path.read_text().strip() for path in folder.iterdir()}
+    move(local, "1")  # From here on the sync engine runs, which is told of most secrets.
+    supervisor = supervisor_of(local)
+    folder = supervisor.run_dir / "secrets"
 
-    assert set(values) == {"zookeeper-super", "engine-token", "mesos-operator"}
+    assert {path.name for path in folder.iterdir()} == {*Secret}
     for path in folder.iterdir():
         assert path.stat().st_mode & 0o777 == 0o600
-    everything = [*(tmp_path / "state").rglob("*"), *folder.parent.rglob("*.conf")]
-    text = "".join(path.read_text(errors="replace") for path in everything if path.is_file())
-    for value in values.values():
-        assert value.rpartition(":")[2] not in text
+    # Rendered files, `run` scripts, logs, arguments, environments, the plan and the state.
+    assert leaks.find(supervisor, local.project_dir, tmp_path / "state") == []
+
+    shown = supervisor.directory("sync-engine-0") / "run"
+    shown.write_bytes(leaks.values(folder)["engine-token"][0])
+    assert leaks.find(supervisor) == [f"{shown}: engine-token"]
 
 
 def test_destroying_ends_every_process_and_the_supervisor(local: StackRunner) -> None:

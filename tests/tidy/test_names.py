@@ -12,6 +12,14 @@ EMPTY_NAMES = frozenset({"utils", "util", "common", "helpers", "helper", "lib", 
 # path → why the name is right there.
 NAMED_SO = {"stacks/local/mesos/core.py": "a master's core, which its APIs call"}
 
+# path:class → why it stands beside what raises it, and not in the `errors.py` of its package.
+ERRORS_ELSEWHERE = {
+    "stacks/demo/__main__.py:Interrupted": "somebody's wish to end, and no error",
+    "stacks/local/settings.py:SettingsError": "a module that imports nothing of the project",
+    "stacks/migration/waiting.py:NotYetError": "a look's word to `wait_until`, where it ends",
+    "stacks/topology.py:TopologyError": "a value's own check; stacks.config says what to do",
+}
+
 
 def test_no_module_has_a_name_that_says_nothing(files: list[Path]) -> None:
     found = {
@@ -33,8 +41,38 @@ def test_every_module_says_why_it_exists(sources: list[Path]) -> None:
     assert not silent
 
 
-def test_errors_stand_in_one_tree_a_package(sources: list[Path]) -> None:
-    """Classes that a package raises for others are found in its `errors.py`."""
-    packages = {path.parent for path in sources if path.name == "errors.py"}
+def test_a_package_s_errors_are_found_in_its_errors_module(sources: list[Path]) -> None:
+    found = {
+        f"{path}:{node.name}"
+        for path in sources
+        if path.name != "errors.py" and path.parts[0] not in {"tests", "examples"}
+        for node in classes(path)
+        if is_error(node) and not node.name.startswith("_")
+    }
 
-    assert {Path("components"), Path("stacks"), Path("stacks/migration"), Path("tools")} <= packages
+    assert found == ERRORS_ELSEWHERE.keys()
+
+
+def test_errors_of_a_package_form_one_tree(sources: list[Path]) -> None:
+    roots: dict[str, list[str]] = {}
+    for path in sources:
+        if path.name == "errors.py":
+            errors = {node.name: bases(node) for node in classes(path)}
+            roots[str(path)] = [name for name, parents in errors.items() if not parents & {*errors}]
+
+    assert len(roots) >= 7
+    assert {path: names for path, names in roots.items() if len(names) != 1} == {}
+
+
+def classes(path: Path) -> list[ast.ClassDef]:
+    tree = ast.parse((CHECKOUT / path).read_text())
+    return [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+
+
+def bases(node: ast.ClassDef) -> set[str]:
+    """Names of the classes that a class derives from, without their modules."""
+    return {ast.unparse(base).rpartition(".")[2] for base in node.bases}
+
+
+def is_error(node: ast.ClassDef) -> bool:
+    return any(name.endswith(("Error", "Exception")) for name in {node.name, *bases(node)})

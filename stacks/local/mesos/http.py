@@ -8,8 +8,6 @@ master has them.
 
 from __future__ import annotations
 
-import base64
-import hmac
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -21,6 +19,7 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.responses import StreamingResponse as Streaming
 from starlette.routing import Route
 
+from stacks.local import credential
 from stacks.local.errors import CallError
 from stacks.local.mesos import (
     flags,
@@ -139,16 +138,11 @@ class _Routes:
 
     def _refusal(self, request: Request, realm: str) -> Response | None:
         """401 where a credential is wanted and not given."""
-        credential = self._master.credential
         if realm == _SCHEDULER and not self._master.settings.authenticate_http_frameworks:
             return None
-        if credential is None:
+        if credential.admits(self._master.credential, request.headers.get("authorization")):
             return None
-        given = request.headers.get("authorization", "")
-        wanted = "Basic " + base64.b64encode(credential.encode()).decode()
-        if hmac.compare_digest(given.encode(), wanted.encode()):
-            return None
-        return Response(status_code=401, headers={"WWW-Authenticate": f'Basic realm="{realm}"'})
+        return Response(status_code=401, headers=credential.challenge(realm))
 
     def _elsewhere(self, path: str) -> Response | None:
         """The answer of a master that does not lead, or not yet."""

@@ -1,8 +1,13 @@
-"""The sample framework's own HTTP interface: what it has, and requests to move tasks."""
+"""The sample framework's own HTTP interface: what it has, and requests to move tasks.
+
+Reading is free. What starts or ends tasks wants the credential that the framework itself uses with
+masters: whoever may ask for tasks here has the same power over them as an operator.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -11,11 +16,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from stacks.local import credential
 from stacks.local.sample.link import Json
 from stacks.local.sample.roster import Step
 from stacks.local.sample.scheduler import Scheduler
 
 _ACCEPTED = 202
+_REALM = "sample-framework"
+_Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class CanaryRequest(BaseModel):
@@ -96,7 +104,16 @@ def make_app(scheduler: Scheduler) -> Starlette:
         routes=[
             Route("/health", health),
             Route("/state", show),
-            Route("/tasks/{task_id}/replace", replace, methods=["POST"]),
-            Route("/canary", canary, methods=["POST"]),
+            Route("/tasks/{task_id}/replace", _guarded(scheduler, replace), methods=["POST"]),
+            Route("/canary", _guarded(scheduler, canary), methods=["POST"]),
         ]
     )
+
+
+def _guarded(scheduler: Scheduler, endpoint: _Endpoint) -> _Endpoint:
+    async def checked(request: Request) -> Response:
+        if not credential.admits(scheduler.credential, request.headers.get("authorization")):
+            return Response(status_code=401, headers=credential.challenge(_REALM))
+        return await endpoint(request)
+
+    return checked

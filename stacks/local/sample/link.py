@@ -8,7 +8,6 @@ belong to, because masters refuse them otherwise.
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import json
 from collections.abc import Awaitable, Callable
@@ -19,6 +18,8 @@ import structlog
 
 from clients.mesos.errors import ProtocolError
 from clients.mesos.recordio import Decoder
+from stacks.local import credential as credentials
+from stacks.local.errors import RemovedError
 from stacks.local.mesos.election import Leader
 
 Json = dict[str, Any]
@@ -29,10 +30,6 @@ _BACKOFF_S = 0.05
 _BACKOFF_MAX_S = 1.0
 _OK, _FORBIDDEN = 200, 403
 _log = structlog.get_logger()
-
-
-class RemovedError(Exception):
-    """Masters have completed this framework: it may not come back under its id."""
 
 
 class Link:
@@ -49,7 +46,7 @@ class Link:
         self._handle = handle
         headers = {"Accept": "application/json"}
         if credential is not None:
-            headers["Authorization"] = "Basic " + base64.b64encode(credential.encode()).decode()
+            headers["Authorization"] = credentials.header(credential)
         timeout = httpx.Timeout(_CALL_TIMEOUT_S, read=_SILENCE_S)
         self._client = httpx.AsyncClient(timeout=timeout, headers=headers)
         self._changed = asyncio.Event()

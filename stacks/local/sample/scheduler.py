@@ -43,11 +43,8 @@ class Scheduler:
     def __init__(self, settings: FrameworkSettings, session: Session) -> None:
         self.settings = settings
         self.roster = Roster(session, settings.subtree)
-        self.link = Link(
-            info=self._info,
-            handle=self._handle,
-            credential=read_secret(settings.credential_file),
-        )
+        self.credential = read_secret(settings.credential_file)
+        self.link = Link(info=self._info, handle=self._handle, credential=self.credential)
         make_folder(settings.work_dir)
         self._log_file = (settings.work_dir / "updates.jsonl").open("a", buffering=1)
         self.counts: Counter[str] = Counter()

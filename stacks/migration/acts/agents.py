@@ -11,12 +11,10 @@ from stacks.migration.readers import Inventory
 from stacks.migration.updates import Tell
 from stacks.migration.waiting import NotYetError, wait_until
 from stacks.migration.world import World
-from stacks.topology import Color, Position, Stage
+from stacks.topology import Color, Stage
 
 TAKEN = "inventory"
 TAKEN_AT_REST = "inventory at rest"
-_STANDSTILL = Position(2, Stage.PREPARED)
-_CUTOVER = 2
 
 
 def recorded(situation: Situation) -> Inventory | None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from stacks.demo import port_block, removal
-from tests.ports import WORKER
 from tests.stacks.conftest import make_project
 
 
@@ -23,7 +23,8 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     monkeypatch.chdir(folder)
     # A range of its own: a demo, and other workers of this test run, may choose ports meanwhile.
-    monkeypatch.setattr(port_block, "FIRST", 3000 + WORKER % 8 * 800)
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    monkeypatch.setattr(port_block, "FIRST", 3000 + worker % 8 * 800)
     monkeypatch.setattr(port_block, "COUNT", 8)
     yield folder
     removal.remove(folder)

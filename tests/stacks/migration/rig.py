@@ -32,6 +32,7 @@ class Rig:
         self.events: list[events.Event] = []
         self.kill_at: str | None = None
         self.seen: list[str] = []
+        self.stood: list[Position] = []
 
     @property
     def service(self) -> MigrationService:
@@ -56,6 +57,7 @@ class Rig:
 
     def _pass(self, place: str) -> None:
         self.seen.append(place)
+        self.stood.append(self.stack.standing.position)
         if place == self.kill_at:
             self.kill_at = None
             raise KilledError(place)

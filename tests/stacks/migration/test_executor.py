@@ -60,15 +60,17 @@ WALKS = [
 ]
 
 
-def places(tmp_path: Path, edge: int, direction: Direction) -> list[str]:
-    """Every place where a runner may die on a walk, found by walking it once."""
+def places(tmp_path: Path, edge: int, direction: Direction) -> list[tuple[str, Position]]:
+    """Every place where a runner may die on a walk, and where the stack stands then, found by
+    walking it once."""
     rig = Rig(tmp_path / "probe")
     rig.folder.mkdir()
     end = prepare(rig, edge, direction)
     rig.seen.clear()
+    rig.stood.clear()
     with rig.watching():
         rig.run_to(end)
-    return rig.seen
+    return list(zip(rig.seen, rig.stood, strict=True))
 
 
 @pytest.mark.parametrize(("edge", "direction"), WALKS)
@@ -79,9 +81,14 @@ def test_killed_anywhere_it_ends_well(
     origin = Rig(tmp_path / "origin")
     origin.folder.mkdir()
     end = prepare(origin, edge, direction)
+    # Phase 6 has no way back.
+    possible = [
+        place
+        for place, stood in places(tmp_path, edge, direction)
+        if then != "back" or stood != Position(6)
+    ]
     # Resuming must work from everywhere; turning round differs little between neighbouring places.
-    chosen = places(tmp_path, edge, direction)[:: 1 if then == "resume" else 3]
-    for number, place in enumerate(chosen):
+    for number, place in enumerate(possible[:: 1 if then == "resume" else 3]):
         rig = origin.copy(tmp_path / str(number))
         rig.kill_at = place
         with rig.watching(), pytest.raises(KilledError):
@@ -104,12 +111,8 @@ def _resume(rig: Rig) -> None:
 
 
 def _turn(rig: Rig, goal: int) -> None:
-    here = rig.stack.standing.position
-    if here == Position(6):
-        _resume(rig)
-        if goal == 0:
-            rig.stack.standing = rig.stack.standing  # Phase 6 has no way back.
-            pytest.skip("the way ended at phase 6")
+    if rig.stack.standing.position == Position(6):
+        _resume(rig)  # Nowhere further to go, but what was begun is to be ended.
         return
     verb = rig.service.rollback if goal == 0 else rig.service.start
     with contextlib.suppress(PlanError):  # Killed at the very end, there is nothing to do.
