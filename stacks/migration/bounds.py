@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
-from stacks.config import StackConfig
-
-# A stretch that failed is given up at its end, and another begun.
-_SOAK_TRIES = 5
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -55,9 +50,3 @@ class Bounds:
     clock_skew_s: float = 5.0
     """Clocks of masters and agents may differ so much from this machine's; servers tell them in
     whole seconds. Certificates, timeouts and whoever reads logs depend on them."""
-
-
-def bounds_of(config: StackConfig) -> Bounds:
-    """What a stack's configuration says; the rest is as above."""
-    given = replace(Bounds(), **config.bounds.model_dump())
-    return replace(given, soak_window_s=max(given.soak_window_s, _SOAK_TRIES * given.soak_s))

@@ -16,7 +16,7 @@ from typing import Any
 from stacks.automation import StackRunner
 from stacks.config import StackConfig
 from stacks.migration import events, journal, phases, planner, updates
-from stacks.migration.bounds import Bounds, bounds_of
+from stacks.migration.bounds import Bounds
 from stacks.migration.errors import PlanError
 from stacks.migration.evidence import Findings
 from stacks.migration.executor import Checkpoint, Executor, Situation, Work, pass_by
@@ -33,6 +33,8 @@ from stacks.migration.planner import (
 from stacks.migration.updates import Stack
 from stacks.topology import PHASE_FIRST, PHASE_LAST, Placement, Position, Standing
 
+# A soak that failed is given up at its end, and another begun.
+_SOAK_TRIES = 5
 # What an update along these creates, and cannot, the way back takes away.
 _CREATING_EDGES = frozenset({0, 1, 3})
 
@@ -345,6 +347,12 @@ def folder_of(project_dir: Path, stack_name: str, config: StackConfig | None) ->
     """Where a stack's journal and backups lie: beside what runs, outside both ensembles."""
     run_dir = config.local.run_dir if config and config.local else None
     return project_dir.resolve() / (run_dir or f".local/{stack_name}") / "migration"
+
+
+def bounds_of(config: StackConfig) -> Bounds:
+    """What a stack's configuration says; the rest is as ever."""
+    given = replace(Bounds(), **config.bounds.model_dump())
+    return replace(given, soak_window_s=max(given.soak_window_s, _SOAK_TRIES * given.soak_s))
 
 
 def _is_reached(standing: Standing, goal: Goal) -> bool:
