@@ -10,8 +10,8 @@ import json
 import os
 import shutil
 import sys
-from pathlib import Path
 
+from components import whole_file
 from stacks.local.errors import StartError
 from stacks.local.process import config_file, configure_logs, end, make_folder, read_secret, run
 from stacks.local.settings import MasterSettings, SettingsError
@@ -26,7 +26,7 @@ def real_command(binary: str, settings: MasterSettings) -> list[str]:
         # Never in an argument: the real program reads an address from a file.
         identity = read_secret(settings.zk_auth_file)
         address = settings.work_dir / "zk"
-        _write_private(address, zk.replace("zk://", f"zk://{identity}@", 1))
+        whole_file.write(address, zk.replace("zk://", f"zk://{identity}@", 1))
         zk = f"file://{address.absolute()}"
     command = [
         binary,
@@ -49,7 +49,7 @@ def real_command(binary: str, settings: MasterSettings) -> list[str]:
     if settings.credential_file is not None:
         principal, _, secret = (read_secret(settings.credential_file) or "").partition(":")
         credentials = settings.work_dir / "credentials.json"
-        _write_private(
+        whole_file.write(
             credentials,
             json.dumps({"credentials": [{"principal": principal, "secret": secret}]}),
         )
@@ -64,12 +64,6 @@ def real_command(binary: str, settings: MasterSettings) -> list[str]:
                 "--http_framework_authenticators=basic",
             ]
     return command
-
-
-def _write_private(path: Path, text: str) -> None:
-    path.unlink(missing_ok=True)
-    with open(path, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-        file.write(text)
 
 
 async def _serve(settings: MasterSettings, stop: asyncio.Event) -> None:

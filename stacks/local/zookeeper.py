@@ -19,6 +19,7 @@ import socket
 import sys
 from pathlib import Path
 
+from components import whole_file
 from stacks.local.errors import StartError
 from stacks.local.process import config_file, end, make_folder, read_secret
 from stacks.local.settings import SettingsError, ZooKeeperSettings
@@ -58,7 +59,8 @@ def prepare(settings: ZooKeeperSettings) -> Path:
             (version / name).write_text(str(settings.initial_epoch))
     (data / "logback.xml").write_text(_LOGBACK)
     config = data / "zoo.cfg"
-    _write_private(config, render(settings, super_digest(read_secret(settings.super_digest_file))))
+    digest = super_digest(read_secret(settings.super_digest_file))
+    whole_file.write(config, render(settings, digest))
     return config
 
 
@@ -70,14 +72,6 @@ def _write_id(path: Path, myid: int) -> None:
         )
         raise StartError(msg)
     path.write_text(str(myid))
-
-
-def _write_private(path: Path, text: str) -> None:
-    temporary = path.with_suffix(".new")
-    temporary.unlink(missing_ok=True)
-    with open(temporary, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-        file.write(text)
-    temporary.replace(path)
 
 
 def super_digest(identity: str | None) -> str | None:
