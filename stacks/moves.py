@@ -24,7 +24,7 @@ from stacks.topology import (
 
 # Edges (named by their lower phase) whose upper phase has more than the lower one: forward, they
 # create; the others remove. Creating needs no unprotected stage, so it may skip `p/prepared`.
-_CREATING_EDGES = frozenset({0, 1, 3})
+CREATING_EDGES = frozenset({0, 1, 3})
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def _adjacent(old: Position, new: Position) -> bool:
     # Creating may skip the unprotected stage: what is new is protected at once.
     if old.is_settled and new.is_settled and abs(new.phase - old.phase) == 1:
         edge = min(old.phase, new.phase)
-        creates = (edge in _CREATING_EDGES) == (new.phase > old.phase)
+        creates = (edge in CREATING_EDGES) == (new.phase > old.phase)
         return creates and edge != 2 and PHASE_LAST not in {old.phase, new.phase}  # noqa: PLR2004 - the edge that moves
     return False
 

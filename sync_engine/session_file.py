@@ -19,7 +19,8 @@ def load(path: Path) -> SavedSession | None:
 
 
 def save(path: Path, session: SavedSession) -> None:
-    """Replace the file as a whole."""
+    """Replace the file as a whole. It is not synced: one that is lost means a new session only, and
+    waiting for the disk would hold up the loop at every reconnect."""
     text = json.dumps({"id": session.id, "password": session.password.hex()})
     temporary = path.with_suffix(".new")
     temporary.unlink(missing_ok=True)

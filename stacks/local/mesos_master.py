@@ -9,7 +9,8 @@ import asyncio
 import json
 import shutil
 
-from stacks.local.process import become, end, launch, make_folder, read_secret, write_private
+from components import whole_file
+from stacks.local.process import become, end, launch, make_folder, read_secret
 from stacks.local.settings import MasterSettings
 
 
@@ -22,7 +23,7 @@ def real_command(binary: str, settings: MasterSettings) -> list[str]:
         # Never in an argument: the real program reads an address from a file.
         identity = read_secret(settings.zk_auth_file)
         address = settings.work_dir / "zk"
-        write_private(address, zk.replace("zk://", f"zk://{identity}@", 1))
+        whole_file.write(address, zk.replace("zk://", f"zk://{identity}@", 1))
         zk = f"file://{address.absolute()}"
     command = [
         binary,
@@ -45,7 +46,7 @@ def real_command(binary: str, settings: MasterSettings) -> list[str]:
     if settings.credential_file is not None:
         principal, _, secret = (read_secret(settings.credential_file) or "").partition(":")
         credentials = settings.work_dir / "credentials.json"
-        write_private(
+        whole_file.write(
             credentials,
             json.dumps({"credentials": [{"principal": principal, "secret": secret}]}),
         )

@@ -124,15 +124,6 @@ def make_folder(path: Path) -> None:
         raise StartError(msg) from None
 
 
-def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner reads, in place of what is there."""
-    temporary = path.with_suffix(".new")
-    temporary.unlink(missing_ok=True)
-    with open(temporary, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-        file.write(text)
-    temporary.replace(path)
-
-
 class Listener:
     """An HTTP server inside this process."""
 

@@ -17,8 +17,9 @@ import shutil
 import socket
 from pathlib import Path
 
+from components import whole_file
 from stacks.local.errors import StartError
-from stacks.local.process import become, config_file, end, make_folder, read_secret, write_private
+from stacks.local.process import become, config_file, end, make_folder, read_secret
 from stacks.local.settings import SettingsError, ZooKeeperSettings
 from tools import locate
 
@@ -57,7 +58,8 @@ def prepare(settings: ZooKeeperSettings) -> Path:
             (version / name).write_text(str(settings.initial_epoch))
     (data / "logback.xml").write_text(_LOGBACK)
     config = data / "zoo.cfg"
-    write_private(config, render(settings, super_digest(read_secret(settings.super_digest_file))))
+    digest = super_digest(read_secret(settings.super_digest_file))
+    whole_file.write(config, render(settings, digest))
     return config
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from stacks import moves
 from stacks.automation import StackRunner
 from stacks.config import StackConfig
 from stacks.migration import events, journal, phases, planner, updates
@@ -35,8 +36,6 @@ from stacks.topology import PHASE_FIRST, PHASE_LAST, Placement, Position, Standi
 
 # A soak that failed is given up at its end, and another begun.
 _SOAK_TRIES = 5
-# What an update along these creates, and cannot, the way back takes away.
-_CREATING_EDGES = frozenset({0, 1, 3})
 
 
 @dataclass(frozen=True)
@@ -270,7 +269,8 @@ class MigrationService:
             if story.open is not None:
                 goes_back = transitions[0].direction is phases.Direction.BACK
                 was_forward = story.open.direction is phases.Direction.FORWARD
-                creates = was_forward and story.open.edge in _CREATING_EDGES
+                # What an update along these could not create, the way back takes away.
+                creates = was_forward and story.open.edge in moves.CREATING_EDGES
                 standing = await executor.settle(may_fail=goes_back and creates)
             told = goal_text(goal) if count is None else goal_text(_goal_of(transitions, standing))
             self._note(Kind.GOAL_SET, standing, executor, goal=told)
