@@ -16,10 +16,18 @@ import json
 import re
 from collections.abc import Mapping
 from enum import StrEnum
+from pathlib import PurePosixPath
 from typing import Annotated, Any, get_args
 
 import pulumi.runtime
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from stacks.errors import ConfigError
 from stacks.topology import Color, Placement, Position, Standing, TopologyError
@@ -103,7 +111,18 @@ class LocalConfig(_Model):
     port_base: int = Field(ge=1024, le=32_000 - _PORT_BLOCK)
     """First of 100 consecutive free ports; below the range that the kernel hands to clients."""
     run_dir: str | None = None
-    """Folder for everything that runs, relative to the project; `.local/<stack>` when None."""
+    """Folder for everything that runs, below `.local/`; `.local/<stack>` when None. It is removed
+    with the stack."""
+
+    @field_validator("run_dir")
+    @classmethod
+    def _lies_below_local(cls, given: str | None) -> str | None:
+        # What the demo removes must never be a person's own.
+        parts = PurePosixPath(given).parts if given is not None else (".local", "any")
+        if parts[:1] != (".local",) or len(parts) == 1 or ".." in parts:
+            msg = "a run_dir is a folder below .local/, such as .local/mine, without '..'"
+            raise ValueError(msg)
+        return given
 
 
 class ImagesConfig(_Model):

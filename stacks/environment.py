@@ -34,6 +34,12 @@ def local_folder(project_dir: Path) -> Path:
     return project_dir.resolve() / ".local"
 
 
+def run_dir_of(project_dir: Path, stack: str, given: str | None) -> Path:
+    """Where everything of a stack runs, without symbolic links: what runs is found by a mark that
+    is made of this path, so whoever asks must get the same. `given` is the stack's own run_dir."""
+    return (project_dir / (given or f".local/{stack}")).resolve()
+
+
 def defaults(project_dir: Path) -> dict[str, str]:
     """Values of variables that are not set."""
     local = local_folder(project_dir)

@@ -28,6 +28,7 @@ from components.sync import Subtree, SyncEngine, SyncEngineArgs
 from components.workload import Program
 from components.zookeeper import ZooKeeperEnsemble, ZooKeeperEnsembleArgs, client_hosts
 from stacks import config as stack_config
+from stacks import environment
 from stacks.config import StackConfig, TargetKind
 from stacks.errors import ConfigError
 from stacks.gate import Gate
@@ -119,10 +120,9 @@ class _Stack:
             from components.targets.local import LocalTarget  # noqa: PLC0415
 
             assert self._config.local is not None
-            run_dir = self._config.local.run_dir or f".local/{self._stack}"
-            target = LocalTarget(
-                (self._project_dir / run_dir).resolve(), self._config.local.port_base
-            )
+            given = self._config.local.run_dir
+            run_dir = environment.run_dir_of(self._project_dir, self._stack, given)
+            target = LocalTarget(run_dir, self._config.local.port_base)
             secrets = target.declare_secrets(pulumi.ResourceOptions(depends_on=[gate]))
             self._base = [gate, secrets]
             self._outputs["run_dir"] = str(target.run_dir)

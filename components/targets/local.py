@@ -29,7 +29,7 @@ from pulumi.dynamic import (
 from pulumi.dynamic import Resource as DynamicResource
 
 from components.errors import ArgumentsError, ComponentError
-from components.targets import process
+from components.targets import process, run_folder
 from components.targets.engine_watch import end_with_engine
 from components.targets.ports import LOOPBACK
 from components.targets.process import ProcessSpec
@@ -182,7 +182,8 @@ class LocalSecretsProvider(LocalProvider):
     def create(self, props: dict[str, Any]) -> CreateResult:
         """Make what is missing; files that are there keep their content."""
         directory = Path(str(props["directory"]))
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        run_folder.claim(directory.parent)
+        directory.mkdir(mode=0o700, exist_ok=True)
         directory.chmod(0o700)
         for name in props["names"]:
             _make_secret(directory / str(name), Secret(str(name)))

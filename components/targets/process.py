@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import NotReadyError, PortInUseError, ProcessExitedError
-from components.targets import ports
+from components.targets import ports, run_folder
 from components.targets.readiness import Check, wait
 from components.targets.supervisor import Definition, State, Supervisor
 
@@ -116,7 +116,7 @@ def realise(spec: ProcessSpec, *, create: bool) -> None:
         _withdraw_process(spec)
         return
     supervisor = spec.supervisor
-    _make_folder(Path(spec.run_dir))
+    run_folder.claim(Path(spec.run_dir))
     try:
         if not _runs_as_told(spec):
             # Whatever runs under this name is ours: its ports become free before they are looked
@@ -213,7 +213,7 @@ def _runs_as_told(spec: ProcessSpec) -> bool:
 
 
 def _withdraw_process(spec: ProcessSpec) -> None:
-    _make_folder(Path(spec.run_dir))
+    run_folder.claim(Path(spec.run_dir))
     spec.supervisor.remove(spec.name, with_children=not spec.leaves_children)
 
 

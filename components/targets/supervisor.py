@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import SupervisorError
-from components.targets import orphans, supervisor_files
+from components.targets import orphans, run_folder, supervisor_files
 from components.targets.supervisor_files import Definition
 
 _START_TIMEOUT_S = 30.0
@@ -202,7 +202,17 @@ class Supervisor:
             msg = f"expected {name} to be stopped before its volumes are emptied, saw it running"
             raise SupervisorError(msg)
         for volume in volumes:
-            shutil.rmtree(self.directory(name) / volume, ignore_errors=True)
+            place = self.directory(name) / volume
+            try:
+                shutil.rmtree(place)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                msg = (
+                    f"expected to empty {place} for a fresh {name}, saw: {error.strerror} "
+                    f"({error.filename}). Remove it by hand"
+                )
+                raise SupervisorError(msg) from None
 
     def log_tail(self, name: str, *, lines: int = 15) -> str:
         """Last lines of a program's output, for error messages."""
@@ -216,6 +226,8 @@ class Supervisor:
 
     def shut_down(self) -> None:
         """Stop every program and supervisord itself; the definitions stay."""
+        if not self._root.is_dir() and not self.is_running():
+            return
         with self._lock():
             if self.is_running():
                 self._shut_down()
@@ -354,6 +366,7 @@ class Supervisor:
 
     @contextmanager
     def _lock(self) -> Generator[None]:
+        run_folder.claim(self.run_dir)
         self._conf_d.mkdir(parents=True, exist_ok=True)
         with (self._root / "lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 from components.targets import ports
-from stacks import config_file
+from stacks import config_file, environment
 from stacks.config import StackConfig, parse
 from stacks.demo import port_block
 from stacks.demo.errors import RefusedError
@@ -42,7 +42,7 @@ def read(project_dir: Path) -> StackConfig | None:
 def run_dir_of(project_dir: Path, config: StackConfig | None) -> Path:
     """Where everything of the stack runs."""
     given = config.local.run_dir if config and config.local else None
-    return (project_dir.resolve() / given) if given else local_folder(project_dir) / STACK
+    return environment.run_dir_of(project_dir, STACK, given)
 
 
 def prepare(project_dir: Path) -> Block:

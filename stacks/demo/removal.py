@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from components.targets import orphans
+from components.targets import orphans, run_folder
 from components.targets.supervisor import Supervisor
 from stacks.demo import local_stack
 from stacks.environment import defaults, local_folder
@@ -58,6 +58,8 @@ def remove(project_dir: Path) -> None:
     Raises:
         ConcurrentUpdateError: an update of the stack is under way and does not end.
         SupervisorError: a process could not be stopped.
+        RunFolderError: what it wrote is not ours to remove, or could not be.
+        OSError: the state could not be removed.
     """
     files = _files(project_dir)
     if files is not None:
@@ -67,13 +69,13 @@ def remove(project_dir: Path) -> None:
     # All at the same time; what supervisord no longer knows is ended by its mark.
     supervisor.shut_down()
     supervisor.remove_all()
-    shutil.rmtree(supervisor.run_dir, ignore_errors=True)
     _forget_state(_state_folder(project_dir) / ".pulumi")
     (local_folder(project_dir) / KEPT).unlink(missing_ok=True)
     try:
         local_stack.reset(project_dir)
     except ConfigError:
         pass  # It is told when somebody wants to run the stack; here nothing runs any more.
+    run_folder.remove(supervisor.run_dir)
 
 
 def lone_providers(project_dir: Path) -> set[int]:
@@ -119,4 +121,6 @@ def _forget_state(folder: Path) -> None:
     for file in (folder / "stacks" / PROJECT).glob(f"{local_stack.STACK}.json*"):
         file.unlink(missing_ok=True)
     for part in ("history", "backups", "locks/organization"):
-        shutil.rmtree(folder / part / PROJECT / local_stack.STACK, ignore_errors=True)
+        place = folder / part / PROJECT / local_stack.STACK
+        if place.exists():
+            shutil.rmtree(place)

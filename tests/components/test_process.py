@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from components.errors import NotReadyError, PortInUseError, ProcessExitedError
-from components.targets import orphans, process
+from components.targets import orphans, process, run_folder
 from components.targets.process import ProcessSpec
 from components.targets.readiness import Check
 from components.targets.supervisor import State, Supervisor
@@ -119,6 +119,7 @@ def test_the_last_program_takes_supervisord_with_it_and_keeps_volumes(spec: Proc
 
 
 def test_a_fresh_process_finds_empty_volumes_only_when_it_is_created(spec: ProcessSpec) -> None:
+    run_folder.claim(Path(spec.run_dir))
     volume = Path(spec.run_dir) / "web-0" / "data" / "old"
     volume.parent.mkdir(parents=True)
     volume.write_text("old")

@@ -68,6 +68,11 @@ def test_nested_values_may_be_json_text_as_pulumi_hands_them_over() -> None:
         ({"migration": {"client_groups": {"Not A Name": "source"}}}, "a client group is named by"),
         ({"local": {"port_base": 60_000}}, "mesos-platform:local.port_base"),
         ({"cluster": {"masters": {"replicas": "three"}}}, "saw 'three'"),
+        ({"local": {"port_base": 20_000, "run_dir": "."}}, "a run_dir is a folder below .local/"),
+        ({"local": {"port_base": 20_000, "run_dir": ".local"}}, "saw '.local'"),
+        ({"local": {"port_base": 20_000, "run_dir": "/srv"}}, "saw '/srv'"),
+        ({"local": {"port_base": 20_000, "run_dir": ".local/../a"}}, "without '..'"),
+        ({"local": {"port_base": 20_000, "run_dir": "build"}}, "saw 'build'"),
     ],
 )
 def test_a_mistake_names_the_key_and_what_it_may_be(values: dict[str, Any], expected: str) -> None:

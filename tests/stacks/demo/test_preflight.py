@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -19,6 +20,7 @@ from stacks.demo import local_stack, port_block, preflight, removal
 from stacks.demo.__main__ import main
 from stacks.demo.errors import RefusedError
 from stacks.errors import ConfigError
+from stacks.migration.service import folder_of
 from stacks.state import FileState
 from stacks.topology import Placement, Position, Standing
 
@@ -317,6 +319,39 @@ def test_down_works_also_where_the_configuration_is_wrong(checkout: Path) -> Non
     assert not orphans.is_alive(task)
     with pytest.raises(ConfigError):
         local_stack.read(checkout)
+
+
+def test_a_folder_that_is_not_marked_as_ours_is_not_removed(
+    checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with prepare(checkout)[0]:
+        pass
+    path = checkout / "Pulumi.local.yaml"
+    path.write_text(re.sub(r"( +)(port_base)", r"\1run_dir: .local/mine\n\1\2", path.read_text()))
+    theirs = checkout / ".local" / "mine" / "thesis.txt"
+    theirs.parent.mkdir()
+    theirs.write_text("years of work")
+
+    assert main(["down"]) == 2
+    assert main([]) == 2
+
+    assert theirs.read_text() == "years of work"
+    assert list(theirs.parent.iterdir()) == [theirs]
+    errors = capsys.readouterr().err
+    assert f"in {theirs.parent}, to remove it; saw 1 other files" in errors
+    theirs.unlink()
+
+
+def test_what_runs_below_a_linked_folder_is_found_from_everywhere(
+    checkout: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "disk").mkdir()
+    (checkout / ".local").symlink_to(tmp_path / "disk")
+    run_dir = environment.run_dir_of(checkout, "local", None)
+
+    assert run_dir == tmp_path / "disk" / "local"
+    assert removal.supervisor_of(checkout).run_dir == run_dir
+    assert folder_of(checkout, "local", local_stack.read(checkout)).parent == run_dir
 
 
 def test_a_provider_whose_engine_was_killed_is_ended_and_others_are_not(checkout: Path) -> None:
