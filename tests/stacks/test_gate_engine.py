@@ -15,6 +15,7 @@ from stacks.errors import ConfigError, GateRefusedError, ResourceFailedError
 from stacks.program import Programs, declare
 from stacks.steps import Op
 from stacks.topology import Color, Placement, Position, Standing
+from tests.providers.kubernetes import REMEMBERS
 
 SOURCE = {"traffic": Placement.SOURCE}
 TARGET = {"traffic": Placement.TARGET}
@@ -179,6 +180,20 @@ def test_what_is_removed_was_unprotected_one_update_before(dev: StackRunner, wal
     assert not steps["green-zookeeper"].protect
     assert not steps["sync-engine"].protect
     assert steps["blue-zookeeper"].protect
+
+
+def test_without_the_real_plugin_nothing_is_claimed_to_be_created(
+    dev: StackRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(REMEMBERS)
+
+    assert len(dev.preview().changes) > 20
+    with pytest.raises(ResourceFailedError) as refused:
+        dev.up()
+
+    assert "own Kubernetes plugin to create" in str(refused.value)
+    assert "Traceback" not in str(refused.value)
+    assert "File" not in str(refused.value)
 
 
 def test_a_refused_resource_is_named(dev: StackRunner) -> None:
