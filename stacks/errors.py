@@ -4,6 +4,7 @@ StackError
 ├── ConfigError             stack configuration is wrong; says the key, where, and what it may be
 ├── EngineMissingError      there is no Pulumi engine on this machine
 ├── StackMissingError       the stack was never initialised
+├── StateUnreadableError    what the backend keeps of the stack is no state (cut off, edited)
 ├── WrongPassphraseError    the stack's secrets cannot be read with the passphrase given
 ├── ConcurrentUpdateError   another update holds the stack (retryable)
 ├── GateRefusedError        the gate refuses the move; nothing has changed
@@ -34,6 +35,10 @@ class EngineMissingError(StackError):
 
 class StackMissingError(StackError):
     """The stack was never initialised."""
+
+
+class StateUnreadableError(StackError):
+    """What the backend keeps of the stack is no state."""
 
 
 class WrongPassphraseError(StackError):

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from stacks.errors import ConcurrentUpdateError, StackMissingError
+from stacks.errors import ConcurrentUpdateError, StackMissingError, StateUnreadableError
 
 PROJECT = "mesos-platform"
 _PAUSE_S = 0.2
@@ -73,13 +73,29 @@ class FileState:
 
         Raises:
             StackMissingError: there is no such stack.
+            StateUnreadableError: the file was cut off, or changed by hand.
         """
         try:
-            text = self._file.read_text()
+            text = self._file.read_text(errors="replace")
         except FileNotFoundError:
             raise missing(self._stack) from None
-        latest: Mapping[str, Any] | None = json.loads(text)["checkpoint"].get("latest")
+        try:
+            latest: Mapping[str, Any] | None = json.loads(text)["checkpoint"].get("latest")
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise self._unreadable(len(text)) from None
         return latest or {}
+
+    def _unreadable(self, length: int) -> StateUnreadableError:
+        backup = self._file.with_name(f"{self._file.name}.bak")
+        cure = "Take a checkpoint of .pulumi/backups in its place"
+        if backup.exists():
+            cure = f"Put {backup.name} beside it in its place"
+        if self._stack == "local":
+            cure = f"{cure}, or let `make down` remove the stack with all that runs"
+        return StateUnreadableError(
+            f"expected the state of stack {self._stack!r} in {self._file}, saw {length} characters "
+            f"that are none: it was cut off, or changed by hand. {cure}"
+        )
 
     def locks(self) -> Iterator[Lock]:
         """Locks held now."""

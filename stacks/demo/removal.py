@@ -16,7 +16,7 @@ from components.targets import orphans, run_folder
 from components.targets.supervisor import Supervisor
 from stacks.demo import local_stack
 from stacks.environment import defaults, local_folder
-from stacks.errors import ConfigError
+from stacks.errors import ConfigError, StateUnreadableError
 from stacks.state import PROJECT, FileState
 
 _UPDATE_WAIT_S = 30.0
@@ -49,7 +49,15 @@ def anything_left(project_dir: Path) -> bool:
     files = _files(project_dir)
     if files is None:
         return True
-    return any(files.locks()) or (files.exists and bool(files.read().get("resources")))
+    return any(files.locks()) or (files.exists and _tells_of_resources(files))
+
+
+def _tells_of_resources(files: FileState) -> bool:
+    try:
+        return bool(files.read().get("resources"))
+    except StateUnreadableError:
+        # Nobody knows what it told.
+        return True
 
 
 def remove(project_dir: Path) -> None:

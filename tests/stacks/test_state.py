@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from stacks.errors import ConcurrentUpdateError, StackMissingError
+from stacks.errors import ConcurrentUpdateError, StackMissingError, StateUnreadableError
 from stacks.state import FileState, digest
 from stacks.steps import Op, Step
 from stacks.topology import Color
@@ -74,6 +74,17 @@ def test_the_lock_of_another_machine_is_never_taken_for_dead(tmp_path: Path, loc
 
 def test_a_stack_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(StackMissingError, match="pulumi stack init local"):
+        files_of(tmp_path).read()
+
+
+@pytest.mark.parametrize("text", ["", '{"checkpoint": {"lat', "[]", '{"checkpoint": null}'])
+def test_a_state_that_was_cut_off_is_said_with_the_cure(tmp_path: Path, text: str) -> None:
+    folder = tmp_path / ".pulumi" / "stacks" / "mesos-platform"
+    folder.mkdir(parents=True)
+    (folder / "local.json").write_text(text)
+    (folder / "local.json.bak").write_text('{"checkpoint": {}}')
+
+    with pytest.raises(StateUnreadableError, match=r"Put local\.json\.bak .*make down"):
         files_of(tmp_path).read()
 
 

@@ -283,6 +283,19 @@ def test_a_lock_alone_that_a_killed_update_left_is_removed(checkout: Path) -> No
         assert list(found.locks()) == []
 
 
+def test_a_state_that_was_cut_off_is_removed_too(
+    checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = checkout / ".local" / "pulumi-state" / ".pulumi" / "stacks" / "mesos-platform"
+    state.mkdir(parents=True)
+    (state / "local.json").write_text("")
+
+    assert main(["down"]) == 0
+
+    assert not (state / "local.json").exists()
+    assert capsys.readouterr().out == "removed everything that the demo started\n"
+
+
 def test_a_cluster_that_was_kept_is_called_so(checkout: Path) -> None:
     leave_something(checkout)
     (checkout / ".local" / removal.KEPT).touch()
