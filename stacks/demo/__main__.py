@@ -26,6 +26,7 @@ from stacks import environment
 from stacks.demo import local_stack, preflight, removal, report
 from stacks.demo.addresses import Addresses
 from stacks.demo.errors import DemoError, RefusedError
+from stacks.demo.tenure import Tenure
 from stacks.errors import StackError
 from stacks.state import FileState
 
@@ -66,14 +67,16 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(project_dir: Path, console: Console, *, keep: bool, as_json: bool) -> int:
+    tenure = Tenure(project_dir)
     with (
         preflight.only_one(project_dir),
         preflight.prepare(project_dir, lambda text: console.print(text, highlight=False)),
+        tenure.held(),
     ):
         # What follows takes a second to load, and nothing before needs it.
         from stacks.demo.run import FAILURES, Demo  # noqa: PLC0415
 
-        demo = Demo(project_dir, console, keep=keep)
+        demo = Demo(project_dir, console, keep=keep, tenure=tenure)
         problem: str | None = None
         try:
             try:
@@ -88,7 +91,7 @@ def _run(project_dir: Path, console: Console, *, keep: bool, as_json: bool) -> i
             made = demo.finish(problem)
         except BaseException:
             # Refused, interrupted, or a bug: either way nothing may be left running.
-            _clean_up(project_dir, console)
+            _clean_up(project_dir, console, tenure)
             raise
         if as_json:
             document = report.as_dict(made, demo.seen)
@@ -136,12 +139,12 @@ def _end_engine() -> None:
                     os.kill(int(child), signal.SIGINT)
 
 
-def _clean_up(project_dir: Path, console: Console) -> None:
+def _clean_up(project_dir: Path, console: Console, tenure: Tenure) -> None:
     # Asking twice must not leave half of it behind.
     _catch_signals(_say_patience)
     console.print("stopping, and removing what ran", highlight=False)
     _end_engine()
-    removal.remove(project_dir)
+    removal.remove(project_dir, tenure)
     console.print("everything removed", highlight=False)
 
 

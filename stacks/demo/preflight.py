@@ -61,7 +61,7 @@ def prepare(project_dir: Path, tell: Tell) -> Block:
     """Check what the demo needs, and have a configuration with free ports; returns them, held.
 
     Raises:
-        RefusedError: something is missing.
+        RefusedError: something is missing, or somebody migrates what was left.
         ConfigError: Pulumi.local.yaml is wrong.
         StackError, ComponentError: leftovers cannot be removed.
     """

@@ -15,6 +15,7 @@ from pathlib import Path
 from components.targets import orphans, run_folder
 from components.targets.supervisor import Supervisor
 from stacks.demo import local_stack
+from stacks.demo.tenure import Tenure
 from stacks.environment import defaults, local_folder
 from stacks.errors import ConfigError, StateUnreadableError
 from stacks.state import PROJECT, FileState
@@ -27,11 +28,7 @@ Tell = Callable[[str], None]
 
 def supervisor_of(project_dir: Path) -> Supervisor:
     """The supervisor of the stack; also where its configuration cannot be read."""
-    try:
-        config = local_stack.read(project_dir)
-    except ConfigError:
-        config = None
-    return Supervisor(local_stack.run_dir_of(project_dir, config))
+    return Supervisor(local_stack.run_dir(project_dir))
 
 
 def left_processes(project_dir: Path) -> set[int]:
@@ -60,15 +57,31 @@ def _tells_of_resources(files: FileState) -> bool:
         return True
 
 
-def remove(project_dir: Path) -> None:
+def remove(project_dir: Path, tenure: Tenure | None = None) -> None:
     """Remove it: processes, what they wrote, and the stack's state. Nothing there is a success.
 
+    `tenure` is the caller's own hold on the stack, where it has one.
+
     Raises:
+        RefusedError: somebody migrates the stack; nothing was removed.
         ConcurrentUpdateError: an update of the stack is under way and does not end.
         SupervisorError: a process could not be stopped.
         RunFolderError: what it wrote is not ours to remove, or could not be.
         OSError: the state could not be removed.
     """
+    if tenure is not None:
+        tenure.take_if_begun()
+        _remove(project_dir)
+        return
+    tenure = Tenure(project_dir)
+    tenure.take_if_begun()
+    try:
+        _remove(project_dir)
+    finally:
+        tenure.release()
+
+
+def _remove(project_dir: Path) -> None:
     files = _files(project_dir)
     if files is not None:
         files.clear_dead_locks(wait_s=_UPDATE_WAIT_S)

@@ -7,6 +7,7 @@ writes the report and removes what runs.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import time
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from stacks.demo.observations import Audit, Observations
 from stacks.demo.observer import Observer, read_updates
 from stacks.demo.report import Report
 from stacks.demo.screen import Screen, title
+from stacks.demo.tenure import Tenure
 from stacks.environment import local_folder
 from stacks.errors import StackError
 from stacks.local.errors import StartError
@@ -44,11 +46,12 @@ FAILURES = (DemoError, MigrationError, StackError, ComponentError, EngineError, 
 
 @dataclass
 class Demo:
-    """One run. `keep` leaves the target's cluster running."""
+    """One run. `keep` leaves the target's cluster running; `tenure` is lent to each migration."""
 
     project_dir: Path
     console: Console
     keep: bool = False
+    tenure: Tenure | None = None
     seen: Observations = field(default_factory=Observations)
 
     def __post_init__(self) -> None:
@@ -130,7 +133,8 @@ class Demo:
                 await self._audit(phase)
 
     async def _walk(self, service: MigrationService, phase: int) -> None:
-        await service.start(phase)
+        with self.tenure.lent() if self.tenure is not None else contextlib.nullcontext():
+            await service.start(phase)
 
     def _note(self, event: events.Event) -> None:
         recorder.record(self.seen, event)
@@ -225,12 +229,14 @@ class Demo:
     def _remove(self, problem: str | None) -> str | None:
         with self.screen.showing(), self.screen.stage("everything removed"):
             try:
+                if self.tenure is not None:
+                    self.tenure.take()
                 if problem is None:
                     # The way in which a person would remove it; what is below makes sure.
                     self.runner.destroy()
-                removal.remove(self.project_dir)
+                removal.remove(self.project_dir, self.tenure)
                 self.runner.init()
-            except (StackError, ComponentError) as error:
+            except (DemoError, StackError, ComponentError) as error:
                 problem = problem or f"what ran could not be removed: {error}"
         left = removal.left_processes(self.project_dir)
         self.seen.left_behind = [f"process {pid}" for pid in sorted(left)]

@@ -12,13 +12,16 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from components.targets import run_folder
 from stacks.demo import figures, proofs, run
 from stacks.demo.__main__ import main
 from stacks.demo.addresses import Addresses
 from stacks.demo.errors import RefusedError
 from stacks.demo.observations import Observations
 from stacks.demo.report import Report
-from stacks.migration.errors import GuardFailedError
+from stacks.demo.tenure import Tenure
+from stacks.migration.errors import GuardFailedError, RunnerBusyError
+from stacks.migration.journal import Journal
 from tests.stacks.demo.observed import kept
 
 Install = Callable[..., None]
@@ -31,20 +34,30 @@ class FakeDemo:
     error: BaseException | None = None
     signal: int | None = None
 
-    def __init__(self, project_dir: Path, console: Console, *, keep: bool) -> None:
+    def __init__(self, project_dir: Path, console: Console, *, keep: bool, tenure: Tenure) -> None:
         self.project_dir = project_dir
         self.folder = project_dir / "build" / "demo"
         self.addresses = Addresses(project_dir / ".local" / "local", framework="http://f")
         self._keep = keep
         del console
+        self.tenure = tenure
 
     async def run(self) -> None:
-        self.addresses.run_dir.mkdir(parents=True)
+        run_folder.claim(self.addresses.run_dir)
+        # As a migration does.
+        with self.tenure.lent(), Journal(self.addresses.run_dir / "migration").lease():
+            pass
+        with pytest.raises(RunnerBusyError, match=f"process {os.getpid()}"):
+            self.enter_lease()
         if self.signal is not None:
             os.kill(os.getpid(), self.signal)
             await asyncio.sleep(30)
         if self.error is not None:
             raise self.error
+
+    def enter_lease(self) -> None:
+        with Journal(self.addresses.run_dir / "migration").lease():
+            pass
 
     def finish(self, problem: str | None) -> Report:
         found = tuple(proofs.prove(self.seen))

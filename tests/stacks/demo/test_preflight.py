@@ -20,6 +20,7 @@ from stacks.demo import local_stack, port_block, preflight, removal
 from stacks.demo.__main__ import main
 from stacks.demo.errors import RefusedError
 from stacks.errors import ConfigError
+from stacks.migration.journal import Journal
 from stacks.migration.service import folder_of
 from stacks.state import FileState
 from stacks.topology import Placement, Position, Standing
@@ -294,6 +295,22 @@ def test_a_state_that_was_cut_off_is_removed_too(
 
     assert not (state / "local.json").exists()
     assert capsys.readouterr().out == "removed everything that the demo started\n"
+
+
+def test_what_somebody_migrates_is_not_removed(
+    checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    supervisor, task = leave_something(checkout)
+    with Journal(supervisor.run_dir / "migration").lease():
+        assert main(["down"]) == 2
+        assert main([]) == 2
+        assert orphans.is_alive(task)
+
+    errors = capsys.readouterr().err
+    assert f"expected nobody else to migrate this stack, saw process {os.getpid()}" in errors
+    assert errors.count("nothing was removed") == 2
+    assert main(["down"]) == 0
+    assert not orphans.is_alive(task)
 
 
 def test_a_cluster_that_was_kept_is_called_so(checkout: Path) -> None:
