@@ -61,7 +61,10 @@ def error_of(  # noqa: PLR0911 - one a kind of error
     if "incorrect passphrase" in everything or "passphrase must be set" in everything:
         return WrongPassphraseError(
             f"expected the passphrase of stack {stack!r}, saw another or none. "
-            "Set PULUMI_CONFIG_PASSPHRASE or PULUMI_CONFIG_PASSPHRASE_FILE"
+            "A shell gets that of this checkout's stacks, local and dev, by `. .local/env`. If "
+            f"Pulumi.{stack}.yaml was made with another, set PULUMI_CONFIG_PASSPHRASE or "
+            "PULUMI_CONFIG_PASSPHRASE_FILE to it; stack local holds no secret: there, removing the "
+            "line `encryptionsalt` will do"
         )
     if "the stack is currently locked by" in everything:
         return locked(stack, None)

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import socket
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from stacks.errors import ConcurrentUpdateError, StackMissingError, StateUnreadableError
 
@@ -136,9 +137,20 @@ class FileState:
 def missing(stack: str) -> StackMissingError:
     """The error for a stack that was never initialised."""
     return StackMissingError(
-        f"expected a stack named {stack!r}, there is none in this backend. "
-        f"Make it with `pulumi stack init {stack}`"
+        f"expected a stack named {stack!r}, there is none in {_backend_in_use()}. "
+        "A shell gets the backend of this checkout's stacks, local and dev, by `. .local/env`; in "
+        f"another, make the stack with `pulumi stack init {stack}`"
     )
+
+
+def _backend_in_use() -> str:
+    """What the engine was told, without what a person may have put behind the address."""
+    given = os.environ.get("PULUMI_BACKEND_URL")
+    if not given:
+        return "this backend"
+    address = urlsplit(given)
+    host = address.netloc.rpartition("@")[2]
+    return f"the backend {address.scheme}://{host}{address.path} of PULUMI_BACKEND_URL"
 
 
 def locked(stack: str, lock: Lock | None) -> ConcurrentUpdateError:

@@ -69,7 +69,6 @@ def prepare(project_dir: Path, tell: Tell) -> Block:
     local_stack.read(project_dir)
     try:
         environment.apply(project_dir, own=True)
-        check_passphrase()
         if removal.anything_left(project_dir):
             tell(_leftovers(project_dir))
             removal.remove(project_dir)
@@ -108,23 +107,6 @@ def check_programs() -> None:
         return
     msg = "expected java (JDK 17 or newer) on PATH or in JAVA_HOME, saw none. Install a JDK"
     raise RefusedError(msg)
-
-
-def check_passphrase() -> None:
-    """A passphrase file that somebody named can be read.
-
-    Raises:
-        RefusedError: it cannot.
-    """
-    name = os.environ.get("PULUMI_CONFIG_PASSPHRASE_FILE")
-    if "PULUMI_CONFIG_PASSPHRASE" in os.environ or name is None:
-        return
-    if not os.access(name, os.R_OK):
-        msg = (
-            f"expected the stack's passphrase in {name}, as PULUMI_CONFIG_PASSPHRASE_FILE says, "
-            "saw no file that can be read. Unset the variable: the demo has a passphrase of its own"
-        )
-        raise RefusedError(msg)
 
 
 def check_space(project_dir: Path) -> None:
