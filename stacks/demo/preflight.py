@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from components.targets import supervisor_files
 from stacks import environment
 from stacks.demo import local_stack, removal
 from stacks.demo.errors import RefusedError
@@ -66,6 +67,7 @@ def prepare(project_dir: Path, tell: Tell) -> Block:
         StackError, ComponentError: leftovers cannot be removed.
     """
     check_programs()
+    supervisor_files.check_readable(local_stack.run_dir(project_dir))
     local_stack.read(project_dir)
     try:
         environment.apply(project_dir, own=True)

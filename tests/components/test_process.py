@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -228,6 +229,19 @@ def test_processes_inherit_nothing_of_the_update(
     environment = Path(f"/proc/{pid_of(spec)}/environ").read_bytes()
     assert b"PULUMI" not in environment
     assert b"MESOS_PLATFORM_PROCESS=" in environment
+
+
+def test_a_removed_run_folder_is_begun_anew_and_nothing_of_before_runs_on(
+    spec: ProcessSpec,
+) -> None:
+    process.realise(spec, create=True)
+    before = orphans.marked(spec.supervisor.mark(""))
+    shutil.rmtree(spec.run_dir)
+
+    process.realise(spec, create=True)
+
+    assert process.observe(spec) == process.RUNNING
+    assert not any(orphans.is_alive(pid) for pid in before)
 
 
 def test_removing_everything_also_finds_what_a_killed_supervisor_left(

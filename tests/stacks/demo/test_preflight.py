@@ -286,6 +286,39 @@ def test_a_state_that_was_cut_off_is_removed_too(
     assert capsys.readouterr().out == "removed everything that the demo started\n"
 
 
+def test_what_runs_is_found_also_when_its_folder_was_removed_by_hand(checkout: Path) -> None:
+    supervisor, task = leave_something(checkout)
+    daemon = int((supervisor.run_dir / "supervisor" / "supervisord.pid").read_text())
+    shutil.rmtree(checkout / ".local")
+
+    assert supervisor.is_running()
+    assert daemon in removal.left_processes(checkout)
+    assert main(["down"]) == 0
+
+    assert not orphans.is_alive(daemon)
+    assert not orphans.is_alive(task)
+    assert not supervisor.is_running()
+    assert not removal.left_processes(checkout)
+
+
+@pytest.mark.parametrize("name", ["a[1]", "a;b", "what?"])
+def test_a_path_that_supervisord_would_read_as_something_else_is_refused(
+    checkout: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+) -> None:
+    (checkout / name).mkdir()
+    monkeypatch.chdir(checkout / name)
+
+    assert main([]) == 2
+
+    errors = capsys.readouterr().err
+    assert "expected a path without any of" in errors
+    assert "Move the checkout" in errors
+    assert not (checkout / name / "Pulumi.local.yaml").exists()
+
+
 def test_what_somebody_migrates_is_not_removed(
     checkout: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
