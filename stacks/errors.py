@@ -19,6 +19,15 @@ same update may succeed without a change of configuration.
 from __future__ import annotations
 
 
+def disk_trouble(error: OSError) -> str:
+    """What to tell a person of a file that could not be read or written."""
+    said = error.strerror or str(error) or type(error).__name__
+    if isinstance(error, (ConnectionError, TimeoutError)):
+        return f"expected an answer, saw: {said}. Call this again"
+    place = error.filename or "a file"
+    return f"expected to use {place}, saw: {said}. Make space, or check the owner"
+
+
 class StackError(Exception):
     """A stack cannot be read, previewed or updated."""
 

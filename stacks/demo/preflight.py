@@ -17,8 +17,9 @@ from pathlib import Path
 from components.targets import supervisor_files
 from stacks import environment
 from stacks.demo import local_stack, removal
-from stacks.demo.errors import RefusedError
+from stacks.demo.errors import AnotherRunsError, RefusedError
 from stacks.demo.port_block import Block
+from stacks.errors import disk_trouble
 from stacks.local.zookeeper import ZOOKEEPER
 from tools import locate
 
@@ -32,7 +33,8 @@ def only_one(project_dir: Path) -> Generator[None]:
     """Be the only demo of this checkout.
 
     Raises:
-        RefusedError: another one runs, or the checkout cannot be written.
+        AnotherRunsError: another one runs.
+        RefusedError: the checkout cannot be written.
     """
     folder = environment.local_folder(project_dir)
     try:
@@ -51,10 +53,15 @@ def only_one(project_dir: Path) -> Generator[None]:
                 f"expected no other demo in {project_dir}, saw {holder}. Wait for its end, or "
                 "interrupt it there with Ctrl-C; a demo in another checkout may run beside it"
             )
+            raise AnotherRunsError(msg) from None
+        try:
+            file.truncate(0)
+            file.write(f"process {os.getpid()}\n")
+            file.flush()
+        except OSError as error:
+            # The lock holds; only its holder's name is missing to others.
+            msg = f"{disk_trouble(error)} (in {folder})"
             raise RefusedError(msg) from None
-        file.truncate(0)
-        file.write(f"process {os.getpid()}\n")
-        file.flush()
         yield
 
 

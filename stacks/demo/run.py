@@ -28,7 +28,7 @@ from stacks.demo.report import Report
 from stacks.demo.screen import Screen, title
 from stacks.demo.tenure import Tenure
 from stacks.environment import local_folder
-from stacks.errors import StackError
+from stacks.errors import StackError, disk_trouble
 from stacks.local.errors import StartError
 from stacks.migration import events
 from stacks.migration.errors import MigrationError
@@ -41,7 +41,8 @@ _AUDIT_TIMEOUT_S = 60.0
 _FIRST_LOOK_TIMEOUT_S = 15.0
 _PAUSE_S = 0.1
 # What an expected failure is; anything else is a bug, and says so with a traceback.
-FAILURES = (DemoError, MigrationError, StackError, ComponentError, EngineError, StartError)
+# A full disk is no bug of ours.
+FAILURES = (DemoError, MigrationError, StackError, ComponentError, EngineError, StartError, OSError)
 
 
 @dataclass
@@ -236,8 +237,9 @@ class Demo:
                     self.runner.destroy()
                 removal.remove(self.project_dir, self.tenure)
                 self.runner.init()
-            except (DemoError, StackError, ComponentError) as error:
-                problem = problem or f"what ran could not be removed: {error}"
+            except (DemoError, StackError, ComponentError, OSError) as error:
+                told = disk_trouble(error) if isinstance(error, OSError) else str(error)
+                problem = problem or f"what ran could not be removed: {told}"
         left = removal.left_processes(self.project_dir)
         self.seen.left_behind = [f"process {pid}" for pid in sorted(left)]
         return problem
