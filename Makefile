@@ -11,7 +11,7 @@ help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
 
 demo: setup ## migrate a live cluster from blue to green on this machine (KEEP=1 leaves it running)
-	@$(RUN) python -m stacks.demo $(if $(KEEP),--keep)
+	@$(RUN) python -m stacks.demo $(if $(filter-out 0 no false off,$(KEEP)),--keep)
 
 down: setup ## stop and remove everything that the demo started
 	@$(RUN) python -m stacks.demo down

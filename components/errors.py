@@ -6,6 +6,7 @@ ComponentError
     ├── PortInUseError      another process listens where a workload should
     ├── NotReadyError       a workload did not become ready within its bound
     ├── ProcessExitedError  a process ends again and again
+    ├── RunFolderError      the folder of a local stack is not ours, or cannot be removed
     └── SupervisorError     the supervisor of local processes does not do its work
 
 Every message says what was expected, what was seen and what to do.
@@ -45,6 +46,10 @@ class NotReadyError(TargetError):
 
 class ProcessExitedError(TargetError):
     """A process ends again and again."""
+
+
+class RunFolderError(TargetError):
+    """The folder of a local stack is not ours, or cannot be removed."""
 
 
 class SupervisorError(TargetError):

@@ -54,6 +54,21 @@ class ZooKeeperEnsembleArgs:
             raise ArgumentsError(msg)
 
 
+def check_resize(old: int, new: int) -> None:
+    """Refuse another size of an existing ensemble: its servers would all be started anew at once,
+    and new ones with empty folders could form a quorum that has never seen what was written.
+
+    Raises:
+        ArgumentsError: the sizes differ.
+    """
+    if old != new:
+        msg = (
+            f"an ensemble of {old} servers cannot become one of {new} by an update: empty servers "
+            f"could outvote those that hold the data. Put zookeeper.replicas back to {old}"
+        )
+        raise ArgumentsError(msg)
+
+
 class ZooKeeperEnsemble(Component):
     """Servers that form one quorum; `hosts` is what clients connect to."""
 

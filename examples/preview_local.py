@@ -12,19 +12,22 @@ from pathlib import Path
 
 from stacks import environment
 from stacks.automation import StackRunner
-from stacks.errors import StackError
+from stacks.errors import StackError, disk_trouble
 
 
 def main(stack: str = "local") -> int:
     """Print one line a step; exit status 0 unless the preview was refused."""
     project_dir = Path(__file__).resolve().parent.parent
-    environment.apply(project_dir)
-    runner = StackRunner(stack, project_dir)
     try:
+        environment.apply(project_dir)
+        runner = StackRunner(stack, project_dir)
         runner.init()
         result = runner.preview()
     except StackError as error:
         print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(disk_trouble(error), file=sys.stderr)
         return 1
     for step in result.steps:
         protected = " (protected)" if step.protect else ""

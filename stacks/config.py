@@ -16,16 +16,29 @@ import json
 import re
 from collections.abc import Mapping
 from enum import StrEnum
+from pathlib import PurePosixPath
 from typing import Annotated, Any, cast, get_args
 
 import pulumi.runtime
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
+from components.targets.port_map import SIZE, room_for
+from components.workload import PortRole
 from stacks.errors import ConfigError
 from stacks.topology import Color, Placement, Position, Standing, TopologyError
 
 NAMESPACE = "mesos-platform"
-_PORT_BLOCK = 100
+# Starts the message, so that it is told from the engine's own.
+CONFIG_WRONG = "configuration of stack "
+_ZOOKEEPER = PortRole.ZOOKEEPER_CLIENT
 _GROUP_NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 
 
@@ -37,13 +50,25 @@ class TargetKind(StrEnum):
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+
+def _odd(number: int) -> int:
+    if number % 2 == 0:
+        msg = "a quorum has an odd number of members (1, 3, 5)"
+        raise ValueError(msg)
+    return number
+
+
+Quorum = Annotated[int, Field(ge=1, le=9), AfterValidator(_odd)]
 
 
 class ZooKeeperConfig(_Model):
     """Each colour's ensemble."""
 
-    replicas: int = Field(default=3, ge=1, le=9)
+    replicas: Quorum = 3
     """Servers; odd. One machine has room for 3."""
     tick_time_ms: int = Field(default=500, ge=50, le=10_000)
     """ZooKeeper's basic time unit; sessions last between 2 and 20 of them."""
@@ -54,8 +79,8 @@ class ZooKeeperConfig(_Model):
 class MastersConfig(_Model):
     """Each colour's masters."""
 
-    replicas: int = Field(default=3, ge=1, le=9)
-    """Masters; odd, the quorum is derived."""
+    replicas: Quorum = 3
+    """Masters; odd, the quorum is derived. One machine has room for 5."""
 
 
 class AgentsConfig(_Model):
@@ -100,10 +125,21 @@ class ClusterConfig(_Model):
 class LocalConfig(_Model):
     """The target `local`."""
 
-    port_base: int = Field(ge=1024, le=32_000 - _PORT_BLOCK)
+    port_base: int = Field(ge=1024, le=32_000 - SIZE)
     """First of 100 consecutive free ports; below the range that the kernel hands to clients."""
     run_dir: str | None = None
-    """Folder for everything that runs, relative to the project; `.local/<stack>` when None."""
+    """Folder for everything that runs, below `.local/`; `.local/<stack>` when None. It is removed
+    with the stack."""
+
+    @field_validator("run_dir")
+    @classmethod
+    def _lies_below_local(cls, given: str | None) -> str | None:
+        # What the demo removes must never be a person's own.
+        parts = PurePosixPath(given).parts if given is not None else (".local", "any")
+        if parts[:1] != (".local",) or len(parts) == 1 or ".." in parts:
+            msg = "a run_dir is a folder below .local/, such as .local/mine, without '..'"
+            raise ValueError(msg)
+        return given
 
 
 class ImagesConfig(_Model):
@@ -218,6 +254,25 @@ class StackConfig(_Model):
             raise ValueError(msg)
         return self
 
+    @model_validator(mode="after")
+    def _has_room(self) -> StackConfig:
+        if self.target is not TargetKind.LOCAL:
+            return self
+        sizes = (
+            ("cluster.zookeeper.replicas", self.cluster.zookeeper.replicas, _ZOOKEEPER),
+            ("cluster.masters.replicas", self.cluster.masters.replicas, PortRole.MASTER),
+            ("cluster.agents.count", self.cluster.agents.count, PortRole.AGENT),
+            ("migration.client_groups", len(self.migration.client_groups), PortRole.CLIENTS),
+        )
+        wrong = [
+            f"{key}: one machine has room for {room_for(role)}, saw {size}"
+            for key, size, role in sizes
+            if size > room_for(role)
+        ]
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
+
 
 def parse(values: Mapping[str, Any], stack: str) -> StackConfig:
     """Check a stack's values, without their namespace.
@@ -231,10 +286,10 @@ def parse(values: Mapping[str, Any], stack: str) -> StackConfig:
     except ValidationError as error:
         lines = [_explain(detail) for detail in error.errors()]
         text = "\n  ".join(dict.fromkeys(lines))
-        msg = f"configuration of stack {stack} (Pulumi.{stack}.yaml) is wrong:\n  {text}"
+        msg = f"{CONFIG_WRONG}{stack} (Pulumi.{stack}.yaml) is wrong:\n  {text}"
         raise ConfigError(msg) from None
     except TopologyError as error:
-        msg = f"configuration of stack {stack}: {NAMESPACE}:migration: {error}"
+        msg = f"{CONFIG_WRONG}{stack}: {NAMESPACE}:migration: {error}"
         raise ConfigError(msg) from None
 
 

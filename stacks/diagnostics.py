@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from stacks.config import CONFIG_WRONG
 from stacks.errors import (
     ConfigError,
     GateRefusedError,
@@ -29,7 +30,6 @@ _PROVIDER_ERROR = re.compile(r"^(?:\w+\.)*\w*Error: (?P<text>.*)", re.DOTALL | r
 _PROTECTED = re.compile(
     r"cannot be deleted\s+because it is protected|it is currently marked for protection"
 )
-_CONFIG = "configuration of stack "
 _WORDS_MAX = 4000
 
 
@@ -61,7 +61,10 @@ def error_of(  # noqa: PLR0911 - one a kind of error
     if "incorrect passphrase" in everything or "passphrase must be set" in everything:
         return WrongPassphraseError(
             f"expected the passphrase of stack {stack!r}, saw another or none. "
-            "Set PULUMI_CONFIG_PASSPHRASE or PULUMI_CONFIG_PASSPHRASE_FILE"
+            "A shell gets that of this checkout's stacks, local and dev, by `. .local/env`. If "
+            f"Pulumi.{stack}.yaml was made with another, set PULUMI_CONFIG_PASSPHRASE or "
+            "PULUMI_CONFIG_PASSPHRASE_FILE to it; stack local holds no secret: there, removing the "
+            "line `encryptionsalt` will do"
         )
     if "the stack is currently locked by" in everything:
         return locked(stack, None)
@@ -70,8 +73,8 @@ def error_of(  # noqa: PLR0911 - one a kind of error
     if REFUSED in everything:
         text = everything[everything.index(REFUSED) :].splitlines()[0]
         return GateRefusedError(text)
-    if _CONFIG in everything:
-        return ConfigError(_paragraph(everything, everything.index(_CONFIG)))
+    if CONFIG_WRONG in everything:
+        return ConfigError(_paragraph(everything, everything.index(CONFIG_WRONG)))
     if _PROTECTED.search(everything):
         return ProtectedError(_protected(everything))
     for diagnostic in told:

@@ -7,8 +7,9 @@ shell with
 
     . .local/env
 
-A variable that is set already is left alone, but for the demo's own run (`own=True`), which must
-not touch another backend.
+Commands leave alone a variable that is set already: stacks of somebody's own may lie in a backend
+of their own. The demo and set-up (`own=True`), and who reads that file into a shell, mean the
+stacks of this checkout, and get its backend and passphrase whatever was set.
 
 The stacks `local` and `dev` hold no secret in their state (secrets are files, and states hold their
 names), so their passphrase is none either: it is `mesos-platform-dev`.
@@ -26,7 +27,6 @@ from components import whole_file
 
 PASSPHRASE = "mesos-platform-dev"  # noqa: S105 - it guards no secret, as said above
 _PASSPHRASE_VARIABLES = ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE")
-_ALWAYS_OWN = ("PULUMI_BACKEND_URL", "PULUMI_HOME")
 # A small provider that previews stack dev where Pulumi cannot download the real one.
 _PROVIDERS = Path("tests", "providers", "bin")
 
@@ -34,6 +34,12 @@ _PROVIDERS = Path("tests", "providers", "bin")
 def local_folder(project_dir: Path) -> Path:
     """Where everything lies that running the project makes."""
     return project_dir.resolve() / ".local"
+
+
+def run_dir_of(project_dir: Path, stack: str, given: str | None) -> Path:
+    """Where everything of a stack runs, without symbolic links: what runs is found by a mark that
+    is made of this path, so whoever asks must get the same. `given` is the stack's own run_dir."""
+    return (project_dir / (given or f".local/{stack}")).resolve()
 
 
 def defaults(project_dir: Path) -> dict[str, str]:
@@ -56,17 +62,19 @@ def apply(
 ) -> None:
     """Set what is missing in this process's environment, and write the files that it names.
 
-    `own` also replaces the backend and the folder of Pulumi that somebody has set.
+    `own` also replaces backend, passphrase and folder of Pulumi that somebody has set.
 
     Raises:
         OSError: the folder cannot be written.
     """
     target = os.environ if variables is None else variables
     write_files(project_dir)
+    if own:
+        # It would be taken before the file.
+        target.pop("PULUMI_CONFIG_PASSPHRASE", None)
     for name, value in defaults(project_dir).items():
-        if name in _PASSPHRASE_VARIABLES and any(v in target for v in _PASSPHRASE_VARIABLES):
-            continue
-        if name not in target or (own and name in _ALWAYS_OWN):
+        same = _PASSPHRASE_VARIABLES if name in _PASSPHRASE_VARIABLES else (name,)
+        if own or not any(variable in target for variable in same):
             target[name] = value
     target["PATH"] = _path(project_dir, target)
 
@@ -102,22 +110,18 @@ def write_files(project_dir: Path) -> Path:
 
 def render(project_dir: Path) -> str:
     """The file for shells."""
-    lines = ["# Read into a shell, in this checkout: . .local/env"]
+    lines = [
+        "# Read into a shell, in this checkout: . .local/env",
+        "# From then on, that shell works on this checkout's stacks.",
+        "unset PULUMI_CONFIG_PASSPHRASE",
+    ]
     for name, value in defaults(project_dir).items():
-        if name in _PASSPHRASE_VARIABLES:
-            lines.append(f'[ -n "${{PULUMI_CONFIG_PASSPHRASE+set}}" ] || {_default(name, value)}')
-        else:
-            lines.append(_default(name, value))
-        lines.append(f"export {name}")
+        lines.append(f"{name}={shlex.quote(value)}; export {name}")
     path = _path(project_dir, {**defaults(project_dir), "PATH": ""})
     own, _, rest = path.partition(os.pathsep)
     providers = f":{shlex.quote(rest.strip(os.pathsep))}" if rest.strip(os.pathsep) else ""
     lines.append(f'PATH={shlex.quote(own)}:"$PATH"{providers}; export PATH')
     return "\n".join(lines) + "\n"
-
-
-def _default(name: str, value: str) -> str:
-    return f'[ -n "${{{name}:-}}" ] || {name}={shlex.quote(value)}'
 
 
 def _write(path: Path, text: str) -> None:

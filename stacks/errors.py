@@ -4,6 +4,7 @@ StackError
 ├── ConfigError             stack configuration is wrong; says the key, where, and what it may be
 ├── EngineMissingError      there is no Pulumi engine on this machine
 ├── StackMissingError       the stack was never initialised
+├── StateUnreadableError    what the backend keeps of the stack is no state (cut off, edited)
 ├── WrongPassphraseError    the stack's secrets cannot be read with the passphrase given
 ├── ConcurrentUpdateError   another update holds the stack (retryable)
 ├── GateRefusedError        the gate refuses the move; nothing has changed
@@ -16,6 +17,15 @@ same update may succeed without a change of configuration.
 """
 
 from __future__ import annotations
+
+
+def disk_trouble(error: OSError) -> str:
+    """What to tell a person of a file that could not be read or written."""
+    said = error.strerror or str(error) or type(error).__name__
+    if isinstance(error, (ConnectionError, TimeoutError)):
+        return f"expected an answer, saw: {said}. Call this again"
+    place = error.filename or "a file"
+    return f"expected to use {place}, saw: {said}. Make space, or check the owner"
 
 
 class StackError(Exception):
@@ -34,6 +44,10 @@ class EngineMissingError(StackError):
 
 class StackMissingError(StackError):
     """The stack was never initialised."""
+
+
+class StateUnreadableError(StackError):
+    """What the backend keeps of the stack is no state."""
 
 
 class WrongPassphraseError(StackError):

@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import pulumi
 from pulumi.dynamic import (
@@ -30,8 +30,9 @@ from pulumi.dynamic import (
 )
 from pulumi.dynamic import Resource as DynamicResource
 
+from components import zookeeper
 from components.errors import ArgumentsError
-from components.mesos.masters import check_resize
+from components.mesos import agents, masters
 from stacks.moves import Move, check_first, check_move
 from stacks.topology import (
     Color,
@@ -46,7 +47,8 @@ PERMIT_PATTERN = re.compile(r"(?P<move>[^:]+):(?P<until>[0-9]{10}):(?P<nonce>[0-
 # A permit names its move, so older ones are of use only for the same edge walked again; far fewer
 # than this many removals happen between two spent ones that somebody could confuse.
 _SPENT_MAX = 64
-_KEPT = ("source", "target", "position", "groups", "masters")
+_SIZES = ("zookeeper", "masters", "agents")
+_KEPT = ("source", "target", "position", "groups", *_SIZES)
 # Starts the message, so that a refusal is told from other failures of a check.
 REFUSED = "the gate refuses this update:"
 
@@ -62,8 +64,7 @@ class GateProvider(ResourceProvider):
         permit = str(news.get("permit") or "")
         inputs = {key: news[key] for key in _KEPT}
         try:
-            if "masters" in _olds:
-                check_resize(int(_olds["masters"]), int(news["masters"]))
+            _check_sizes(_olds, news)
             new = standing_from(news)
             old = standing_from(_olds) if _olds.get("position") else None
             move = _decide(old, new)
@@ -89,14 +90,22 @@ class GateProvider(ResourceProvider):
         return UpdateResult(dict(_news))
 
 
+class Sizes(NamedTuple):
+    """How many members the tiers of each colour have."""
+
+    zookeeper: int
+    masters: int
+    agents: int
+
+
 class Gate(DynamicResource, module="mesosplatform", name="Gate"):
     """Where the stack stands, and the only way to another place."""
 
-    def __init__(self, standing: Standing, permit: str | None, *, masters: int) -> None:
+    def __init__(self, standing: Standing, permit: str | None, sizes: Sizes) -> None:
         properties = {
             **standing_properties(standing),
             "permit": permit or "",
-            "masters": masters,
+            **sizes._asdict(),
         }
         super().__init__(GateProvider(), GATE_NAME, properties, pulumi.ResourceOptions())
 
@@ -135,6 +144,18 @@ def _decide(old: Standing | None, new: Standing) -> Move | None:
         check_first(new)
         return None
     return check_move(old, new)
+
+
+def _check_sizes(olds: Mapping[str, Any], news: Mapping[str, Any]) -> None:
+    # Numbers come back from the engine as floats, and states of before know fewer of them.
+    checks = {
+        "zookeeper": zookeeper.check_resize,
+        "masters": masters.check_resize,
+        "agents": agents.check_resize,
+    }
+    for name in _SIZES:
+        if name in olds:
+            checks[name](int(olds[name]), int(news[name]))
 
 
 def _check_permit(move: Move, permit: str, spent: list[str]) -> None:

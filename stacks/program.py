@@ -16,6 +16,7 @@ from typing import Any
 import pulumi
 
 from components.base import HostTarget, Placing
+from components.errors import ArgumentsError
 from components.mesos.agents import MesosAgents, MesosAgentsArgs
 from components.mesos.masters import MesosMasters, MesosMastersArgs
 from components.mesos.sample import (
@@ -28,9 +29,10 @@ from components.sync import Subtree, SyncEngine, SyncEngineArgs
 from components.workload import Program
 from components.zookeeper import ZooKeeperEnsemble, ZooKeeperEnsembleArgs, client_hosts
 from stacks import config as stack_config
-from stacks.config import StackConfig, TargetKind
+from stacks import environment
+from stacks.config import CONFIG_WRONG, StackConfig, TargetKind
 from stacks.errors import ConfigError
-from stacks.gate import Gate
+from stacks.gate import Gate, Sizes
 from stacks.topology import Color, Position, Tier, TierState, Topology
 
 # Where a tier of the target is created; until then old content of its folders is nobody's.
@@ -53,14 +55,18 @@ def declare(project_dir: Path, programs: Programs | None = None) -> None:
     """Declare the running stack; called once a Pulumi run. `programs` replace what would execute.
 
     Raises:
-        pulumi.RunError: the configuration is wrong; nothing was declared.
+        pulumi.RunError: the configuration is wrong, or asks for what no component can be.
     """
     stack = pulumi.get_stack()
     try:
         config = stack_config.read(stack)
     except ConfigError as error:
         raise pulumi.RunError(str(error)) from None
-    _Stack(config, stack, project_dir, programs or programs_of(config)).declare()
+    try:
+        _Stack(config, stack, project_dir, programs or programs_of(config)).declare()
+    except ArgumentsError as error:
+        msg = f"{CONFIG_WRONG}{stack} (Pulumi.{stack}.yaml) is wrong: {error}"
+        raise pulumi.RunError(msg) from None
 
 
 def programs_of(config: StackConfig) -> Programs:
@@ -98,9 +104,9 @@ class _Stack:
 
     def declare(self) -> None:
         migration = self._config.migration
-        gate = Gate(
-            migration.standing, migration.permit, masters=self._config.cluster.masters.replicas
-        )
+        cluster = self._config.cluster
+        sizes = Sizes(cluster.zookeeper.replicas, cluster.masters.replicas, cluster.agents.count)
+        gate = Gate(migration.standing, migration.permit, sizes)
         self._base = [gate]
         self._target = self._make_target(gate)
         standing = self._topology.standing
@@ -119,10 +125,9 @@ class _Stack:
             from components.targets.local import LocalTarget  # noqa: PLC0415 - as above
 
             assert self._config.local is not None
-            run_dir = self._config.local.run_dir or f".local/{self._stack}"
-            target = LocalTarget(
-                (self._project_dir / run_dir).resolve(), self._config.local.port_base
-            )
+            given = self._config.local.run_dir
+            run_dir = environment.run_dir_of(self._project_dir, self._stack, given)
+            target = LocalTarget(run_dir, self._config.local.port_base)
             secrets = target.declare_secrets(pulumi.ResourceOptions(depends_on=[gate]))
             self._base = [gate, secrets]
             self._outputs["run_dir"] = str(target.run_dir)

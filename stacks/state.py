@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import socket
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
-from stacks.errors import ConcurrentUpdateError, StackMissingError
+from stacks.errors import ConcurrentUpdateError, StackMissingError, StateUnreadableError
 
 PROJECT = "mesos-platform"
 _ENGINE = "pulumi"
@@ -83,13 +84,29 @@ class FileState:
 
         Raises:
             StackMissingError: there is no such stack.
+            StateUnreadableError: the file was cut off, or changed by hand.
         """
         try:
-            text = self._file.read_text()
+            text = self._file.read_text(errors="replace")
         except FileNotFoundError:
             raise missing(self._stack) from None
-        latest: Mapping[str, Any] | None = json.loads(text)["checkpoint"].get("latest")
+        try:
+            latest: Mapping[str, Any] | None = json.loads(text)["checkpoint"].get("latest")
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise self._unreadable(len(text)) from None
         return latest or {}
+
+    def _unreadable(self, length: int) -> StateUnreadableError:
+        backup = self._file.with_name(f"{self._file.name}.bak")
+        cure = "Take a checkpoint of .pulumi/backups in its place"
+        if backup.exists():
+            cure = f"Put {backup.name} beside it in its place"
+        if self._stack == "local":
+            cure = f"{cure}, or let `make down` remove the stack with all that runs"
+        return StateUnreadableError(
+            f"expected the state of stack {self._stack!r} in {self._file}, saw {length} characters "
+            f"that are none: it was cut off, or changed by hand. {cure}"
+        )
 
     def locks(self) -> Iterator[Lock]:
         """Locks held now."""
@@ -130,9 +147,20 @@ class FileState:
 def missing(stack: str) -> StackMissingError:
     """The error for a stack that was never initialised."""
     return StackMissingError(
-        f"expected a stack named {stack!r}, there is none in this backend. "
-        f"Make it with `pulumi stack init {stack}`"
+        f"expected a stack named {stack!r}, there is none in {_backend_in_use()}. "
+        "A shell gets the backend of this checkout's stacks, local and dev, by `. .local/env`; in "
+        f"another, make the stack with `pulumi stack init {stack}`"
     )
+
+
+def _backend_in_use() -> str:
+    """What the engine was told, without what a person may have put behind the address."""
+    given = os.environ.get("PULUMI_BACKEND_URL")
+    if not given:
+        return "this backend"
+    address = urlsplit(given)
+    host = address.netloc.rpartition("@")[2]
+    return f"the backend {address.scheme}://{host}{address.path} of PULUMI_BACKEND_URL"
 
 
 def locked(stack: str, lock: Lock | None) -> ConcurrentUpdateError:

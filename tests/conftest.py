@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.providers.kubernetes import REMEMBERS
+
 PROVIDERS = Path(__file__).with_name("providers") / "bin"
 
 
@@ -48,5 +50,6 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> None:
         "PATH": os.pathsep.join(programs),
         "PULUMI_HOME": str(tmp_path_factory.mktemp("pulumi-home")),
         "PULUMI_SKIP_UPDATE_CHECK": "true",
+        REMEMBERS: "1",
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
     }

@@ -42,6 +42,11 @@ def explain(work: Callable[[], None]) -> NoReturn:
     except ToolError as error:
         sys.stdout.flush()
         sys.exit(f"error: {error}")
+    except OSError as error:
+        # Of a file: a full disk, or one that is not ours.
+        sys.stdout.flush()
+        place, said = error.filename or "a file", error.strerror or error
+        sys.exit(f"error: expected to use {place}, saw: {said}; make space, or check the owner")
     except KeyboardInterrupt:
         sys.stdout.flush()
         sys.stderr.write("stopped; run it again to go on\n")

@@ -42,6 +42,20 @@ class MesosAgentsArgs:
             raise ArgumentsError(msg)
 
 
+def check_resize(old: int, new: int) -> None:
+    """Refuse to take agents away, because their tasks would end with them; more are welcome.
+
+    Raises:
+        ArgumentsError: there would be fewer.
+    """
+    if new < old:
+        msg = (
+            f"{old} agents cannot become {new} by an update: the tasks of those that go would be "
+            f"killed. Put agents.count back to {old}"
+        )
+        raise ArgumentsError(msg)
+
+
 class MesosAgents(Component):
     """Agents of one colour; `addresses` are their HTTP endpoints."""
 

@@ -30,7 +30,7 @@ from pulumi.dynamic import Resource as DynamicResource
 
 from components import whole_file
 from components.errors import ArgumentsError, ComponentError
-from components.targets import process
+from components.targets import port_map, process, run_folder
 from components.targets.engine_watch import end_with_engine
 from components.targets.ports import LOOPBACK
 from components.targets.process import ProcessSpec
@@ -42,21 +42,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 OBSERVED = "observed"
-
-# Offsets in the block of 100 ports of a stack. Colours come first; what has no colour is above.
-_COLOR_OFFSETS = {"blue": 0, "green": 40}
-_ROLE_OFFSETS = {
-    PortRole.ZOOKEEPER_CLIENT: (0, 3),
-    PortRole.ZOOKEEPER_QUORUM: (3, 3),
-    PortRole.ZOOKEEPER_ELECTION: (6, 3),
-    PortRole.MASTER: (10, 5),
-    PortRole.AGENT: (15, 5),
-}
-_SHARED_OFFSETS = {
-    PortRole.FRAMEWORK: (20, 5),
-    PortRole.ENGINE: (90, 1),
-    PortRole.CLIENTS: (91, 9),
-}
 
 
 def for_people(method: Callable[P, R]) -> Callable[P, R]:
@@ -183,7 +168,8 @@ class LocalSecretsProvider(LocalProvider):
     def create(self, props: dict[str, Any]) -> CreateResult:
         """Make what is missing; files that are there keep their content."""
         directory = Path(str(props["directory"]))
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        run_folder.claim(directory.parent)
+        directory.mkdir(mode=0o700, exist_ok=True)
         directory.chmod(0o700)
         for name in props["names"]:
             _make_secret(directory / str(name), Secret(str(name)))
@@ -241,15 +227,14 @@ class LocalTarget:
         Raises:
             ArgumentsError: the block of ports has no place for so many members.
         """
-        offset, count = (_ROLE_OFFSETS if color else _SHARED_OFFSETS)[role]
+        count = port_map.room_for(role)
         if index >= count:
             msg = (
                 f"{workload}: on one machine there is room for {count} {role} ports, "
                 f"member {index} would be one more. Declare fewer replicas"
             )
             raise ArgumentsError(msg)
-        start = _COLOR_OFFSETS[color] if color else 0
-        return Endpoint(LOOPBACK, self.port_base + start + offset + index)
+        return Endpoint(LOOPBACK, self.port_base + port_map.offset_of(role, color) + index)
 
     def directory(self, member: str) -> str:
         """Folder of a member, which holds its rendered file, volumes and output."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from components import whole_file
 from components.errors import NotReadyError, PortInUseError, ProcessExitedError
-from components.targets import ports
+from components.targets import ports, run_folder
 from components.targets.readiness import Check, wait
 from components.targets.supervisor import Definition, State, Supervisor
 
@@ -117,7 +117,7 @@ def realise(spec: ProcessSpec, *, create: bool) -> None:
         _withdraw_process(spec)
         return
     supervisor = spec.supervisor
-    _make_folder(Path(spec.run_dir))
+    run_folder.claim(Path(spec.run_dir))
     try:
         if not _runs_as_told(spec):
             # Whatever runs under this name is ours: its ports become free before they are looked
@@ -214,7 +214,7 @@ def _runs_as_told(spec: ProcessSpec) -> bool:
 
 
 def _withdraw_process(spec: ProcessSpec) -> None:
-    _make_folder(Path(spec.run_dir))
+    run_folder.claim(Path(spec.run_dir))
     spec.supervisor.remove(spec.name, with_children=not spec.leaves_children)
 
 

@@ -17,7 +17,6 @@ import hashlib
 import itertools
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -31,13 +30,12 @@ from typing import Any
 
 from components import whole_file
 from components.errors import SupervisorError
-from components.targets import orphans, supervisor_files
+from components.targets import orphans, run_folder, supervisor_files, supervisor_socket
 from components.targets.supervisor_files import Definition
 
 _START_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 60.0
 _PAUSE_S = 0.05
-_SOCKET_PATH_MAX = 107
 _TAIL_LINES = 15
 # What processes inherit. Everything else stays out: an update runs with the stack's passphrase.
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "JAVA_HOME")
@@ -206,7 +204,17 @@ class Supervisor:
             msg = f"expected {name} to be stopped before its volumes are emptied, saw it running"
             raise SupervisorError(msg)
         for volume in volumes:
-            shutil.rmtree(self.directory(name) / volume, ignore_errors=True)
+            place = self.directory(name) / volume
+            try:
+                shutil.rmtree(place)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                msg = (
+                    f"expected to empty {place} for a fresh {name}, saw: {error.strerror} "
+                    f"({error.filename}). Remove it by hand"
+                )
+                raise SupervisorError(msg) from None
 
     def log_tail(self, name: str) -> str:
         """Last lines of a program's output, for error messages."""
@@ -220,6 +228,8 @@ class Supervisor:
 
     def shut_down(self) -> None:
         """Stop every program and supervisord itself; the definitions stay."""
+        if not self._root.is_dir() and not self.is_running():
+            return
         with self._lock():
             if self.is_running():
                 self._shut_down()
@@ -254,21 +264,27 @@ class Supervisor:
                 raise self._failed(f"forget the program {name}", fault) from fault
 
     def _ensure_running(self) -> None:
+        configuration = self._root / "supervisord.conf"
         if self.is_running():
-            return
-        self._conf_d.mkdir(parents=True, exist_ok=True)
+            if configuration.exists():
+                return
+            # Somebody removed the run folder by hand, and all that still runs has lost its ground.
+            self._shut_down()
+            orphans.end(orphans.marked(f"{self._id}/"), grace_s=10.0)
+        supervisor_files.check_readable(self._root)
         # A supervisord that was killed leaves its processes: they hold ports and data folders, and
         # nobody would restart them. They are started again below, by their definitions.
         orphans.end({pid for name in self.programs() for pid in self._orphan(name)}, grace_s=10.0)
-        address = self._choose_socket()
-        configuration = self._root / "supervisord.conf"
-        whole_file.write(configuration, supervisor_files.render_main(self._root, address, self._id))
+        address = supervisor_socket.choose(self._id, self._root)
+        text = supervisor_files.render_main(self._root, address, self._id)
+        whole_file.write(configuration, text)
         environment = {
             key: value
             for key, value in os.environ.items()
             if (key in _INHERITED or key.startswith(_INHERITED_PREFIXES))
             and key not in _NOT_INHERITED
         }
+        environment[orphans.MARK] = self.mark("supervisord")
         command = [python(), "-m", "supervisor.supervisord", "-c", str(configuration)]
         with (self._root / "start.log").open("wb") as log:
             code = subprocess.run(
@@ -291,12 +307,12 @@ class Supervisor:
             raise SupervisorError(msg)
 
     def _shut_down(self) -> None:
-        pid = self._pid()
         try:
+            pid = int(self._rpc().getPID())
             self._rpc().shutdown()
         except (OSError, xmlrpc.client.Error) as error:
             raise self._failed("shut down", error) from error
-        if pid and not _until(lambda: not orphans.is_alive(pid), _STOP_TIMEOUT_S):
+        if not _until(lambda: not orphans.is_alive(pid), _STOP_TIMEOUT_S):
             msg = f"expected supervisord {pid} to end within {_STOP_TIMEOUT_S:.0f} s, it runs on"
             raise SupervisorError(msg)
 
@@ -308,35 +324,8 @@ class Supervisor:
             return set()
         return {pid} & orphans.marked(self.mark(name))
 
-    def _pid(self) -> int:
-        try:
-            return int((self._root / "supervisord.pid").read_text())
-        except (OSError, ValueError):
-            return 0
-
     def _rpc(self) -> Any:
-        try:
-            address = (self._root / "socket").read_text().strip()
-        except OSError as error:
-            raise FileNotFoundError(str(self._root / "socket")) from error
-        return supervisor_files.proxy(address)
-
-    def _choose_socket(self) -> Path:
-        # UNIX socket addresses are short, checkouts may lie deep: so a short folder, ours alone.
-        short = Path("/tmp")  # noqa: S108 - mode 0700 below it
-        base = Path(os.environ.get("XDG_RUNTIME_DIR") or short)
-        if not base.is_dir() or len(str(base)) > _SOCKET_PATH_MAX // 2:
-            base = short
-        folder = base / f"mesos-platform-{os.getuid()}"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        found = folder.lstat()
-        if found.st_uid != os.getuid() or found.st_mode & 0o077 or folder.is_symlink():
-            msg = f"expected {folder} to be ours alone (mode 0700), it is not. Remove it"
-            raise SupervisorError(msg)
-        address = folder / f"{self._id}.sock"
-        _remove_dead_socket(address)
-        whole_file.write(self._root / "socket", f"{address}\n")
-        return address
+        return supervisor_files.proxy(supervisor_socket.find(self._id, self._root))
 
     def _render(self, definition: Definition) -> list[tuple[Path, str]]:
         name = definition.name
@@ -357,7 +346,9 @@ class Supervisor:
 
     @contextmanager
     def _lock(self) -> Generator[None]:
-        self._conf_d.mkdir(parents=True, exist_ok=True)
+        run_folder.claim(self.run_dir)
+        self._root.mkdir(mode=0o700, exist_ok=True)
+        self._conf_d.mkdir(exist_ok=True)
         with (self._root / "lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
@@ -376,11 +367,3 @@ def _until(condition: Callable[[], bool], bound_s: float) -> bool:
             return False
         time.sleep(_PAUSE_S)
     return True
-
-
-def _remove_dead_socket(address: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(str(address))
-        except OSError:
-            address.unlink(missing_ok=True)

@@ -14,10 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from components.errors import SupervisorError
 from components.targets import orphans
 
 # Longer than any program may take to stop: supervisord answers `stop` when it has stopped.
 _ANSWER_TIMEOUT_S = 120.0
+# Patterns of its include, and what begins a comment.
+_UNREADABLE = "*?[];#"
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,21 @@ def render_main(root: Path, address: Path, identifier: str) -> str:
         "supervisor.rpcinterface:make_main_rpcinterface\n\n"
         "[include]\nfiles = conf.d/*.conf\n"
     )
+
+
+def check_readable(folder: Path) -> None:
+    """Refuse places whose names mean something else in supervisord's files.
+
+    Raises:
+        SupervisorError: naming what stands in the path.
+    """
+    seen = sorted({char for char in str(folder) if char in _UNREADABLE or not char.isprintable()})
+    if seen:
+        msg = (
+            f"expected a path without any of {_UNREADABLE}, because supervisord's files give them "
+            f"a meaning, saw {' '.join(map(repr, seen))} in {str(folder)!r}. Move the checkout"
+        )
+        raise SupervisorError(msg)
 
 
 def launcher_of(directory: Path) -> Path:

@@ -13,6 +13,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,8 +26,9 @@ from components.errors import ComponentError
 from stacks import environment
 from stacks.demo import local_stack, preflight, removal, report
 from stacks.demo.addresses import Addresses
-from stacks.demo.errors import DemoError, RefusedError
-from stacks.errors import StackError
+from stacks.demo.errors import AnotherRunsError, DemoError, RefusedError
+from stacks.demo.tenure import Tenure
+from stacks.errors import StackError, disk_trouble
 from stacks.state import FileState
 
 _OK, _FAILED, _REFUSED = 0, 1, 2
@@ -56,23 +58,29 @@ def main(arguments: list[str] | None = None) -> int:
             if given.command == "down":
                 return _down(project_dir, console)
             if given.command == "setup":
-                return _setup(project_dir)
+                return _setup(project_dir, console)
             return _run(project_dir, console, keep=given.keep, as_json=given.json)
     except (DemoError, StackError, ComponentError) as error:
         sys.stderr.write(f"error: {error}\n")
+        return _REFUSED
+    except OSError as error:
+        # Of a file: a full disk, or one that is not ours. Every other failure has a name by here.
+        sys.stderr.write(f"error: {disk_trouble(error)}\n")
         return _REFUSED
     except Interrupted as interrupted:
         return 128 + interrupted.number
 
 
 def _run(project_dir: Path, console: Console, *, keep: bool, as_json: bool) -> int:
+    tenure = Tenure(project_dir)
     with (
         preflight.only_one(project_dir),
         preflight.prepare(project_dir, lambda text: console.print(text, highlight=False)),
+        tenure.held(),
     ):
         from stacks.demo.run import FAILURES, Demo  # noqa: PLC0415 - takes a second to load
 
-        demo = Demo(project_dir, console, keep=keep)
+        demo = Demo(project_dir, console, keep=keep, tenure=tenure)
         problem: str | None = None
         try:
             try:
@@ -80,14 +88,14 @@ def _run(project_dir: Path, console: Console, *, keep: bool, as_json: bool) -> i
             except RefusedError:
                 raise
             except FAILURES as error:
-                problem = str(error)
+                problem = disk_trouble(error) if isinstance(error, OSError) else str(error)
             finally:
                 # The event loop has put back the handlers of a plain process.
                 _catch_signals(_interrupt)
             made = demo.finish(problem)
         except BaseException:
             # Refused, interrupted, or a bug: either way nothing may be left running.
-            _clean_up(project_dir, console)
+            _clean_up(project_dir, console, tenure)
             raise
         if as_json:
             document = report.as_dict(made, demo.seen)
@@ -135,12 +143,12 @@ def _end_engine() -> None:
                     os.kill(int(child), signal.SIGINT)
 
 
-def _clean_up(project_dir: Path, console: Console) -> None:
+def _clean_up(project_dir: Path, console: Console, tenure: Tenure) -> None:
     # Asking twice must not leave half of it behind.
     _catch_signals(_say_patience)
     console.print("stopping, and removing what ran", highlight=False)
     _end_engine()
-    removal.remove(project_dir)
+    removal.remove(project_dir, tenure)
     console.print("everything removed", highlight=False)
 
 
@@ -184,20 +192,31 @@ def _down(project_dir: Path, console: Console) -> int:
     return _OK
 
 
-def _setup(project_dir: Path) -> int:
+def _setup(project_dir: Path, console: Console) -> int:
     """Let `pulumi preview` work by hand; a demo that runs here has done so already."""
-    with contextlib.suppress(RefusedError), preflight.only_one(project_dir):
+    with contextlib.suppress(AnotherRunsError), preflight.only_one(project_dir):
         environment.apply(project_dir, own=True)
         if not local_stack.path_of(project_dir).exists():
-            local_stack.prepare(project_dir).release()
+            with _step(f"Choosing ports for {local_stack.path_of(project_dir).name}", console):
+                local_stack.prepare(project_dir).release()
         backend = environment.defaults(project_dir)["PULUMI_BACKEND_URL"]
         for stack in (local_stack.STACK, "dev"):
             files = FileState.of(backend, stack)
             if files is None or not files.exists:
-                from stacks.automation import StackRunner  # noqa: PLC0415 - slow to load, used once a checkout
+                with _step(f"Making stack {stack} in this checkout's backend", console):
+                    from stacks.automation import StackRunner  # noqa: PLC0415 - slow, used once
 
-                StackRunner(stack, project_dir).init()
+                    StackRunner(stack, project_dir).init()
     return _OK
+
+
+@contextmanager
+def _step(title: str, console: Console) -> Generator[None]:
+    """Say what is done, and how long it took."""
+    console.print(f"{title} ...", highlight=False, markup=False)
+    started = time.monotonic()
+    yield
+    console.print(f"  done ({time.monotonic() - started:.1f} s)", highlight=False)
 
 
 def kept(addresses: Addresses) -> str:

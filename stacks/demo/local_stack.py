@@ -11,12 +11,13 @@ import re
 from pathlib import Path
 
 from components.targets import ports
-from stacks import config_file
+from stacks import config_file, environment
 from stacks.config import StackConfig, parse
 from stacks.demo import port_block
 from stacks.demo.errors import RefusedError
 from stacks.demo.port_block import Block
 from stacks.environment import local_folder
+from stacks.errors import ConfigError
 from stacks.topology import Placement, Standing
 
 STACK = "local"
@@ -42,7 +43,16 @@ def read(project_dir: Path) -> StackConfig | None:
 def run_dir_of(project_dir: Path, config: StackConfig | None) -> Path:
     """Where everything of the stack runs."""
     given = config.local.run_dir if config and config.local else None
-    return (project_dir.resolve() / given) if given else local_folder(project_dir) / STACK
+    return environment.run_dir_of(project_dir, STACK, given)
+
+
+def run_dir(project_dir: Path) -> Path:
+    """The same by the file as it is now; also where it cannot be read."""
+    try:
+        config = read(project_dir)
+    except ConfigError:
+        config = None
+    return run_dir_of(project_dir, config)
 
 
 def prepare(project_dir: Path) -> Block:

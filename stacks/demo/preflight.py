@@ -13,9 +13,10 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from components.targets import supervisor_files
 from stacks import environment, lease
 from stacks.demo import local_stack, removal
-from stacks.demo.errors import RefusedError
+from stacks.demo.errors import AnotherRunsError, RefusedError
 from stacks.demo.port_block import Block
 from stacks.local.zookeeper import ZOOKEEPER
 from tools import locate
@@ -30,7 +31,8 @@ def only_one(project_dir: Path) -> Generator[None]:
     """Be the only demo of this checkout.
 
     Raises:
-        RefusedError: another one runs, or the checkout cannot be written.
+        AnotherRunsError: another one runs.
+        RefusedError: the checkout cannot be written.
     """
     folder = environment.local_folder(project_dir)
     try:
@@ -41,7 +43,7 @@ def only_one(project_dir: Path) -> Generator[None]:
         raise RefusedError(msg) from None
 
     def refuse(holder: str) -> RefusedError:
-        return RefusedError(
+        return AnotherRunsError(
             f"expected no other demo in {project_dir}, saw {holder}. Wait for its end, or "
             "interrupt it there with Ctrl-C; a demo in another checkout may run beside it"
         )
@@ -54,15 +56,15 @@ def prepare(project_dir: Path, tell: Tell) -> Block:
     """Check what the demo needs, and have a configuration with free ports; returns them, held.
 
     Raises:
-        RefusedError: something is missing.
+        RefusedError: something is missing, or somebody migrates what was left.
         ConfigError: Pulumi.local.yaml is wrong.
         StackError, ComponentError: leftovers cannot be removed.
     """
     check_programs()
+    supervisor_files.check_readable(local_stack.run_dir(project_dir))
     local_stack.read(project_dir)
     try:
         environment.apply(project_dir, own=True)
-        check_passphrase()
         if removal.anything_left(project_dir):
             tell(_leftovers(project_dir))
             removal.remove(project_dir)
@@ -98,23 +100,6 @@ def check_programs() -> None:
         raise RefusedError(str(error)) from None
     if locate.java() is None:
         msg = "expected java (JDK 17 or newer) on PATH or in JAVA_HOME, saw none. Install a JDK"
-        raise RefusedError(msg)
-
-
-def check_passphrase() -> None:
-    """A passphrase file that somebody named can be read.
-
-    Raises:
-        RefusedError: it cannot.
-    """
-    name = os.environ.get("PULUMI_CONFIG_PASSPHRASE_FILE")
-    if "PULUMI_CONFIG_PASSPHRASE" in os.environ or name is None:
-        return
-    if not os.access(name, os.R_OK):
-        msg = (
-            f"expected the stack's passphrase in {name}, as PULUMI_CONFIG_PASSPHRASE_FILE says, "
-            "saw no file that can be read. Unset the variable: the demo has a passphrase of its own"
-        )
         raise RefusedError(msg)
 
 

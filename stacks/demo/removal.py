@@ -12,11 +12,12 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from components.targets import orphans
+from components.targets import orphans, run_folder
 from components.targets.supervisor import Supervisor
 from stacks.demo import local_stack
+from stacks.demo.tenure import Tenure
 from stacks.environment import defaults, local_folder
-from stacks.errors import ConfigError
+from stacks.errors import ConfigError, StateUnreadableError
 from stacks.state import PROJECT, FileState
 
 _UPDATE_WAIT_S = 30.0
@@ -27,11 +28,7 @@ Tell = Callable[[str], None]
 
 def supervisor_of(project_dir: Path) -> Supervisor:
     """The supervisor of the stack; also where its configuration cannot be read."""
-    try:
-        config = local_stack.read(project_dir)
-    except ConfigError:
-        config = None
-    return Supervisor(local_stack.run_dir_of(project_dir, config))
+    return Supervisor(local_stack.run_dir(project_dir))
 
 
 def left_processes(project_dir: Path) -> set[int]:
@@ -49,16 +46,42 @@ def anything_left(project_dir: Path) -> bool:
     files = _files(project_dir)
     if files is None:
         return True
-    return any(files.locks()) or (files.exists and bool(files.read().get("resources")))
+    return any(files.locks()) or (files.exists and _tells_of_resources(files))
 
 
-def remove(project_dir: Path) -> None:
+def _tells_of_resources(files: FileState) -> bool:
+    try:
+        return bool(files.read().get("resources"))
+    except StateUnreadableError:
+        # Nobody knows what it told.
+        return True
+
+
+def remove(project_dir: Path, tenure: Tenure | None = None) -> None:
     """Remove it: processes, what they wrote, and the stack's state. Nothing there is a success.
 
+    `tenure` is the caller's own hold on the stack, where it has one.
+
     Raises:
+        RefusedError: somebody migrates the stack; nothing was removed.
         ConcurrentUpdateError: an update of the stack is under way and does not end.
         SupervisorError: a process could not be stopped.
+        RunFolderError: what it wrote is not ours to remove, or could not be.
+        OSError: the state could not be removed.
     """
+    if tenure is not None:
+        tenure.take_if_begun()
+        _remove(project_dir)
+        return
+    tenure = Tenure(project_dir)
+    tenure.take_if_begun()
+    try:
+        _remove(project_dir)
+    finally:
+        tenure.release()
+
+
+def _remove(project_dir: Path) -> None:
     files = _files(project_dir)
     if files is not None:
         files.clear_dead_locks(wait_s=_UPDATE_WAIT_S)
@@ -67,13 +90,13 @@ def remove(project_dir: Path) -> None:
     # All at the same time; what supervisord no longer knows is ended by its mark.
     supervisor.shut_down()
     supervisor.remove_all()
-    shutil.rmtree(supervisor.run_dir, ignore_errors=True)
     _forget_state(_state_folder(project_dir) / ".pulumi")
     (local_folder(project_dir) / KEPT).unlink(missing_ok=True)
     try:
         local_stack.reset(project_dir)
     except ConfigError:
         pass  # It is told when somebody wants to run the stack; here nothing runs any more.
+    run_folder.remove(supervisor.run_dir)
 
 
 def lone_providers(project_dir: Path) -> set[int]:
@@ -119,4 +142,6 @@ def _forget_state(folder: Path) -> None:
     for file in (folder / "stacks" / PROJECT).glob(f"{local_stack.STACK}.json*"):
         file.unlink(missing_ok=True)
     for part in ("history", "backups", "locks/organization"):
-        shutil.rmtree(folder / part / PROJECT / local_stack.STACK, ignore_errors=True)
+        place = folder / part / PROJECT / local_stack.STACK
+        if place.exists():
+            shutil.rmtree(place)

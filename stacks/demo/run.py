@@ -7,6 +7,7 @@ writes the report and removes what runs.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import time
 from dataclasses import dataclass, field
@@ -24,8 +25,9 @@ from stacks.demo.observations import Audit, Observations
 from stacks.demo.observer import Observer, read_updates
 from stacks.demo.report import Report
 from stacks.demo.screen import Screen, title
+from stacks.demo.tenure import Tenure
 from stacks.environment import local_folder
-from stacks.errors import StackError
+from stacks.errors import StackError, disk_trouble
 from stacks.local.errors import StartError
 from stacks.migration import events
 from stacks.migration.errors import MigrationError
@@ -38,16 +40,18 @@ _AUDIT_TIMEOUT_S = 60.0
 _FIRST_LOOK_TIMEOUT_S = 15.0
 _PAUSE_S = 0.1
 # What an expected failure is; anything else is a bug, and says so with a traceback.
-FAILURES = (DemoError, MigrationError, StackError, ComponentError, EngineError, StartError)
+# A full disk is no bug of ours.
+FAILURES = (DemoError, MigrationError, StackError, ComponentError, EngineError, StartError, OSError)
 
 
 @dataclass
 class Demo:
-    """One run. `keep` leaves the target's cluster running."""
+    """One run. `keep` leaves the target's cluster running; `tenure` is lent to each migration."""
 
     project_dir: Path
     console: Console
     keep: bool = False
+    tenure: Tenure | None = None
     seen: Observations = field(default_factory=Observations)
 
     def __post_init__(self) -> None:
@@ -127,7 +131,8 @@ class Demo:
                 await self._audit(phase)
 
     async def _walk(self, service: MigrationService, phase: int) -> None:
-        await service.start(phase)
+        with self.tenure.lent() if self.tenure is not None else contextlib.nullcontext():
+            await service.start(phase)
 
     def _note(self, event: events.Event) -> None:
         recorder.record(self.seen, event)
@@ -222,13 +227,16 @@ class Demo:
     def _remove(self, problem: str | None) -> str | None:
         with self.screen.showing(), self.screen.stage("everything removed"):
             try:
+                if self.tenure is not None:
+                    self.tenure.take()
                 if problem is None:
                     # The way in which a person would remove it; what is below makes sure.
                     self.runner.destroy()
-                removal.remove(self.project_dir)
+                removal.remove(self.project_dir, self.tenure)
                 self.runner.init()
-            except (StackError, ComponentError) as error:
-                problem = problem or f"what ran could not be removed: {error}"
+            except (DemoError, StackError, ComponentError, OSError) as error:
+                told = disk_trouble(error) if isinstance(error, OSError) else str(error)
+                problem = problem or f"what ran could not be removed: {told}"
         left = removal.left_processes(self.project_dir)
         self.seen.left_behind = [f"process {pid}" for pid in sorted(left)]
         return problem

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from stacks import moves
+from stacks import environment, moves
 from stacks.automation import StackRunner
 from stacks.config import StackConfig
 from stacks.migration import events, journal, phases, planner, updates
@@ -346,7 +346,7 @@ class MigrationService:
 def folder_of(project_dir: Path, stack_name: str, config: StackConfig | None) -> Path:
     """Where a stack's journal and backups lie: beside what runs, outside both ensembles."""
     run_dir = config.local.run_dir if config and config.local else None
-    return project_dir.resolve() / (run_dir or f".local/{stack_name}") / "migration"
+    return environment.run_dir_of(project_dir, stack_name, run_dir) / "migration"
 
 
 def bounds_of(config: StackConfig) -> Bounds:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from components.errors import NotReadyError, PortInUseError, ProcessExitedError
-from components.targets import orphans, process
+from components.targets import orphans, process, run_folder
 from components.targets.process import ProcessSpec
 from components.targets.readiness import Check
 from components.targets.supervisor import State, Supervisor
@@ -112,6 +113,7 @@ def test_the_last_program_takes_supervisord_with_it_and_keeps_volumes(spec: Proc
 
 
 def test_a_fresh_process_finds_empty_volumes_only_when_it_is_created(spec: ProcessSpec) -> None:
+    run_folder.claim(Path(spec.run_dir))
     volume = Path(spec.run_dir) / "web-0" / "data" / "old"
     volume.parent.mkdir(parents=True)
     volume.write_text("old")
@@ -219,6 +221,19 @@ def test_processes_inherit_nothing_of_the_update(
     environment = Path(f"/proc/{pid_of(spec)}/environ").read_bytes()
     assert b"PULUMI" not in environment
     assert b"MESOS_PLATFORM_PROCESS=" in environment
+
+
+def test_a_removed_run_folder_is_begun_anew_and_nothing_of_before_runs_on(
+    spec: ProcessSpec,
+) -> None:
+    process.realise(spec, create=True)
+    before = orphans.marked(spec.supervisor.mark(""))
+    shutil.rmtree(spec.run_dir)
+
+    process.realise(spec, create=True)
+
+    assert process.observe(spec) == process.RUNNING
+    assert not any(orphans.is_alive(pid) for pid in before)
 
 
 def test_removing_everything_also_finds_what_a_killed_supervisor_left(

@@ -1,12 +1,15 @@
 """A small Kubernetes provider: what the engine needs for previews, and updates that only remember.
 
 It is found on PATH as `pulumi-resource-kubernetes` where the real plugin cannot be downloaded. It
-checks what an API server would refuse at once (no name, a kind that is not known) and keeps objects
-in the engine's state alone: no cluster is touched. It exists for tests and never ships.
+checks what an API server would refuse at once (no name, a kind that is not known), and so previews
+of stack dev work by hand. No cluster is touched, so updates are refused: they would claim what is
+not there. Tests, which want the engine's part of an update alone, set a variable; objects are then
+kept in the engine's state.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 
@@ -27,6 +30,8 @@ from pulumi.provider.experimental.provider import (
 from pulumi.provider.experimental.server import main as serve
 
 VERSION = "4.34.2"
+# Set by tests alone.
+REMEMBERS = "TEST_KUBERNETES_REMEMBERS"
 GROUPS = frozenset({"core/v1", "apps/v1", "policy/v1", "rbac.authorization.k8s.io/v1", "batch/v1"})
 Properties = dict[str, property_value.PropertyValue]
 
@@ -64,15 +69,35 @@ class InMemoryKubernetes(Provider):
 
     async def create(self, request: CreateRequest) -> CreateResponse:
         """Remember an object."""
+        _check_allowed("create", request.name, preview=request.preview)
         resource_id = "" if request.preview else str(_text(request.properties, "name"))
         return CreateResponse(resource_id=resource_id, properties=request.properties)
 
     async def update(self, request: UpdateRequest) -> UpdateResponse:
         """Remember it anew."""
+        _check_allowed("update", request.name, preview=request.preview)
         return UpdateResponse(properties=request.news)
 
     async def delete(self, request: DeleteRequest) -> None:
         """Nothing is kept outside of the engine's state."""
+        _check_allowed("delete", request.name, preview=False)
+
+
+class PluginMissingError(Exception):
+    """An update was asked of a provider that only knows previews."""
+
+
+def _check_allowed(verb: str, name: str, *, preview: bool) -> None:
+    if preview or os.environ.get(REMEMBERS):
+        return
+    # The engine shows what is raised; where in this file it was raised helps nobody.
+    sys.tracebacklimit = 0
+    msg = (
+        f"expected Pulumi's own Kubernetes plugin to {verb} {name}, saw the stand-in that only "
+        "previews: no cluster was touched. Install it with `pulumi plugin install resource "
+        f"kubernetes v{VERSION}`, then `make setup` and read .local/env anew"
+    )
+    raise PluginMissingError(msg)
 
 
 def _text(properties: Properties, key: str) -> str | None:

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 
 import pytest
 from pulumi.provider.experimental.property_value import PropertyValue
-from pulumi.provider.experimental.provider import CheckRequest, DiffRequest
+from pulumi.provider.experimental.provider import (
+    CheckRequest,
+    CreateRequest,
+    DeleteRequest,
+    DiffRequest,
+    UpdateRequest,
+)
 
-from tests.providers.kubernetes import InMemoryKubernetes, Properties
+from tests.providers.kubernetes import (
+    REMEMBERS,
+    InMemoryKubernetes,
+    PluginMissingError,
+    Properties,
+)
 
 URN = "urn:pulumi:dev::mesos-platform::mesosplatform:mesos:Masters${}::name"
 
@@ -35,6 +47,29 @@ def failures(type_: str, properties: Properties) -> list[str]:
 )
 def test_a_check_refuses_at_once(type_: str, properties: Properties, refused: list[str]) -> None:
     assert failures(type_, properties) == refused
+
+
+def test_updates_are_refused_and_previews_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(REMEMBERS)
+    monkeypatch.setattr(sys, "tracebacklimit", 100, raising=False)
+    urn = URN.format("kubernetes:core/v1:ConfigMap")
+    provider = InMemoryKubernetes()
+
+    def create(*, preview: bool) -> None:
+        asyncio.run(provider.create(CreateRequest(urn, named("a"), 0, preview)))
+
+    def update(*, preview: bool) -> None:
+        request = UpdateRequest(urn, "a", named("a"), named("a", "x"), 0, [], preview)
+        asyncio.run(provider.update(request))
+
+    create(preview=True)
+    update(preview=True)
+    with pytest.raises(PluginMissingError, match="own Kubernetes plugin to create name"):
+        create(preview=False)
+    with pytest.raises(PluginMissingError, match="own Kubernetes plugin to update name"):
+        update(preview=False)
+    with pytest.raises(PluginMissingError, match="no cluster was touched"):
+        asyncio.run(provider.delete(DeleteRequest(urn, "a", named("a"), 0)))
 
 
 def test_another_name_is_another_object() -> None:

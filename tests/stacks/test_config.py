@@ -68,6 +68,27 @@ def test_nested_values_may_be_json_text_as_pulumi_hands_them_over() -> None:
         ({"migration": {"client_groups": {"Not A Name": "source"}}}, "a client group is named by"),
         ({"local": {"port_base": 60_000}}, "mesos-platform:local.port_base"),
         ({"cluster": {"masters": {"replicas": "three"}}}, "saw 'three'"),
+        ({"cluster": {"zookeeper": {"replicas": 2}}}, "an odd number of members (1, 3, 5), saw 2"),
+        (
+            {"cluster": {"masters": {"replicas": 4}}},
+            "masters.replicas: a quorum has an odd",
+        ),
+        ({"cluster": {"zookeeper": {"replicas": 5}}}, "one machine has room for 3, saw 5"),
+        ({"cluster": {"masters": {"replicas": 7}}}, "one machine has room for 5, saw 7"),
+        ({"cluster": {"agents": {"count": 9}}}, "cluster.agents.count: one machine has room for 5"),
+        (
+            {"cluster": {"agents": {"cpus": float("inf")}}},
+            "agents.cpus: Input should be a f",
+        ),
+        (
+            {"migration": {"client_groups": {f"g{n}": "source" for n in range(10)}}},
+            "migration.client_groups: one machine has room for 9, saw 10",
+        ),
+        ({"local": {"port_base": 20_000, "run_dir": "."}}, "a run_dir is a folder below .local/"),
+        ({"local": {"port_base": 20_000, "run_dir": ".local"}}, "saw '.local'"),
+        ({"local": {"port_base": 20_000, "run_dir": "/srv"}}, "saw '/srv'"),
+        ({"local": {"port_base": 20_000, "run_dir": ".local/../a"}}, "without '..'"),
+        ({"local": {"port_base": 20_000, "run_dir": "build"}}, "saw 'build'"),
     ],
 )
 def test_a_mistake_names_the_key_and_what_it_may_be(values: dict[str, Any], expected: str) -> None:
@@ -75,6 +96,17 @@ def test_a_mistake_names_the_key_and_what_it_may_be(values: dict[str, Any], expe
 
     assert expected in text
     assert "Pulumi.local.yaml" in text
+
+
+def test_a_cluster_has_more_room_than_one_machine() -> None:
+    images = {"zookeeper": "z", "mesos": "m", "platform": "p"}
+    sizes = {"zookeeper": {"replicas": 5}, "masters": {"replicas": 7}, "agents": {"count": 9}}
+
+    config = parse(
+        {"target": "kubernetes", "kubernetes": {"images": images}, "cluster": sizes}, "dev"
+    )
+
+    assert config.cluster.masters.replicas == 7
 
 
 def test_every_mistake_is_told_at_once() -> None:

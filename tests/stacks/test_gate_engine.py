@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from components.workload import Program
 from stacks.automation import StackRunner
-from stacks.errors import GateRefusedError, ResourceFailedError
+from stacks.errors import ConfigError, GateRefusedError, ResourceFailedError
+from stacks.program import Programs, declare
 from stacks.steps import Op
 from stacks.topology import Color, Placement, Position, Standing
+from tests.providers.kubernetes import REMEMBERS
 
 SOURCE = {"traffic": Placement.SOURCE}
 TARGET = {"traffic": Placement.TARGET}
@@ -140,13 +143,31 @@ def test_a_move_back_mirrors_the_way(dev: StackRunner, walk: Walk) -> None:
     }
 
 
-def test_a_group_of_masters_cannot_become_a_single_one(dev: StackRunner, walk: Walk) -> None:
+def test_sizes_that_an_update_cannot_change_are_kept(dev: StackRunner, walk: Walk) -> None:
     walk(at("0"))
-    smaller = "config:\n  mesos-platform:cluster: {masters: {replicas: 1}}\n"
-    dev.config_file.write_text(dev.config_file.read_text().replace("config:\n", smaller))
+    text = dev.config_file.read_text()
 
-    with pytest.raises(GateRefusedError, match="cannot become 1"):
-        dev.preview()
+    for sizes, told in (
+        ("masters: {replicas: 1}", "masters cannot become 1"),
+        ("zookeeper: {replicas: 5}", "an ensemble of 3 servers cannot become one of 5"),
+        ("agents: {count: 1}", "2 agents cannot become 1"),
+    ):
+        changed = f"config:\n  mesos-platform:cluster: {{{sizes}}}\n"
+        dev.config_file.write_text(text.replace("config:\n", changed))
+        with pytest.raises(GateRefusedError, match=told):
+            dev.preview()
+
+
+def test_what_no_component_can_be_is_said_without_a_traceback(dev: StackRunner) -> None:
+    program = Program(("python", "-m", "some.module"))
+    programs = Programs(*(program for _ in range(6)))
+    runner = StackRunner("dev", dev.project_dir, program=lambda: declare(dev.project_dir, programs))
+
+    with pytest.raises(ConfigError) as refused:
+        runner.preview()
+
+    assert "expected an image to run on Kubernetes" in str(refused.value)
+    assert "Traceback" not in str(refused.value)
 
 
 def test_what_is_removed_was_unprotected_one_update_before(dev: StackRunner, walk: Walk) -> None:
@@ -160,6 +181,20 @@ def test_what_is_removed_was_unprotected_one_update_before(dev: StackRunner, wal
     assert not steps["green-zookeeper"].protect
     assert not steps["sync-engine"].protect
     assert steps["blue-zookeeper"].protect
+
+
+def test_without_the_real_plugin_nothing_is_claimed_to_be_created(
+    dev: StackRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(REMEMBERS)
+
+    assert len(dev.preview().changes) > 20
+    with pytest.raises(ResourceFailedError) as refused:
+        dev.up()
+
+    assert "own Kubernetes plugin to create" in str(refused.value)
+    assert "Traceback" not in str(refused.value)
+    assert "File" not in str(refused.value)
 
 
 def test_a_refused_resource_is_named(dev: StackRunner) -> None:

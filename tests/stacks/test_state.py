@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from stacks.errors import ConcurrentUpdateError, StackMissingError
+from stacks.errors import ConcurrentUpdateError, StackMissingError, StateUnreadableError
 from stacks.state import FileState, digest
 from stacks.steps import Op, Step
 from stacks.topology import Color
@@ -84,8 +84,27 @@ def test_the_lock_of_another_machine_is_never_taken_for_dead(tmp_path: Path, loc
         files_of(tmp_path).clear_dead_locks(wait_s=0)
 
 
-def test_a_stack_that_is_not_there_is_said(tmp_path: Path) -> None:
-    with pytest.raises(StackMissingError, match="pulumi stack init local"):
+def test_a_stack_that_is_not_there_is_said_with_the_backend_that_was_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PULUMI_BACKEND_URL", "https://me:secret@theirs.invalid/api?key=secret")
+
+    with pytest.raises(StackMissingError, match="pulumi stack init local") as told:
+        files_of(tmp_path).read()
+
+    assert "none in the backend https://theirs.invalid/api of PULUMI_BACKEND_URL" in str(told.value)
+    assert "`. .local/env`" in str(told.value)
+    assert "secret" not in str(told.value)
+
+
+@pytest.mark.parametrize("text", ["", '{"checkpoint": {"lat', "[]", '{"checkpoint": null}'])
+def test_a_state_that_was_cut_off_is_said_with_the_cure(tmp_path: Path, text: str) -> None:
+    folder = tmp_path / ".pulumi" / "stacks" / "mesos-platform"
+    folder.mkdir(parents=True)
+    (folder / "local.json").write_text(text)
+    (folder / "local.json.bak").write_text('{"checkpoint": {}}')
+
+    with pytest.raises(StateUnreadableError, match=r"Put local\.json\.bak .*make down"):
         files_of(tmp_path).read()
 
 

@@ -6,6 +6,8 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.tidy.conftest import CHECKOUT
 
 MAKEFILE = (CHECKOUT / "Makefile").read_text()
@@ -18,6 +20,22 @@ def test_make_alone_lists_every_target() -> None:
     ).stdout
 
     assert set(re.findall(r"^  make ([a-z-]+)", shown, re.MULTILINE)) == TARGETS
+
+
+@pytest.mark.parametrize(
+    ("given", "keeps"),
+    [("1", True), ("yes", True), ("0", False), ("no", False), ("false", False), ("", False)],
+)
+def test_a_cluster_is_kept_only_where_somebody_wants_it(given: str, keeps: bool) -> None:
+    shown = subprocess.run(
+        ["make", "--dry-run", "demo", f"KEEP={given}"],
+        cwd=CHECKOUT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+
+    assert ("stacks.demo --keep" in shown) is keeps
 
 
 def test_every_target_but_files_is_declared_phony() -> None:

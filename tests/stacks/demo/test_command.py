@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -12,13 +13,17 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from stacks.demo import figures, proofs, run
+from components.targets import run_folder
+from stacks import environment
+from stacks.demo import figures, local_stack, preflight, proofs, removal, run
 from stacks.demo.__main__ import main
 from stacks.demo.addresses import Addresses
 from stacks.demo.errors import RefusedError
 from stacks.demo.observations import Observations
 from stacks.demo.report import Report
-from stacks.migration.errors import GuardFailedError
+from stacks.demo.tenure import Tenure
+from stacks.migration.errors import GuardFailedError, RunnerBusyError
+from stacks.migration.journal import Journal
 from tests.stacks.demo.observed import kept
 
 Install = Callable[..., None]
@@ -31,21 +36,31 @@ class FakeDemo:
     error: BaseException | None = None
     signal: int | None = None
 
-    def __init__(self, project_dir: Path, console: Console, *, keep: bool) -> None:
+    def __init__(self, project_dir: Path, console: Console, *, keep: bool, tenure: Tenure) -> None:
         self.project_dir = project_dir
         self.folder = project_dir / "build" / "demo"
         self.addresses = Addresses(project_dir / ".local" / "local", framework="http://f")
         self._keep = keep
         del console
+        self.tenure = tenure
 
     async def run(self) -> None:
-        self.addresses.run_dir.mkdir(parents=True)
+        run_folder.claim(self.addresses.run_dir)
+        # As a migration does.
+        with self.tenure.lent(), Journal(self.addresses.run_dir / "migration").lease():
+            pass
+        with pytest.raises(RunnerBusyError, match=f"process {os.getpid()}"):
+            self.enter_lease()
         if self.signal is not None:
             os.kill(os.getpid(), self.signal)
             # Work that the signal interrupts.
             await asyncio.sleep(30)
         if self.error is not None:
             raise self.error
+
+    def enter_lease(self) -> None:
+        with Journal(self.addresses.run_dir / "migration").lease():
+            pass
 
     def finish(self, problem: str | None) -> Report:
         found = tuple(proofs.prove(self.seen))
@@ -151,6 +166,56 @@ def test_an_interruption_removes_everything(
     assert "Traceback" not in captured.out + captured.err
     assert not (checkout / ".local" / "local").exists()
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_full_disk_is_told_with_the_file_and_without_a_traceback(
+    install: Install, checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install(error=OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/disk/report.txt"))
+
+    assert main([]) == 1
+
+    captured = capsys.readouterr()
+    assert "expected to use /disk/report.txt, saw: No space left on device" in captured.out
+    assert "Traceback" not in captured.out + captured.err
+
+
+@pytest.mark.parametrize("command", [[], ["down"], ["setup"]])
+def test_a_disk_that_is_full_from_the_start_is_told_by_every_command(
+    checkout: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: list[str],
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(checkout / ".local"))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(environment, "write_files", full)
+        patched.setattr(removal, "remove", full)
+        assert main(command) == 2
+
+    errors = capsys.readouterr().err
+    assert "No space left on device" in errors
+    assert str(checkout / ".local") in errors
+    assert "Traceback" not in errors
+
+
+def test_setup_passes_by_a_running_demo_and_hides_no_other_refusal(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with preflight.only_one(checkout):
+        assert main(["setup"]) == 0
+
+    def refuse(_: Path) -> None:
+        raise RefusedError("expected 100 free ports in a row, saw none")
+
+    monkeypatch.setattr(local_stack, "prepare", refuse)
+    assert main(["setup"]) == 2
+
+    captured = capsys.readouterr()
+    assert captured.err == "error: expected 100 free ports in a row, saw none\n"
+    assert "Choosing ports for Pulumi.local.yaml ..." in captured.out
 
 
 def test_a_bug_removes_everything_and_is_not_hidden(install: Install, checkout: Path) -> None:

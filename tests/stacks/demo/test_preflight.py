@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -18,11 +19,14 @@ from stacks.demo import local_stack, port_block, preflight, removal
 from stacks.demo.__main__ import main
 from stacks.demo.errors import RefusedError
 from stacks.errors import ConfigError
+from stacks.migration.journal import Journal
+from stacks.migration.service import folder_of
 from stacks.state import FileState
 from stacks.topology import Placement, Position, Standing
 from tests.waiting import block_until_written
 
 DEAD_PID = 2**22 + 1
+_OF_ANOTHER_PASSPHRASE = "v1:0hv3wmpgOtA=:v1:l8n3/NiDjnSKe2AA:1r85jQqNtkHLK1WLPKw031a/+SPvPA=="
 
 
 def prepare(checkout: Path) -> tuple[port_block.Block, list[str]]:
@@ -193,32 +197,20 @@ def test_too_little_space_is_said(
     assert not (checkout / "Pulumi.local.yaml").exists()
 
 
-def test_a_passphrase_file_that_is_not_there_is_named(
-    checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE_FILE", str(checkout / "nowhere"))
-
-    assert main([]) == 2
-
-    assert "nowhere, as PULUMI_CONFIG_PASSPHRASE_FILE says" in capsys.readouterr().err
-
-
 @pytest.mark.engine
 def test_a_wrong_passphrase_is_said_before_anything_runs(
-    checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    checkout: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with prepare(checkout)[0]:
         pass
     path = checkout / "Pulumi.local.yaml"
-    salt = (Path(__file__).parents[3] / "Pulumi.dev.yaml").read_text().splitlines()[-1]
-    assert salt.startswith("encryptionsalt:")
-    path.write_text(f"{path.read_text()}{salt}\n")
-    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "another")
+    path.write_text(f"{path.read_text()}encryptionsalt: {_OF_ANOTHER_PASSPHRASE}\n")
 
     assert main([]) == 2
 
     errors = capsys.readouterr().err
     assert "expected the passphrase of stack 'local', saw another or none" in errors
+    assert "removing the line `encryptionsalt` will do" in errors
     assert "Traceback" not in errors
     assert not removal.left_processes(checkout)
 
@@ -277,6 +269,68 @@ def test_a_lock_alone_that_a_killed_update_left_is_removed(checkout: Path) -> No
         assert list(found.locks()) == []
 
 
+def test_a_state_that_was_cut_off_is_removed_too(
+    checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = checkout / ".local" / "pulumi-state" / ".pulumi" / "stacks" / "mesos-platform"
+    state.mkdir(parents=True)
+    (state / "local.json").write_text("")
+
+    assert main(["down"]) == 0
+
+    assert not (state / "local.json").exists()
+    assert capsys.readouterr().out == "removed everything that the demo started\n"
+
+
+def test_what_runs_is_found_also_when_its_folder_was_removed_by_hand(checkout: Path) -> None:
+    supervisor, task = leave_something(checkout)
+    daemon = int((supervisor.run_dir / "supervisor" / "supervisord.pid").read_text())
+    shutil.rmtree(checkout / ".local")
+
+    assert supervisor.is_running()
+    assert daemon in removal.left_processes(checkout)
+    assert main(["down"]) == 0
+
+    assert not orphans.is_alive(daemon)
+    assert not orphans.is_alive(task)
+    assert not supervisor.is_running()
+    assert not removal.left_processes(checkout)
+
+
+@pytest.mark.parametrize("name", ["a[1]", "a;b", "what?"])
+def test_a_path_that_supervisord_would_read_as_something_else_is_refused(
+    checkout: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+) -> None:
+    (checkout / name).mkdir()
+    monkeypatch.chdir(checkout / name)
+
+    assert main([]) == 2
+
+    errors = capsys.readouterr().err
+    assert "expected a path without any of" in errors
+    assert "Move the checkout" in errors
+    assert not (checkout / name / "Pulumi.local.yaml").exists()
+
+
+def test_what_somebody_migrates_is_not_removed(
+    checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    supervisor, task = leave_something(checkout)
+    with Journal(supervisor.run_dir / "migration").lease():
+        assert main(["down"]) == 2
+        assert main([]) == 2
+        assert orphans.is_alive(task)
+
+    errors = capsys.readouterr().err
+    assert f"expected nobody else to migrate this stack, saw process {os.getpid()}" in errors
+    assert errors.count("nothing was removed") == 2
+    assert main(["down"]) == 0
+    assert not orphans.is_alive(task)
+
+
 def test_a_cluster_that_was_kept_is_called_so(checkout: Path) -> None:
     leave_something(checkout)
     (checkout / ".local" / removal.KEPT).touch()
@@ -313,6 +367,39 @@ def test_down_works_also_where_the_configuration_is_wrong(checkout: Path) -> Non
     assert not orphans.is_alive(task)
     with pytest.raises(ConfigError):
         local_stack.read(checkout)
+
+
+def test_a_folder_that_is_not_marked_as_ours_is_not_removed(
+    checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with prepare(checkout)[0]:
+        pass
+    path = checkout / "Pulumi.local.yaml"
+    path.write_text(re.sub(r"( +)(port_base)", r"\1run_dir: .local/mine\n\1\2", path.read_text()))
+    theirs = checkout / ".local" / "mine" / "thesis.txt"
+    theirs.parent.mkdir()
+    theirs.write_text("years of work")
+
+    assert main(["down"]) == 2
+    assert main([]) == 2
+
+    assert theirs.read_text() == "years of work"
+    assert list(theirs.parent.iterdir()) == [theirs]
+    errors = capsys.readouterr().err
+    assert f"in {theirs.parent}, to remove it; saw 1 other files" in errors
+    theirs.unlink()
+
+
+def test_what_runs_below_a_linked_folder_is_found_from_everywhere(
+    checkout: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "disk").mkdir()
+    (checkout / ".local").symlink_to(tmp_path / "disk")
+    run_dir = environment.run_dir_of(checkout, "local", None)
+
+    assert run_dir == tmp_path / "disk" / "local"
+    assert removal.supervisor_of(checkout).run_dir == run_dir
+    assert folder_of(checkout, "local", local_stack.read(checkout)).parent == run_dir
 
 
 def test_a_provider_whose_engine_was_killed_is_ended_and_others_are_not(checkout: Path) -> None:
