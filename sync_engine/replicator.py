@@ -235,7 +235,12 @@ class Replicator:
             if decision.action is Action.NOTHING and row is not None and batch[rel].heard_at:
                 subtree.counters.echoes += 1
             works.append(Work(rel, source, seen, target, row, decision, batch[rel].heard_at))
-        forced = [work for work in works if batch[work.rel].forced]
+        # A delete's version does not tell of another ACL, and nothing is left to find it by later.
+        forced = [
+            work
+            for work in works
+            if batch[work.rel].forced or work.decision.action is Action.DELETE
+        ]
         if forced:
             await self._decide_again(forced)
         return works

@@ -1,0 +1,51 @@
+"""What runs of seeded faults have found, each in its shortest form, on ensembles in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sync_engine.direction import Side
+from sync_engine.wire import ANY_VERSION, Delete, OpCode, SetData
+from sync_engine.znode import PERM_ALL, PERM_READ, WORLD_ALL, Acl
+from tests.sync_engine.memory.ensemble import Client
+from tests.sync_engine.memory.faults import Fate
+from tests.sync_engine.memory.tree import Create, SetAcl
+from tests.sync_engine.memory.world import World
+
+_OTHER_ACL = (Acl(PERM_ALL, "world", "anyone"), Acl(PERM_READ, "digest", "user:hash="))
+_ACLS = frozenset({OpCode.SET_ACL})
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World(1, tmp_path)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def clients(world: World) -> tuple[Client, Client]:
+    """Clients of side a, who owns, and of side b; the engine has copied `/x`."""
+    a, b = (Client(world.sides[side], f"client-{side}") for side in Side)
+    a.write(Create("/apps/x", b"1", WORLD_ALL))
+    world.start()
+    world.come_to_rest()
+    return a, b
+
+
+def test_foreign_acl_is_recorded_before_the_owners_delete_takes_it(
+    world: World, clients: tuple[Client, Client]
+) -> None:
+    a, b = clients
+    b.write(SetAcl("/other/apps/x", _OTHER_ACL, ANY_VERSION))
+    a.write(Delete("/apps/x", ANY_VERSION))
+    world.come_to_rest()
+    assert world.sides[Side.B].copy("/other/apps/x") is None
+    (line,) = world.conflicts()
+    assert line["reason"] == "changed-by-other"
+    assert [Acl(*entry) for entry in line["loser"]["acl"]] == list(_OTHER_ACL)
