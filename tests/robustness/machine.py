@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from sync_engine.direction import Side
 from sync_engine.wire import ANY_VERSION, Delete, OpCode, SetData
 from sync_engine.znode import PERM_ALL, PERM_READ, WORLD_ALL, Acl, join, parent
-from tests.robustness.history.recorded import complaints
+from tests.robustness.history.recorded import complaints, unaided
 from tests.sync_engine.memory.ensemble import Client
 from tests.sync_engine.memory.faults import WRITES, Fate
 from tests.sync_engine.memory.tree import Create, SetAcl
@@ -238,6 +238,9 @@ class EngineMachine(RuleBasedStateMachine):
             for server in ensemble.servers:
                 server.lag_s = 0.001
             self._start_servers(side)
+        self.world.come_to_rest()
+        found = unaided(self.world)
+        assert not found, "\n".join(found)
         self.world.settle()
         found = complaints(self.world)
         assert not found, "\n".join(found)

@@ -104,7 +104,11 @@ def problems(history: History, a: Nodes, b: Nodes, journal: Journal) -> list[str
         for index, write in enumerate(writes):
             if not write.owned:
                 later = [w for w in writes[index + 1 :] if w.side is write.side]
-                found += _lost_of_other(write, later, owned, journal, history)
+                earlier = [w for w in writes[:index] if w.side is write.side and not w.owned]
+                if write.kind is not Kind.DELETE:
+                    found += _lost_of_other(write, later, owned, journal)
+                elif not _is_delete_kept(write, earlier, later, owned, journal, history):
+                    found.append(_lost(write))
     foreign = [write for write in history.writes if not write.owned]
     if journal.lines and not foreign and not history.lost_base:
         found.append(f"{len(journal.lines)} conflicts, of which nobody wrote the other side")
@@ -141,12 +145,9 @@ def _lost_of_other(
     later: Sequence[Write],
     owned: Sequence[Write],
     journal: Journal,
-    history: History,
 ) -> list[str]:
     if journal.has_window(write):
         return []
-    if write.kind is Kind.DELETE:
-        return [] if _is_delete_kept(write, later, owned, journal, history) else [_lost(write)]
     replaced = {w.kind for w in later}
     found: list[str] = []
     if write.kind in _DATA and not replaced & {Kind.SET, Kind.CREATE, Kind.DELETE}:
@@ -162,6 +163,7 @@ def _lost_of_other(
 
 def _is_delete_kept(
     write: Write,
+    earlier: Sequence[Write],
     later: Sequence[Write],
     owned: Sequence[Write],
     journal: Journal,
@@ -169,7 +171,10 @@ def _is_delete_kept(
 ) -> bool:
     if any(w.kind is Kind.CREATE for w in later) or journal.has_delete(write):
         return True
-    if any(order > write.order for order in history.lost_base):
+    if journal.has_window(write) or any(order > write.order for order in history.lost_base):
+        return True
+    # Whoever deletes what this side has created takes it back; nobody else's is lost.
+    if earlier and earlier[-1].kind is not Kind.DELETE and Kind.CREATE in {w.kind for w in earlier}:
         return True
     # Gone on the owner's side too, then or later: both sides agreed at some moment.
     before = [w for w in owned if w.order < write.order]

@@ -14,7 +14,7 @@ from sync_engine.acl_fence import fence, is_fenced
 from sync_engine.direction import Side
 from sync_engine.wire import Check, Delete, SetData
 from tests.robustness.history.acknowledged import History, Kind, Node, Write
-from tests.robustness.history.checker import Journal, problems
+from tests.robustness.history.checker import Journal, differences, problems
 from tests.robustness.history.laws import broken, is_engine
 from tests.sync_engine.memory.ensemble import Txn
 from tests.sync_engine.memory.tree import Create, EndSession, Op, Result, SetAcl
@@ -27,6 +27,16 @@ def complaints(world: World) -> list[str]:
     found = problems(history(world), a, b, Journal(world.conflicts(), ROOTS))
     logs = {side: ensemble.log for side, ensemble in world.sides.items()}
     return found + broken(SUBTREE, ROOTS, logs)
+
+
+def unaided(world: World) -> list[str]:
+    """What differs although nobody wrote the other side: no audit may be needed to find it."""
+    told = history(world)
+    if told.lost_base or any(not write.owned for write in told.writes):
+        return []
+    if world.replicator.stalled is not None:
+        return []
+    return differences(*nodes(world))
 
 
 def history(world: World) -> History:

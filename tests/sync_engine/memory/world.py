@@ -40,6 +40,9 @@ _TUNING = {
 }
 _SETTLE_BOUND_S = 300.0
 _POLL_S = 0.05
+# The sweep looks at every znode of a small tree once a second.
+_SWEEPS_S = 2.5
+_AUDITS_MAX = 3
 
 
 class World:
@@ -60,7 +63,8 @@ class World:
         self.crash_after: int | None = None
         """How many more effects of the engine happen before it dies; None: it lives on."""
         self.lost_base: list[int] = []
-        """When an engine began without the base of the one before, by order of transactions."""
+        """When an engine began without a whole base, by order of transactions."""
+        self._has_base = True
         self._crashes = 0
         self._number = 0
         self._task: asyncio.Task[None] | None = None
@@ -113,6 +117,8 @@ class World:
         if forget_base:
             for file in self.state_dir.glob("base.sqlite*"):
                 file.unlink()
+            self._has_base = False
+        if not self._has_base:
             self.lost_base.append(next(self.loop.ticks))
         self.engine = self._new_engine(self.state_dir)
         self._task = self.loop.run(self._begin(self.engine))
@@ -149,6 +155,7 @@ class World:
 
     def stop(self) -> None:
         """Stop the engine in order."""
+        self._note_base()
         task, self._task, self.engine = self._task, None, None
         if task is not None:
             self.loop.run(self._end(task))
@@ -158,6 +165,7 @@ class World:
         task, engine = self._task, self.engine
         if task is None or engine is None:
             return
+        self._note_base()
         self._task, self.engine, self.crash_after = None, None, None
         self.network.kill(self.who)
         self._crashes += 1
@@ -170,6 +178,12 @@ class World:
         # What still runs of it reaches nobody.
         self.loop.call_soon(task.cancel)
         self._dying.append(task)
+
+    def _note_base(self) -> None:
+        """Note whether the base that is left would be believed."""
+        replicator = None if self.engine is None else self.engine.replicators.get(SUBTREE)
+        if replicator is not None:
+            self._has_base = replicator.subtree.base.is_trusted
 
     async def _end(self, task: asyncio.Task[None]) -> None:
         task.cancel()
@@ -237,24 +251,31 @@ class World:
             return False
         return all(w.is_idle or w.stalled is not None for w in engine.replicators.values())
 
-    def settle(self) -> None:
-        """Let everything go well until both sides are what they will be: an operator confirms what
-        waits for one, and audits find what no watch tells."""
+    def come_to_rest(self) -> None:
+        """Let everything go well until the engine has nothing to do, and its sweep has been round
+        twice; nobody helps it."""
         if self.engine is None:
             self.start()
         for ensemble in self.sides.values():
             ensemble.faults.clear()
         self.crash_after = None
-        self.until(lambda: self.is_idle, "a start", _SETTLE_BOUND_S)
+        for _ in range(2):
+            self.until(lambda: self.is_idle, "quiet", _SETTLE_BOUND_S)
+            self.pass_s(_SWEEPS_S)
+        self.until(lambda: self.is_idle, "quiet", _SETTLE_BOUND_S)
+
+    def settle(self) -> None:
+        """Let both sides become what they will be: an operator confirms what waits for one, and
+        audits find what no watch tells."""
         assert self.engine is not None
         self.engine.confirm(SUBTREE)
-        for _ in range(3):
+        for _ in range(_AUDITS_MAX):
             self.until(lambda: self.is_idle, "quiet", _SETTLE_BOUND_S)
             report = self.loop.run(self.engine.audit(60))
             self._check()
             if self.replicator.stalled is not None:
                 self.engine.confirm(SUBTREE)
-            self.pass_s(2.5)
+            self.pass_s(_SWEEPS_S)
             if report.equal and self.is_idle:
                 return
         self.until(lambda: self.is_idle, "quiet", _SETTLE_BOUND_S)
