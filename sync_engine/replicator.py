@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import structlog
 
 from sync_engine.applier import Applier
-from sync_engine.comparison import compare, ensure_above
+from sync_engine.comparison import compare, ensure_above, learn_acl
 from sync_engine.context import Subtree
 from sync_engine.decide import Action, assumed, decide, is_mass_delete, view
 from sync_engine.errors import (
@@ -170,6 +170,8 @@ class Replicator:
         trusted = subtree.base.is_trusted
         async for works in compare(subtree, trusted=trusted, found_missing=self._found_missing):
             await self._apply(works)
+        for rel in subtree.base.acl_writes:
+            self.notify(rel, forced=True)
         if not trusted:
             subtree.base.trust()
         self.is_copying = False
@@ -239,7 +241,9 @@ class Replicator:
         forced = [
             work
             for work in works
-            if batch[work.rel].forced or work.decision.action is Action.DELETE
+            if batch[work.rel].forced
+            or work.decision.action is Action.DELETE
+            or work.rel in subtree.base.acl_writes
         ]
         if forced:
             await self._decide_again(forced)
@@ -270,7 +274,7 @@ class Replicator:
         paths = [subtree.target_path(work.rel) for work in works]
         _, nodes = await asyncio.gather(lane.sync(paths[0]), lane.read_many(paths))
         for work, node in zip(works, nodes, strict=True):
-            work.row = subtree.base.get(work.rel)
+            work.row = learn_acl(subtree, work.rel, node)
             work.view = view(work.source, work.row)
             original = None if work.view is None else work.view.acl
             work.target = view(node, work.row, original=original)

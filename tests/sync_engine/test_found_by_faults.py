@@ -49,3 +49,25 @@ def test_foreign_acl_is_recorded_before_the_owners_delete_takes_it(
     (line,) = world.conflicts()
     assert line["reason"] == "changed-by-other"
     assert [Acl(*entry) for entry in line["loser"]["acl"]] == list(_OTHER_ACL)
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_acl_whose_answer_was_lost_is_not_left_when_the_owner_takes_it_back(
+    world: World, clients: tuple[Client, Client], dies: bool
+) -> None:
+    a, _ = clients
+    b = world.sides[Side.B]
+    b.faults.arm(Fate.LOST_AFTER, codes=_ACLS)
+    a.write(SetAcl("/apps/x", _OTHER_ACL, ANY_VERSION))
+    world.until(lambda: _acl(world) == _OTHER_ACL, "the copy")
+    if dies:
+        world.crash()
+    a.write(SetAcl("/apps/x", WORLD_ALL, ANY_VERSION))
+    world.come_to_rest()
+    assert _acl(world) == WORLD_ALL
+    assert world.conflicts() == []
+
+
+def _acl(world: World) -> tuple[Acl, ...] | None:
+    copy = world.sides[Side.B].copy("/other/apps/x")
+    return None if copy is None else copy.acl
