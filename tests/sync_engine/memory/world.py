@@ -186,7 +186,8 @@ class World:
             self._has_base = replicator.subtree.base.is_trusted
 
     async def _end(self, task: asyncio.Task[None]) -> None:
-        task.cancel()
+        if task not in self._dying:
+            task.cancel()
         with contextlib.suppress(asyncio.CancelledError, SyncError):
             await task
 
@@ -282,7 +283,14 @@ class World:
 
     def close(self) -> None:
         """End everything."""
-        self._task = None
+        self.crash_after = None
         self.network.kill(self.who)
-        self.loop.discard()
-        self._patches.close()
+        ending = [*self._dying, *([] if self._task is None else [self._task])]
+        self._task = None
+        try:
+            # Cancelled once only: what ends in order closes its files.
+            for task in ending:
+                self.loop.run(self._end(task))
+            self.loop.discard()
+        finally:
+            self._patches.close()
