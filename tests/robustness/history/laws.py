@@ -35,6 +35,7 @@ class _Reader:
     owner: Side = Side.A
     term: int = 0
     holders: dict[Side, int] = field(default_factory=dict[Side, int])
+    created: set[tuple[Side, int]] = field(default_factory=set[tuple[Side, int]])
     written: dict[tuple[Side, str], set[bytes | None]] = field(
         default_factory=dict[tuple[Side, str], set[bytes | None]]
     )
@@ -48,6 +49,8 @@ class _Reader:
                 self._engine(side, txn, op)
             else:
                 self.written.pop((side, op.path), None)
+                if isinstance(op, Create):
+                    self.created.add((side, txn.zxid))
         if by_engine:
             self._whole(side, txn)
 
@@ -68,7 +71,10 @@ class _Reader:
             copy = txn.before[op.path]
             if op.aversion == ANY_VERSION:
                 self._say(side, txn, op, "expects no aversion")
-            if copy is not None and set(copy.acl) == set(op.acl):
+            if copy is None or (side, copy.stat.czxid) in self.created:
+                # Created again by a client, at the aversion that was expected.
+                return
+            if set(copy.acl) == set(op.acl):
                 self._say(side, txn, op, "writes what was there")
             return
         if rel.endswith(_PAD):

@@ -63,7 +63,7 @@ class World:
         self.crash_after: int | None = None
         """How many more effects of the engine happen before it dies; None: it lives on."""
         self.lost_base: list[int] = []
-        """When an engine began without a whole base, by order of transactions."""
+        """When an engine began without a whole base, and when it had one, by order."""
         self._has_base = True
         self._crashes = 0
         self._number = 0
@@ -183,7 +183,9 @@ class World:
         """Note whether the base that is left would be believed."""
         replicator = None if self.engine is None else self.engine.replicators.get(SUBTREE)
         if replicator is not None:
-            self._has_base = replicator.subtree.base.is_trusted
+            was, self._has_base = self._has_base, replicator.subtree.base.is_trusted
+            if self._has_base and not was:
+                self.lost_base.append(next(self.loop.ticks))
 
     async def _end(self, task: asyncio.Task[None]) -> None:
         if task not in self._dying:
@@ -228,6 +230,7 @@ class World:
         self._check()
 
     def _check(self) -> None:
+        self._note_base()
         for task in [t for t in self._dying if t.done()]:
             self._dying.remove(task)
             with contextlib.suppress(asyncio.CancelledError, SyncError):
