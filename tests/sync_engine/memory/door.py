@@ -24,7 +24,7 @@ from tests.sync_engine.memory.ensemble import (
 )
 from tests.sync_engine.memory.faults import DELAY_S, Fate
 from tests.sync_engine.memory.frames import Asked
-from tests.sync_engine.memory.tree import SUPER, EndSession, RefusedError, digest_id, may
+from tests.sync_engine.memory.tree import SUPER, Node, RefusedError, digest_id, may
 
 if TYPE_CHECKING:
     from tests.sync_engine.memory.network import End
@@ -237,9 +237,9 @@ class Door:
             # The body of its answer is one more error code.
             slot.body = bytes(4)
             return
-        perms = {OpCode.EXISTS: 0, OpCode.GET_ACL: PERM_READ | PERM_ADMIN}
+        perms = PERM_READ | PERM_ADMIN if asked.code is OpCode.GET_ACL else PERM_READ
         try:
-            node = self._node(path, perms.get(asked.code, PERM_READ))
+            node = self._node(path, perms)
         except RefusedError as refused:
             slot.code = refused.code
             return
@@ -253,9 +253,8 @@ class Door:
             case _:
                 slot.body = frames.children(list(node.children), node.stat)
 
-    def _node(self, path: str, perms: int):
-        identities = self._identities if perms else [SUPER]
-        return self.server.tree.check(path, perms, identities)
+    def _node(self, path: str, perms: int) -> Node:
+        return self.server.tree.check(path, perms, self._identities)
 
     def _entry(self, path: str) -> tuple[bytes | None, Stat] | int:
         try:

@@ -196,8 +196,10 @@ class Ensemble:
         session.expiry = self.loop.call_later(session.timeout_s, self.expire, session.id)
 
     def take(self, session: Session, door: Door) -> None:
-        """Let a connection go on with a session."""
-        session.door = door
+        """Let a connection go on with a session; the one before ends."""
+        before, session.door = session.door, door
+        if before is not None and before is not door:
+            before.cut()
         if session.expiry is not None:
             session.expiry.cancel()
             session.expiry = None

@@ -213,11 +213,11 @@ class Tree:
                 return Result("", None)
 
     def _create(self, op: Create, request: Request) -> Result:
-        if not op.path.startswith("/") or op.path.endswith("/") or "//" in op.path:
-            raise _Refusal(BadArgumentsError)
         acl = resolve(op.acl, request.identities)
         above = self._allowed(parent(op.path), PERM_CREATE, request.identities)
         path = f"{op.path}{above.creates:010d}" if op.sequential else op.path
+        if path.endswith("/"):
+            raise _Refusal(BadArgumentsError)
         if path in self.nodes:
             raise _Refusal(NodeExistsError)
         if above.owner:
