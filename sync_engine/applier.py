@@ -36,7 +36,7 @@ from sync_engine.rows import Row
 from sync_engine.slots import Slot
 from sync_engine.transaction import Work
 from sync_engine.wire import SetData
-from sync_engine.znode import parent
+from sync_engine.znode import Stat, parent
 
 _log = structlog.get_logger()
 # Answers that no other decision would change: the node is put aside.
@@ -119,8 +119,13 @@ class Applier:
         answers = await asyncio.gather(*map(self._set_acl, works), return_exceptions=True)
         lost: ConnectionLostError | None = None
         for work, answer in zip(works, answers, strict=True):
-            if isinstance(answer, int):
-                work.note_acl(answer)
+            if isinstance(answer, Stat):
+                assert work.target is not None
+                if answer.czxid != work.target.stamp.czxid:
+                    self._report_created_again(work, outcome)
+                    outcome.stale.append(work)
+                else:
+                    work.note_acl(answer.aversion)
             elif isinstance(answer, BadVersionError | NoNodeError):
                 outcome.stale.append(work)
             elif isinstance(answer, ZkError) and answer.code in _HOPELESS:
@@ -132,14 +137,13 @@ class Applier:
         if lost is not None:
             raise lost
 
-    async def _set_acl(self, work: Work) -> int:
+    async def _set_acl(self, work: Work) -> Stat:
         subtree = self._subtree
         assert work.view is not None
         assert work.target is not None
         acl = transaction.target_acl(work.view.acl, fenced=subtree.target_is_fenced)
         path = subtree.target_path(work.rel)
-        stat = await subtree.target.writer.set_acl(path, acl, work.target.stamp.aversion)
-        return stat.aversion
+        return await subtree.target.writer.set_acl(path, acl, work.target.stamp.aversion)
 
     def _note_without_writing(self, works: Sequence[Work], outcome: Outcome) -> None:
         """Rows of works that write nothing, or have written their ACL."""
@@ -246,16 +250,19 @@ class Applier:
             if work.decision.action is not Action.UPDATE or work.target is None or not czxid:
                 continue
             if czxid != work.target.stamp.czxid:
-                subtree = self._subtree
-                subtree.conflicts.record(
-                    subtree=subtree.name,
-                    reason="created-again-by-other",
-                    winner=work.source,
-                    loser=None,
-                    loser_side=subtree.owner.other,
-                )
-                # Its row has the old identity; a look at both sides puts that right.
-                outcome.first.add(work.rel)
+                self._report_created_again(work, outcome)
+
+    def _report_created_again(self, work: Work, outcome: Outcome) -> None:
+        subtree = self._subtree
+        subtree.conflicts.record(
+            subtree=subtree.name,
+            reason="created-again-by-other",
+            winner=work.source,
+            loser=None,
+            loser_side=subtree.owner.other,
+        )
+        # Its row has the old identity; a look at both sides puts that right.
+        outcome.first.add(work.rel)
 
     def _explain(self, works: list[Work], index: int, code: int, outcome: Outcome) -> None:
         """Sort works of a failed transaction; only the first failure in it is known."""

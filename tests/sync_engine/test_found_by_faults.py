@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sync_engine.direction import Side
-from sync_engine.wire import ANY_VERSION, Delete, OpCode, SetData
+from sync_engine.wire import ANY_VERSION, Delete, OpCode
 from sync_engine.znode import PERM_ALL, PERM_READ, WORLD_ALL, Acl
 from tests.sync_engine.memory.ensemble import Client
 from tests.sync_engine.memory.faults import Fate
@@ -16,6 +16,7 @@ from tests.sync_engine.memory.tree import Create, SetAcl
 from tests.sync_engine.memory.world import World
 
 _OTHER_ACL = (Acl(PERM_ALL, "world", "anyone"), Acl(PERM_READ, "digest", "user:hash="))
+_FOREIGN_ACL = (Acl(PERM_ALL, "digest", "foreign:hash="),)
 _ACLS = frozenset({OpCode.SET_ACL})
 
 
@@ -71,3 +72,20 @@ def test_acl_whose_answer_was_lost_is_not_left_when_the_owner_takes_it_back(
 def _acl(world: World) -> tuple[Acl, ...] | None:
     copy = world.sides[Side.B].copy("/other/apps/x")
     return None if copy is None else copy.acl
+
+
+def test_acl_written_to_a_znode_that_was_created_again_is_reported(
+    world: World, clients: tuple[Client, Client]
+) -> None:
+    a, b = clients
+    b.write(
+        Delete("/other/apps/x", ANY_VERSION), Create("/other/apps/x", b"foreign", _FOREIGN_ACL)
+    )
+    a.write(SetAcl("/apps/x", _OTHER_ACL, ANY_VERSION))
+    world.come_to_rest()
+    assert "created-again-by-other" in [line["reason"] for line in world.conflicts()]
+    # It was looked at in full: nothing of the owner's is missing, nothing of the other's unsaid.
+    copy = world.sides[Side.B].copy("/other/apps/x")
+    assert copy is not None
+    assert (copy.data, copy.acl) == (b"1", _OTHER_ACL)
+    assert "Zm9yZWlnbg==" in [line["loser"]["data"] for line in world.conflicts() if line["loser"]]
