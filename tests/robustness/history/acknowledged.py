@@ -53,7 +53,8 @@ Nodes = Mapping[str, Node]
 
 @dataclass(slots=True)
 class History:
-    """One run. Bases are lost at `lost_base`, by order."""
+    """One run. `lost_base`: when bases were lost; `rests`: when nothing was under way; by order."""
 
     writes: list[Write] = field(default_factory=list[Write])
     lost_base: list[int] = field(default_factory=list[int])
+    rests: list[int] = field(default_factory=list[int])

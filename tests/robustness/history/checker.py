@@ -4,9 +4,10 @@ A write of the owner is there on both sides, or a later write of an owner has re
 of the other side is there too, or replaced by a later one of that side, or in the journal: with its
 bytes, and with what won. Data and ACL are looked at apart, because they are written apart.
 
-Two exceptions are the engine's own promise. A znode that was deleted and created again inside one
-window of reading and writing is journalled without its bytes. And a lost base no longer knows what
-was deleted: a delete on the other side before that moment is undone without a word.
+Three exceptions, which no engine can help. A znode that was deleted and created again inside one
+window of reading and writing is journalled without its bytes. An ACL that is changed inside the
+window of a delete goes with its znode: no transaction can expect an ACL. And a lost base no longer
+knows what was deleted: a delete on the other side before that moment is undone without a word.
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ def problems(history: History, a: Nodes, b: Nodes, journal: Journal) -> list[str
                 later = [w for w in writes[index + 1 :] if w.side is write.side]
                 earlier = [w for w in writes[:index] if w.side is write.side and not w.owned]
                 if write.kind is not Kind.DELETE:
-                    found += _lost_of_other(write, later, owned, journal)
+                    found += _lost_of_other(write, later, owned, journal, history)
                 elif not _is_delete_kept(write, earlier, later, owned, journal, history):
                     found.append(_lost(write))
     foreign = [write for write in history.writes if not write.owned]
@@ -145,6 +146,7 @@ def _lost_of_other(
     later: Sequence[Write],
     owned: Sequence[Write],
     journal: Journal,
+    history: History,
 ) -> list[str]:
     if journal.has_window(write):
         return []
@@ -156,6 +158,7 @@ def _lost_of_other(
             found.append(_lost(write))
     if write.kind in _ACL and not replaced & {Kind.SET_ACL, Kind.CREATE, Kind.DELETE}:
         known = any(w.acl == write.acl for w in owned if w.kind in _ACL)
+        known = known or _is_being_deleted(write, owned, history)
         if not known and not journal.has_acl(write):
             found.append(_lost(write))
     return found
@@ -180,6 +183,14 @@ def _is_delete_kept(
     before = [w for w in owned if w.order < write.order]
     was_gone = not before or before[-1].kind is Kind.DELETE
     return was_gone or any(w.kind is Kind.DELETE for w in owned if w.order > write.order)
+
+
+def _is_being_deleted(write: Write, owned: Sequence[Write], history: History) -> bool:
+    """Whether the owner has deleted the znode, and the engine may not have done so yet."""
+    rest = max((order for order in history.rests if order < write.order), default=0)
+    return write.kind is Kind.SET_ACL and any(
+        w.kind is Kind.DELETE and rest < w.order < write.order for w in owned
+    )
 
 
 def _lost(write: Write) -> str:

@@ -43,6 +43,9 @@ class _Reader:
     def read(self, side: Side, txn: Txn) -> None:
         by_engine = is_engine(txn.who)
         for op in txn.ops:
+            if isinstance(op, EndSession):
+                for happened in txn.happened:
+                    self.written.pop((side, happened.path), None)
             if isinstance(op, Check | EndSession):
                 continue
             if by_engine:

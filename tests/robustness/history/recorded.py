@@ -45,7 +45,7 @@ def history(world: World) -> History:
         ((side, txn) for side, ensemble in world.sides.items() for txn in ensemble.log),
         key=lambda entry: entry[1].order,
     )
-    found = History(lost_base=list(world.lost_base))
+    found = History(lost_base=list(world.lost_base), rests=list(world.rests))
     owner, term = Side.A, 0
     for side, txn in both:
         if is_engine(txn.who):

@@ -64,6 +64,8 @@ class World:
         """How many more effects of the engine happen before it dies; None: it lives on."""
         self.lost_base: list[int] = []
         """When an engine began without a whole base, and when it had one, by order."""
+        self.rests: list[int] = []
+        """When nothing was under way, by order."""
         self._has_base = True
         self._crashes = 0
         self._number = 0
@@ -281,8 +283,9 @@ class World:
                 self.engine.confirm(SUBTREE)
             self.pass_s(_SWEEPS_S)
             if report.equal and self.is_idle:
-                return
+                break
         self.until(lambda: self.is_idle, "quiet", _SETTLE_BOUND_S)
+        self.rests.append(next(self.loop.ticks))
 
     def close(self) -> None:
         """End everything."""
