@@ -57,6 +57,16 @@ class Network:
         """Somebody's open connections."""
         return [end for end in self.ends if end.who == who]
 
+    def pause(self, who: str) -> None:
+        """Hold back whatever somebody sends and is sent, as `kill -STOP` does."""
+        self.paused.add(who)
+
+    def resume(self, who: str) -> None:
+        """Let what was held back go on, in its order."""
+        self.paused.discard(who)
+        for end in self.of(who):
+            end.resume()
+
     def kill(self, who: str) -> None:
         """End a process as `kill -9` does: it sends nothing any more, and hears nothing."""
         self.dead.add(who)
@@ -84,6 +94,7 @@ class End(asyncio.Transport):
         self._up_at = self._down_at = 0.0
         self._is_open = True
         self._is_killed = False
+        self._held: list[Callable[[], None]] = []
         self.door = Door(server, self)
         network.ends.append(self)
 
@@ -99,8 +110,14 @@ class End(asyncio.Transport):
         self._network.on_send(self.who)
         if self._is_killed:
             return
+        if self.who in self._network.paused:
+            self._held.append(lambda: self._send(bytes(data)))
+        else:
+            self._send(bytes(data))
+
+    def _send(self, data: bytes) -> None:
         self._up_at = max(self._up_at + _STEP_S, self._loop.time() + self.delay_s())
-        self._loop.call_at(self._up_at, self.door.feed, bytes(data))
+        self._loop.call_at(self._up_at, self.door.feed, data)
 
     def abort(self) -> None:
         self._gone(None)
@@ -133,8 +150,16 @@ class End(asyncio.Transport):
         self._is_killed = True
         self._loop.call_later(self.delay_s(), self.door.close)
 
+    def resume(self) -> None:
+        """Let go of what was held back."""
+        held, self._held = self._held, []
+        for act in held:
+            act()
+
     def _receive(self, data: bytes) -> None:
-        if self._is_open and not self._is_killed:
+        if self.who in self._network.paused:
+            self._held.append(lambda: self._receive(data))
+        elif self._is_open and not self._is_killed:
             self._protocol.data_received(data)
 
     def _gone(self, error: Exception | None) -> None:

@@ -170,6 +170,29 @@ class World:
         self._note_base()
         self._task, self.engine, self.crash_after = None, None, None
         self.network.kill(self.who)
+        self._leave_files()
+        # What still runs of it reaches nobody.
+        self.loop.call_soon(task.cancel)
+        self._dying.append(task)
+
+    def overtake(self, pause_s: float) -> None:
+        """Hold the engine up, let another one begin meanwhile, and then let the first go on; it
+        must end by itself."""
+        task, first = self._task, self.who
+        assert task is not None
+        self._note_base()
+        self._task, self.engine, self.crash_after = None, None, None
+        self.network.pause(first)
+        self._leave_files()
+        self.start()
+        self.until(lambda: self.is_idle, "a start")
+        self.pass_s(pause_s)
+        self.network.resume(first)
+        self._dying.append(task)
+        self.until(task.done, "the end of an engine that was taken over")
+
+    def _leave_files(self) -> None:
+        """Give the next engine what the files of this one hold now."""
         self._crashes += 1
         left = self.folder / f"state-{self._crashes}"
         left.mkdir(mode=0o700)
@@ -177,9 +200,6 @@ class World:
             if file.suffix != ".lock" and not file.name.endswith("-shm"):
                 shutil.copy(file, left / file.name)
         self.state_dir = left
-        # What still runs of it reaches nobody.
-        self.loop.call_soon(task.cancel)
-        self._dying.append(task)
 
     def _note_base(self) -> None:
         """Note whether the base that is left would be believed."""
