@@ -31,7 +31,6 @@ _RELS = ("/x", "/y", "/x/1", "/x/2", "/x/1/deep", "")
 _READS = frozenset({OpCode.MULTI_READ, OpCode.GET_ACL, OpCode.GET_CHILDREN2, OpCode.SYNC})
 
 
-
 class Does(StrEnum):
     """What a client does to a path."""
 

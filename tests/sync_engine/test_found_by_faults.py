@@ -78,9 +78,7 @@ def test_acl_written_to_a_znode_that_was_created_again_is_reported(
     world: World, clients: tuple[Client, Client]
 ) -> None:
     a, b = clients
-    b.write(
-        Delete("/other/apps/x", ANY_VERSION), Create("/other/apps/x", b"foreign", _FOREIGN_ACL)
-    )
+    b.write(Delete("/other/apps/x", ANY_VERSION), Create("/other/apps/x", b"foreign", _FOREIGN_ACL))
     a.write(SetAcl("/apps/x", _OTHER_ACL, ANY_VERSION))
     world.come_to_rest()
     assert "created-again-by-other" in [line["reason"] for line in world.conflicts()]

@@ -113,7 +113,9 @@ class _Reader:
         first = txn.ops[0]
         if not (isinstance(first, Check) and first.path == documents.EPOCH):
             self._say(side, txn, data[0], "checks no epoch")
-        slots = [op for op in txn.ops if isinstance(op, SetData) and op.path.startswith(documents.SLOTS)]
+        slots = [
+            op for op in txn.ops if isinstance(op, SetData) and op.path.startswith(documents.SLOTS)
+        ]
         if len(slots) != 1 and not data[0].path.endswith(_PAD):
             self._say(side, txn, data[0], f"stands with {len(slots)} slots")
 

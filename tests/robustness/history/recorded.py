@@ -92,9 +92,7 @@ def _is_ephemeral(txn: Txn, op: Create | SetData | Delete | SetAcl) -> bool:
     return copy is not None and copy.stat.ephemeral_owner != 0
 
 
-def _write(
-    side: Side, rel: str, txn: Txn, op: Op, result: Result, *, owned: bool
-) -> Write:
+def _write(side: Side, rel: str, txn: Txn, op: Op, result: Result, *, owned: bool) -> Write:
     kind, data, acl = Kind.DELETE, None, frozenset()
     if isinstance(op, Create):
         kind, data, acl = Kind.CREATE, op.data, frozenset(op.acl)

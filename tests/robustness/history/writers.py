@@ -26,23 +26,25 @@ from tests.sync_engine.memory.world import ROOTS, SUBTREE, World
 _ROOT_DATA = b""
 _PAUSE_MAX_S = 0.02
 _FOREIGN_PAUSE_MAX_S = 0.2
-_TROUBLE_PAUSE_MAX_S = 0.4
+_TROUBLE_PAUSE_MAX_S = 0.05
 _LAGS_S = (0.001, 0.05, 0.3)
 
 
 @dataclass(frozen=True)
 class Plan:
     """One run. `foreign`: writers on the side that does not own; `lives`: engines one after the
-    other, all but the last killed; `overtakes`: whether a held-up engine wakes up under the last.
+    other, all but the last killed; `paths`: in each folder; `lag_s`: of one server a side; `overtakes`: whether a held-up engine wakes up under the last.
     """
 
     seed: int
     owners: int = 3
     foreign: int = 1
     writes: int = 25
+    paths: int = 3
     lives: int = 2
     troubles: int = 6
     overtakes: bool = False
+    lag_s: float = _LAGS_S[0]
 
 
 @dataclass
@@ -67,8 +69,9 @@ class _Run:
         for _ in range(self.plan.writes):
             await asyncio.sleep(self.chance.uniform(0, pause_s))
             folder = "/shared" if shared else f"/{name}"
-            rel = self.chance.choice([folder, f"{folder}/1", f"{folder}/2", f"{folder}/1/deep"])
-            self._act(client, side, rel)
+            number = self.chance.randrange(self.plan.paths)
+            rels = [folder, f"{folder}/{number}", f"{folder}/{number}", f"{folder}/1/deep"]
+            self._act(client, side, self.chance.choice(rels))
 
     def _act(self, client: Client, side: Side, rel: str) -> None:
         self.number += 1
@@ -115,37 +118,49 @@ class _Run:
     async def meanwhile(self) -> None:
         """All clients and all troubles of one engine's life, to their end."""
         owner = self.world.owner
-        works = [
-            self.write(owner, f"w{n}", shared=n == 0) for n in range(self.plan.owners)
-        ]
-        works += [
-            self.write(owner.other, f"f{n}", shared=True) for n in range(self.plan.foreign)
-        ]
+        works = [self.write(owner, f"w{n}", shared=n == 0) for n in range(self.plan.owners)]
+        works += [self.write(owner.other, f"f{n}", shared=True) for n in range(self.plan.foreign)]
         await asyncio.gather(*works, self.trouble())
 
 
 def run(world: World, plan: Plan) -> list[str]:
     """Let clients and engines do their work; returns what does not hold once all is at rest."""
     going = _Run(plan, world)
+    found: list[str] = []
+    for ensemble in world.sides.values():
+        ensemble.servers[0].lag_s = plan.lag_s
     world.start()
     world.until(lambda: world.is_idle, "a start")
     for life in range(plan.lives):
         if life:
             world.crash()
             world.start()
-        if plan.overtakes and life == plan.lives - 1:
-            world.until(lambda: world.is_idle, "a start")
-            world.overtake(going.chance.uniform(0, 1))
-        if life < plan.lives - 1:
+        is_last = life == plan.lives - 1
+        if not is_last:
             world.crash_after = going.chance.randrange(200)
-        world.loop.run(going.meanwhile())
+        if plan.overtakes and is_last:
+            world.until(lambda: world.is_idle, "a start")
+            found += _overtake(going)
+        else:
+            world.loop.run(going.meanwhile())
         world.pass_s(0)
     for ensemble in world.sides.values():
         for server in ensemble.servers:
             server.lag_s = _LAGS_S[0]
     world.come_to_rest()
-    found = unaided(world)
+    found += unaided(world)
     world.settle()
     a, b = nodes(world)
     found += problems(going.history, a, b, Journal(world.conflicts(), ROOTS))
     return found + broken(SUBTREE, ROOTS, {s: e.log for s, e in world.sides.items()})
+
+
+def _overtake(going: _Run) -> list[str]:
+    """Clients write while one engine is held up, another begins, and the first wakes up."""
+    world = going.world
+    clients = world.loop.create_task(going.meanwhile())
+    world.pass_s(going.chance.uniform(0.02, 0.1))
+    has_ended = world.overtake(going.chance.uniform(0, 0.2))
+    world.until(clients.done, "the end of all writes")
+    clients.result()
+    return [] if has_ended else ["an engine that was taken over goes on"]

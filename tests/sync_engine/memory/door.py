@@ -196,7 +196,7 @@ class Door:
         asked = slot.asked
         if session.id not in ensemble.sessions:
             slot.code = SESSION_EXPIRED
-        elif session.door not in (self, None):
+        elif session.owner is not self:
             slot.code = SESSION_MOVED
         elif asked.code is OpCode.CLOSE_SESSION:
             session.door = None

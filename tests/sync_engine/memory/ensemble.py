@@ -68,13 +68,18 @@ class Txn:
 
 @dataclass(slots=True)
 class Session:
-    """A session; `who` is who opened it, `door` the connection that used it last."""
+    """A session; `who` is who opened it, `door` its connection.
+
+    `owner` is the connection that took it last, also when that is gone: what an older one has still
+    under way is refused.
+    """
 
     id: int
     who: str
     password: bytes
     timeout_s: float
     door: Door | None = None
+    owner: Door | None = None
     expiry: asyncio.TimerHandle | None = None
 
 
@@ -145,7 +150,9 @@ class Ensemble:
         self.faults = Faults(self.loop.chance)
         self.servers = [Server(self, f"{self.name}{n}") for n in range(self.size)]
 
-    def commit(self, session: Session, ops: Sequence[Op], identities: Sequence[tuple[str, str]]) -> Txn:
+    def commit(
+        self, session: Session, ops: Sequence[Op], identities: Sequence[tuple[str, str]]
+    ) -> Txn:
         """Do all operations or none, under the next zxid (a refusal uses one up as well).
 
         Raises:
@@ -153,10 +160,10 @@ class Ensemble:
         """
         self.zxid += 1
         now = self.loop.time()
-        request = Request(
-            self.zxid, int((EPOCH_S + now) * 1000), session.id, tuple(identities)
-        )
-        before = {op.path: self.copy(op.path) for op in ops if not isinstance(op, EndSession | Check)}
+        request = Request(self.zxid, int((EPOCH_S + now) * 1000), session.id, tuple(identities))
+        before = {
+            op.path: self.copy(op.path) for op in ops if not isinstance(op, EndSession | Check)
+        }
         results, happened = self.tree.do(ops, request)
         txn = Txn(
             session.who, request, tuple(ops), results, happened, before, now, next(self.loop.ticks)
@@ -178,7 +185,7 @@ class Ensemble:
         self._session += 1
         self.zxid += 1
         password = self.loop.chance.randbytes(_PASSWORD_BYTES)
-        session = Session(self.epoch << 40 | self._session, who, password, timeout_s, door)
+        session = Session(self.epoch << 40 | self._session, who, password, timeout_s, door, door)
         self.sessions[session.id] = session
         return session
 
@@ -198,6 +205,7 @@ class Ensemble:
     def take(self, session: Session, door: Door) -> None:
         """Let a connection go on with a session; the one before ends."""
         before, session.door = session.door, door
+        session.owner = door
         if before is not None and before is not door:
             before.cut()
         if session.expiry is not None:

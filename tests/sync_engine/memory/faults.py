@@ -23,9 +23,7 @@ class Fate(StrEnum):
 
 DELAY_S = 0.4
 _BREAKING = (Fate.LOST_BEFORE, Fate.LOST_AFTER, Fate.DELAYED)
-WRITES = frozenset(
-    {OpCode.MULTI, OpCode.CREATE2, OpCode.SET_DATA, OpCode.DELETE, OpCode.SET_ACL}
-)
+WRITES = frozenset({OpCode.MULTI, OpCode.CREATE2, OpCode.SET_DATA, OpCode.DELETE, OpCode.SET_ACL})
 
 
 @dataclass(slots=True)
@@ -43,9 +41,7 @@ class Faults:
         self._armed: list[_Armed] = []
         self.rate = 0.0
 
-    def arm(
-        self, fate: Fate, *, codes: frozenset[OpCode] = WRITES, skip: int = 0
-    ) -> None:
+    def arm(self, fate: Fate, *, codes: frozenset[OpCode] = WRITES, skip: int = 0) -> None:
         """Let this happen to a request of these kinds, after letting `skip` of them pass."""
         self._armed.append(_Armed(fate, codes, skip))
 

@@ -36,7 +36,6 @@ from sync_engine.znode import (
     WORLD_ALL,
     Acl,
     Stat,
-    join,
     parent,
 )
 
@@ -314,7 +313,9 @@ def may(acl: Sequence[Acl], perms: int, identities: Sequence[tuple[str, str]]) -
     if SUPER in identities:
         return True
     granted = (e for e in acl if e.perms & perms)
-    return any((e.scheme, e.id) == ("world", "anyone") or (e.scheme, e.id) in identities for e in granted)
+    return any(
+        (e.scheme, e.id) == ("world", "anyone") or (e.scheme, e.id) in identities for e in granted
+    )
 
 
 def resolve(acl: Sequence[Acl], identities: Sequence[tuple[str, str]]) -> tuple[Acl, ...]:

@@ -43,6 +43,8 @@ _POLL_S = 0.05
 # The sweep looks at every znode of a small tree once a second.
 _SWEEPS_S = 2.5
 _AUDITS_MAX = 3
+# The watch for the epoch's holder is the next transaction, which the next write brings.
+_OVERTAKEN_S_MAX = 90.0
 
 
 class World:
@@ -175,9 +177,9 @@ class World:
         self.loop.call_soon(task.cancel)
         self._dying.append(task)
 
-    def overtake(self, pause_s: float) -> None:
-        """Hold the engine up, let another one begin meanwhile, and then let the first go on; it
-        must end by itself."""
+    def overtake(self, pause_s: float) -> bool:
+        """Hold the engine up, let another one begin meanwhile, and let the first go on; returns
+        whether it then ends by itself."""
         task, first = self._task, self.who
         assert task is not None
         self._note_base()
@@ -188,8 +190,14 @@ class World:
         self.until(lambda: self.is_idle, "a start")
         self.pass_s(pause_s)
         self.network.resume(first)
+        deadline = self.loop.time() + _OVERTAKEN_S_MAX
+        while not task.done() and self.loop.time() < deadline:
+            self.pass_s(_POLL_S)
+        has_ended = task.done()
+        # An engine of the product ends by itself; a broken one is ended here.
+        task.cancel()
         self._dying.append(task)
-        self.until(task.done, "the end of an engine that was taken over")
+        return has_ended
 
     def _leave_files(self) -> None:
         """Give the next engine what the files of this one hold now."""
