@@ -32,7 +32,7 @@ from sync_engine.errors import (
     RequestTooLargeError,
     ZkError,
 )
-from sync_engine.rows import Row
+from sync_engine.rows import Row, Stamp
 from sync_engine.slots import Slot
 from sync_engine.transaction import Work
 from sync_engine.wire import SetData
@@ -50,6 +50,8 @@ _WRITES = {Action.CREATE, Action.UPDATE, Action.DELETE}
 # A server with a smaller jute.maxbuffer answers a large request by closing the connection.
 _LARGE_BYTES = 64 * 1024
 _LARGE_ATTEMPTS_MAX = 3
+# Conflicts remembered, so that trying again does not journal them again.
+_TOLD_MAX = 10_000
 
 
 @dataclass(slots=True)
@@ -69,6 +71,7 @@ class Applier:
 
     def __init__(self, subtree: Subtree) -> None:
         self._subtree = subtree
+        self._told: dict[str, tuple[object, ...]] = {}
 
     async def apply(self, works: Sequence[Work]) -> Outcome:
         """Apply works; each path at most once.
@@ -88,6 +91,8 @@ class Applier:
         sending = transaction.ordered(w for w in todo if transaction.needs_transaction(w))
         if sending:
             await self._send_all(sending, outcome)
+        for work in outcome.done:
+            self._told.pop(work.rel, None)
         self._tell(outcome.done)
         return outcome
 
@@ -96,6 +101,14 @@ class Applier:
         for work in works:
             if work.decision.conflict is None or subtree.is_internal:
                 continue
+            loser = None if work.loser is None else Stamp.of(work.loser.stat)
+            what = (work.decision.conflict, work.source_stamp, loser)
+            if self._told.get(work.rel) == what:
+                # The same decision, tried again.
+                continue
+            if len(self._told) >= _TOLD_MAX:
+                self._told.clear()
+            self._told[work.rel] = what
             subtree.conflicts.record(
                 subtree=subtree.name,
                 reason=work.decision.conflict,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from sync_engine.applier import Applier
+from sync_engine.applier import Applier, Outcome
 from sync_engine.comparison import compare, ensure_above, learn_acl
 from sync_engine.context import Subtree
 from sync_engine.decide import Action, assumed, decide, is_mass_delete, view
@@ -27,6 +27,7 @@ from sync_engine.errors import (
     StateError,
     SyncError,
 )
+from sync_engine.patience import Patience
 from sync_engine.transaction import Work
 from sync_engine.znode import Znode
 
@@ -58,6 +59,7 @@ class Replicator:
         self.is_copying = not subtree.base.is_trusted
         self.last_failure: str | None = None
         self._applier = Applier(subtree)
+        self._patience = Patience()
         self._dirty: dict[str, Dirty] = {}
         self._busy = 0
         self._compare_wanted = True
@@ -292,11 +294,7 @@ class Replicator:
             outcome = await self._applier.apply(works)
             for work, reason in outcome.refused:
                 self._quarantine(work.rel, reason)
-            for work in outcome.done:
-                self.subtree.counters.skipped.pop(work.rel, None)
-            works = outcome.stale
-            for rel in outcome.first:
-                await self._look_around(rel)
+            works = await self._after(outcome)
             if outcome.first:
                 # They come after what stands in their way.
                 break
@@ -304,6 +302,18 @@ class Replicator:
                 await self._decide_again(works)
         for work in works:
             self.notify(work.rel, work.heard_at, forced=True)
+
+    async def _after(self, outcome: Outcome) -> list[Work]:
+        """Take note of what was done, and look at what stands in the way of the rest."""
+        for work in outcome.done:
+            self.subtree.counters.skipped.pop(work.rel, None)
+        aside = self._patience.put_aside(outcome)
+        for rel, reason in aside.items():
+            self._quarantine(rel, reason)
+        for rel in sorted(outcome.first):
+            if not self._patience.is_over(rel):
+                await self._look_around(rel)
+        return [work for work in outcome.stale if work.rel not in aside]
 
     async def _look_around(self, rel: str) -> None:
         """Mark a path and its children on the other side to be looked at on both sides."""

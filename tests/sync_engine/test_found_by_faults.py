@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sync_engine.direction import Side
-from sync_engine.wire import ANY_VERSION, Delete, OpCode
+from sync_engine.wire import ANY_VERSION, Delete, OpCode, SetData
 from sync_engine.znode import PERM_ALL, PERM_READ, WORLD_ALL, Acl
 from tests.sync_engine.memory.ensemble import Client
 from tests.sync_engine.memory.faults import Fate
@@ -87,3 +87,38 @@ def test_acl_written_to_a_znode_that_was_created_again_is_reported(
     assert copy is not None
     assert (copy.data, copy.acl) == (b"1", _OTHER_ACL)
     assert "Zm9yZWlnbg==" in [line["loser"]["data"] for line in world.conflicts() if line["loser"]]
+
+
+def test_ephemeral_of_the_other_side_below_a_deleted_znode_does_not_keep_the_engine_busy(
+    world: World, clients: tuple[Client, Client]
+) -> None:
+    a, b = clients
+    b.write(Create("/other/apps/x/n", b"foreign", WORLD_ALL))
+    b.write(Create("/other/apps/x/n/mine", b"", WORLD_ALL, ephemeral=True))
+    a.write(Delete("/apps/x", ANY_VERSION))
+    world.pass_s(5)
+    assert world.is_idle
+    assert world.replicator.subtree.counters.skipped.keys() >= {"/x"}
+    assert len(world.conflicts()) == 1
+    b.leave()
+    world.come_to_rest()
+    world.settle()
+    assert world.sides[Side.B].copy("/other/apps/x") is None
+    assert world.replicator.subtree.counters.skipped == {}
+
+
+def test_parent_that_cannot_be_copied_does_not_keep_the_engine_busy(
+    world: World, clients: tuple[Client, Client]
+) -> None:
+    a, _ = clients
+    a.write(Create("/apps/large", bytes(1_048_400), WORLD_ALL))
+    a.write(Create("/apps/large/below", b"", WORLD_ALL))
+    world.pass_s(5)
+    assert world.is_idle
+    skipped = world.replicator.subtree.counters.skipped
+    assert skipped == {"/large": "too-large", "/large/below": "parent-is-not-on-the-other-side"}
+    a.write(SetData("/apps/large", b"small", ANY_VERSION))
+    world.come_to_rest()
+    world.settle()
+    assert world.sides[Side.B].copy("/other/apps/large/below") is not None
+    assert skipped == {}
