@@ -226,6 +226,31 @@ class EngineMachine(RuleBasedStateMachine):
         self.world.start(forget_base=forget_base)
 
     @precondition(lambda self: self.world.engine is not None)
+    @rule(pause_ms=st.sampled_from([0, 50, 1000]))
+    def overtake(self, pause_ms: int) -> None:
+        """Of two that begin at the same time the last one wins, so the first must have begun."""
+        if self._is_all_up() and self.world.is_idle:
+            self.world.overtake(pause_ms / 1000)
+
+    @precondition(lambda self: self.world.engine is not None)
+    @rule(to=sides, effects=st.none() | st.integers(0, 120))
+    def flip(self, to: Side, effects: int | None) -> None:
+        """Its writers stand still; the engine may die of it at any point."""
+        if not self._is_all_up():
+            return
+        self.world.until(lambda: self.world.is_idle, "quiet")
+        for side, ensemble in self.world.sides.items():
+            self.clients[side].leave()
+            if side is to:
+                ensemble.raise_epoch(self.world.sides[side.other].zxid)
+        self.world.crash_after = effects
+        self.world.flip(to)
+        self.world.crash_after = None
+
+    def _is_all_up(self) -> bool:
+        return all(s.is_up for e in self.world.sides.values() for s in e.servers)
+
+    @precondition(lambda self: self.world.engine is not None)
     @rule()
     def come_to_rest(self) -> None:
         self.settle()

@@ -108,7 +108,9 @@ def problems(history: History, a: Nodes, b: Nodes, journal: Journal) -> list[str
                 earlier = [w for w in writes[:index] if w.side is write.side and not w.owned]
                 if write.kind is not Kind.DELETE:
                     found += _lost_of_other(write, later, owned, journal, history)
-                elif not _is_delete_kept(write, earlier, later, owned, journal, history):
+                elif journal.has_delete(write) or journal.has_window(write):
+                    continue
+                elif not _is_delete_kept(write, earlier, later, owned, history):
                     found.append(_lost(write))
     foreign = [write for write in history.writes if not write.owned]
     if journal.lines and not foreign and not history.lost_base:
@@ -169,12 +171,12 @@ def _is_delete_kept(
     earlier: Sequence[Write],
     later: Sequence[Write],
     owned: Sequence[Write],
-    journal: Journal,
     history: History,
 ) -> bool:
-    if any(w.kind is Kind.CREATE for w in later) or journal.has_delete(write):
+    """Whether a delete that is not journalled needs no journal."""
+    if any(w.kind is Kind.CREATE for w in later):
         return True
-    if journal.has_window(write) or any(order > write.order for order in history.lost_base):
+    if any(order > write.order for order in history.lost_base):
         return True
     # Whoever deletes what this side has created takes it back; nobody else's is lost.
     if earlier and earlier[-1].kind is not Kind.DELETE and Kind.CREATE in {w.kind for w in earlier}:

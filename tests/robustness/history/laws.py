@@ -7,7 +7,7 @@ Values are unique in a run, so that writing one twice shows.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sync_engine import documents
@@ -59,10 +59,7 @@ class _Reader:
 
     def _engine(self, side: Side, txn: Txn, op: Create | SetData | Delete | SetAcl) -> None:
         if is_within(op.path, documents.ROOT):
-            if op.path == documents.subtree_path(self.name) and isinstance(op, SetData):
-                self._own(op)
-            if op.path == documents.EPOCH and isinstance(op, SetData):
-                self.holders[side] = max(self.holders.get(side, 0), int(txn.who[1:]))
+            self._document(side, txn, op)
             return
         rel = self.roots.rel(side, op.path)
         if rel is None:
@@ -71,17 +68,30 @@ class _Reader:
                 self._say(side, txn, op, "lies outside the rules")
             return
         if isinstance(op, SetAcl):
-            copy = txn.before[op.path]
-            if op.aversion == ANY_VERSION:
-                self._say(side, txn, op, "expects no aversion")
-            if copy is None or (side, copy.stat.czxid) in self.created:
-                # Created again by a client, at the aversion that was expected.
-                return
-            if set(copy.acl) == set(op.acl):
-                self._say(side, txn, op, "writes what was there")
+            self._acl(side, txn, op)
+        elif not rel.endswith(_PAD):
+            self._data(side, txn, op)
+
+    def _document(self, side: Side, txn: Txn, op: Op) -> None:
+        """Learn from the engine's own znodes who owns and who holds the epoch."""
+        if not isinstance(op, SetData):
             return
-        if rel.endswith(_PAD):
+        if op.path == documents.subtree_path(self.name):
+            self._own(op)
+        elif op.path == documents.EPOCH:
+            self.holders[side] = max(self.holders.get(side, 0), int(txn.who[1:]))
+
+    def _acl(self, side: Side, txn: Txn, op: SetAcl) -> None:
+        copy = txn.before[op.path]
+        if op.aversion == ANY_VERSION:
+            self._say(side, txn, op, "expects no aversion")
+        if copy is None or (side, copy.stat.czxid) in self.created:
+            # Created again by a client, at the aversion that was expected.
             return
+        if set(copy.acl) == set(op.acl):
+            self._say(side, txn, op, "writes what was there")
+
+    def _data(self, side: Side, txn: Txn, op: Create | SetData | Delete) -> None:
         if side is self.owner:
             self._say(side, txn, op, "is the owner's to write")
         if isinstance(op, SetData | Delete) and op.version == ANY_VERSION:
@@ -123,7 +133,7 @@ class _Reader:
         self.found.append(f"{txn.who} on side {side} at {txn.at_s:.3f}: {op} {what}")
 
 
-def broken(name: str, roots: Roots, logs: dict[Side, Sequence[Txn]]) -> list[str]:
+def broken(name: str, roots: Roots, logs: Mapping[Side, Sequence[Txn]]) -> list[str]:
     """Transactions that break a law."""
     reader = _Reader(name, roots)
     both: Iterable[tuple[Side, Txn]] = sorted(

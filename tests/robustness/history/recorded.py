@@ -13,7 +13,7 @@ from sync_engine import documents
 from sync_engine.acl_fence import fence, is_fenced
 from sync_engine.direction import Side
 from sync_engine.wire import Check, Delete, SetData
-from sync_engine.znode import is_within
+from sync_engine.znode import Acl, is_within
 from tests.robustness.history.acknowledged import History, Kind, Node, Write
 from tests.robustness.history.checker import Journal, differences, problems
 from tests.robustness.history.laws import broken, is_engine
@@ -93,7 +93,7 @@ def _is_ephemeral(txn: Txn, op: Create | SetData | Delete | SetAcl) -> bool:
 
 
 def _write(side: Side, rel: str, txn: Txn, op: Op, result: Result, *, owned: bool) -> Write:
-    kind, data, acl = Kind.DELETE, None, frozenset()
+    kind, data, acl = Kind.DELETE, None, frozenset[Acl]()
     if isinstance(op, Create):
         kind, data, acl = Kind.CREATE, op.data, frozenset(op.acl)
     elif isinstance(op, SetData):

@@ -32,8 +32,9 @@ _LAGS_S = (0.001, 0.05, 0.3)
 
 @dataclass(frozen=True)
 class Plan:
-    """One run. `foreign`: writers on the side that does not own; `lives`: engines one after the
-    other, all but the last killed; `paths`: in each folder; `lag_s`: of one server a side; `overtakes`: whether a held-up engine wakes up under the last.
+    """One run. `foreign`: writers on the side that does not own; `paths`: in each folder; `lives`:
+    engines one after the other, all but the last killed; `overtakes`: whether a held-up engine
+    wakes up under the last; `lag_s`: of one server a side.
     """
 
     seed: int

@@ -189,10 +189,8 @@ def data(content: bytes | None, found: Stat) -> bytes:
 
 def acl(entries: Sequence[Acl], found: Stat) -> bytes:
     """Body of the answer to getACL."""
-    parts = [struct.pack(">i", len(entries))]
-    for entry in entries:
-        parts.append(struct.pack(">i", entry.perms) + _string(entry.scheme) + _string(entry.id))
-    return b"".join(parts) + stat(found)
+    packed = [struct.pack(">i", e.perms) + _string(e.scheme) + _string(e.id) for e in entries]
+    return struct.pack(">i", len(entries)) + b"".join(packed) + stat(found)
 
 
 def children(names: Sequence[str], found: Stat) -> bytes:

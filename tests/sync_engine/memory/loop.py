@@ -69,6 +69,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def run_in_executor(
         self, executor: Any, func: Callable[..., T], *args: Any
     ) -> asyncio.Future[T]:
+        del executor  # There are no threads.
         future: asyncio.Future[T] = self.create_future()
         try:
             future.set_result(func(*args))

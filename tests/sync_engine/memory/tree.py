@@ -252,7 +252,7 @@ class Tree:
         return Result(op.path, node.stat)
 
     def _delete(self, op: Delete, request: Request) -> Result:
-        if op.path == "/" or op.path == "/zookeeper":
+        if op.path in {"/", "/zookeeper"}:
             raise _Refusal(BadArgumentsError)
         above = self._found(parent(op.path))
         node = self._found(op.path)

@@ -12,7 +12,7 @@ import json
 import shutil
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from unittest.mock import patch
 
 from sync_engine.base import Base
@@ -21,6 +21,7 @@ from sync_engine.direction import Roots, Side
 from sync_engine.engine import Engine
 from sync_engine.errors import SyncError
 from sync_engine.replicator import Replicator
+from sync_engine.report import FlipReport
 from sync_engine.settings import parse_rules
 from sync_engine.znode import WORLD_ALL
 from tests.sync_engine.memory import watcher
@@ -38,13 +39,19 @@ _TUNING = {
     "scan_interval_s": 1.0,
     "lag_bound_s": 1.0,
 }
+T = TypeVar("T")
 _SETTLE_BOUND_S = 300.0
 _POLL_S = 0.05
 # The sweep looks at every znode of a small tree once a second.
 _SWEEPS_S = 2.5
 _AUDITS_MAX = 3
+_FLIP_S_MAX = 20.0
 # The watch for the epoch's holder is the next transaction, which the next write brings.
 _OVERTAKEN_S_MAX = 90.0
+
+
+async def _result(task: asyncio.Task[T]) -> T:
+    return await task
 
 
 class World:
@@ -199,6 +206,25 @@ class World:
         self._dying.append(task)
         return has_ended
 
+    def flip(self, to: Side) -> FlipReport | None:
+        """Ask the engine to change the owner; None if it refuses, fails, or dies of it."""
+        engine = self.engine
+        assert engine is not None
+        task = self.loop.create_task(engine.flip(SUBTREE, to, _FLIP_S_MAX))
+        while not task.done() and self.engine is engine:
+            self.pass_s(_POLL_S)
+        if not task.done():
+            task.cancel()
+        with contextlib.suppress(SyncError, asyncio.CancelledError):
+            return self.loop.run(_result(task))
+        return None
+
+    def _take_back(self) -> None:
+        """Finish a flip that was given up: the owner's side is let go of."""
+        while (doc := self.replicator.subtree.doc).is_fenced(doc.owner):
+            if self.flip(doc.owner) is None:
+                self.pass_s(_POLL_S)
+
     def _leave_files(self) -> None:
         """Give the next engine what the files of this one hold now."""
         self._crashes += 1
@@ -260,7 +286,6 @@ class World:
         self._check()
 
     def _check(self) -> None:
-        self._note_base()
         for task in [t for t in self._dying if t.done()]:
             self._dying.remove(task)
             with contextlib.suppress(asyncio.CancelledError, SyncError):
@@ -269,6 +294,7 @@ class World:
             self._task.result()
             msg = "expected the engine to run, saw it end"
             raise AssertionError(msg)
+        self._note_base()
 
     def until(self, condition: Callable[[], object], what: str, bound_s: float = 60) -> None:
         """Let time go by until something holds."""
@@ -302,6 +328,7 @@ class World:
         """Let both sides become what they will be: an operator confirms what waits for one, and
         audits find what no watch tells."""
         assert self.engine is not None
+        self._take_back()
         self.engine.confirm(SUBTREE)
         for _ in range(_AUDITS_MAX):
             self.until(lambda: self.is_idle, "quiet", _SETTLE_BOUND_S)
