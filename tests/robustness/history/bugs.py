@@ -187,7 +187,7 @@ def echo_loop() -> contextlib.AbstractContextManager[Any]:
 
     def tell(self: Applier, works: Sequence[Work]) -> None:
         real(self, works)
-        subtree = self._subtree
+        subtree: Subtree = _part(self, "_subtree")
         for work in works:
             if work.decision.action is Action.UPDATE and work.source and not subtree.is_internal:
                 path, data = subtree.source_path(work.rel), work.source.data
@@ -203,7 +203,7 @@ def stale_engine() -> contextlib.AbstractContextManager[Any]:
     async def transact(
         self: Fence, side: Side, ops: Sequence[Op], *, lane: Any = None
     ) -> MultiResult:
-        writer = lane or self._links[side].writer
+        writer = lane or _part(self, "_links")[side].writer
         return await writer.multi(ops)
 
     return patch.object(Fence, "transact", transact)
@@ -257,7 +257,8 @@ def stray_write() -> contextlib.AbstractContextManager[Any]:
     def tell(self: Applier, works: Sequence[Work]) -> None:
         real(self, works)
         if works:
-            _unheard(self._subtree.target.writer.create("/stray", b"", WORLD_ALL))
+            subtree: Subtree = _part(self, "_subtree")
+            _unheard(subtree.target.writer.create("/stray", b"", WORLD_ALL))
 
     return patch.object(Applier, "_tell", tell)
 
