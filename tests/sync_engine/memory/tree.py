@@ -352,5 +352,5 @@ def digest_id(credentials: bytes) -> str:
     """The id that a server makes of `user:password`."""
     user = credentials.partition(b":")[0]
     # ZooKeeper's own scheme, which no stronger hash can stand in for.
-    hashed = hashlib.sha1(credentials).digest()  # noqa: S324
+    hashed = hashlib.sha1(credentials).digest()  # noqa: S324 - what ZooKeeper uses
     return f"{user.decode()}:{base64.b64encode(hashed).decode()}"
