@@ -32,11 +32,11 @@ from sync_engine.errors import (
     RequestTooLargeError,
     ZkError,
 )
-from sync_engine.rows import Row
+from sync_engine.rows import Row, Stamp
 from sync_engine.slots import Slot
 from sync_engine.transaction import Work
 from sync_engine.wire import SetData
-from sync_engine.znode import parent
+from sync_engine.znode import Stat, parent
 
 _log = structlog.get_logger()
 # Answers that no other decision would change: the node is put aside.
@@ -50,6 +50,8 @@ _WRITES = {Action.CREATE, Action.UPDATE, Action.DELETE}
 # A server with a smaller jute.maxbuffer answers a large request by closing the connection.
 _LARGE_BYTES = 64 * 1024
 _LARGE_ATTEMPTS_MAX = 3
+# Conflicts remembered, so that trying again does not journal them again.
+_TOLD_MAX = 10_000
 
 
 @dataclass(slots=True)
@@ -69,6 +71,7 @@ class Applier:
 
     def __init__(self, subtree: Subtree) -> None:
         self._subtree = subtree
+        self._told: dict[str, tuple[object, ...]] = {}
 
     async def apply(self, works: Sequence[Work]) -> Outcome:
         """Apply works; each path at most once.
@@ -88,6 +91,8 @@ class Applier:
         sending = transaction.ordered(w for w in todo if transaction.needs_transaction(w))
         if sending:
             await self._send_all(sending, outcome)
+        for work in outcome.done:
+            self._told.pop(work.rel, None)
         self._tell(outcome.done)
         return outcome
 
@@ -96,6 +101,14 @@ class Applier:
         for work in works:
             if work.decision.conflict is None or subtree.is_internal:
                 continue
+            loser = None if work.loser is None else Stamp.of(work.loser.stat)
+            what = (work.decision.conflict, work.source_stamp, loser)
+            if self._told.get(work.rel) == what:
+                # The same decision, tried again.
+                continue
+            if len(self._told) >= _TOLD_MAX:
+                self._told.clear()
+            self._told[work.rel] = what
             subtree.conflicts.record(
                 subtree=subtree.name,
                 reason=work.decision.conflict,
@@ -115,11 +128,17 @@ class Applier:
         if not works:
             return
         subtree.fence.check_held()
+        subtree.base.note_acl_writes({w.rel: w.view.acl for w in works if w.view is not None})
         answers = await asyncio.gather(*map(self._set_acl, works), return_exceptions=True)
         lost: ConnectionLostError | None = None
         for work, answer in zip(works, answers, strict=True):
-            if isinstance(answer, int):
-                work.note_acl(answer)
+            if isinstance(answer, Stat):
+                assert work.target is not None
+                if answer.czxid != work.target.stamp.czxid:
+                    self._report_created_again(work, outcome)
+                    outcome.stale.append(work)
+                else:
+                    work.note_acl(answer.aversion)
             elif isinstance(answer, BadVersionError | NoNodeError):
                 outcome.stale.append(work)
             elif isinstance(answer, ZkError) and answer.code in _HOPELESS:
@@ -131,14 +150,13 @@ class Applier:
         if lost is not None:
             raise lost
 
-    async def _set_acl(self, work: Work) -> int:
+    async def _set_acl(self, work: Work) -> Stat:
         subtree = self._subtree
         assert work.view is not None
         assert work.target is not None
         acl = transaction.target_acl(work.view.acl, fenced=subtree.target_is_fenced)
         path = subtree.target_path(work.rel)
-        stat = await subtree.target.writer.set_acl(path, acl, work.target.stamp.aversion)
-        return stat.aversion
+        return await subtree.target.writer.set_acl(path, acl, work.target.stamp.aversion)
 
     def _note_without_writing(self, works: Sequence[Work], outcome: Outcome) -> None:
         """Rows of works that write nothing, or have written their ACL."""
@@ -245,16 +263,19 @@ class Applier:
             if work.decision.action is not Action.UPDATE or work.target is None or not czxid:
                 continue
             if czxid != work.target.stamp.czxid:
-                subtree = self._subtree
-                subtree.conflicts.record(
-                    subtree=subtree.name,
-                    reason="created-again-by-other",
-                    winner=work.source,
-                    loser=None,
-                    loser_side=subtree.owner.other,
-                )
-                # Its row has the old identity; a look at both sides puts that right.
-                outcome.first.add(work.rel)
+                self._report_created_again(work, outcome)
+
+    def _report_created_again(self, work: Work, outcome: Outcome) -> None:
+        subtree = self._subtree
+        subtree.conflicts.record(
+            subtree=subtree.name,
+            reason="created-again-by-other",
+            winner=work.source,
+            loser=None,
+            loser_side=subtree.owner.other,
+        )
+        # Its row has the old identity; a look at both sides puts that right.
+        outcome.first.add(work.rel)
 
     def _explain(self, works: list[Work], index: int, code: int, outcome: Outcome) -> None:
         """Sort works of a failed transaction; only the first failure in it is known."""

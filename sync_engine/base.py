@@ -74,6 +74,8 @@ class BaseStore:
             CREATE TABLE IF NOT EXISTS rows (subtree TEXT, rel TEXT,
               a TEXT, b TEXT, data_hash BLOB NOT NULL, acl INTEGER NOT NULL,
               PRIMARY KEY (subtree, rel)) WITHOUT ROWID;
+            CREATE TABLE IF NOT EXISTS acl_writes (subtree TEXT, rel TEXT, acl TEXT NOT NULL,
+              PRIMARY KEY (subtree, rel)) WITHOUT ROWID;
             """
         )
         self._acl_ids: dict[str, int] = {
@@ -94,7 +96,7 @@ class BaseStore:
         if self.meta("pair") == pair and self.meta("layout") == _LAYOUT:
             return
         self.db.execute("BEGIN")
-        for table in ("meta", "rows", "slots"):
+        for table in ("meta", "rows", "slots", "acl_writes"):
             self.db.execute(f"DELETE FROM {table}")  # noqa: S608 - names from the line above
         self.note("pair", pair)
         self.note("layout", _LAYOUT)
@@ -105,6 +107,7 @@ class BaseStore:
         self.db.execute("BEGIN")
         self.db.execute("DELETE FROM rows WHERE subtree = ?", (subtree,))
         self.db.execute("DELETE FROM slots WHERE subtree = ?", (subtree,))
+        self.db.execute("DELETE FROM acl_writes WHERE subtree = ?", (subtree,))
         self.db.execute("DELETE FROM meta WHERE key = ?", (f"trusted:{subtree}",))
         self.db.execute("COMMIT")
 
@@ -142,6 +145,14 @@ class Base:
             )
         }
 
+        self.acl_writes: dict[str, tuple[Acl, ...]] = {
+            rel: decode_acl(text)
+            for rel, text in store.db.execute(
+                "SELECT rel, acl FROM acl_writes WHERE subtree = ?", (subtree,)
+            )
+        }
+        """Original ACLs that were sent to the other side and whose rows do not have them yet."""
+
     def __len__(self) -> int:
         return len(self.rows)
 
@@ -166,6 +177,17 @@ class Base:
         ).fetchone()
         return 0 if found is None else int(found[0])
 
+    def note_acl_writes(self, acls: Mapping[str, tuple[Acl, ...]]) -> None:
+        """Note ACLs that are about to be sent; the path's next row ends the note.
+
+        They stand in no transaction and so in no slot: this is all that tells them from another's.
+        """
+        self._store.db.executemany(
+            "INSERT OR REPLACE INTO acl_writes VALUES (?, ?, ?)",
+            [(self._subtree, rel, encode_acl(acl)) for rel, acl in acls.items()],
+        )
+        self.acl_writes.update(acls)
+
     def put(self, changes: Mapping[str, Row | None], slot: SlotMark | None = None) -> None:
         """Change rows (None removes one) in one transaction, with the slot that they come from."""
         db, subtree = self._store.db, self._subtree
@@ -188,6 +210,9 @@ class Base:
                 db.executemany("DELETE FROM rows WHERE subtree = ? AND rel = ?", gone)
             if kept:
                 db.executemany("INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?, ?, ?)", kept)
+            if self.acl_writes:
+                ended = [(subtree, rel) for rel in changes if rel in self.acl_writes]
+                db.executemany("DELETE FROM acl_writes WHERE subtree = ? AND rel = ?", ended)
             if slot is not None:
                 db.execute(
                     "INSERT OR REPLACE INTO slots VALUES (?, ?, ?, ?)",
@@ -199,6 +224,7 @@ class Base:
             db.execute("ROLLBACK")
             raise
         for rel, row in changes.items():
+            self.acl_writes.pop(rel, None)
             if row is None:
                 self.rows.pop(rel, None)
             else:

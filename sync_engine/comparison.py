@@ -8,13 +8,15 @@ read, of the other side only hashes are kept, and nothing is deleted.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
+from dataclasses import replace
 
+from sync_engine.acl_fence import same_acl
 from sync_engine.context import Subtree
 from sync_engine.decide import Action, View, assumed, decide, view
 from sync_engine.errors import NodeExistsError
-from sync_engine.rows import Stamp
+from sync_engine.rows import Row, Stamp
 from sync_engine.settings import RESERVED_PATHS
-from sync_engine.transaction import Work
+from sync_engine.transaction import Work, target_acl
 from sync_engine.znode import WORLD_ALL, Znode, is_within, parent
 
 
@@ -56,6 +58,24 @@ async def compare(
         found_missing(missing)
 
 
+def learn_acl(subtree: Subtree, rel: str, node: Znode | None) -> Row | None:
+    """A path's row, brought up if the other side's copy has an ACL that the engine sent there
+    without ever hearing the answer. Its source's stamp stays behind: the path is still to be done.
+    """
+    row, sent = subtree.base.get(rel), subtree.base.acl_writes.get(rel)
+    side = subtree.owner.other
+    before = None if row is None else row.stamp(side)
+    if row is None or sent is None or before is None or node is None:
+        return row
+    written = target_acl(sent, fenced=subtree.target_is_fenced)
+    if node.stat.czxid != before.czxid or not same_acl(node.acl, written):
+        return row
+    after = replace(before, aversion=node.stat.aversion)
+    learned = Row.of(side, after, row.stamp(subtree.owner), (row.data_hash, sent))
+    subtree.base.put({rel: learned})
+    return learned
+
+
 def is_reserved(path: str, subtree: Subtree) -> bool:
     """Whether a path is nobody's to copy. The engine's lag markers are the one exception."""
     if subtree.is_internal:
@@ -84,6 +104,9 @@ def _compare_one(
     row = subtree.base.get(rel)
     owner = subtree.owner
     if trusted and row is not None and row.stamp(owner) == Stamp.of(node.stat):
+        return None
+    if trusted and rel in subtree.base.acl_writes:
+        # What the other side has is not known: the replicator looks at it.
         return None
     seen = view(node, row)
     target = assumed(row, owner.other) if trusted else _unfenced(others.get(rel), seen)

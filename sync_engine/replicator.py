@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 import structlog
 
-from sync_engine.applier import Applier
-from sync_engine.comparison import compare, ensure_above
+from sync_engine.applier import Applier, Outcome
+from sync_engine.comparison import compare, ensure_above, learn_acl
 from sync_engine.context import Subtree
 from sync_engine.decide import Action, assumed, decide, is_mass_delete, view
 from sync_engine.errors import (
@@ -29,6 +29,7 @@ from sync_engine.errors import (
     StateError,
     SyncError,
 )
+from sync_engine.patience import Patience
 from sync_engine.transaction import Work
 from sync_engine.znode import Znode
 
@@ -64,6 +65,7 @@ class Replicator:
         self.is_copying = not subtree.base.is_trusted
         self.last_failure: str | None = None
         self._applier = Applier(subtree)
+        self._patience = Patience()
         self._dirty: dict[str, Dirty] = {}
         self._busy = 0
         self._compare_wanted = True
@@ -190,6 +192,8 @@ class Replicator:
         trusted = subtree.base.is_trusted
         async for works in compare(subtree, trusted=trusted, found_missing=self._found_missing):
             await self._apply(works)
+        for rel in subtree.base.acl_writes:
+            self.notify(rel, forced=True)
         if not trusted:
             subtree.base.trust()
         self.is_copying = False
@@ -261,7 +265,14 @@ class Replicator:
             if decision.action is Action.NOTHING and row is not None and batch[rel].heard_at:
                 subtree.counters.echoes += 1
             works.append(Work(rel, source, seen, target, row, decision, batch[rel].heard_at))
-        forced = [work for work in works if batch[work.rel].forced]
+        # A delete's version does not tell of another ACL, and nothing is left to find it by later.
+        forced = [
+            work
+            for work in works
+            if batch[work.rel].forced
+            or work.decision.action is Action.DELETE
+            or work.rel in subtree.base.acl_writes
+        ]
         if forced:
             await self._decide_again(forced)
         return works
@@ -296,7 +307,7 @@ class Replicator:
         paths = [subtree.target_path(work.rel) for work in works]
         _, nodes = await asyncio.gather(lane.sync(paths[0]), lane.read_many(paths))
         for work, node in zip(works, nodes, strict=True):
-            work.row = subtree.base.get(work.rel)
+            work.row = learn_acl(subtree, work.rel, node)
             work.view = view(work.source, work.row)
             original = None if work.view is None else work.view.acl
             work.target = view(node, work.row, original=original)
@@ -314,11 +325,7 @@ class Replicator:
             outcome = await self._applier.apply(works)
             for work, reason in outcome.refused:
                 self._quarantine(work.rel, reason)
-            for work in outcome.done:
-                self.subtree.counters.skipped.pop(work.rel, None)
-            works = outcome.stale
-            for rel in outcome.first:
-                await self._look_around(rel)
+            works = await self._after(outcome)
             if outcome.first:
                 # They come after what stands in their way.
                 break
@@ -326,6 +333,18 @@ class Replicator:
                 await self._decide_again(works)
         for work in works:
             self.notify(work.rel, work.heard_at, forced=True)
+
+    async def _after(self, outcome: Outcome) -> list[Work]:
+        """Take note of what was done, and look at what stands in the way of the rest."""
+        for work in outcome.done:
+            self.subtree.counters.skipped.pop(work.rel, None)
+        aside = self._patience.put_aside(outcome)
+        for rel, reason in aside.items():
+            self._quarantine(rel, reason)
+        for rel in sorted(outcome.first):
+            if not self._patience.is_over(rel):
+                await self._look_around(rel)
+        return [work for work in outcome.stale if work.rel not in aside]
 
     async def _look_around(self, rel: str) -> None:
         """Mark a path and its children on the other side to be looked at on both sides."""

@@ -1,0 +1,60 @@
+"""Acknowledged writes, and both sides' trees at the end, as values. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from sync_engine.direction import Side
+from sync_engine.znode import Acl
+
+AclSet = frozenset[Acl]
+
+
+class Kind(StrEnum):
+    """What a client did to a path."""
+
+    CREATE = "create"
+    SET = "set"
+    SET_ACL = "set-acl"
+    DELETE = "delete"
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One acknowledged write. `order` counts over both sides; `owned`: its side was the owner.
+
+    `data` and `acl` are what it wrote, of either only where its kind writes it.
+    """
+
+    order: int
+    side: Side
+    rel: str
+    kind: Kind
+    zxid: int
+    owned: bool
+    data: bytes | None = None
+    acl: AclSet = frozenset()
+    aversion: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What must be equal on both sides."""
+
+    data: bytes | None
+    acl: AclSet
+
+
+Nodes = Mapping[str, Node]
+"""Persistent znodes by relative path."""
+
+
+@dataclass(slots=True)
+class History:
+    """One run. `lost_base`: when bases were lost; `rests`: when nothing was under way; by order."""
+
+    writes: list[Write] = field(default_factory=list[Write])
+    lost_base: list[int] = field(default_factory=list[int])
+    rests: list[int] = field(default_factory=list[int])

@@ -1,0 +1,124 @@
+"""What runs of seeded faults have found, each in its shortest form, on ensembles in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sync_engine.direction import Side
+from sync_engine.wire import ANY_VERSION, Delete, OpCode, SetData
+from sync_engine.znode import PERM_ALL, PERM_READ, WORLD_ALL, Acl
+from tests.sync_engine.memory.ensemble import Client
+from tests.sync_engine.memory.faults import Fate
+from tests.sync_engine.memory.tree import Create, SetAcl
+from tests.sync_engine.memory.world import World
+
+_OTHER_ACL = (Acl(PERM_ALL, "world", "anyone"), Acl(PERM_READ, "digest", "user:hash="))
+_FOREIGN_ACL = (Acl(PERM_ALL, "digest", "foreign:hash="),)
+_ACLS = frozenset({OpCode.SET_ACL})
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World(1, tmp_path)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def clients(world: World) -> tuple[Client, Client]:
+    """Clients of side a, who owns, and of side b; the engine has copied `/x`."""
+    a, b = (Client(world.sides[side], f"client-{side}") for side in Side)
+    a.write(Create("/apps/x", b"1", WORLD_ALL))
+    world.start()
+    world.come_to_rest()
+    return a, b
+
+
+def test_foreign_acl_is_recorded_before_the_owners_delete_takes_it(
+    world: World, clients: tuple[Client, Client]
+) -> None:
+    a, b = clients
+    b.write(SetAcl("/other/apps/x", _OTHER_ACL, ANY_VERSION))
+    a.write(Delete("/apps/x", ANY_VERSION))
+    world.come_to_rest()
+    assert world.sides[Side.B].copy("/other/apps/x") is None
+    (line,) = world.conflicts()
+    assert line["reason"] == "changed-by-other"
+    assert [Acl(*entry) for entry in line["loser"]["acl"]] == list(_OTHER_ACL)
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_acl_whose_answer_was_lost_is_not_left_when_the_owner_takes_it_back(
+    world: World, clients: tuple[Client, Client], dies: bool
+) -> None:
+    a, _ = clients
+    b = world.sides[Side.B]
+    b.faults.arm(Fate.LOST_AFTER, codes=_ACLS)
+    a.write(SetAcl("/apps/x", _OTHER_ACL, ANY_VERSION))
+    world.until(lambda: _acl(world) == _OTHER_ACL, "the copy")
+    if dies:
+        world.crash()
+    a.write(SetAcl("/apps/x", WORLD_ALL, ANY_VERSION))
+    world.come_to_rest()
+    assert _acl(world) == WORLD_ALL
+    assert world.conflicts() == []
+
+
+def _acl(world: World) -> tuple[Acl, ...] | None:
+    copy = world.sides[Side.B].copy("/other/apps/x")
+    return None if copy is None else copy.acl
+
+
+def test_acl_written_to_a_znode_that_was_created_again_is_reported(
+    world: World, clients: tuple[Client, Client]
+) -> None:
+    a, b = clients
+    b.write(Delete("/other/apps/x", ANY_VERSION), Create("/other/apps/x", b"foreign", _FOREIGN_ACL))
+    a.write(SetAcl("/apps/x", _OTHER_ACL, ANY_VERSION))
+    world.come_to_rest()
+    assert "created-again-by-other" in [line["reason"] for line in world.conflicts()]
+    # It was looked at in full: nothing of the owner's is missing, nothing of the other's unsaid.
+    copy = world.sides[Side.B].copy("/other/apps/x")
+    assert copy is not None
+    assert (copy.data, copy.acl) == (b"1", _OTHER_ACL)
+    assert "Zm9yZWlnbg==" in [line["loser"]["data"] for line in world.conflicts() if line["loser"]]
+
+
+def test_ephemeral_of_the_other_side_below_a_deleted_znode_does_not_keep_the_engine_busy(
+    world: World, clients: tuple[Client, Client]
+) -> None:
+    a, b = clients
+    b.write(Create("/other/apps/x/n", b"foreign", WORLD_ALL))
+    b.write(Create("/other/apps/x/n/mine", b"", WORLD_ALL, ephemeral=True))
+    a.write(Delete("/apps/x", ANY_VERSION))
+    world.pass_s(5)
+    assert world.is_idle
+    assert world.replicator.subtree.counters.skipped.keys() >= {"/x"}
+    assert len(world.conflicts()) == 1
+    b.leave()
+    world.come_to_rest()
+    world.settle()
+    assert world.sides[Side.B].copy("/other/apps/x") is None
+    assert world.replicator.subtree.counters.skipped == {}
+
+
+def test_parent_that_cannot_be_copied_does_not_keep_the_engine_busy(
+    world: World, clients: tuple[Client, Client]
+) -> None:
+    a, _ = clients
+    a.write(Create("/apps/large", bytes(1_048_400), WORLD_ALL))
+    a.write(Create("/apps/large/below", b"", WORLD_ALL))
+    world.pass_s(5)
+    assert world.is_idle
+    skipped = world.replicator.subtree.counters.skipped
+    assert skipped == {"/large": "too-large", "/large/below": "parent-is-not-on-the-other-side"}
+    a.write(SetData("/apps/large", b"small", ANY_VERSION))
+    world.come_to_rest()
+    world.settle()
+    assert world.sides[Side.B].copy("/other/apps/large/below") is not None
+    assert skipped == {}
