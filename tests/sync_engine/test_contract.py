@@ -38,7 +38,8 @@ from tests.sync_engine.memory.ensemble import Ensemble
 from tests.sync_engine.memory.loop import VirtualLoop
 from tests.sync_engine.memory.network import Network
 from tests.sync_engine.memory.tree import digest_id
-from tests.sync_engine.servers import AUTH, PASSWORD, expire, until
+from tests.sync_engine.servers import AUTH, PASSWORD, expire
+from tests.waiting import until
 
 CREATED, CHANGED, DELETED = EventKind.CREATED, EventKind.CHANGED, EventKind.DELETED
 SEQUENTIAL = 2

@@ -137,8 +137,8 @@ def mistaken_delete() -> contextlib.AbstractContextManager[Any]:
     """A znode that cannot be read once is taken for deleted."""
     real, is_due = _part(Replicator, "_read_sources"), _every(_EVERY)
 
-    async def read(self: Replicator, rels: list[str]) -> list[Znode | None]:
-        nodes = await real(self, rels)
+    async def read(self: Replicator, rels: list[str], upto: int) -> list[Znode | None]:
+        nodes = await real(self, rels, upto)
         is_leaf = nodes[-1] is not None and not nodes[-1].stat.num_children
         return [*nodes[:-1], None] if is_leaf and is_due() else nodes
 
@@ -267,12 +267,12 @@ def stale_read() -> contextlib.AbstractContextManager[Any]:
     """A read after an event does not make its server catch up first."""
     real = _part(Replicator, "_read_sources")
 
-    async def read(self: Replicator, rels: list[str]) -> list[Znode | None]:
-        async def sync(_: str) -> None:
-            return
+    async def read(self: Replicator, rels: list[str], upto: int) -> list[Znode | None]:
+        async def sync(_: str, **__: int) -> int:
+            return upto
 
         with patch.object(self.subtree.source.reader, "sync", sync):
-            return await real(self, rels)
+            return await real(self, rels, upto)
 
     return patch.object(Replicator, "_read_sources", read)
 

@@ -74,7 +74,7 @@ class _WatchConnection(Connection):
     def _on_frame(self, data: bytes, at: int, end: int) -> None:
         is_greeted = self._greeting is not None and self._greeting.done()
         if is_greeted:
-            xid, zxid, _ = wire.reply_header(data, at)
+            xid, zxid, _ = wire.REPLY.unpack_from(data, at)
             if xid == wire.XID_EVENT:
                 kind, _, path = wire.read_event(data, at + wire.REPLY_BYTES)
                 known = zxid if zxid > 0 else None
