@@ -241,6 +241,8 @@ class EngineMachine(RuleBasedStateMachine):
         """Its writers stand still; the engine may die of it at any point."""
         if not self._is_all_up():
             return
+        # It dies of the flip or not at all.
+        self.world.crash_after = None
         self.world.until(lambda: self.world.is_idle, "quiet")
         for side, ensemble in self.world.sides.items():
             self.clients[side].leave()
