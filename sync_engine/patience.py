@@ -27,12 +27,12 @@ class Patience:
 
     def put_aside(self, outcome: Outcome) -> dict[str, str]:
         """Count what stood in the way; returns stale paths to give up for now, and why."""
-        done = {work.rel for work in outcome.done}
-        for rel in done:
-            self._tries.pop(rel, None)
+        for work in outcome.done:
+            self._tries.pop(work.rel, None)
+        gone = [w.rel for w in outcome.done if w.decision.action is Action.DELETE]
         for rel in outcome.first:
-            # A tree goes level by level, so what was done below is progress.
-            has_progress = any(is_within(other, rel) for other in done)
+            # A tree goes level by level, so what went below is progress.
+            has_progress = any(is_within(other, rel) for other in gone)
             self._tries[rel] = 0 if has_progress else self._tries.get(rel, 0) + 1
         found: dict[str, str] = {}
         for work in outcome.stale:

@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from sync_engine.lane import Lane
 from sync_engine.znode import WORLD_ALL
+from tests.sync_engine.bench import Bench, MemoryBench, ServerBench
 from tests.sync_engine.servers import AUTH, Ensemble, Server, start_all
 
 
@@ -55,6 +56,18 @@ def own_server(tmp_path: Path) -> Iterator[Server]:
     server = Server(tmp_path)
     with start_all(server):
         yield server
+
+
+@pytest.fixture(params=["memory", "zookeeper"])
+def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
+    if request.param == "zookeeper":
+        yield ServerBench(request.getfixturevalue("zookeeper"))
+        return
+    made = MemoryBench()
+    try:
+        yield made
+    finally:
+        made.loop.discard()
 
 
 @pytest_asyncio.fixture

@@ -1,16 +1,10 @@
-"""What both real servers and servers in memory do: one suite, run against either.
+"""What both real servers and servers in memory do with requests: one suite, run against either.
 
-Whatever the engine relies on, and whatever the state machine makes happen, stands here.
+Whatever the engine relies on, and whatever the state machine makes happen, stands here and in
+`test_contract_sessions.py`.
 """
 
 from __future__ import annotations
-
-import asyncio
-import contextlib
-import struct
-import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
-from typing import TypeVar
 
 import pytest
 
@@ -26,149 +20,13 @@ from sync_engine.errors import (
     NodeExistsError,
     NoNodeError,
     NotEmptyError,
-    ZkError,
 )
 from sync_engine.lane import Lane
-from sync_engine.session import LaneState, SavedSession
-from sync_engine.watch import EventKind, WatchEvent, WatchSession
-from sync_engine.wire import ANY_VERSION, Check, Create, Delete, OpCode, SetData
+from sync_engine.wire import ANY_VERSION, Check, Create, Delete, SetData
 from sync_engine.znode import PERM_ALL, PERM_READ, WORLD_ALL, Acl
-from tests.sync_engine.memory import watcher
-from tests.sync_engine.memory.ensemble import Ensemble
-from tests.sync_engine.memory.loop import VirtualLoop
-from tests.sync_engine.memory.network import Network
+from tests.sync_engine.bench import Bench, create_sequential, refused
 from tests.sync_engine.memory.tree import digest_id
-from tests.sync_engine.servers import AUTH, PASSWORD, expire
-from tests.waiting import until
-
-CREATED, CHANGED, DELETED = EventKind.CREATED, EventKind.CHANGED, EventKind.DELETED
-SEQUENTIAL = 2
-T = TypeVar("T")
-
-
-class Bench:
-    """Servers of one kind, and sessions to them."""
-
-    hosts: str
-
-    def __init__(self) -> None:
-        self.root = f"/contract-{uuid.uuid4().hex[:8]}"
-
-    def run(self, scenario: Callable[[Bench, Lane], Awaitable[None]]) -> None:
-        """Run a scenario with a super user's lane, and a root of its own that is there."""
-        asyncio.run(self._run(scenario))
-
-    async def _run(self, scenario: Callable[[Bench, Lane], Awaitable[None]]) -> None:
-        async with self.lane() as lane:
-            await lane.create(self.root, None, WORLD_ALL)
-            await scenario(self, lane)
-
-    @contextlib.asynccontextmanager
-    async def lane(
-        self, auth: Sequence[tuple[str, bytes]] = AUTH, saved: SavedSession | None = None
-    ) -> AsyncGenerator[Lane]:
-        """Another session."""
-        lane = Lane(self.hosts, auth, session_timeout_s=5, saved=saved)
-        await lane.start()
-        try:
-            yield lane
-        finally:
-            await lane.close()
-
-    @contextlib.asynccontextmanager
-    async def watch(
-        self, path: str, auth: Sequence[tuple[str, bytes]] = AUTH
-    ) -> AsyncGenerator[Watched]:
-        """A watch session on a path."""
-        watched = Watched(self.hosts, auth)
-        await watched.session.start()
-        try:
-            await watched.session.add(path)
-            yield watched
-        finally:
-            await watched.session.stop()
-
-    async def expire(self, session: SavedSession) -> None:
-        """End somebody else's session."""
-        await expire(self.hosts, session)
-
-
-class Watched:
-    """A watch session and what it said."""
-
-    def __init__(self, hosts: str, auth: Sequence[tuple[str, bytes]]) -> None:
-        self.events: list[WatchEvent] = []
-        self.gaps = 0
-        self.session = WatchSession(
-            hosts,
-            auth,
-            session_timeout_s=5,
-            on_event=self.events.append,
-            on_gap=self._on_gap,
-        )
-
-    def _on_gap(self) -> None:
-        self.gaps += 1
-
-    async def seen(self, count: int) -> list[tuple[EventKind, str]]:
-        """The events, once there are so many."""
-        await until(lambda: len(self.events) >= count, f"{count} events")
-        return [(event.kind, event.path) for event in self.events]
-
-
-class MemoryBench(Bench):
-    """An ensemble in memory, in virtual time."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.loop = VirtualLoop(1)
-        self.ensemble = Ensemble("m", self.loop)
-        Network(self.loop, [self.ensemble])
-        self.hosts = ",".join(f"{server.name}.me" for server in self.ensemble.servers)
-
-    def run(self, scenario: Callable[[Bench, Lane], Awaitable[None]]) -> None:
-        with watcher.installed():
-            self.loop.run(self._run(scenario))
-
-    async def _run(self, scenario: Callable[[Bench, Lane], Awaitable[None]]) -> None:
-        await super()._run(scenario)
-
-
-class ServerBench(Bench):
-    """A real server."""
-
-    def __init__(self, hosts: str) -> None:
-        super().__init__()
-        self.hosts = hosts
-
-
-@pytest.fixture(params=["memory", "zookeeper"])
-def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
-    if request.param == "zookeeper":
-        yield ServerBench(request.getfixturevalue("zookeeper"))
-        return
-    made = MemoryBench()
-    try:
-        yield made
-    finally:
-        made.loop.discard()
-
-
-async def refused(work: Awaitable[object]) -> type[ZkError]:
-    """The kind of error that something ends in."""
-    with pytest.raises(ZkError) as caught:
-        await work
-    return type(caught.value)
-
-
-async def create_sequential(lane: Lane, path: str) -> str:
-    """The path that a server gives a sequential znode."""
-    body = wire.create_body(Create(path, b"", WORLD_ALL))[:-4] + struct.pack(">i", SEQUENTIAL)
-
-    def read(raw: bytes, at: int, _end: int) -> str:
-        return wire.read_string(raw, at)[0]
-
-    return await lane.submit(OpCode.CREATE2, body, read, path)
+from tests.sync_engine.servers import AUTH, PASSWORD
 
 
 def test_stat_counts_what_happened_to_a_znode(bench: Bench) -> None:
@@ -416,133 +274,6 @@ def test_sequence_goes_on_by_what_was_ever_created(bench: Bench) -> None:
         stat = await lane.exists(root)
         assert stat is not None
         assert stat.creates == 7
-
-    bench.run(scenario)
-
-
-def test_ephemerals_end_with_their_session_under_one_zxid(bench: Bench) -> None:
-    async def scenario(bench: Bench, lane: Lane) -> None:
-        root = bench.root
-        async with bench.watch(root) as watched:
-            async with bench.lane() as other:
-                for name in ("x", "y"):
-                    stat = await other.create(f"{root}/{name}", b"", WORLD_ALL, ephemeral=True)
-                    assert stat is not None
-                    assert stat.ephemeral_owner == other.session_id
-            seen = await watched.seen(4)
-            assert set(seen[2:]) == {(DELETED, f"{root}/x"), (DELETED, f"{root}/y")}
-            assert len({event.zxid for event in watched.events[2:]}) == 1
-        await lane.sync(root)
-        assert (await lane.children(root))[0] == []
-
-    bench.run(scenario)
-
-
-def test_session_goes_on_for_who_knows_it(bench: Bench) -> None:
-    async def scenario(bench: Bench, lane: Lane) -> None:
-        first = Lane(bench.hosts, AUTH, session_timeout_s=5)
-        await first.start()
-        await first.create(f"{bench.root}/mine", b"", WORLD_ALL, ephemeral=True)
-        saved = first.saved
-        await first.close(keep_session=True)
-        async with bench.lane(saved=SavedSession(saved.id, b"0" * 16)) as stranger:
-            assert stranger.session_id not in (0, saved.id)
-        async with bench.lane(saved=saved) as second:
-            assert second.session_id == saved.id
-            assert await second.exists(f"{bench.root}/mine") is not None
-        await lane.sync(bench.root)
-        assert await lane.exists(f"{bench.root}/mine") is None
-
-    bench.run(scenario)
-
-
-def test_session_that_was_ended_is_replaced_and_its_ephemerals_are_gone(bench: Bench) -> None:
-    async def scenario(bench: Bench, lane: Lane) -> None:
-        states: list[LaneState] = []
-        async with bench.lane() as other:
-            other.on_state(states.append)
-            await other.create(f"{bench.root}/mine", b"", WORLD_ALL, ephemeral=True)
-            before = other.session_id
-            await bench.expire(other.saved)
-            await until(lambda: LaneState.CONNECTED in states, "a new session")
-            assert states == [LaneState.DISCONNECTED, LaneState.EXPIRED, LaneState.CONNECTED]
-            assert other.session_id != before
-            await other.sync(bench.root)
-            assert await other.exists(f"{bench.root}/mine") is None
-
-    bench.run(scenario)
-
-
-def test_watch_tells_every_change_once_in_order_with_its_zxid(bench: Bench) -> None:
-    async def scenario(bench: Bench, lane: Lane) -> None:
-        root = bench.root
-        async with bench.watch(root) as watched:
-            await lane.create(f"{root}/x", b"", WORLD_ALL)
-            await lane.set_data(f"{root}/x", b"", 0)
-            # Of an ACL nothing is told, of the same data it is.
-            await lane.set_acl(f"{root}/x", WORLD_ALL, 0)
-            await lane.set_data(f"{root}/x", b"", 1)
-            await lane.delete(f"{root}/x", 2)
-            with pytest.raises(MultiFailedError):
-                await lane.multi([Create(f"{root}/no", b"", WORLD_ALL), Check(root, 7)])
-            done = await lane.multi(
-                [Create(f"{root}/p", b"", WORLD_ALL), Delete(f"{root}/p", 0), SetData(root, b"", 0)]
-            )
-            assert await watched.seen(7) == [
-                (CREATED, f"{root}/x"),
-                (CHANGED, f"{root}/x"),
-                (CHANGED, f"{root}/x"),
-                (DELETED, f"{root}/x"),
-                (CREATED, f"{root}/p"),
-                (DELETED, f"{root}/p"),
-                (CHANGED, root),
-            ]
-            zxids = [event.zxid or 0 for event in watched.events]
-            assert zxids[4:] == [done.zxid] * 3
-            assert zxids == sorted(zxids)
-            assert watched.gaps == 0
-
-    bench.run(scenario)
-
-
-def test_watch_on_what_is_not_there_and_beside_it(bench: Bench) -> None:
-    async def scenario(bench: Bench, lane: Lane) -> None:
-        root = bench.root
-        async with bench.watch(f"{root}/x") as watched:
-            await lane.create(f"{root}/xy", b"", WORLD_ALL)
-            await lane.create(f"{root}/x", b"", WORLD_ALL)
-            await lane.create(f"{root}/x/y", b"", WORLD_ALL)
-            assert await watched.seen(2) == [(CREATED, f"{root}/x"), (CREATED, f"{root}/x/y")]
-
-    bench.run(scenario)
-
-
-def test_watch_tells_nothing_of_what_its_session_may_not_read(bench: Bench) -> None:
-    async def scenario(bench: Bench, lane: Lane) -> None:
-        root = bench.root
-        closed = (Acl(PERM_ALL, "digest", "user:hash="),)
-        async with bench.watch(root, auth=()) as watched:
-            await lane.create(f"{root}/closed", b"", closed)
-            await lane.set_data(f"{root}/closed", b"", 0)
-            await lane.delete(f"{root}/closed", 1)
-            await lane.create(f"{root}/open", b"", WORLD_ALL)
-            assert await watched.seen(1) == [(CREATED, f"{root}/open")]
-
-    bench.run(scenario)
-
-
-def test_watch_of_an_ended_session_is_set_again_behind_a_gap(bench: Bench) -> None:
-    async def scenario(bench: Bench, lane: Lane) -> None:
-        root = bench.root
-        async with bench.watch(root) as watched:
-            saved = watched.session.saved
-            assert saved is not None
-            await bench.expire(saved)
-            await until(lambda: watched.gaps, "a gap")
-            await lane.create(f"{root}/later", b"", WORLD_ALL)
-            await until(lambda: watched.events, "an event")
-            assert watched.events[-1].path == f"{root}/later"
-            assert watched.gaps == 1
 
     bench.run(scenario)
 

@@ -122,3 +122,18 @@ def test_parent_that_cannot_be_copied_does_not_keep_the_engine_busy(
     world.settle()
     assert world.sides[Side.B].copy("/other/apps/large/below") is not None
     assert skipped == {}
+
+
+def test_znode_kept_for_an_operator_does_not_keep_the_engine_busy_with_its_parent(
+    world: World, clients: tuple[Client, Client]
+) -> None:
+    a, b = clients
+    world.stop()
+    b.write(Create("/other/apps/x/kept", b"foreign", WORLD_ALL))
+    world.start(forget_base=True)
+    world.come_to_rest()
+    a.write(Delete("/apps/x", ANY_VERSION))
+    world.pass_s(5)
+    assert world.is_idle
+    world.settle()
+    assert world.sides[Side.B].copy("/other/apps/x") is None

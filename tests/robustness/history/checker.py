@@ -160,7 +160,8 @@ def _lost_of_other(
             found.append(_lost(write))
     if write.kind in _ACL and not replaced & {Kind.SET_ACL, Kind.CREATE, Kind.DELETE}:
         known = any(w.acl == write.acl for w in owned if w.kind in _ACL)
-        known = known or _is_being_deleted(write, owned, history)
+        is_going = write.kind is Kind.SET_ACL and _is_being_deleted(write, owned, history)
+        known = known or is_going
         if not known and not journal.has_acl(write):
             found.append(_lost(write))
     return found
@@ -178,6 +179,9 @@ def _is_delete_kept(
         return True
     if any(order > write.order for order in history.lost_base):
         return True
+    if _is_being_deleted(write, owned, history):
+        # What the engine was about to do as well.
+        return True
     # Whoever deletes what this side has created takes it back; nobody else's is lost.
     if earlier and earlier[-1].kind is not Kind.DELETE and Kind.CREATE in {w.kind for w in earlier}:
         return True
@@ -190,9 +194,7 @@ def _is_delete_kept(
 def _is_being_deleted(write: Write, owned: Sequence[Write], history: History) -> bool:
     """Whether the owner has deleted the znode, and the engine may not have done so yet."""
     rest = max((order for order in history.rests if order < write.order), default=0)
-    return write.kind is Kind.SET_ACL and any(
-        w.kind is Kind.DELETE and rest < w.order < write.order for w in owned
-    )
+    return any(w.kind is Kind.DELETE and rest < w.order < write.order for w in owned)
 
 
 def _lost(write: Write) -> str:

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 from unittest.mock import patch
 
+import pytest
+
 from sync_engine.base import Base
 from sync_engine.conflicts import ConflictJournal
 from sync_engine.direction import Roots, Side
@@ -46,6 +48,7 @@ _POLL_S = 0.05
 _SWEEPS_S = 2.5
 _AUDITS_MAX = 3
 _FLIP_S_MAX = 20.0
+_TAKE_BACK_MAX = 5
 # The watch for the epoch's holder is the next transaction, which the next write brings.
 _OVERTAKEN_S_MAX = 90.0
 
@@ -69,6 +72,8 @@ class World:
         self.network.on_send = self._on_effect
         self.engine: Engine | None = None
         self.state_dir = folder / "state-0"
+        self.refusal = ""
+        """Why the last flip was refused."""
         self.crash_after: int | None = None
         """How many more effects of the engine happen before it dies; None: it lives on."""
         self.lost_base: list[int] = []
@@ -113,6 +118,13 @@ class World:
                 doc = json.loads(copy.data)
                 terms[side] = (doc["term"], doc["owner"])
         return Side(max(terms.values())[1]) if terms else Side.A
+
+    @property
+    def is_fenced(self) -> bool:
+        """Whether a side may have fenced ACLs, by the documents in the ensembles."""
+        path = f"/.zksync/subtrees/{SUBTREE}"
+        docs = [copy.data or b"" for e in self.sides.values() if (copy := e.copy(path))]
+        return any(b'"fenced_a":true' in doc or b'"fenced_b":true' in doc for doc in docs)
 
     def conflicts(self) -> list[dict[str, Any]]:
         """The journal, over all engines."""
@@ -215,15 +227,20 @@ class World:
             self.pass_s(_POLL_S)
         if not task.done():
             task.cancel()
-        with contextlib.suppress(SyncError, asyncio.CancelledError):
+        try:
             return self.loop.run(_result(task))
-        return None
+        except (SyncError, asyncio.CancelledError) as error:
+            self.refusal = str(error)
+            return None
 
     def _take_back(self) -> None:
         """Finish a flip that was given up: the owner's side is let go of."""
-        while (doc := self.replicator.subtree.doc).is_fenced(doc.owner):
-            if self.flip(doc.owner) is None:
-                self.pass_s(_POLL_S)
+        for _ in range(_TAKE_BACK_MAX):
+            doc = self.replicator.subtree.doc
+            if not doc.is_fenced(doc.owner) or self.flip(doc.owner) is not None:
+                return
+            self.pass_s(_SWEEPS_S)
+        pytest.fail(f"a flip that was given up cannot be taken back: {self.refusal}")
 
     def _leave_files(self) -> None:
         """Give the next engine what the files of this one hold now."""
