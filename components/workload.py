@@ -17,6 +17,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+# Variable that tells a workload of shape PER_NODE on which node it runs, where its target has any.
+NODE_NAME = "NODE_NAME"
+
 
 class Shape(StrEnum):
     """What a scheduler of containers makes of a workload; on one machine all are processes."""

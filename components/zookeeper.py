@@ -115,6 +115,7 @@ def _workload(args: ZooKeeperEnsembleArgs, placing: Placing) -> Workload:
         config: dict[str, Any] = {
             "myid": index + 1,
             "data_dir": f"{placing.target.directory(member)}/{_DATA}",
+            "client_host": placing.target.listen_host(),
             "client_port": ports[PortRole.ZOOKEEPER_CLIENT],
             "quorum_port": ports[PortRole.ZOOKEEPER_QUORUM],
             "election_port": ports[PortRole.ZOOKEEPER_ELECTION],

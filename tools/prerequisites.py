@@ -15,9 +15,10 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tools import locate, recipes
+from tools import cache, locate, recipes
 from tools.errors import PrerequisiteError
 from tools.progress import run
+from tools.recipes import Recipe
 
 JDK_MIN = 17
 _VERSION_S_MAX = 60.0
@@ -36,7 +37,8 @@ class Prerequisite:
 
 
 def require(*, engine_on_path: bool) -> None:
-    """See to it that everything is there.
+    """See to it that everything is there that this machine still needs: what is built already asks
+    for none of the tools that build it.
 
     Raises:
         PrerequisiteError: names everything that is missing, why it is needed and how to get it.
@@ -48,13 +50,22 @@ def require(*, engine_on_path: bool) -> None:
             "use a Linux machine, a virtual machine or a container"
         )
         raise PrerequisiteError(msg)
-    needed = [VENV, JDK, MAVEN, *([] if engine_on_path else [GO])]
+    needed = [VENV, JDK]
+    if _is_unbuilt(recipes.ZOOKEEPER):
+        needed.append(MAVEN)
+    engine = (recipes.PULUMI, recipes.LANGUAGE_PYTHON)
+    if not engine_on_path and any(_is_unbuilt(recipe) for recipe in engine):
+        needed.append(GO)
     missing = [each for each in needed if each.problem() is not None]
     if missing and _may_install():
         _install(missing)
         missing = [each for each in missing if each.problem() is not None]
     if missing:
         raise PrerequisiteError("\n  ".join(["this machine lacks:", *map(_told, missing)]))
+
+
+def _is_unbuilt(recipe: Recipe) -> bool:
+    return not (cache.root() / recipe.key()).is_dir()
 
 
 def _told(each: Prerequisite) -> str:

@@ -25,7 +25,7 @@ _QUICK_S_MAX = 120.0
 _READ_BYTES = 1 << 20
 _SDK = "github.com/pulumi/pulumi/sdk/v3"
 # The user's own Go settings must not change what is built.
-_GO_PLAIN = {"GOFLAGS": "", "GOWORK": "off"}
+_GO_PLAIN = {"GOFLAGS": "", "GOWORK": "off", "GOOS": "", "GOARCH": ""}
 # The dynamic providers' and the language host's scripts must suit the engine, not the host.
 _SCRIPTS = ("python/cmd/pulumi-language-python-exec", "python/dist/pulumi-resource-pulumi-python")
 
@@ -61,7 +61,7 @@ class Recipe:
 
 def go_version() -> tuple[int, ...] | None:
     """Version of Go that would build here; None where there is no Go."""
-    found = re.match(r"go(\d+(?:\.\d+)*)", _go_platform())
+    found = re.match(r"go(\d+(?:\.\d+)*)", _go_said())
     return tuple(map(int, found[1].split("."))) if found else None
 
 
@@ -73,13 +73,13 @@ def go_version_min() -> tuple[int, ...]:
 
 
 @once
-def _go_platform() -> str:
+def _go_said() -> str:
     go = shutil.which("go")
     if go is None:
         return "no Go"
     # In the module's folder, because Go fetches the version that it asks for where it can.
     answer = subprocess.run(
-        [go, "env", "GOVERSION", "GOOS", "GOARCH"],
+        [go, "env", "GOVERSION"],
         cwd=HERE / "pulumi",
         capture_output=True,
         check=False,
@@ -90,6 +90,7 @@ def _go_platform() -> str:
 
 
 def _machine() -> str:
+    # Not the version of Go: what is built is found again without Go, and after its updates.
     return f"{platform.system()} {platform.machine()}"
 
 
@@ -169,7 +170,7 @@ PULUMI = Recipe(
         *("-ldflags", f"-s -w -X {_SDK}/go/common/version.Version=v3.259.0"),
     ),
     build=_pulumi,
-    platform=_go_platform,
+    platform=_machine,
     effort="about 7 minutes on two cores, once",
 )
 # Later versions keep the language host in a module that is not published.
@@ -184,7 +185,7 @@ LANGUAGE_PYTHON = Recipe(
     ),
     flags=("-trimpath", "-ldflags", "-s -w"),
     build=_language_python,
-    platform=_go_platform,
+    platform=_machine,
     effort="about half a minute, once",
 )
 ZOOKEEPER = Recipe(

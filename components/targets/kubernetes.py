@@ -22,10 +22,10 @@ from pulumi_kubernetes import meta as k8s_meta
 
 from components.errors import ArgumentsError
 from components.workload import (
+    NODE_NAME,
     Endpoint,
     PortRole,
     Probe,
-    Readiness,
     Secret,
     Shape,
     Workload,
@@ -49,6 +49,15 @@ _PORTS = {
 }
 
 
+# Agents use the network of their node, and both colours' have to stand on one beside each other.
+_AGENT_OFFSETS = {"blue": 0, "green": 1}
+
+
+def _port(role: PortRole, color: str | None) -> int:
+    offset = _AGENT_OFFSETS[color] if role is PortRole.AGENT and color else 0
+    return _PORTS[role] + offset
+
+
 class KubernetesTarget:
     """Runs workloads in one namespace of the cluster that the provider is configured for."""
 
@@ -69,8 +78,8 @@ class KubernetesTarget:
 
     def endpoint(self, workload: str, color: str | None, role: PortRole, index: int) -> Endpoint:
         """Stable name of a member, by its headless Service."""
-        del color
-        return Endpoint(f"{workload}-{index}.{workload}.{self._namespace}.svc", _PORTS[role])
+        host = f"{workload}-{index}.{workload}.{self._namespace}.svc"
+        return Endpoint(host, _port(role, color))
 
     def directory(self, member: str) -> str:
         """Every member has a file system of its own."""
@@ -244,19 +253,16 @@ def _container(workload: Workload) -> core.v1.ContainerArgs:
         image=workload.program.image,
         command=[places.get(word, word) for word in words],
         env=[
-            core.v1.EnvVarArgs(
-                name=_MEMBER,
-                value_from=core.v1.EnvVarSourceArgs(
-                    field_ref=core.v1.ObjectFieldSelectorArgs(field_path="metadata.name")
-                ),
-            ),
+            _from_pod(_MEMBER, "metadata.name"),
+            # Every node's agent has the same file, so it learns here which node it is.
+            *([_from_pod(NODE_NAME, "spec.nodeName")] if on_node else []),
             *(core.v1.EnvVarArgs(name=k, value=v) for k, v in workload.environment.items()),
         ],
         ports=[
             core.v1.ContainerPortArgs(name=str(role), container_port=port)
             for role, port in workload.members[0].ports.items()
         ],
-        readiness_probe=_probe(workload.serving or workload.readiness),
+        readiness_probe=_probe(workload),
         security_context=core.v1.SecurityContextArgs(
             allow_privilege_escalation=None if on_node else False,
             privileged=True if on_node else None,
@@ -272,10 +278,17 @@ def _container(workload: Workload) -> core.v1.ContainerArgs:
     )
 
 
-def _probe(readiness: Readiness | None) -> core.v1.ProbeArgs | None:
+def _from_pod(name: str, path: str) -> core.v1.EnvVarArgs:
+    field = core.v1.ObjectFieldSelectorArgs(field_path=path)
+    source = core.v1.EnvVarSourceArgs(field_ref=field)
+    return core.v1.EnvVarArgs(name=name, value_from=source)
+
+
+def _probe(workload: Workload) -> core.v1.ProbeArgs | None:
+    readiness = workload.serving or workload.readiness
     if readiness is None:
         return None
-    port = _PORTS[readiness.port]
+    port = workload.members[0].ports[readiness.port]
     timings: dict[str, Any] = {"period_seconds": 5, "failure_threshold": 6}
     match readiness.probe:
         case Probe.HTTP:

@@ -9,14 +9,18 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import shutil
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from stacks.local.process import become, end, launch, make_folder
 from stacks.local.settings import AgentSettings
 
+# Set by host targets where one file serves the agents of many nodes.
+_NODE_NAME = "NODE_NAME"
 _GRACE_S = 5.0
 _POLL_S = 0.02
 
@@ -48,6 +52,13 @@ def real_command(binary: str, settings: AgentSettings) -> list[str]:
         pairs = ";".join(f"{name}:{value}" for name, value in settings.attributes.items())
         command.append(f"--attributes={pairs}")
     return command
+
+
+def on_node(settings: AgentSettings, variables: Mapping[str, str]) -> AgentSettings:
+    """The settings of an agent that shares its file with those of other nodes: the hostname is part
+    of its identity, and must be its own."""
+    node = variables.get(_NODE_NAME)
+    return settings.model_copy(update={"hostname": node}) if node else settings
 
 
 def clean_up(work_dir: Path, grace_s: float = _GRACE_S) -> list[int]:
@@ -85,6 +96,10 @@ async def _serve(settings: AgentSettings, stop: asyncio.Event) -> None:
     end("Stopped; tasks run on", status=0)
 
 
+def _read(path: Path) -> AgentSettings:
+    return on_node(AgentSettings.read(path), os.environ)
+
+
 def _become_the_real_one(settings: AgentSettings) -> None:
     binary = shutil.which("mesos-agent") if settings.engine == "auto" else None
     if binary is not None:
@@ -104,7 +119,7 @@ def main() -> None:
     if sys.argv[1:2] == ["cleanup"]:
         _clean_up_command(sys.argv[2:])
         return
-    launch(__doc__, AgentSettings.read, _serve, before=_become_the_real_one)
+    launch(__doc__, _read, _serve, before=_become_the_real_one)
 
 
 if __name__ == "__main__":

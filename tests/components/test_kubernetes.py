@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from components.mesos.sample import SampleFramework, SampleFrameworkArgs
 from components.targets.kubernetes import KubernetesTarget
 from components.workload import Program
 from components.zookeeper import ZooKeeperEnsemble, ZooKeeperEnsembleArgs
+from stacks.local.settings import ZooKeeperSettings
 from tests.components.conftest import Run
 
 PROGRAM = Program(("python", "-m", "some.module"), "example.invalid/zookeeper:1")
@@ -69,6 +71,35 @@ def test_agents_are_the_nodes_and_wait_for_a_drain(run: Run, placing: Placing) -
     assert spec["updateStrategy"] == {"type": "OnDelete"}
     assert pod_of(spec)["hostNetwork"] is True
     assert pod_of(spec)["enableServiceLinks"] is False
+
+
+def test_agents_of_both_colours_stand_on_one_node_each_by_its_name(
+    run: Run, placing: Placing
+) -> None:
+    ports: dict[str, int] = {}
+    for color in ("blue", "green"):
+        args = MesosAgentsArgs(color=color, program=PROGRAM, election_url="zk://h:1/mesos")
+        recorder = run(lambda args=args: MesosAgents(args, placing))
+        container = pod_of(recorder.named(f"{color}-agents", "DaemonSet").inputs["spec"])[
+            "containers"
+        ][0]
+        variables = {each["name"]: each["valueFrom"] for each in container["env"]}
+        assert variables["NODE_NAME"] == {"fieldRef": {"fieldPath": "spec.nodeName"}}
+        ports[color] = container["ports"][0]["containerPort"]
+        assert container["readinessProbe"]["httpGet"]["port"] == ports[color]
+        data = recorder.named(f"{color}-agents", "ConfigMap").inputs["data"]
+        assert json.loads(data[f"{color}-agents-0.json"])["port"] == ports[color]
+
+    assert ports["blue"] != ports["green"]
+
+
+def test_servers_serve_clients_of_other_pods(run: Run, placing: Placing) -> None:
+    args = ZooKeeperEnsembleArgs(color="blue", program=PROGRAM)
+
+    recorder = run(lambda: ZooKeeperEnsemble(args, placing))
+
+    text = recorder.named("blue-zookeeper", "ConfigMap").inputs["data"]["blue-zookeeper-1.json"]
+    assert ZooKeeperSettings.model_validate_json(text).client_host == "0.0.0.0"  # noqa: S104 - a pod's own
 
 
 def test_what_stands_still_has_no_pods(run: Run, placing: Placing) -> None:

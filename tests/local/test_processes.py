@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
+from components.workload import NODE_NAME
 from stacks.local import credential, mesos_agent, mesos_master, zookeeper
 from stacks.local.errors import ElectionError, StartError
 from stacks.local.mesos.agent import check_compatible
@@ -342,6 +343,18 @@ def test_the_real_programs_get_the_same_settings_and_no_secret(tmp_path: Path) -
         {"port": 2, "master": "zk://h:1/mesos", "work_dir": tmp_path}
     )
     assert "--master=zk://h:1/mesos" in mesos_agent.real_command("mesos-agent", agent)
+
+
+def test_an_agent_of_many_nodes_has_the_name_of_its_own(tmp_path: Path) -> None:
+    settings = AgentSettings.model_validate(
+        {"port": 2, "master": "zk://h:1/mesos", "work_dir": tmp_path, "hostname": "shared"}
+    )
+
+    named = mesos_agent.on_node(settings, {NODE_NAME: "node-7"})
+
+    assert named.public_hostname == "node-7"
+    assert "--hostname=node-7" in mesos_agent.real_command("mesos-agent", named)
+    assert mesos_agent.on_node(settings, {}) == settings
 
 
 def test_what_stands_still_is_not_started(tmp_path: Path) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from tools import prerequisites
+from tools import cache, prerequisites, recipes
 from tools.errors import PrerequisiteError
 
 
@@ -14,6 +15,32 @@ from tools.errors import PrerequisiteError
 def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine where nothing may be installed."""
     monkeypatch.setattr(prerequisites, "_may_install", lambda: False)
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine that has built nothing yet."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return cache.root()
+
+
+@pytest.mark.usefixtures("nobody")
+def test_what_is_built_asks_for_no_tool_that_builds(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("MAVEN", "GO"):
+        lacking = replace(getattr(prerequisites, name), problem=lambda: "none at all")
+        monkeypatch.setattr(prerequisites, name, lacking)
+    for recipe in recipes.RECIPES:
+        (root / recipe.key()).mkdir(parents=True)
+
+    prerequisites.require(engine_on_path=False)
+
+    (root / recipes.ZOOKEEPER.key()).rmdir()
+    with pytest.raises(PrerequisiteError) as told:
+        prerequisites.require(engine_on_path=False)
+    assert "Maven" in str(told.value)
+    assert "Go, version" not in str(told.value)
 
 
 @pytest.mark.usefixtures("nobody")

@@ -43,6 +43,14 @@ def test_a_changed_source_or_flag_or_machine_is_another_folder(
     assert recipe.key() == before
 
 
+def test_what_was_built_is_found_again_without_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = [recipe.key() for recipe in RECIPES]
+    monkeypatch.setenv("PATH", "/nowhere")
+
+    assert [recipe.key() for recipe in RECIPES] == before
+    assert PULUMI.platform() == ZOOKEEPER.platform()
+
+
 def test_every_module_of_a_build_has_its_sum() -> None:
     for recipe in (PULUMI, LANGUAGE_PYTHON):
         folder = recipes.HERE / recipe.name

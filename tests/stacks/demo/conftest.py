@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stacks.demo import port_block, removal
+from stacks.demo import port_block, preflight, removal
 from tests.stacks.conftest import make_project
 
 
@@ -28,3 +28,9 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(port_block, "COUNT", 8)
     yield folder
     removal.remove(folder)
+
+
+def prepare(checkout: Path) -> tuple[port_block.Block, list[str]]:
+    """The ports that the demo would have, and what it told meanwhile."""
+    told: list[str] = []
+    return preflight.prepare(checkout, told.append), told
