@@ -1,4 +1,4 @@
-"""Numbers that were measured, beside the goals that DESIGN and ROADMAP set. Pure functions.
+"""Numbers that were measured, beside the goals set for them. Pure functions.
 
 A missed goal is shown and fails nothing: a busy machine makes a migration slower, not wrong.
 """

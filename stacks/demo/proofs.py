@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from stacks.demo.observations import Observations, TaskUpdate
 
-# A task in one of these is gone, or nobody knows (DESIGN 5.3).
+# A task in one of these is gone, or nobody knows.
 LOST_STATES = frozenset(
     {
         "TASK_FAILED",
