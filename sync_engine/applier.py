@@ -102,6 +102,7 @@ class Applier:
                 winner=work.source,
                 loser=work.loser,
                 loser_side=subtree.owner.other,
+                why=work.decision.why,
             )
             _log.warning(
                 "replicator.conflict",

@@ -20,26 +20,30 @@ from typing import Any, TypeGuard
 import structlog
 
 from sync_engine import documents, slots
-from sync_engine.audit import Auditor
 from sync_engine.base import Base, BaseStore
+from sync_engine.clock import Clocks
 from sync_engine.conflicts import ConflictJournal
-from sync_engine.context import Subtree
+from sync_engine.context import Shared, Subtree
 from sync_engine.direction import Direction, Roots, Side
 from sync_engine.documents import Ownership
 from sync_engine.election import Projector
-from sync_engine.errors import EngineBusyError, EngineRefusedError, SyncError
+from sync_engine.errors import SyncError
 from sync_engine.fence import Fence
-from sync_engine.flip import Flip
+from sync_engine.held import HeldPaths
 from sync_engine.lag import LagMeter, RateMeter
 from sync_engine.link import Link
 from sync_engine.marker import MarkerProbe
+from sync_engine.merge import MergeRunner, find_hook
 from sync_engine.pair import OwnershipStore, identify, prepare
-from sync_engine.replicator import Replicator, now, run_sweep
-from sync_engine.report import AuditReport, FlipReport, ProjectionKind, ProjectionStatus
+from sync_engine.replicator import Replicator, now
+from sync_engine.report import AuditReport
+from sync_engine.requests import Requests
 from sync_engine.rows import Stamp
-from sync_engine.settings import Rules
+from sync_engine.settings import Rules, SubtreeRule
+from sync_engine.strategy import Policy
+from sync_engine.sweep import run_sweep
 from sync_engine.watch import WatchEvent
-from sync_engine.znode import is_within
+from sync_engine.znode import PERSISTENT, is_within
 
 _log = structlog.get_logger()
 _START_PAUSE_S = 0.5
@@ -54,17 +58,29 @@ class Meters:
         self.rate = RateMeter(time.monotonic)
 
 
-class Engine:
+class Engine(Requests):
     """One engine process."""
 
     def __init__(self, rules: Rules) -> None:
+        super().__init__()
         self.rules = rules
         self.started_at = time.time()
         self.is_started = False
         self.is_stopped = False
         self.waiting: str | None = "both sides to answer"
         self.meters = {direction: Meters() for direction in Direction}
+        self.clocks = Clocks(time.monotonic)
+        self.mergers = {
+            rule.name: MergeRunner(
+                rule.merge_hook,
+                find_hook(rule.merge_hook),
+                timeout_s=rules.tuning.merge_timeout_s,
+            )
+            for rule in rules.subtrees
+            if rule.merge_hook is not None
+        }
         self.replicators: dict[str, Replicator] = {}
+        self.twins: dict[str, Replicator] = {}
         self.probes: dict[Direction, MarkerProbe] = {}
         self.last_audit: AuditReport | None = None
         self.links = {
@@ -82,14 +98,15 @@ class Engine:
         self.owners = OwnershipStore(self.links, self.fence)
         rules.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.store = BaseStore(rules.state_dir / "base.sqlite")
-        self.conflicts = ConflictJournal(rules.state_dir / "conflicts.jsonl")
+        self.conflicts = ConflictJournal(
+            rules.state_dir / "conflicts.jsonl", bytes_max=rules.tuning.conflict_bytes_max
+        )
         self.projectors = {
             rule.name: Projector(rule, self.links, self.fence, rules.state_dir)
             for rule in rules.projections
         }
         self._running: set[str] = set()
         self._markers: dict[Direction, Replicator] = {}
-        self._flips: dict[str, asyncio.Lock] = {}
         self._tasks: asyncio.TaskGroup | None = None
 
     # Life
@@ -114,6 +131,7 @@ class Engine:
         """Let transactions under way end, so that an orderly stop leaves nothing to look up."""
         with suppress(TimeoutError):
             async with asyncio.timeout(bound_s), AsyncExitStack() as locks:
+                # Not the twins': they share their locks.
                 for replicator in (*self.replicators.values(), *self._markers.values()):
                     await locks.enter_async_context(replicator.lock)
 
@@ -143,7 +161,7 @@ class Engine:
         self.store.bind(pair)
         for rule in self.rules.subtrees:
             if rule.name not in self.replicators:
-                await self._add_subtree(rule.name, Roots(rule.path_a, rule.path_b), rule.owner)
+                await self._add_subtree(rule)
         for direction in Direction:
             if direction not in self._markers:
                 await self._add_marker(direction)
@@ -173,13 +191,27 @@ class Engine:
 
     # Parts
 
-    async def _add_subtree(self, name: str, roots: Roots, owner: Side) -> None:
-        doc = await self.owners.load(name, Ownership(owner=owner))
-        replicator = Replicator(await self._subtree(name, roots, doc))
-        await self.links[doc.owner].follow(roots.root(doc.owner))
-        self.replicators[name] = replicator
-        self._spawn(replicator.run())
-        self._spawn(run_sweep(replicator))
+    async def _add_subtree(self, rule: SubtreeRule) -> None:
+        name, roots = rule.name, Roots(rule.path_a, rule.path_b)
+        doc = await self.owners.load(name, Ownership(owner=rule.owner))
+        if rule.direction is not None and doc.owner is not rule.owner:
+            # Where the direction is fixed, so is the owner.
+            doc = doc.owned_by(rule.owner)
+            await self.owners.save(name, doc, first=rule.owner)
+        subtree = await self._subtree(name, roots, doc, rule)
+        workers = [Replicator(subtree)]
+        if rule.goes_both_ways:
+            mirrored = subtree.mirrored(subtree.policy)
+            workers.append(Replicator(mirrored, twin=workers[0]))
+        for worker in workers:
+            source = worker.subtree.owner
+            await self.links[source].follow(roots.root(source))
+        self.replicators[name] = workers[0]
+        if rule.goes_both_ways:
+            self.twins[name] = workers[1]
+        for worker in workers:
+            self._spawn(worker.run())
+            self._spawn(run_sweep(worker))
 
     async def _add_marker(self, direction: Direction) -> None:
         path = documents.marker_path(direction)
@@ -194,14 +226,23 @@ class Engine:
             self.fence,
             self.meters[direction].lag,
             self.rules.tuning.marker_interval_ms,
+            self.clocks,
         )
         self._markers[direction] = replicator
         self.probes[direction] = probe
         self._spawn(replicator.run())
         self._spawn(probe.run())
 
-    async def _subtree(self, name: str, roots: Roots, doc: Ownership) -> Subtree:
+    async def _subtree(
+        self, name: str, roots: Roots, doc: Ownership, rule: SubtreeRule | None = None
+    ) -> Subtree:
         base = Base(self.store, name, roots)
+        shared = Shared(
+            HeldPaths(self.store, name),
+            self.clocks.skew_ms,
+            self.mergers.get(name),
+            may_be_sequential=self.store.meta(f"sequential:{name}") == "yes",
+        )
         return Subtree(
             name=name,
             roots=roots,
@@ -213,13 +254,16 @@ class Engine:
             conflicts=self.conflicts,
             tuning=self.rules.tuning,
             on_applied=self._on_applied,
+            policy=Policy(doc.owner) if rule is None else self.rules.policy(rule),
+            shared=shared,
+            kind=(lambda _: PERSISTENT) if rule is None else rule.kind,
         )
 
     # Events
 
     def _on_event(self, side: Side, event: WatchEvent) -> None:
         heard_at = now()
-        for replicator in (*self.replicators.values(), *self._markers.values()):
+        for replicator in (*self.workers(), *self._markers.values()):
             subtree = replicator.subtree
             if subtree.owner is not side:
                 continue
@@ -232,7 +276,7 @@ class Engine:
 
     def _on_gap(self, side: Side) -> None:
         _log.warning("watch.gap", side=side)
-        for replicator in (*self.replicators.values(), *self._markers.values()):
+        for replicator in (*self.workers(), *self._markers.values()):
             if replicator.subtree.owner is side:
                 replicator.request_comparison()
         for projector in self.projectors.values():
@@ -250,110 +294,6 @@ class Engine:
         meters.rate.add(1)
         if heard_at is not None:
             meters.lag.record((now() - heard_at) * 1000)
-
-    # Requests
-
-    async def audit(self, timeout_s: float) -> AuditReport:
-        """Compare both sides in full, while clients go on.
-
-        Raises:
-            EngineBusyError: it did not finish in time, or the engine is not up.
-        """
-        self.check_up()
-        try:
-            async with asyncio.timeout(timeout_s):
-                report = await Auditor(self.replicators, self.rules.tuning).run()
-        except TimeoutError:
-            msg = f"expected an audit within {timeout_s:g} s, saw it go on: give it more time"
-            raise EngineBusyError(msg) from None
-        self.last_audit = report
-        return report
-
-    async def flip(self, name: str, to: Side, timeout_s: float) -> FlipReport:
-        """Make a side the owner of a subtree; its writers stand still. May be called again.
-
-        Raises:
-            EngineRefusedError: what must hold does not.
-            EngineBusyError: not in time, or another flip is under way.
-        """
-        self.check_up()
-        replicator = self.replicator(name)
-        lock = self._flips.setdefault(name, asyncio.Lock())
-        if lock.locked():
-            msg = f"expected no flip of {name} under way, saw one: wait for it"
-            raise EngineBusyError(msg)
-        async with lock:
-            return await Flip(replicator, self.owners, self.session_ids).run(to, timeout_s)
-
-    def is_flipping(self, name: str) -> bool:
-        """Whether a flip of the subtree is under way."""
-        return name in self._flips and self._flips[name].locked()
-
-    async def project(self, name: str, kind: ProjectionKind, timeout_s: float) -> ProjectionStatus:
-        """Show, show otherwise or hide a leader. May be called again.
-
-        Raises:
-            EngineRefusedError: no such projection, or no number is free.
-            EngineBusyError: not in time.
-        """
-        self.check_up()
-        return await self.projector(name).set_kind(kind, timeout_s)
-
-    async def fence_election(self, name: str, *, fenced: bool) -> ProjectionStatus:
-        """Let nobody but the engine create in a projection's election path, or everybody again."""
-        self.check_up()
-        return await self.projector(name).set_fence(fenced=fenced)
-
-    def projector(self, name: str) -> Projector:
-        """The worker of a projection.
-
-        Raises:
-            EngineRefusedError: no such projection.
-        """
-        found = self.projectors.get(name)
-        if found is None:
-            known = ", ".join(sorted(self.projectors)) or "none"
-            msg = f"expected one of the projections ({known}), saw {name!r}: correct the name"
-            raise EngineRefusedError(msg, type="UnknownProjection")
-        return found
-
-    def session_ids(self) -> list[int]:
-        """The engine's own sessions on both sides."""
-        own = [projector.session_id for projector in self.projectors.values()]
-        return [id_ for link in self.links.values() for id_ in link.session_ids()] + own
-
-    def confirm(self, name: str) -> None:
-        """Let a subtree's many deletes happen.
-
-        Raises:
-            EngineRefusedError: no such subtree.
-        """
-        self.check_up()
-        self.replicator(name).confirm()
-
-    def replicator(self, name: str) -> Replicator:
-        """The worker of a subtree.
-
-        Raises:
-            EngineRefusedError: no such subtree.
-        """
-        found = self.replicators.get(name)
-        if found is None:
-            known = ", ".join(sorted(self.replicators)) or "none"
-            msg = f"expected one of the subtrees ({known}), saw {name!r}: correct the name"
-            raise EngineRefusedError(msg, type="UnknownSubtree")
-        return found
-
-    def check_up(self) -> None:
-        """Raise unless requests can be served.
-
-        Raises:
-            EngineBusyError: the engine is starting.
-        """
-        self.fence.check_held()
-        if not self.is_started:
-            msg = f"expected a started engine, saw it wait for {self.waiting}: try again"
-            raise EngineBusyError(msg)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -23,6 +23,7 @@
     ├── EnsembleError             permanent: an ensemble answers, but not what is needed
     │   └── EnsembleUnreachableError   retryable: no answer
     ├── StateError                permanent: what the engine keeps of itself is damaged or another's
+    ├── MergeError                permanent: a merge hook did not make one version of two
     ├── FencedError               permanent: a newer engine has taken over; this one must not write
     └── EngineError               a running engine, seen from inside and from its client
         ├── EngineUnreachableError     retryable: no answer
@@ -267,6 +268,10 @@ class EnsembleUnreachableError(EnsembleError):
 
 class StateError(SyncError):
     """What the engine keeps of itself is damaged, or belongs to another pair of ensembles."""
+
+
+class MergeError(SyncError):
+    """A merge hook failed, took too long or gave something else; the path waits for an operator."""
 
 
 class FencedError(SyncError):

@@ -13,6 +13,7 @@ from collections import OrderedDict
 import structlog
 
 from sync_engine import documents
+from sync_engine.clock import Clocks
 from sync_engine.direction import Direction
 from sync_engine.errors import FencedError, SyncError
 from sync_engine.fence import Fence
@@ -29,11 +30,17 @@ class MarkerProbe:
     """Writes one direction's marker and takes the samples."""
 
     def __init__(
-        self, direction: Direction, fence: Fence, meter: LagMeter, interval_ms: int
+        self,
+        direction: Direction,
+        fence: Fence,
+        meter: LagMeter,
+        interval_ms: int,
+        clocks: Clocks,
     ) -> None:
         self._direction = direction
         self._fence = fence
         self._meter = meter
+        self._clocks = clocks
         self._interval_s = interval_ms / 1000
         self._pending: OrderedDict[int, float] = OrderedDict()
         self._early: dict[int, float] = {}
@@ -57,6 +64,7 @@ class MarkerProbe:
             if len(self._pending) >= _PENDING_MAX:
                 continue
             self._number += 1
+            sent_s = time.time()
             note = SetData(path, str(self._number).encode(), ANY_VERSION)
             try:
                 result = await self._fence.transact(self._direction.source, [note])
@@ -66,6 +74,13 @@ class MarkerProbe:
                 if not error.retryable:
                     _log.warning("marker.failed", direction=self._direction, error=str(error))
                 continue
+            if result.stats and result.stats[0] is not None:
+                self._clocks.note(
+                    self._direction.source,
+                    result.stats[0].mtime,
+                    sent_s=sent_s,
+                    heard_s=time.time(),
+                )
             # The copy may have been acknowledged before the original's answer was looked at.
             if self._early.pop(result.zxid, None) is not None:
                 self._meter.record(0.0)

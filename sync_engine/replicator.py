@@ -15,9 +15,10 @@ from dataclasses import dataclass
 import structlog
 
 from sync_engine.applier import Applier
-from sync_engine.comparison import compare, ensure_above
+from sync_engine.arbiter import Arbiter
+from sync_engine.comparison import compare, decide_again, ensure_above
 from sync_engine.context import Subtree
-from sync_engine.decide import Action, assumed, decide, is_mass_delete, view
+from sync_engine.decide import Action, Decision, assumed, is_mass_delete, view
 from sync_engine.errors import (
     AuthFailedError,
     FencedError,
@@ -49,11 +50,19 @@ class Dirty:
 
 
 class Replicator:
-    """The worker of one subtree. `lock` is held while anything is read, decided or written."""
+    """The worker of one subtree, or of one of its two ways: then the other worker is its twin.
 
-    def __init__(self, subtree: Subtree) -> None:
+    `lock` is held while anything is read, decided or written; twins share it.
+    """
+
+    def __init__(self, subtree: Subtree, *, twin: Replicator | None = None) -> None:
         self.subtree = subtree
-        self.lock = asyncio.Lock()
+        self.lock = asyncio.Lock() if twin is None else twin.lock
+        self._arbiter = Arbiter(subtree, self.stall)
+        self._twin: Replicator | None = None
+        if twin is not None:
+            self._pair(twin)
+            twin._pair(self)  # noqa: SLF001 - both are of this class
         self.stalled: str | None = None
         self.is_copying = not subtree.base.is_trusted
         self.last_failure: str | None = None
@@ -92,8 +101,27 @@ class Replicator:
         self._compare_wanted = True
         self._wake.set()
 
+    def _pair(self, twin: Replicator) -> None:
+        self._twin = self._arbiter.twin = twin
+
+    def stall(self, reason: str) -> None:
+        """Stop, both ways, until an operator confirms."""
+        for worker in (self, self._twin):
+            if worker is not None:
+                worker.stalled = reason
+                worker.request_comparison()
+        _log.error("replicator.stalled", subtree=self.subtree.name, reason=reason)
+
+    async def resolve(self, rel: str) -> None:
+        """Look at a path on both sides now; `shared.resolved` says who wins."""
+        async with self.lock:
+            (source,) = await self._read_sources([rel])
+            work = Work(rel, source, None, None, None, Decision(Action.NOTHING))
+            await decide_again(self.subtree, [work])
+            await self._apply([work])
+
     def confirm(self) -> None:
-        """Let the deletes that replication waits for happen."""
+        """Let what replication waits for happen, as many deletes."""
         self._confirmed = True
         kept = [
             rel
@@ -150,6 +178,10 @@ class Replicator:
                 raise
         while self._dirty and self.stalled is None:
             await self._round()
+            if self._twin is not None:
+                # The twin waits for the lock.
+                self._wake.set()
+                break
         if not self._dirty and not self._compare_wanted:
             self._confirmed = False
 
@@ -169,7 +201,12 @@ class Replicator:
         subtree = self.subtree
         trusted = subtree.base.is_trusted
         async for works in compare(subtree, trusted=trusted, found_missing=self._found_missing):
+            held = [work for work in works if work.rel in subtree.shared.held.entries]
+            if held:
+                await decide_again(self.subtree, held)
             await self._apply(works)
+            if self.stalled is not None:
+                return
         if not trusted:
             subtree.base.trust()
         self.is_copying = False
@@ -188,12 +225,10 @@ class Replicator:
             deletes, rows, share_max=tuning.delete_share_max, deletes_min=tuning.delete_count_free
         ):
             return False
-        self.stalled = (
+        self.stall(
             f"{deletes} of {rows} znodes are gone on side {self.subtree.owner.value}: if its "
             "clients deleted them, confirm; if the ensemble lost its data, restore it first"
         )
-        _log.error("replicator.stalled", subtree=self.subtree.name, reason=self.stalled)
-        self.request_comparison()
         return True
 
     async def _round(self) -> None:
@@ -231,13 +266,14 @@ class Replicator:
             row = subtree.base.get(rel)
             seen = view(source, row)
             target = assumed(row, subtree.owner.other)
-            decision = decide(seen, target, row, owner=subtree.owner)
+            decision = subtree.decide(rel, seen, target, row)
             if decision.action is Action.NOTHING and row is not None and batch[rel].heard_at:
                 subtree.counters.echoes += 1
             works.append(Work(rel, source, seen, target, row, decision, batch[rel].heard_at))
-        forced = [work for work in works if batch[work.rel].forced]
+        held = subtree.shared.held.entries
+        forced = [work for work in works if batch[work.rel].forced or work.rel in held]
         if forced:
-            await self._decide_again(forced)
+            await decide_again(self.subtree, forced)
         return works
 
     async def _read_sources(self, rels: list[str]) -> list[Znode | None]:
@@ -258,24 +294,11 @@ class Replicator:
                     nodes.append(None)
         return nodes
 
-    async def _decide_again(self, works: list[Work]) -> None:
-        """Decide with the other side's copy read instead of assumed."""
-        subtree = self.subtree
-        lane = subtree.target.writer
-        paths = [subtree.target_path(work.rel) for work in works]
-        _, nodes = await asyncio.gather(lane.sync(paths[0]), lane.read_many(paths))
-        for work, node in zip(works, nodes, strict=True):
-            work.row = subtree.base.get(work.rel)
-            work.view = view(work.source, work.row)
-            original = None if work.view is None else work.view.acl
-            work.target = view(node, work.row, original=original)
-            work.decision = decide(work.view, work.target, work.row, owner=subtree.owner)
-            work.loser = node
-
     async def _apply(self, works: list[Work]) -> None:
         """Apply works until each is done, refused or overtaken too often."""
         for _ in range(_ATTEMPTS_MAX):
             works = [work for work in works if not self._put_aside(work)]
+            works = await self._arbiter.settle(works)
             if not works:
                 return
             if any(work.rel == "" and work.decision.action is Action.CREATE for work in works):
@@ -285,6 +308,7 @@ class Replicator:
                 self._quarantine(work.rel, reason)
             for work in outcome.done:
                 self.subtree.counters.skipped.pop(work.rel, None)
+                self.subtree.shared.settle(work.rel)
             works = outcome.stale
             for rel in outcome.first:
                 await self._look_around(rel)
@@ -292,7 +316,7 @@ class Replicator:
                 # They come after what stands in their way.
                 break
             if works:
-                await self._decide_again(works)
+                await decide_again(self.subtree, works)
         for work in works:
             self.notify(work.rel, work.heard_at, forced=True)
 
@@ -304,7 +328,10 @@ class Replicator:
         except NoNodeError:
             return
         for name in names:
-            self.notify(f"{rel}/{name}", forced=True)
+            child = f"{rel}/{name}"
+            if self._twin is not None and self.subtree.base.get(child) is None:
+                self.subtree.shared.alive.add(rel)
+            self.notify(child, forced=True)
 
     def _put_aside(self, work: Work) -> bool:
         """Take out a work that is not copied, and say why."""
@@ -322,55 +349,6 @@ class Replicator:
         if self.subtree.counters.skipped.get(rel) != reason:
             _log.warning("replicator.skipped", subtree=self.subtree.name, path=path, reason=reason)
         self.subtree.counters.skipped[rel] = reason
-
-
-async def run_sweep(replicator: Replicator) -> None:
-    """Look for changes that fire no watch: ACLs, and whatever a watch missed.
-
-    Only stats are read, a few hundred a step, so that a pass over a large tree is spread out.
-    """
-    subtree = replicator.subtree
-    while True:
-        await asyncio.sleep(_sweep_pause_s(subtree))
-        if replicator.stalled is not None:
-            continue
-        if not subtree.source.watch.supports_persistent:
-            replicator.request_comparison()
-            continue
-        rels = list(subtree.base.rows)
-        for start in range(0, len(rels), _SWEEP_STEP):
-            try:
-                await _sweep(replicator, rels[start : start + _SWEEP_STEP])
-            except SyncError:
-                # The side is away or overloaded; the next pass looks again.
-                break
-            await asyncio.sleep(_SWEEP_PAUSE_S)
-
-
-_SWEEP_STEP = 250
-_SWEEP_PAUSE_S = 0.25
-
-
-def _sweep_pause_s(subtree: Subtree) -> float:
-    # A small tree is looked at often, since that costs next to nothing.
-    return min(subtree.tuning.scan_interval_s, 1.0 + len(subtree.base) / 200)
-
-
-async def _sweep(replicator: Replicator, rels: list[str]) -> None:
-    subtree = replicator.subtree
-    owner, reader = subtree.owner, subtree.source.reader
-    stats = await asyncio.gather(*(reader.exists(subtree.source_path(rel)) for rel in rels))
-    for rel, stat in zip(rels, stats, strict=True):
-        row = subtree.base.get(rel)
-        stamp = None if row is None else row.stamp(owner)
-        if stamp is None or subtree.owner is not owner:
-            continue
-        if stat is None or (stat.czxid, stat.mzxid, stat.aversion) != (
-            stamp.czxid,
-            stamp.mzxid,
-            stamp.aversion,
-        ):
-            replicator.notify(rel)
 
 
 def now() -> float:

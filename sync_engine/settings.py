@@ -37,6 +37,7 @@ from sync_engine.rules import (
     TtlRule,
     Way,
 )
+from sync_engine.strategy import Policy, default_delete_conflict
 from sync_engine.tuning import Tuning
 from sync_engine.yaml_lines import Where
 from sync_engine.znode import is_within
@@ -137,6 +138,17 @@ class Rules(RuleModel):
     def listen_port(self) -> int:
         """Port of the REST interface."""
         return int(self.listen.rpartition(":")[2])
+
+    def policy(self, rule: SubtreeRule) -> Policy:
+        """Who wins the conflicts of a subtree."""
+        both = rule.goes_both_ways
+        return Policy(
+            rule.owner,
+            rule.on_conflict,
+            rule.delete_vs_update or default_delete_conflict(rule.on_conflict, both=both),
+            both=both,
+            clock_skew_max_ms=self.tuning.clock_skew_ms_max,
+        )
 
     @model_validator(mode="after")
     def _do_not_overlap(self) -> Self:

@@ -40,3 +40,11 @@ class Tuning(RuleModel):
     """Paths that may wait in a direction; beyond it the engine rescans in place of remembering."""
     fan_out_timeout_s: float = Field(default=10.0, gt=0)
     """Time within which the servers of an ensemble must answer questions about themselves."""
+    clock_skew_ms_max: float = Field(default=500.0, ge=0)
+    """Difference of both ensembles' clocks beyond which `latest` believes no time and the owner
+    wins. Half a second is what NTP keeps on a bad day."""
+    merge_timeout_s: float = Field(default=2.0, gt=0, le=60)
+    """Time that a merge hook has for one path; replication of the subtree waits for it."""
+    conflict_bytes_max: int = Field(default=64 * 1024 * 1024, ge=1024 * 1024)
+    """Room for the journal of conflicts, which holds both versions of each; the older half goes
+    when it is full."""
