@@ -24,6 +24,7 @@ from sync_engine.client import EngineClient
 from sync_engine.direction import Side
 from sync_engine.errors import FencedError, RulesError, SyncError
 from sync_engine.settings import Rules, read_auth, read_rules
+from sync_engine.tls import make_context
 
 EXIT_FAILED = 1
 EXIT_RULES = 2
@@ -72,6 +73,7 @@ def load(rules_file: Path, *, as_json: bool = False) -> tuple[Rules, str]:
         rules = read_rules(rules_file)
         for side in Side:
             read_auth(rules.sides[side].auth)
+            make_context(rules.sides[side].tls)
         return rules, api.read_token(rules.token_file)
     except RulesError as error:
         fail(error, as_json=as_json)

@@ -22,6 +22,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import ssl
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
@@ -44,7 +45,7 @@ from sync_engine.hosts import format_server, parse_hosts
 from sync_engine.reader import Reader
 from sync_engine.session import LaneState, SavedSession
 from sync_engine.wire import Op, OpCode
-from sync_engine.znode import Acl, Stat, Znode
+from sync_engine.znode import PERSISTENT, Acl, NodeKind, Stat, Znode
 
 _log = structlog.get_logger(__name__)
 IN_FLIGHT_MAX = 500
@@ -71,10 +72,12 @@ class Lane:
         in_flight_max: int = IN_FLIGHT_MAX,
         request_bytes_max: int = wire.REQUEST_BYTES_MAX,
         reconnect_bound_s: float | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         """`reconnect_bound_s`: how long requests wait for a connection; None: session's timeout."""
         self._servers = parse_hosts(hosts)
         self._auth = tuple(auth)
+        self._tls = tls
         self._timeout_s = session_timeout_s
         self._in_flight_max = in_flight_max
         self._request_bytes_max = request_bytes_max
@@ -222,10 +225,12 @@ class Lane:
         acl: tuple[Acl, ...],
         *,
         ephemeral: bool = False,
+        kind: NodeKind = PERSISTENT,
     ) -> Stat | None:
         """Create a znode; its parent must be there."""
-        body = wire.create_body(wire.Create(path, data, acl, ephemeral))
-        return await self.submit(OpCode.CREATE2, body, wire.read_created, path)
+        op = wire.Create(path, data, acl, ephemeral, kind)
+        body = wire.create_body(op)
+        return await self.submit(wire.create_code(op), body, wire.read_created, path)
 
     async def set_data(self, path: str, data: bytes | None, version: int) -> Stat:
         """Write at an expected version; `wire.ANY_VERSION` expects none."""
@@ -319,7 +324,7 @@ class Lane:
         )
         try:
             async with asyncio.timeout(bound_s):
-                await loop.create_connection(lambda: connection, host, port)
+                await loop.create_connection(lambda: connection, host, port, ssl=self._tls)
             connected = await connection.handshake(greeting, self._auth, bound_s=bound_s)
         except (OSError, ConnectionLostError, TimeoutError) as error:
             connection.give_up("never used")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fnmatch
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -99,6 +100,28 @@ def _check_pattern(pattern: str) -> str:
 
 
 Pattern = Annotated[str, AfterValidator(_check_pattern)]
+
+
+class SideTls(RuleModel):
+    """TLS to an ensemble, and the engine's own certificate where the servers ask for one."""
+
+    ca_file: Path | None = None
+    """PEM file of the authorities that sign the servers; None: those of this machine."""
+    cert_file: Path | None = None
+    """PEM file with the engine's certificate; None: servers must not ask for one."""
+    key_file: Path | None = None
+    """PEM file (0600) with its key; None: it stands in `cert_file`."""
+    key_password_file: Path | None = None
+    """File (0600) with the key's password; None: the key has none."""
+    check_hostname: bool = True
+    """Whether a server's certificate must be for the host of `hosts`."""
+
+    @model_validator(mode="after")
+    def _belong_together(self) -> Self:
+        if self.cert_file is None and (self.key_file or self.key_password_file):
+            msg = "key_file and key_password_file belong to a cert_file: give it too"
+            raise ValueError(msg)
+        return self
 
 
 class TtlRule(RuleModel):

@@ -33,6 +33,7 @@ from sync_engine.rules import (
     Ephemerals,
     ProjectionRule,
     RuleModel,
+    SideTls,
     SubtreeRule,
     TtlRule,
     Way,
@@ -53,6 +54,7 @@ __all__ = [
     "Side",
     "SideAuth",
     "SideSettings",
+    "SideTls",
     "Sides",
     "SubtreeRule",
     "Tuning",
@@ -69,7 +71,8 @@ _RULES_BYTES_MAX = 4 * 1024 * 1024
 class SideAuth(RuleModel):
     """Credentials of the engine; it needs ADMIN on what it syncs, so a super user's."""
 
-    scheme: Literal["digest"] = "digest"
+    scheme: Literal["digest", "sasl"] = "digest"
+    """`sasl` is SASL with DIGEST-MD5; the servers' JAAS file then knows the user."""
     file: Path
     """File (0600) with `user:password`."""
 
@@ -79,6 +82,8 @@ class SideSettings(RuleModel):
 
     hosts: str
     """`host:port,host:port` of its servers, without a chroot."""
+    tls: SideTls | None = None
+    """None: connections are not encrypted."""
     auth: SideAuth | None = None
     """None: the engine is nobody in particular, and must not meet a restricted znode."""
 
@@ -253,6 +258,7 @@ _MODELS: dict[str, type[RuleModel]] = {
     "a": SideSettings,
     "b": SideSettings,
     "auth": SideAuth,
+    "tls": SideTls,
     "subtrees": SubtreeRule,
     "projections": ProjectionRule,
     "ttl": TtlRule,

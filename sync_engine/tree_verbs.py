@@ -155,7 +155,11 @@ VERBS: tuple[click.Command, ...] = (check, plan, diff, export_, import_)
 
 def _address(rules: Rules, side: str) -> EnsembleAddress:
     settings = rules.sides[Side(side)]
-    return EnsembleAddress(settings.hosts, settings.auth.file if settings.auth else None)
+    if settings.auth is None:
+        return EnsembleAddress(settings.hosts, tls=settings.tls)
+    return EnsembleAddress(
+        settings.hosts, settings.auth.file, scheme=settings.auth.scheme, tls=settings.tls
+    )
 
 
 def show_plan(found: PlanReport) -> None:
