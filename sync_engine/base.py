@@ -123,16 +123,29 @@ class BaseStore:
         """Remove a noted value."""
         self.db.execute("DELETE FROM meta WHERE key = ?", (key,))
 
+    def zxid_max(self, side: Side) -> int:
+        """The highest zxid of a side that any row has seen."""
+        column = side.value
+        (found,) = self.db.execute(
+            # A cast takes the digits before the comma.
+            f"SELECT MAX(CAST(substr({column}, instr({column}, ',') + 1) AS INTEGER)) FROM rows"  # noqa: S608 - a side's name
+        ).fetchone()
+        return int(found or 0)
+
+    def unbind(self) -> None:
+        """Forget everything, as nothing of it is true any more."""
+        self.db.execute("BEGIN")
+        for table in ("meta", "rows", "slots", "held"):
+            self.db.execute(f"DELETE FROM {table}")  # noqa: S608 - names from the line above
+        self.db.execute("COMMIT")
+
     def bind(self, pair: str) -> None:
         """Forget everything unless it belongs to this pair of ensembles."""
         if self.meta("pair") == pair and self.meta("layout") == _LAYOUT:
             return
-        self.db.execute("BEGIN")
-        for table in ("meta", "rows", "slots", "held"):
-            self.db.execute(f"DELETE FROM {table}")  # noqa: S608 - names from the line above
-        self.note("pair", pair)
+        self.unbind()
         self.note("layout", _LAYOUT)
-        self.db.execute("COMMIT")
+        self.note("pair", pair)
 
     def forget(self, subtree: str) -> None:
         """Remove what is known of one subtree."""

@@ -46,7 +46,13 @@ async def compare(
         left = [rel for rel in others if rel not in seen]
         yield [_left_over(subtree, rel, others[rel]) for rel in left]
     unreadable = subtree.counters.unreadable
-    missing = [rel for rel in subtree.base.rows if rel not in seen]
+    owner = subtree.owner
+    missing = [
+        rel
+        for rel, row in subtree.base.rows.items()
+        # What was never on the owner's side is not missing there.
+        if rel not in seen and row.stamp(owner) is not None
+    ]
     if unreadable:
         missing = [
             rel

@@ -27,7 +27,8 @@ from sync_engine.context import Shared, Subtree
 from sync_engine.direction import Direction, Roots, Side
 from sync_engine.documents import Ownership
 from sync_engine.election import Projector
-from sync_engine.errors import SyncError
+from sync_engine.ephemerals import EphemeralCopier
+from sync_engine.errors import SyncError, WentBackError
 from sync_engine.fence import Fence
 from sync_engine.held import HeldPaths
 from sync_engine.lag import LagMeter, RateMeter
@@ -35,11 +36,13 @@ from sync_engine.link import Link
 from sync_engine.marker import MarkerProbe
 from sync_engine.merge import MergeRunner, find_hook
 from sync_engine.pair import OwnershipStore, identify, prepare
+from sync_engine.provenance import Verdict, inspect, judge, read_known, read_owners
 from sync_engine.replicator import Replicator, now
 from sync_engine.report import AuditReport
 from sync_engine.requests import Requests
 from sync_engine.rows import Stamp
-from sync_engine.settings import Rules, SubtreeRule
+from sync_engine.sentry import Sentry
+from sync_engine.settings import Ephemerals, Rules, SubtreeRule
 from sync_engine.strategy import Policy
 from sync_engine.sweep import run_sweep
 from sync_engine.watch import WatchEvent
@@ -47,7 +50,8 @@ from sync_engine.znode import PERSISTENT, is_within
 
 _log = structlog.get_logger()
 _START_PAUSE_S = 0.5
-_POLL_S = 0.25
+# Whether what the start waits for has gone by itself.
+_LOOK_AGAIN_S = 1.0
 
 
 class Meters:
@@ -65,9 +69,9 @@ class Engine(Requests):
         super().__init__()
         self.rules = rules
         self.started_at = time.time()
-        self.is_started = False
         self.is_stopped = False
-        self.waiting: str | None = "both sides to answer"
+        self.last_audit: AuditReport | None = None
+        self.start_confirmed = asyncio.Event()
         self.meters = {direction: Meters() for direction in Direction}
         self.clocks = Clocks(time.monotonic)
         self.mergers = {
@@ -79,10 +83,22 @@ class Engine(Requests):
             for rule in rules.subtrees
             if rule.merge_hook is not None
         }
+        rules.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.store = BaseStore(rules.state_dir / "base.sqlite")
+        self.conflicts = ConflictJournal(
+            rules.state_dir / "conflicts.jsonl", bytes_max=rules.tuning.conflict_bytes_max
+        )
+        self._begin()
+
+    def _begin(self) -> None:
+        """All that is made anew when a side went back: sessions remember what they have seen."""
+        rules = self.rules
+        self.is_started = False
+        self.waiting = "both sides to answer"
+        self.held_reasons: tuple[str, ...] = ()
         self.replicators: dict[str, Replicator] = {}
         self.twins: dict[str, Replicator] = {}
         self.probes: dict[Direction, MarkerProbe] = {}
-        self.last_audit: AuditReport | None = None
         self.links = {
             side: Link(
                 side,
@@ -96,17 +112,14 @@ class Engine(Requests):
         holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self.fence = Fence(self.links, holder)
         self.owners = OwnershipStore(self.links, self.fence)
-        rules.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.store = BaseStore(rules.state_dir / "base.sqlite")
-        self.conflicts = ConflictJournal(
-            rules.state_dir / "conflicts.jsonl", bytes_max=rules.tuning.conflict_bytes_max
-        )
         self.projectors = {
             rule.name: Projector(rule, self.links, self.fence, rules.state_dir)
             for rule in rules.projections
         }
+        self.copiers: dict[str, EphemeralCopier] = {}
         self._running: set[str] = set()
         self._markers: dict[Direction, Replicator] = {}
+        self._sentry = Sentry(self.links, self.probes, self.fence, self.store)
         self._tasks: asyncio.TaskGroup | None = None
 
     # Life
@@ -119,13 +132,28 @@ class Engine(Requests):
             SyncError: what trying again does not change.
         """
         try:
+            while not await self._run_once():
+                await self._close_sessions()
+                self._begin()
+        finally:
+            self.is_stopped = True
+            await self._close_sessions()
+            self.store.close()
+            _log.info("engine.stopped")
+
+    async def _run_once(self) -> bool:
+        """Work until the end; False where a side went back, and all must begin anew."""
+        try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 tasks.create_task(self._main())
         except BaseExceptionGroup as group:
-            raise _first(group) from None
-        finally:
-            await self._close()
+            error = _first(group)
+            if isinstance(error, WentBackError):
+                _log.error("engine.begins_anew", reason=str(error))
+                return False
+            raise error from None
+        return True
 
     async def settle(self, bound_s: float) -> None:
         """Let transactions under way end, so that an orderly stop leaves nothing to look up."""
@@ -149,16 +177,25 @@ class Engine(Requests):
                 _log.warning("engine.start_waits", reason=str(error))
                 await asyncio.sleep(_START_PAUSE_S)
         self._spawn(self._follow_fence())
+        self._spawn(self._sentry.run())
         self.is_started = True
         self.waiting = None
         _log.info("engine.started", epoch=self.fence.epoch, subtrees=sorted(self.replicators))
 
     async def _start(self) -> None:
         self.waiting = "the fence and the state in both ensembles"
+        generations = {side: link.generation for side, link in self.links.items()}
+        verdict = await self._await_consent()
         await prepare(self.links)
         await self.fence.take()
-        pair = await identify(self.links, self.fence)
+        if verdict.reasons:
+            self.store.unbind()
+        pair = await identify(
+            self.links, self.fence, renew=verdict.renew, keep_owners=verdict.keep_owners
+        )
         self.store.bind(pair)
+        for side, link in self.links.items():
+            link.prove(generations[side])
         for rule in self.rules.subtrees:
             if rule.name not in self.replicators:
                 await self._add_subtree(rule)
@@ -171,6 +208,30 @@ class Engine(Requests):
                 self._running.add(name)
                 self._spawn(projector.run())
 
+    async def _await_consent(self) -> Verdict:
+        """Look at both sides, and wait for an operator if they are not what is known of them."""
+        self.start_confirmed.clear()
+        while True:
+            roots = {side: [rule.path(side) for rule in self.rules.subtrees] for side in Side}
+            found = {
+                side: await inspect(side, link.writer, roots[side])
+                for side, link in self.links.items()
+            }
+            if found[Side.A].identity == found[Side.B].identity is not None:
+                # One ensemble on both sides is no case for consent.
+                await prepare(self.links)
+            owners = await read_owners(self.links, self.rules.subtrees)
+            verdict = judge(found, read_known(self.store), owners)
+            if not verdict.reasons or self.start_confirmed.is_set():
+                self.held_reasons = ()
+                return verdict
+            if verdict.reasons != self.held_reasons:
+                _log.error("engine.held", reasons=verdict.reasons)
+            self.held_reasons = verdict.reasons
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_AGAIN_S):
+                    await self.start_confirmed.wait()
+
     async def _follow_fence(self) -> None:
         await self.fence.was_lost.wait()
         self.fence.check_held()
@@ -179,15 +240,14 @@ class Engine(Requests):
         assert self._tasks is not None
         return self._tasks.create_task(work)
 
-    async def _close(self) -> None:
-        self.is_stopped = True
-        for projector in self.projectors.values():
-            await projector.close()
+    async def _close_sessions(self) -> None:
+        if self.is_started:
+            self._sentry.note()
+        for owner in (*self.projectors.values(), *self.copiers.values()):
+            await owner.close()
         for link in self.links.values():
             with suppress(SyncError):
                 await link.close()
-        self.store.close()
-        _log.info("engine.stopped")
 
     # Parts
 
@@ -209,6 +269,9 @@ class Engine(Requests):
         self.replicators[name] = workers[0]
         if rule.goes_both_ways:
             self.twins[name] = workers[1]
+        if rule.ephemerals is Ephemerals.OWN:
+            self.copiers[name] = EphemeralCopier(subtree, self.rules.state_dir)
+            self._spawn(self.copiers[name].run())
         for worker in workers:
             self._spawn(worker.run())
             self._spawn(run_sweep(worker))
@@ -222,7 +285,7 @@ class Engine(Requests):
         replicator = Replicator(subtree)
         await self.links[direction.source].follow(path)
         probe = MarkerProbe(
-            direction,
+            self.links[direction.source],
             self.fence,
             self.meters[direction].lag,
             self.rules.tuning.marker_interval_ms,
@@ -270,6 +333,9 @@ class Engine(Requests):
             rel = subtree.roots.rel(side, event.path)
             if rel is not None:
                 replicator.notify(rel, heard_at)
+        for copier in self.copiers.values():
+            if copier.source is side:
+                copier.notify(event.path)
         for projector in self.projectors.values():
             if is_within(event.path, projector.rule.path(side)):
                 projector.wake()
@@ -279,6 +345,8 @@ class Engine(Requests):
         for replicator in (*self.workers(), *self._markers.values()):
             if replicator.subtree.owner is side:
                 replicator.request_comparison()
+        for copier in self.copiers.values():
+            copier.request_comparison()
         for projector in self.projectors.values():
             projector.wake()
 

@@ -18,6 +18,7 @@ from sync_engine.direction import Direction
 from sync_engine.errors import FencedError, SyncError
 from sync_engine.fence import Fence
 from sync_engine.lag import LagMeter
+from sync_engine.link import Link
 from sync_engine.rows import Stamp
 from sync_engine.wire import ANY_VERSION, SetData
 
@@ -31,13 +32,14 @@ class MarkerProbe:
 
     def __init__(
         self,
-        direction: Direction,
+        link: Link,
         fence: Fence,
         meter: LagMeter,
         interval_ms: int,
         clocks: Clocks,
     ) -> None:
-        self._direction = direction
+        self._link = link
+        self._direction = Direction.leaving(link.side)
         self._fence = fence
         self._meter = meter
         self._clocks = clocks
@@ -45,6 +47,8 @@ class MarkerProbe:
         self._pending: OrderedDict[int, float] = OrderedDict()
         self._early: dict[int, float] = {}
         self._number = 0
+        self.last_zxid = 0
+        """zxid of the newest marker that was acknowledged."""
 
     def oldest_ms(self) -> float | None:
         """Age of the oldest marker under way."""
@@ -61,7 +65,8 @@ class MarkerProbe:
         path = documents.marker_path(self._direction)
         while True:
             await asyncio.sleep(self._interval_s)
-            if len(self._pending) >= _PENDING_MAX:
+            if len(self._pending) >= _PENDING_MAX or not self._link.proven.is_set():
+                # What a side that comes back says of our last marker must not be overwritten.
                 continue
             self._number += 1
             sent_s = time.time()
@@ -74,6 +79,7 @@ class MarkerProbe:
                 if not error.retryable:
                     _log.warning("marker.failed", direction=self._direction, error=str(error))
                 continue
+            self.last_zxid = result.zxid
             if result.stats and result.stats[0] is not None:
                 self._clocks.note(
                     self._direction.source,

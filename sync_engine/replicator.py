@@ -37,6 +37,8 @@ ROUND_MAX = 2_000
 # Decisions on one path that were overtaken by writes on the other side; then it waits for the next
 # look at it.
 _ATTEMPTS_MAX = 8
+# A subtree of fewer znodes than this is its root alone.
+_TREE_MIN = 2
 _PAUSE_MIN_S = 0.05
 _PAUSE_MAX_S = 1.0
 
@@ -169,6 +171,8 @@ class Replicator:
         """Do what there is to do; the caller holds `lock`."""
         if self.stalled is not None:
             return
+        for link in self.subtree.links.values():
+            await link.proven.wait()
         if self._compare_wanted:
             self._compare_wanted = False
             try:
@@ -213,10 +217,27 @@ class Replicator:
 
     def _found_missing(self, rels: list[str]) -> None:
         """Take paths of the base that a comparison did not find on the owner's side."""
-        if self._guard(len(rels)):
+        self._check_proven()
+        if self._is_empty(rels) or self._guard(len(rels)):
             return
         for rel in rels:
             self.notify(rel)
+
+    def _check_proven(self) -> None:
+        for link in self.subtree.links.values():
+            link.check_proven()
+
+    def _is_empty(self, missing: list[str]) -> bool:
+        """Stop if nothing at all is left, however little it was."""
+        owner = self.subtree.owner
+        rows = sum(row.stamp(owner) is not None for row in self.subtree.base.rows.values())
+        if self._confirmed or rows < _TREE_MIN or len(missing) < rows or self.subtree.is_internal:
+            return False
+        self.stall(
+            f"side {owner.value} holds nothing of the {rows} znodes that it had: if "
+            "its clients deleted them, confirm; if the ensemble lost its data, restore it first"
+        )
+        return True
 
     def _guard(self, deletes: int) -> bool:
         """Stop if so much vanished that the source may have lost its data."""
@@ -296,6 +317,7 @@ class Replicator:
 
     async def _apply(self, works: list[Work]) -> None:
         """Apply works until each is done, refused or overtaken too often."""
+        self._check_proven()
         for _ in range(_ATTEMPTS_MAX):
             works = [work for work in works if not self._put_aside(work)]
             works = await self._arbiter.settle(works)

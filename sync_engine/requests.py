@@ -15,6 +15,7 @@ from sync_engine.base import BaseStore
 from sync_engine.conflicts import ConflictJournal
 from sync_engine.direction import Side
 from sync_engine.election import Projector
+from sync_engine.ephemerals import EphemeralCopier
 from sync_engine.errors import EngineBusyError, EngineRefusedError
 from sync_engine.fence import Fence
 from sync_engine.flip import Flip
@@ -49,8 +50,13 @@ class Requests:
     twins: dict[str, Replicator]
     """The workers of the other way."""
     projectors: dict[str, Projector]
+    copiers: dict[str, EphemeralCopier]
+    """The workers of subtrees whose ephemerals are copied."""
     last_audit: AuditReport | None
     is_started: bool
+    held_reasons: tuple[str, ...]
+    """Why the start waits for an operator."""
+    start_confirmed: asyncio.Event
     waiting: str | None
 
     def __init__(self) -> None:
@@ -136,7 +142,7 @@ class Requests:
 
     def session_ids(self) -> list[int]:
         """The engine's own sessions on both sides."""
-        own = [projector.session_id for projector in self.projectors.values()]
+        own = [p.session_id for p in (*self.projectors.values(), *self.copiers.values())]
         return [id_ for link in self.links.values() for id_ in link.session_ids()] + own
 
     def confirm(self, name: str | None) -> None:
@@ -145,6 +151,9 @@ class Requests:
         Raises:
             EngineRefusedError: no such subtree, or nothing waits.
         """
+        if name is None and self.held_reasons:
+            self.start_confirmed.set()
+            return
         if name is None:
             msg = "expected a start that waits, saw none: name the subtree"
             raise EngineRefusedError(msg, type="NothingWaits")
@@ -239,5 +248,6 @@ class Requests:
         """
         self.fence.check_held()
         if not self.is_started:
-            msg = f"expected a started engine, saw it wait for {self.waiting}: try again"
+            waits = "; ".join(self.held_reasons) or self.waiting
+            msg = f"expected a started engine, saw it wait for {waits}: try again"
             raise EngineBusyError(msg)

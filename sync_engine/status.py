@@ -50,6 +50,7 @@ def gather_facts(engine: Engine) -> Facts:
     return Facts(
         fenced=engine.fence.lost,
         stopped=engine.is_stopped,
+        held=engine.held_reasons,
         started=engine.is_started,
         copying=sorted({w.subtree.name for w in engine.workers() if w.is_copying}),
         disconnected_s={side: seconds for side, seconds in away.items() if seconds is not None},
@@ -71,6 +72,7 @@ def _troubles(engine: Engine) -> list[str]:
             found.append(f"subtree {name}: {worker.last_failure}")
     found += _conflict_troubles(engine)
     found += [p.trouble for p in engine.projectors.values() if p.trouble is not None]
+    found += [copier.trouble for copier in engine.copiers.values() if copier.trouble is not None]
     found += [
         f"side {side.value} has no persistent watches: changes are found by scans alone"
         for side, link in engine.links.items()
