@@ -55,7 +55,7 @@ class Link:
         self.proven = asyncio.Event()
         """Set while the side is known to be what it was."""
         self.lost = asyncio.Event()
-        """Set while it is not."""
+        """Set from a lost connection until that is known again."""
         self.generation = 0
         """Counts lost connections."""
         for lane in (self.reader, self.writer):
@@ -134,6 +134,8 @@ class Link:
         if generation == self.generation:
             self.lost.clear()
             self.proven.set()
+        else:
+            self.lost.set()
 
     def check_proven(self) -> None:
         """Raise unless what was read from this side may be believed.

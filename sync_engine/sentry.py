@@ -29,6 +29,7 @@ _NOTE_EVERY_S = 2.0
 # A change of leader is over by then, so a new session is not opened for each.
 _AWAY_S = 3.0
 _PROBE_BOUND_S = 2.0
+_SECOND_LOOK_S = 1.0
 
 
 class Sentry:
@@ -52,23 +53,29 @@ class Sentry:
         Raises:
             WentBackError: a side holds less than it did.
         """
-        noted_at = 0.0
-        loop = asyncio.get_running_loop()
-        while True:
+        async with asyncio.TaskGroup() as tasks:
             for side, link in self._links.items():
-                if link.proven.is_set():
-                    continue
-                try:
-                    await self._prove(side, link)
-                except WentBackError:
-                    raise
-                except SyncError as error:
-                    # It went away again; the next round asks again.
-                    _log.info("sentry.again", side=side, reason=str(error))
-            if loop.time() - noted_at > _NOTE_EVERY_S:
-                noted_at = loop.time()
-                self.note()
-            await self._wait()
+                tasks.create_task(self._watch(side, link))
+            tasks.create_task(self._note_for_ever())
+
+    async def _watch(self, side: Side, link: Link) -> None:
+        """One side; a probe of one must not keep the other waiting."""
+        while True:
+            await link.lost.wait()
+            try:
+                await self._prove(side, link)
+            except WentBackError:
+                raise
+            except SyncError as error:
+                # It went away again, as a rule; the status tells for how long nobody could look.
+                _log.info("sentry.again", side=side, reason=str(error))
+            if not link.proven.is_set():
+                await asyncio.sleep(_POLL_S)
+
+    async def _note_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(_NOTE_EVERY_S)
+            self.note()
 
     def note(self) -> None:
         """Note how far both sides have come, for the next start."""
@@ -77,19 +84,6 @@ class Sentry:
                 provenance.note(
                     self._store, side, marker=self._marker(side), zxid=link.writer.last_zxid
                 )
-
-    async def _wait(self) -> None:
-        pending = [link.lost.wait() for link in self._links.values() if link.proven.is_set()]
-        if not pending:
-            await asyncio.sleep(_POLL_S)
-            return
-        tasks = [asyncio.create_task(wait) for wait in pending]
-        try:
-            await asyncio.wait(tasks, timeout=_NOTE_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _prove(self, side: Side, link: Link) -> None:
         known = Known(
@@ -106,6 +100,10 @@ class Sentry:
             try:
                 await lane.start(bound_s=_PROBE_BOUND_S)
                 found = await provenance.inspect(side, lane)
+                if provenance.went_back(side, found, known) is not None:
+                    # A new session may meet a server that is a moment behind the others.
+                    await asyncio.sleep(_SECOND_LOOK_S)
+                    found = await provenance.inspect(side, lane)
             finally:
                 await lane.close()
             self._check(side, found, known)

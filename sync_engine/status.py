@@ -78,6 +78,11 @@ def _troubles(engine: Engine) -> list[str]:
         for side, link in engine.links.items()
         if not link.watch.supports_persistent
     ]
+    found += [
+        f"side {side.value} came back and has not shown yet that it is what it was"
+        for side, link in engine.links.items()
+        if engine.is_started and link.is_connected and link.lost.is_set()
+    ]
     if engine.last_audit is not None and not engine.last_audit.equal:
         found.append("the last audit found differences")
     return found

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import random
 import threading
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import pytest
 from sync_engine import engine as engine_module
 from sync_engine.client import EngineRefusedError, Side
 from sync_engine.engine import Engine
-from sync_engine.errors import RulesError
+from sync_engine.errors import RulesError, ZkError
 from sync_engine.lane import Lane
 from sync_engine.merge import Versions, find_hook
 from sync_engine.resolving import Choice
@@ -98,6 +100,47 @@ async def test_traffic_on_both_sides_converges_without_echo_writes(
             for i in range(60):
                 # No copy was written more often than its original: a write and a change.
                 assert (await copies.get(f"{root}/{mark}{i}"))[1].version <= 1
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"on_conflict": "owner"},
+        {"on_conflict": "b", "delete_vs_update": "delete"},
+        {"on_conflict": "latest", "delete_vs_update": "owner"},
+    ],
+)
+async def test_random_writes_of_both_sides_to_the_same_paths_converge(
+    pair: Pair, tmp_path: Path, rule: dict[str, Any]
+) -> None:
+    rig = rig_of(pair, tmp_path, {"direction": "both", **rule})
+    paths = ["/x", "/x/1", "/x/1/deep", "/x/2", "/y", "/y/1", "/z"]
+    async with rig.lanes() as (a, b), rig.engine() as engine:
+        await until(lambda: b.exists(rig.b), "the root on side b")
+
+        async def write(side: Lane, root: str, seed: int) -> None:
+            chance = random.Random(seed)  # noqa: S311 - the same each time
+            for number in range(120):
+                path = root + chance.choice(paths)
+                data = f"{seed} {number}".encode()
+                acl = chance.choice((WORLD_ALL, _RESTRICTED))
+                # A path may be there already, or not yet, or have children: any of it is as good.
+                with contextlib.suppress(ZkError):
+                    match chance.randrange(4):
+                        case 0:
+                            await side.create(path, data, acl)
+                        case 1:
+                            await side.set_data(path, data, -1)
+                        case 2:
+                            await side.set_acl(path, acl, -1)
+                        case _:
+                            await side.delete(path, -1)
+
+        await asyncio.gather(write(a, rig.a, 1), write(b, rig.b, 2))
+        await settled(engine, rig, a, b)
+        assert (await engine.audit(60)).equal
+        for worker_ in engine.workers():
+            assert worker_.subtree.counters.skipped == {}
 
 
 @pytest.mark.parametrize(
