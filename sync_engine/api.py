@@ -24,6 +24,7 @@ from sync_engine.direction import Side
 from sync_engine.engine import Engine
 from sync_engine.errors import EngineRefusedError, FencedError, RulesError, SyncError
 from sync_engine.report import EngineState, ProjectionKind
+from sync_engine.resolving import Choice
 
 _log = structlog.get_logger()
 _OPEN_PATHS = {"/healthz", "/readyz", "/metrics"}
@@ -65,10 +66,25 @@ class ElectionFenceBody(_Body):
     fenced: bool
 
 
-class ConfirmBody(_Body):
-    """Body of /confirm."""
+class ResolveBody(_Body):
+    """Body of /held/{id}/resolve."""
+
+    winner: Side
+    seen: str | None = None
+    timeout_s: float = Field(default=30.0, gt=0, le=_TIMEOUT_MAX_S)
+
+
+class PadBody(_Body):
+    """Body of /pad."""
 
     subtree: str
+    timeout_s: float = Field(default=60.0, gt=0, le=_TIMEOUT_MAX_S)
+
+
+class ConfirmBody(_Body):
+    """Body of /confirm; without a subtree it is the start of the engine that is confirmed."""
+
+    subtree: str | None = None
 
 
 B = TypeVar("B", bound=_Body)
@@ -110,6 +126,11 @@ def build(engine: Engine, token: str) -> Starlette:
             Route("/project", doors.project, methods=["POST"]),
             Route("/election-fence", doors.election_fence, methods=["POST"]),
             Route("/confirm", doors.confirm, methods=["POST"]),
+            Route("/pad", doors.pad, methods=["POST"]),
+            Route("/held", doors.held),
+            Route("/held/{id:int}", doors.show_held),
+            Route("/held/{id:int}/resolve", doors.resolve, methods=["POST"]),
+            Route("/conflicts", doors.conflicts),
         ],
         middleware=[Middleware(_Bearer, token=token)],
         exception_handlers={SyncError: _answer_error},
@@ -178,6 +199,36 @@ class _Doors:
         body = await _read(request, ConfirmBody)
         self._engine.confirm(body.subtree)
         return _json(status.gather(self._engine))
+
+    async def pad(self, request: Request) -> Response:
+        body = await _read(request, PadBody)
+        return _json(await self._engine.pad(body.subtree, body.timeout_s))
+
+    async def held(self, request: Request) -> Response:
+        del request
+        return _json(self._engine.held())
+
+    async def show_held(self, request: Request) -> Response:
+        return _json(await self._engine.show_held(request.path_params["id"]))
+
+    async def resolve(self, request: Request) -> Response:
+        body = await _read(request, ResolveBody)
+        choice = Choice(body.winner, body.seen, body.timeout_s)
+        return _json(await self._engine.resolve(request.path_params["id"], choice))
+
+    async def conflicts(self, request: Request) -> Response:
+        after, limit = (
+            _number(request, name, default) for name, default in (("after", 0), ("limit", 20))
+        )
+        return _json(self._engine.conflict_page(after, limit))
+
+
+def _number(request: Request, name: str, default: int) -> int:
+    text = request.query_params.get(name, str(default))
+    if not text.isdecimal():
+        msg = f"expected a number as {name}, saw {text!r}"
+        raise EngineRefusedError(msg, type="BadRequest")
+    return int(text)
 
 
 async def _read(request: Request, kind: type[B]) -> B:

@@ -30,6 +30,7 @@ from sync_engine.errors import (
     NotEmptyError,
     QuotaExceededError,
     RequestTooLargeError,
+    UnimplementedError,
     ZkError,
 )
 from sync_engine.rows import Row, Stamp
@@ -45,6 +46,8 @@ _HOPELESS = {
     BadArgumentsError.code: "bad-arguments",
     QuotaExceededError.code: "quota-exceeded",
     NoChildrenForEphemeralsError.code: "parent-is-ephemeral",
+    # A server without extendedTypesEnabled, asked for a time to live.
+    UnimplementedError.code: "kind-not-enabled",
 }
 _WRITES = {Action.CREATE, Action.UPDATE, Action.DELETE}
 # A server with a smaller jute.maxbuffer answers a large request by closing the connection.
@@ -115,6 +118,7 @@ class Applier:
                 winner=work.source,
                 loser=work.loser,
                 loser_side=subtree.owner.other,
+                why=work.decision.why,
             )
             _log.warning(
                 "replicator.conflict",
@@ -205,7 +209,12 @@ class Applier:
             await self._settle(slot)
         record = Record(slot.seq + 1, subtree.owner, tuple(map(transaction.intent, works)))
         fenced = subtree.target_is_fenced
-        ops = [transaction.operation(w, subtree.target_path(w.rel), fenced=fenced) for w in works]
+        ops = [
+            transaction.operation(
+                w, subtree.target_path(w.rel), fenced=fenced, kind=subtree.kind(w.rel)
+            )
+            for w in works
+        ]
         note = SetData(slot.path, checkpoint.encode(record), slot.version)
         try:
             result = await subtree.fence.transact(slot.side, [note, *ops])

@@ -13,8 +13,10 @@ from __future__ import annotations
 import fcntl
 import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from sync_engine.direction import Roots, Side
 from sync_engine.errors import StateError
@@ -38,17 +40,18 @@ class BaseStore:
     """The file under all base tables of one engine."""
 
     def __init__(self, path: Path) -> None:
-        self._lock = path.with_suffix(".lock").open("w")
+        lock = path.with_suffix(".lock").open("w")
         try:
             # Gone with the process, however it ends.
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            self._lock.close()
+            lock.close()
             msg = (
                 f"expected {path.parent} to be this engine's alone, saw another process use it: "
                 "stop that one, or configure another state_dir"
             )
             raise StateError(msg) from None
+        self._lock: TextIO | None = lock
         # Opened with 0600: rows hold digests of passwords in ACLs.
         path.touch(mode=0o600, exist_ok=True)
         try:
@@ -61,8 +64,32 @@ class BaseStore:
             path.touch(mode=0o600)
             self._open(path)
 
-    def _open(self, path: Path) -> None:
+    @classmethod
+    def snapshot(cls, path: Path) -> BaseStore:
+        """A copy in memory of a file that an engine may be using; an empty one without a file.
+
+        Raises:
+            StateError: the file cannot be read.
+        """
+        store = object.__new__(cls)
+        store._lock = None
+        store._open(":memory:")
+        if path.exists():
+            try:
+                source = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+                with closing(source):
+                    source.backup(store.db)
+                store._prepare()
+            except sqlite3.Error as error:
+                msg = f"expected to read the base in {path}, saw {error}: look at the file"
+                raise StateError(msg) from None
+        return store
+
+    def _open(self, path: Path | str) -> None:
         self.db = sqlite3.connect(path, isolation_level=None)
+        self._prepare()
+
+    def _prepare(self) -> None:
         self.db.execute("PRAGMA journal_mode=WAL")
         self.db.execute("PRAGMA synchronous=NORMAL")
         self.db.executescript(
@@ -76,6 +103,9 @@ class BaseStore:
               PRIMARY KEY (subtree, rel)) WITHOUT ROWID;
             CREATE TABLE IF NOT EXISTS acl_writes (subtree TEXT, rel TEXT, acl TEXT NOT NULL,
               PRIMARY KEY (subtree, rel)) WITHOUT ROWID;
+            CREATE TABLE IF NOT EXISTS held (id INTEGER PRIMARY KEY AUTOINCREMENT, subtree TEXT,
+              rel TEXT, at REAL NOT NULL, reason TEXT NOT NULL, why TEXT NOT NULL,
+              a TEXT, b TEXT, UNIQUE (subtree, rel));
             """
         )
         self._acl_ids: dict[str, int] = {
@@ -91,16 +121,33 @@ class BaseStore:
         """Note a value."""
         self.db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
+    def forget_note(self, key: str) -> None:
+        """Remove a noted value."""
+        self.db.execute("DELETE FROM meta WHERE key = ?", (key,))
+
+    def zxid_max(self, side: Side) -> int:
+        """The highest zxid of a side that any row has seen."""
+        column = side.value
+        (found,) = self.db.execute(
+            # A cast takes the digits before the comma.
+            f"SELECT MAX(CAST(substr({column}, instr({column}, ',') + 1) AS INTEGER)) FROM rows"  # noqa: S608 - a side's name
+        ).fetchone()
+        return int(found or 0)
+
+    def unbind(self) -> None:
+        """Forget everything, as nothing of it is true any more."""
+        self.db.execute("BEGIN")
+        for table in ("meta", "rows", "slots", "acl_writes", "held"):
+            self.db.execute(f"DELETE FROM {table}")  # noqa: S608 - names from the line above
+        self.db.execute("COMMIT")
+
     def bind(self, pair: str) -> None:
         """Forget everything unless it belongs to this pair of ensembles."""
         if self.meta("pair") == pair and self.meta("layout") == _LAYOUT:
             return
-        self.db.execute("BEGIN")
-        for table in ("meta", "rows", "slots", "acl_writes"):
-            self.db.execute(f"DELETE FROM {table}")  # noqa: S608 - names from the line above
-        self.note("pair", pair)
+        self.unbind()
         self.note("layout", _LAYOUT)
-        self.db.execute("COMMIT")
+        self.note("pair", pair)
 
     def forget(self, subtree: str) -> None:
         """Remove what is known of one subtree."""
@@ -108,6 +155,7 @@ class BaseStore:
         self.db.execute("DELETE FROM rows WHERE subtree = ?", (subtree,))
         self.db.execute("DELETE FROM slots WHERE subtree = ?", (subtree,))
         self.db.execute("DELETE FROM acl_writes WHERE subtree = ?", (subtree,))
+        self.db.execute("DELETE FROM held WHERE subtree = ?", (subtree,))
         self.db.execute("DELETE FROM meta WHERE key = ?", (f"trusted:{subtree}",))
         self.db.execute("COMMIT")
 
@@ -123,7 +171,8 @@ class BaseStore:
     def close(self) -> None:
         """Write the log back into the file and close it."""
         self.db.close()
-        self._lock.close()
+        if self._lock is not None:
+            self._lock.close()
 
 
 class Base:
@@ -139,7 +188,7 @@ class Base:
             store.note(f"roots:{subtree}", where)
         acls = {id_: decode_acl(text) for id_, text in store.db.execute("SELECT id, acl FROM acls")}
         self.rows: dict[str, Row] = {
-            rel: Row(_stamp(a), _stamp(b), hashed, acls[acl])
+            rel: Row(stamp_of_text(a), stamp_of_text(b), hashed, acls[acl])
             for rel, a, b, hashed, acl in store.db.execute(
                 "SELECT rel, a, b, data_hash, acl FROM rows WHERE subtree = ?", (subtree,)
             )
@@ -198,8 +247,8 @@ class Base:
                 (
                     subtree,
                     rel,
-                    _text(row.a),
-                    _text(row.b),
+                    stamp_text(row.a),
+                    stamp_text(row.b),
                     row.data_hash,
                     self._store.acl_id(row.acl),
                 )
@@ -231,11 +280,13 @@ class Base:
                 self.rows[rel] = row
 
 
-def _text(stamp: Stamp | None) -> str | None:
+def stamp_text(stamp: Stamp | None) -> str | None:
+    """A stamp as it stands in the file."""
     if stamp is None:
         return None
     return f"{stamp.czxid},{stamp.mzxid},{stamp.version},{stamp.aversion}"
 
 
-def _stamp(text: str | None) -> Stamp | None:
+def stamp_of_text(text: str | None) -> Stamp | None:
+    """The stamp of a text."""
     return None if text is None else Stamp(*map(int, text.split(",")))

@@ -1,4 +1,4 @@
-"""`zk-sync`: runs the engine, and asks one that runs."""
+"""`zk-sync`: runs the engine, and gathers the verbs that ask one, or look without one."""
 
 from __future__ import annotations
 
@@ -6,45 +6,41 @@ import asyncio
 import logging
 import signal
 import sys
-import time
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
 
 import click
 import structlog
 import uvicorn
-from pydantic import BaseModel
-from rich.console import Console
-from rich.table import Table
 
-from sync_engine import api
-from sync_engine.client import EngineClient
-from sync_engine.direction import Side
+from sync_engine import api, engine_verbs, tree_verbs
+from sync_engine.console import (
+    EPILOG,
+    EXIT_DIFFERENT,
+    EXIT_FAILED,
+    EXIT_FENCED,
+    EXIT_RULES,
+    load,
+    rules_option,
+)
 from sync_engine.engine import Engine
-from sync_engine.errors import FencedError, RulesError, SyncError
-from sync_engine.report import AuditReport, EngineStatus, FlipReport, ProjectionKind
-from sync_engine.settings import Rules, read_auth, read_rules
+from sync_engine.errors import FencedError, SyncError
+from sync_engine.settings import Rules
 
-EXIT_FAILED = 1
-EXIT_RULES = 2
-EXIT_FENCED = 3
-EXIT_DIFFERENT = 4
+__all__ = ["EXIT_DIFFERENT", "EXIT_FAILED", "EXIT_FENCED", "EXIT_RULES", "main", "serve"]
 _SETTLE_S = 5.0
 _SERVER_STOP_S = 2.0
 _log = structlog.get_logger()
-M = TypeVar("M", bound=BaseModel)
-
-rules_option = click.option(
-    "--rules", "rules_file", required=True, type=click.Path(path_type=Path), help="Rules file."
-)
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-@click.group()
+@click.group(epilog=EPILOG)
 def main() -> None:
     """Keep subtrees of two ZooKeeper ensembles equal."""
+
+
+for _verb in (*engine_verbs.VERBS, *tree_verbs.VERBS):
+    main.add_command(_verb)
 
 
 @main.command()
@@ -52,79 +48,8 @@ def main() -> None:
 def run(rules_file: Path) -> None:
     """Run the engine until it is told to stop."""
     configure_logs()
-    rules, token = _load(rules_file)
+    rules, token = load(rules_file)
     sys.exit(asyncio.run(serve(rules, token)))
-
-
-@main.command()
-@rules_option
-def check(rules_file: Path) -> None:
-    """Check the rules file and what it names, without connecting."""
-    rules, _ = _load(rules_file)
-    click.echo(
-        f"{rules_file}: {len(rules.subtrees)} subtrees, {len(rules.projections)} projections"
-    )
-
-
-@main.command()
-@rules_option
-@json_option
-@click.option("--watch", is_flag=True, help="Print again every second.")
-def status(*, rules_file: Path, as_json: bool, watch: bool) -> None:
-    """Show how the engine is."""
-    while True:
-        found = _ask(rules_file, lambda client: client.status())
-        _show(found, show_status, as_json=as_json)
-        if not watch:
-            return
-        time.sleep(1)
-
-
-@main.command()
-@rules_option
-@json_option
-@click.option("--timeout", "timeout_s", default=60.0, show_default=True)
-def audit(*, rules_file: Path, as_json: bool, timeout_s: float) -> None:
-    """Compare both sides in full; exit 4 if they differ."""
-    found = _ask(rules_file, lambda client: client.audit(timeout_s=timeout_s))
-    _show(found, show_audit, as_json=as_json)
-    if not found.equal:
-        sys.exit(EXIT_DIFFERENT)
-
-
-@main.command()
-@rules_option
-@json_option
-@click.option("--timeout", "timeout_s", default=60.0, show_default=True)
-@click.argument("subtree")
-@click.argument("to", type=click.Choice([side.value for side in Side]))
-def flip(*, rules_file: Path, as_json: bool, timeout_s: float, subtree: str, to: str) -> None:
-    """Make side TO the owner of SUBTREE; its writers must stand still."""
-    found = _ask(rules_file, lambda client: client.flip(subtree, Side(to), timeout_s=timeout_s))
-    _show(found, show_flip, as_json=as_json)
-
-
-@main.command()
-@rules_option
-@json_option
-@click.argument("name")
-@click.argument("kind", type=click.Choice([kind.value for kind in ProjectionKind]))
-def project(*, rules_file: Path, as_json: bool, name: str, kind: str) -> None:
-    """Show the leader of projection NAME as KIND."""
-    found = _ask(rules_file, lambda client: client.project(name, ProjectionKind(kind)))
-    _show(
-        found,
-        lambda report: click.echo(f"{name}: {report.kind} {report.leader or ''}"),
-        as_json=as_json,
-    )
-
-
-@main.command()
-@rules_option
-@click.argument("subtree")
-def confirm(rules_file: Path, subtree: str) -> None:
-    """Let the many deletes happen for which SUBTREE waits."""
-    _ask(rules_file, lambda client: client.confirm(subtree))
 
 
 def configure_logs() -> None:
@@ -201,75 +126,6 @@ class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Generator[None]:
         yield
-
-
-def _load(rules_file: Path) -> tuple[Rules, str]:
-    try:
-        rules = read_rules(rules_file)
-        for side in Side:
-            read_auth(rules.sides[side].auth)
-        return rules, api.read_token(rules.token_file)
-    except RulesError as error:
-        click.echo(str(error), err=True)
-        sys.exit(EXIT_RULES)
-
-
-def _ask(rules_file: Path, work: Callable[[EngineClient], Awaitable[M]]) -> M:
-    rules, _ = _load(rules_file)
-
-    async def ask() -> M:
-        url = f"http://{rules.listen}"
-        async with EngineClient(url, rules.token_file) as client:
-            return await work(client)
-
-    try:
-        return asyncio.run(ask())
-    except SyncError as error:
-        click.echo(str(error), err=True)
-        sys.exit(EXIT_FAILED)
-
-
-def _show(report: M, show: Callable[[M], None], *, as_json: bool) -> None:
-    if as_json:
-        click.echo(report.model_dump_json(indent=2))
-    else:
-        show(report)
-
-
-def show_status(found: EngineStatus) -> None:
-    """A table for people."""
-    console = Console()
-    console.print(f"[bold]{found.state.value}[/] epoch {found.epoch}, {found.conflicts} conflicts")
-    for reason in found.reasons:
-        console.print(f"  {reason}", markup=False)
-    table = Table("direction", "backlog", "applied", "per s", "lag p50 ms", "p99 ms", "max ms")
-    for name, way in found.directions.items():
-        lag = [way.lag.p50_ms, way.lag.p99_ms, way.lag.max_ms]
-        shown = ["-" if value is None else f"{value:.1f}" for value in lag]
-        table.add_row(
-            name.value, str(way.backlog), str(way.applied), f"{way.applied_per_s:.1f}", *shown
-        )
-    console.print(table)
-    table = Table("subtree", "owner", "znodes", "fenced")
-    for name, subtree in found.subtrees.items():
-        fenced = "a" * subtree.fenced_a + "b" * subtree.fenced_b
-        table.add_row(name, subtree.owner.value, str(subtree.znodes), fenced or "-")
-    console.print(table)
-
-
-def show_audit(found: AuditReport) -> None:
-    """One line a subtree, and the differences."""
-    for name, audit in found.subtrees.items():
-        word = "equal" if audit.equal else "DIFFERENT"
-        click.echo(f"{name}: {word}, {audit.znodes} znodes, {audit.digest_a[:16]}")
-        for difference in audit.differences:
-            click.echo(f"  {difference.kind} {difference.path}")
-
-
-def show_flip(found: FlipReport) -> None:
-    """One line."""
-    word = "was already owned" if found.already_done else "is now owned"
-    click.echo(f"{found.subtree} {word} by side {found.to_side.value}, epoch {found.epoch}")
 
 
 if __name__ == "__main__":

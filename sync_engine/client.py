@@ -35,12 +35,17 @@ from sync_engine.errors import (
 )
 from sync_engine.report import (
     AuditReport,
+    ConflictPage,
+    ConflictRecord,
     Difference,
     DirectionStatus,
     EngineState,
     EngineStatus,
     FlipReport,
+    HeldConflict,
+    HeldReport,
     LagStatus,
+    PadReport,
     ProjectionKind,
     ProjectionStatus,
     SideStatus,
@@ -51,6 +56,8 @@ from sync_engine.tree import ExportReport, TreeDigest, digest, export
 
 __all__ = [
     "AuditReport",
+    "ConflictPage",
+    "ConflictRecord",
     "Difference",
     "Direction",
     "DirectionStatus",
@@ -67,7 +74,10 @@ __all__ = [
     "EnsembleUnreachableError",
     "ExportReport",
     "FlipReport",
+    "HeldConflict",
+    "HeldReport",
     "LagStatus",
+    "PadReport",
     "ProjectionKind",
     "ProjectionStatus",
     "ServerFacts",
@@ -141,8 +151,31 @@ class EngineClient:
         body = {"name": name, "fenced": fenced}
         return await self._ask("POST", "/election-fence", ProjectionStatus, body)
 
-    async def confirm(self, subtree: str) -> EngineStatus:
-        """Let the deletes happen for which a subtree waits."""
+    async def pad(self, subtree: str, *, timeout_s: float = 60.0) -> PadReport:
+        """Move the other side's sequence counters on. May be called again."""
+        return await self._ask("POST", "/pad", PadReport, {"subtree": subtree}, timeout_s)
+
+    async def held(self) -> HeldReport:
+        """Conflicts that wait for an operator, without their versions."""
+        return await self._ask("GET", "/held", HeldReport)
+
+    async def show_held(self, id_: int) -> HeldConflict:
+        """One of them, with both versions as they are now."""
+        return await self._ask("GET", f"/held/{id_}", HeldConflict)
+
+    async def resolve(
+        self, id_: int, winner: Side, *, seen: str | None = None, timeout_s: float = 30.0
+    ) -> HeldReport:
+        """Let a side's version win, if both still are those named `seen`."""
+        body = {"winner": winner.value, "seen": seen}
+        return await self._ask("POST", f"/held/{id_}/resolve", HeldReport, body, timeout_s)
+
+    async def conflicts(self, *, after: int = 0, limit: int = 20) -> ConflictPage:
+        """Recorded conflicts with ids above `after`, oldest first."""
+        return await self._ask("GET", f"/conflicts?after={after}&limit={limit}", ConflictPage)
+
+    async def confirm(self, subtree: str | None = None) -> EngineStatus:
+        """Let happen what a subtree waits for, as many deletes; None: what the start waits for."""
         return await self._ask("POST", "/confirm", EngineStatus, {"subtree": subtree})
 
     async def _ask(

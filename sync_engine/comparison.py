@@ -7,12 +7,13 @@ read, of the other side only hashes are kept, and nothing is deleted.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import replace
 
 from sync_engine.acl_fence import same_acl
 from sync_engine.context import Subtree
-from sync_engine.decide import Action, View, assumed, decide, view
+from sync_engine.decide import Action, View, assumed, view
 from sync_engine.errors import NodeExistsError
 from sync_engine.rows import Row, Stamp
 from sync_engine.settings import RESERVED_PATHS
@@ -47,7 +48,13 @@ async def compare(
         left = [rel for rel in others if rel not in seen]
         yield [_left_over(subtree, rel, others[rel]) for rel in left]
     unreadable = subtree.counters.unreadable
-    missing = [rel for rel in subtree.base.rows if rel not in seen]
+    owner = subtree.owner
+    missing = [
+        rel
+        for rel, row in subtree.base.rows.items()
+        # What was never on the owner's side is not missing there.
+        if rel not in seen and row.stamp(owner) is not None
+    ]
     if unreadable:
         missing = [
             rel
@@ -110,7 +117,7 @@ def _compare_one(
         return None
     seen = view(node, row)
     target = assumed(row, owner.other) if trusted else _unfenced(others.get(rel), seen)
-    decision = decide(seen, target, row, owner=owner, trusted=trusted)
+    decision = subtree.decide(rel, seen, target, row, trusted=trusted)
     if decision.action is Action.NOTHING:
         return None
     return Work(rel, node, seen, target, row, decision)
@@ -125,7 +132,7 @@ def _unfenced(target: View | None, source: View | None) -> View | None:
 
 def _left_over(subtree: Subtree, rel: str, target: View) -> Work:
     row = subtree.base.get(rel)
-    decision = decide(None, target, row, owner=subtree.owner, trusted=False)
+    decision = subtree.decide(rel, None, target, row, trusted=False)
     return Work(rel, None, None, target, row, decision)
 
 
@@ -135,6 +142,22 @@ async def _read_losers(subtree: Subtree, works: list[Work]) -> None:
         return
     paths = [subtree.target_path(work.rel) for work in losing]
     for work, node in zip(losing, await subtree.target.writer.read_many(paths), strict=True):
+        work.loser = node
+
+
+async def decide_again(subtree: Subtree, works: Sequence[Work]) -> None:
+    """Decide with the other side's copy read instead of assumed."""
+    lane = subtree.target.writer
+    paths = [subtree.target_path(work.rel) for work in works]
+    _, nodes = await asyncio.gather(lane.sync(paths[0]), lane.read_many(paths))
+    for work, node in zip(works, nodes, strict=True):
+        work.row = learn_acl(subtree, work.rel, node)
+        work.view = view(work.source, work.row)
+        original = None if work.view is None else work.view.acl
+        work.target = view(node, work.row, original=original)
+        if (work.view is None) == (work.target is None):
+            subtree.shared.alive.discard(work.rel)
+        work.decision = subtree.decide(work.rel, work.view, work.target, work.row)
         work.loser = node
 
 

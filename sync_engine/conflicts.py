@@ -1,7 +1,8 @@
-"""The journal of conflicts: JSON lines with what lost, bytes included.
+"""The journal of conflicts: JSON lines with both versions, bytes and ACLs included.
 
 A line is written, and flushed to disk, before the transaction that overwrites the loser is sent; a
-crash in between makes a line twice, never none.
+crash in between makes a line twice, never none. Ids count up by one. The journal has a bound: when
+the newer of its two files is half of it, the older one goes.
 """
 
 from __future__ import annotations
@@ -10,23 +11,29 @@ import base64
 import json
 import os
 import time
+from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 from sync_engine.direction import Side
 from sync_engine.znode import Znode
 
+_BYTES_MAX = 64 * 1024 * 1024
+
 
 class ConflictJournal:
-    """An append-only file of one engine."""
+    """An append-only file of one engine, and the one before it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, bytes_max: int = _BYTES_MAX) -> None:
         self._path = path
+        self._older = path.with_suffix(".1.jsonl")
+        self._bytes_max = bytes_max
         self.count = 0
-        if path.exists():
-            with path.open("rb") as lines:
-                self.count = sum(1 for _ in lines)
+        """Conflicts that were ever recorded, which is the newest id."""
+        for line in self.entries():
+            self.count = max(self.count + 1, int(line.get("id", 0)))
 
-    def record(
+    def record(  # noqa: PLR0913 - the columns of one line
         self,
         *,
         subtree: str,
@@ -34,25 +41,50 @@ class ConflictJournal:
         winner: Znode | None,
         loser: Znode | None,
         loser_side: Side,
+        why: str | None = None,
+        is_held: bool = False,
     ) -> None:
-        """Write one conflict down."""
+        """Write one conflict down. Held: there is no winner, only the copy of the other side."""
+        self.count += 1
         line = {
+            "id": self.count,
             "at": time.time(),
             "subtree": subtree,
             "reason": reason,
+            "why": why,
+            "held": is_held,
             "winner_side": loser_side.other.value,
-            "winner": None if winner is None else _stamp(winner),
+            "winner": None if winner is None else _full(winner),
             "loser_side": loser_side.value,
             "loser": None if loser is None else _full(loser),
         }
         text = json.dumps(line, separators=(",", ":")) + "\n"
+        self._make_room(len(text))
         # 0600: the loser's bytes may be anything.
         opener = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         with os.fdopen(opener, "a", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        self.count += 1
+
+    def entries(self, *, after: int = 0) -> Generator[dict[str, Any]]:
+        """Lines with an id above `after`, oldest first; a line that was cut short is left out."""
+        for path in (self._older, self._path):
+            if not path.exists():
+                continue
+            with path.open("rb") as lines:
+                for raw in lines:
+                    try:
+                        line: dict[str, Any] = json.loads(raw)
+                    except ValueError:
+                        # Power went while it was written; its transaction was never sent.
+                        continue
+                    if int(line.get("id", 0)) > after or not after:
+                        yield line
+
+    def _make_room(self, size: int) -> None:
+        if self._path.exists() and self._path.stat().st_size + size > self._bytes_max // 2:
+            self._path.replace(self._older)
 
 
 def _stamp(node: Znode) -> dict[str, object]:

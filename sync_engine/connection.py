@@ -15,11 +15,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sync_engine import wire
+from sync_engine import sasl, wire
 from sync_engine.errors import (
     AuthFailedError,
     ConnectionLostError,
     ProtocolError,
+    ZkError,
     zk_error,
 )
 
@@ -84,7 +85,7 @@ class Connection(asyncio.Protocol):
         """
         assert self._transport is not None
         self._greeting = self._loop.create_future()
-        self._auth_missing = len(auth)
+        self._auth_missing = sum(scheme != sasl.SCHEME for scheme, _ in auth)
         try:
             async with asyncio.timeout(bound_s):
                 self._transport.write(greeting)
@@ -92,9 +93,12 @@ class Connection(asyncio.Protocol):
                 if connected.timeout_ms <= 0:
                     return connected
                 for scheme, credentials in auth:
+                    if scheme == sasl.SCHEME:
+                        await self._authenticate(credentials)
+                        continue
                     body = wire.auth_body(scheme, credentials)
                     self._transport.write(wire.frame(wire.XID_AUTH, wire.OpCode.AUTH, body))
-                if auth:
+                if self._auth_missing:
                     await self._auth
         except TimeoutError:
             self.give_up(f"no answer to a connect request within {bound_s:g} s")
@@ -105,6 +109,19 @@ class Connection(asyncio.Protocol):
         self._beat_s = connected.timeout_ms / 3000
         self._beat = self._loop.call_later(self._beat_s, self._on_beat)
         return connected
+
+    async def _authenticate(self, credentials: bytes) -> None:
+        """SASL: a word and an answer, until both have proved that they know the password."""
+        client = sasl.DigestMd5(credentials)
+        token: bytes | None = b""
+        while token is not None:
+            body = wire.buffer(token)
+            try:
+                challenge = await self.submit(sasl.OPCODE, body, sasl.read_token, None)
+            except ZkError as error:
+                msg = f"expected the server to accept the credentials, saw: {error}"
+                raise AuthFailedError(msg) from None
+            token = client.answer(challenge)
 
     def submit(
         self, code: int, body: bytes, decode: wire.Decoder, path: str | None

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sync_engine.base import Base
 from sync_engine.conflicts import ConflictJournal
+from sync_engine.decide import Decision, View, decide, decide_two_way, hold_conflict
 from sync_engine.direction import Direction, Roots, Side
 from sync_engine.documents import Ownership
 from sync_engine.fence import Fence
+from sync_engine.held import HeldPaths
 from sync_engine.link import Link
-from sync_engine.rows import Stamp
+from sync_engine.merge import MergeRunner
+from sync_engine.rows import Row, Stamp
 from sync_engine.settings import ENGINE_PATH, Tuning
 from sync_engine.slots import Slot
-from sync_engine.znode import is_within
+from sync_engine.strategy import Policy
+from sync_engine.znode import NodeKind, Znode, is_within
 
 
 @dataclass(slots=True)
@@ -26,6 +30,29 @@ class Counters:
     """Paths that are not copied, and why; ephemerals are only counted."""
     ephemerals: int = 0
     unreadable: set[str] = field(default_factory=set[str])
+
+
+@dataclass(slots=True)
+class Shared:
+    """What the workers of both ways of one subtree know together."""
+
+    held: HeldPaths
+    skew_ms: Callable[[], float | None]
+    """By how much side b's clock is ahead of side a's; None while nobody knows."""
+    merger: MergeRunner | None = None
+    alive: set[str] = field(default_factory=set[str])
+    """Paths that are gone on one side and have new children on the other."""
+    resolved: dict[str, Side] = field(default_factory=dict[str, Side])
+    """Whom an operator has just chosen."""
+    may_be_sequential: bool = False
+    """Whether an operator has confirmed that names in ten digits are no sequential ones."""
+    met_sequential: bool = False
+    """Whether such a name was met, and an operator has not said yet what it is."""
+
+    def settle(self, rel: str) -> None:
+        """A path was applied: nothing waits and nothing is kept alive there."""
+        self.held.drop(rel)
+        self.alive.discard(rel)
 
 
 @dataclass(slots=True)
@@ -43,7 +70,52 @@ class Subtree:
     tuning: Tuning
     on_applied: Callable[[Subtree, str, Stamp | None, float | None], None]
     """Told of each applied path: relative path, source's stamp, when its change was heard of."""
+    policy: Policy
+    shared: Shared
+    kind: Callable[[str], NodeKind]
+    """What a relative path is created as."""
     counters: Counters = field(default_factory=Counters)
+
+    def decide(
+        self,
+        rel: str,
+        source: View | None,
+        target: View | None,
+        row: Row | None,
+        *,
+        trusted: bool = True,
+    ) -> Decision:
+        """Decide one path by this subtree's rules."""
+        policy, shared = self.policy, self.shared
+        if rel in shared.resolved:
+            policy = replace(policy, resolved=shared.resolved[rel])
+        if policy.both:
+            return decide_two_way(
+                source,
+                target,
+                row,
+                side=self.owner,
+                policy=policy,
+                skew_ms=shared.skew_ms(),
+                alive=rel in shared.alive,
+            )
+        decision = decide(source, target, row, owner=self.owner, trusted=trusted)
+        if decision.conflict == "deleted-by-other" and self.kind(rel).expires:
+            # Its server deletes it by itself, and nobody did anything wrong.
+            decision = replace(decision, conflict=None)
+        return hold_conflict(decision, policy, source=self.owner)
+
+    def mirrored(self, policy: Policy) -> Subtree:
+        """The same subtree, copied the other way."""
+        doc = self.doc.model_copy(update={"owner": self.owner.other})
+        return replace(self, doc=doc, policy=policy, counters=Counters())
+
+    def by_side(
+        self, source: Stamp | None, target: Znode | None
+    ) -> tuple[Stamp | None, Stamp | None]:
+        """The stamps of both copies, side a's first."""
+        other = None if target is None else Stamp.of(target.stat)
+        return (source, other) if self.owner is Side.A else (other, source)
 
     @property
     def owner(self) -> Side:

@@ -6,16 +6,27 @@ written by somebody who does not own the subtree and is a conflict, recorded bef
 overwritten. Most decisions are made without reading the target, whose copy is assumed to be the
 base's (`assumed`): every write carries the version that this assumption implies, so the server
 refuses it when the assumption is wrong, and the decision is made again with what was read.
+
+Where both sides' writes are copied, each side has a worker of its own, and both come to one answer
+about a path (`decide_two_way`): one of them acts and the other yields to it, or both do nothing.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from sync_engine.acl_fence import is_fenced, is_unreadable, same_acl
 from sync_engine.direction import Side
 from sync_engine.rows import Row, Stamp, data_hash
+from sync_engine.strategy import (
+    Choice,
+    Conflict,
+    DeleteConflict,
+    Policy,
+    choose,
+    choose_deleted,
+)
 from sync_engine.znode import Acl, Znode
 
 
@@ -31,6 +42,12 @@ class Action(StrEnum):
     """The target's node stays, and the base notes that nobody knows whose it is."""
     SKIP = "skip"
     """Not copied, for the reason given."""
+    YIELD = "yield"
+    """The worker of the other way is to look at it: that side has what counts."""
+    HOLD = "hold"
+    """A conflict without a winner: neither side is written until an operator resolves it."""
+    ASK = "ask"
+    """A conflict that a merge hook settles."""
     CREATE = "create"
     UPDATE = "update"
     DELETE = "delete"
@@ -45,6 +62,7 @@ class View:
     acl: tuple[Acl, ...]
     ephemeral: bool = False
     fenced: bool = False
+    mtime: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +74,8 @@ class Decision:
     acl: bool = False
     conflict: str | None = None
     reason: str | None = None
+    why: str | None = None
+    """By what rule the conflict was settled, or why it was not."""
 
 
 def view(
@@ -73,9 +93,9 @@ def view(
             acl = row.acl
         elif original is not None:
             acl = original
-    return View(
-        Stamp.of(node.stat), data_hash(node.data), acl, node.stat.ephemeral_owner != 0, fenced
-    )
+    stat = node.stat
+    is_ephemeral = stat.ephemeral_owner != 0
+    return View(Stamp.of(stat), data_hash(node.data), acl, is_ephemeral, fenced, stat.mtime)
 
 
 def assumed(row: Row | None, target: Side) -> View | None:
@@ -114,6 +134,127 @@ def decide(
     if target.ephemeral:
         return Decision(Action.SKIP, conflict="ephemeral-on-other-side", reason="ephemeral")
     return _decide_both(source, target, row, owner=owner)
+
+
+def decide_two_way(  # noqa: PLR0913 - values only, each of them one fact
+    source: View | None,
+    target: View | None,
+    row: Row | None,
+    *,
+    side: Side,
+    policy: Policy,
+    skew_ms: float | None = None,
+    alive: bool = False,
+) -> Decision:
+    """Decide one path for the worker that reads `side`, where both sides' writes are copied.
+
+    `alive`: one copy is gone while the other has children that are new; they keep it.
+    """
+    if source is not None and target is not None and (source.ephemeral or target.ephemeral):
+        return Decision(Action.SKIP, conflict="ephemeral-on-other-side", reason="ephemeral")
+    if source is not None and source.ephemeral:
+        source = None
+        if row is None:
+            return Decision(Action.SKIP, reason="ephemeral")
+    if target is not None and target.ephemeral:
+        target = None
+    if row is not None and (row.a is None or row.b is None):
+        row = None
+    if source is None:
+        return _decide_two_way_gone(target, row, side=side, policy=policy, alive=alive)
+    if target is None:
+        decision = _decide_two_way_only_here(source, row, side=side, policy=policy, alive=alive)
+    else:
+        decision = _decide_two_way_both(
+            source, target, row, side=side, policy=policy, skew_ms=skew_ms
+        )
+    if decision.action in (Action.CREATE, Action.UPDATE):
+        reason = _unusable_acl(source)
+        if reason is not None:
+            return Decision(Action.SKIP, reason=reason)
+    return decision
+
+
+def _decide_two_way_gone(
+    target: View | None, row: Row | None, *, side: Side, policy: Policy, alive: bool
+) -> Decision:
+    if target is None:
+        return Decision(Action.FORGET if row is not None else Action.NOTHING)
+    if row is None or alive:
+        return Decision(Action.YIELD)
+    if not _differs_from_base(target, row):
+        return Decision(Action.DELETE)
+    choice = choose_deleted(policy, side)
+    return _settled(choice, side, Decision(Action.DELETE, conflict="changed-by-other"))
+
+
+def _decide_two_way_only_here(
+    source: View, row: Row | None, *, side: Side, policy: Policy, alive: bool
+) -> Decision:
+    create = Decision(Action.CREATE, data=True, acl=True)
+    if row is None:
+        return create
+    if alive:
+        why = "new children keep their parent"
+        return replace(create, conflict="deleted-above-new-children", why=why)
+    if not _differs_from_base(source, row):
+        return Decision(Action.YIELD)
+    choice = choose_deleted(policy, side.other)
+    return _settled(choice, side, replace(create, conflict="deleted-by-other"))
+
+
+def _decide_two_way_both(  # noqa: PLR0913 - as `decide_two_way`
+    source: View,
+    target: View,
+    row: Row | None,
+    *,
+    side: Side,
+    policy: Policy,
+    skew_ms: float | None,
+) -> Decision:
+    data = source.data_hash != target.data_hash
+    acl = not same_acl(source.acl, target.acl)
+    if not data and not acl:
+        known = row is not None and (row.stamp(side), row.stamp(side.other))
+        is_known = known == (source.stamp, target.stamp)
+        return Decision(Action.NOTHING if is_known else Action.MERGE)
+    update = Decision(Action.UPDATE, data=data, acl=acl)
+    if row is not None and not _differs_from_base(target, row):
+        return update
+    if row is not None and not _differs_from_base(source, row):
+        return Decision(Action.YIELD)
+    a, b = (source, target) if side is Side.A else (target, source)
+    choice = choose(policy, a.mtime, b.mtime, data_differs=data, skew_ms=skew_ms)
+    conflict = "different-without-base" if row is None else "changed-by-both"
+    return _settled(choice, side, replace(update, conflict=conflict))
+
+
+def _settled(choice: Choice, side: Side, act: Decision) -> Decision:
+    """What a worker does about a conflict that was settled, or was not."""
+    if choice.winner is side:
+        return replace(act, why=choice.why)
+    if choice.winner is not None:
+        return Decision(Action.YIELD)
+    action = Action.ASK if choice.ask_hook else Action.HOLD
+    return replace(act, action=action, why=choice.why)
+
+
+def hold_conflict(decision: Decision, policy: Policy, *, source: Side) -> Decision:
+    """The decision of a subtree that is copied one way, where conflicts may wait for an operator.
+
+    Creating again what somebody deleted loses nothing but the deletion; that waits too.
+    """
+    if decision.conflict is None or policy.resolved is source:
+        return decision
+    if decision.action not in (Action.CREATE, Action.UPDATE, Action.DELETE):
+        return decision
+    of_delete = decision.action is not Action.UPDATE
+    waits = (
+        policy.delete_vs_update is DeleteConflict.MANUAL
+        if of_delete
+        else policy.on_conflict is Conflict.MANUAL
+    )
+    return replace(decision, action=Action.HOLD, why="manual") if waits else decision
 
 
 def _unusable_acl(source: View) -> str | None:

@@ -39,7 +39,7 @@ from sync_engine.errors import (
 )
 from sync_engine.fence import Fence
 from sync_engine.fencing import check_is_super
-from sync_engine.lane import Lane, LaneState
+from sync_engine.lane import LaneState
 from sync_engine.link import Link
 from sync_engine.report import ProjectionKind, ProjectionStatus
 from sync_engine.rows import decode_acl, encode_acl
@@ -84,12 +84,7 @@ class Projector:
         self._wake = asyncio.Event()
         self._lock = asyncio.Lock()
         self.trouble: str | None = None
-        self._lane = Lane(
-            links[self._target].settings.hosts,
-            links[self._target].auth,
-            session_timeout_s=links[self._target].tuning.session_timeout_s,
-            saved=session_file.load(self._session_file),
-        )
+        self._lane = links[self._target].lane(session_file.load(self._session_file))
         self._lane.on_state(self._on_state)
 
     # Life

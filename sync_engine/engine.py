@@ -20,31 +20,38 @@ from typing import Any, TypeGuard
 import structlog
 
 from sync_engine import documents, slots
-from sync_engine.audit import Auditor
 from sync_engine.base import Base, BaseStore
+from sync_engine.clock import Clocks
 from sync_engine.conflicts import ConflictJournal
-from sync_engine.context import Subtree
+from sync_engine.context import Shared, Subtree
 from sync_engine.direction import Direction, Roots, Side
 from sync_engine.documents import Ownership
 from sync_engine.election import Projector
-from sync_engine.errors import EngineBusyError, EngineRefusedError, SyncError
+from sync_engine.ephemerals import EphemeralCopier
+from sync_engine.errors import SyncError, WentBackError
 from sync_engine.fence import Fence
-from sync_engine.flip import Flip
+from sync_engine.held import HeldPaths
 from sync_engine.lag import LagMeter, RateMeter
 from sync_engine.link import Link
 from sync_engine.marker import MarkerProbe
+from sync_engine.merge import MergeRunner, find_hook
 from sync_engine.pair import OwnershipStore, identify, prepare
+from sync_engine.provenance import Verdict, inspect, judge, read_known, read_owners
 from sync_engine.replicator import Replicator, now
-from sync_engine.report import AuditReport, FlipReport, ProjectionKind, ProjectionStatus
+from sync_engine.report import AuditReport
+from sync_engine.requests import Requests
 from sync_engine.rows import Stamp
-from sync_engine.settings import Rules
+from sync_engine.sentry import Sentry
+from sync_engine.settings import Ephemerals, Rules, SubtreeRule
+from sync_engine.strategy import Policy
 from sync_engine.sweep import run_sweep
 from sync_engine.watch import WatchEvent
-from sync_engine.znode import is_within
+from sync_engine.znode import PERSISTENT, is_within
 
 _log = structlog.get_logger()
 _START_PAUSE_S = 0.5
-_POLL_S = 0.25
+# Whether what the start waits for has gone by itself.
+_LOOK_AGAIN_S = 1.0
 
 
 class Meters:
@@ -55,19 +62,43 @@ class Meters:
         self.rate = RateMeter(time.monotonic)
 
 
-class Engine:
+class Engine(Requests):
     """One engine process."""
 
     def __init__(self, rules: Rules) -> None:
+        super().__init__()
         self.rules = rules
         self.started_at = time.time()
-        self.is_started = False
         self.is_stopped = False
-        self.waiting: str | None = "both sides to answer"
-        self.meters = {direction: Meters() for direction in Direction}
-        self.replicators: dict[str, Replicator] = {}
-        self.probes: dict[Direction, MarkerProbe] = {}
         self.last_audit: AuditReport | None = None
+        self.start_confirmed = asyncio.Event()
+        self.meters = {direction: Meters() for direction in Direction}
+        self.clocks = Clocks(time.monotonic)
+        self.mergers = {
+            rule.name: MergeRunner(
+                rule.merge_hook,
+                find_hook(rule.merge_hook),
+                timeout_s=rules.tuning.merge_timeout_s,
+            )
+            for rule in rules.subtrees
+            if rule.merge_hook is not None
+        }
+        rules.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.store = BaseStore(rules.state_dir / "base.sqlite")
+        self.conflicts = ConflictJournal(
+            rules.state_dir / "conflicts.jsonl", bytes_max=rules.tuning.conflict_bytes_max
+        )
+        self._begin()
+
+    def _begin(self) -> None:
+        """All that is made anew when a side went back: sessions remember what they have seen."""
+        rules = self.rules
+        self.is_started = False
+        self.waiting = "both sides to answer"
+        self.held_reasons: tuple[str, ...] = ()
+        self.replicators: dict[str, Replicator] = {}
+        self.twins: dict[str, Replicator] = {}
+        self.probes: dict[Direction, MarkerProbe] = {}
         self.links = {
             side: Link(
                 side,
@@ -81,16 +112,14 @@ class Engine:
         holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self.fence = Fence(self.links, holder)
         self.owners = OwnershipStore(self.links, self.fence)
-        rules.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.store = BaseStore(rules.state_dir / "base.sqlite")
-        self.conflicts = ConflictJournal(rules.state_dir / "conflicts.jsonl")
         self.projectors = {
             rule.name: Projector(rule, self.links, self.fence, rules.state_dir)
             for rule in rules.projections
         }
+        self.copiers: dict[str, EphemeralCopier] = {}
         self._running: set[str] = set()
         self._markers: dict[Direction, Replicator] = {}
-        self._flips: dict[str, asyncio.Lock] = {}
+        self._sentry = Sentry(self.links, self.probes, self.fence, self.store)
         self._tasks: asyncio.TaskGroup | None = None
 
     # Life
@@ -103,18 +132,34 @@ class Engine:
             SyncError: what trying again does not change.
         """
         try:
+            while not await self._run_once():
+                await self._close_sessions()
+                self._begin()
+        finally:
+            self.is_stopped = True
+            await self._close_sessions()
+            self.store.close()
+            _log.info("engine.stopped")
+
+    async def _run_once(self) -> bool:
+        """Work until the end; False where a side went back, and all must begin anew."""
+        try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 tasks.create_task(self._main())
         except BaseExceptionGroup as group:
-            raise _first(group) from None
-        finally:
-            await self._close()
+            error = _first(group)
+            if isinstance(error, WentBackError):
+                _log.error("engine.begins_anew", reason=str(error))
+                return False
+            raise error from None
+        return True
 
     async def settle(self, bound_s: float) -> None:
         """Let transactions under way end, so that an orderly stop leaves nothing to look up."""
         with suppress(TimeoutError):
             async with asyncio.timeout(bound_s), AsyncExitStack() as locks:
+                # Not the twins': they share their locks.
                 for replicator in (*self.replicators.values(), *self._markers.values()):
                     await locks.enter_async_context(replicator.lock)
 
@@ -132,19 +177,28 @@ class Engine:
                 _log.warning("engine.start_waits", reason=str(error))
                 await asyncio.sleep(_START_PAUSE_S)
         self._spawn(self._follow_fence())
+        self._spawn(self._sentry.run())
         self.is_started = True
         self.waiting = None
         _log.info("engine.started", epoch=self.fence.epoch, subtrees=sorted(self.replicators))
 
     async def _start(self) -> None:
         self.waiting = "the fence and the state in both ensembles"
+        generations = {side: link.generation for side, link in self.links.items()}
+        verdict = await self._await_consent()
         await prepare(self.links)
         await self.fence.take()
-        pair = await identify(self.links, self.fence)
+        if verdict.reasons:
+            self.store.unbind()
+        pair = await identify(
+            self.links, self.fence, renew=verdict.renew, keep_owners=verdict.keep_owners
+        )
         self.store.bind(pair)
+        for side, link in self.links.items():
+            link.prove(generations[side])
         for rule in self.rules.subtrees:
             if rule.name not in self.replicators:
-                await self._add_subtree(rule.name, Roots(rule.path_a, rule.path_b), rule.owner)
+                await self._add_subtree(rule)
         for direction in Direction:
             if direction not in self._markers:
                 await self._add_marker(direction)
@@ -154,6 +208,30 @@ class Engine:
                 self._running.add(name)
                 self._spawn(projector.run())
 
+    async def _await_consent(self) -> Verdict:
+        """Look at both sides, and wait for an operator if they are not what is known of them."""
+        self.start_confirmed.clear()
+        while True:
+            roots = {side: [rule.path(side) for rule in self.rules.subtrees] for side in Side}
+            found = {
+                side: await inspect(side, link.writer, roots[side])
+                for side, link in self.links.items()
+            }
+            if found[Side.A].identity == found[Side.B].identity is not None:
+                # One ensemble on both sides is no case for consent.
+                await prepare(self.links)
+            owners = await read_owners(self.links, self.rules.subtrees)
+            verdict = judge(found, read_known(self.store), owners)
+            if not verdict.reasons or self.start_confirmed.is_set():
+                self.held_reasons = ()
+                return verdict
+            if verdict.reasons != self.held_reasons:
+                _log.error("engine.held", reasons=verdict.reasons)
+            self.held_reasons = verdict.reasons
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_AGAIN_S):
+                    await self.start_confirmed.wait()
+
     async def _follow_fence(self) -> None:
         await self.fence.was_lost.wait()
         self.fence.check_held()
@@ -162,25 +240,41 @@ class Engine:
         assert self._tasks is not None
         return self._tasks.create_task(work)
 
-    async def _close(self) -> None:
-        self.is_stopped = True
-        for projector in self.projectors.values():
-            await projector.close()
+    async def _close_sessions(self) -> None:
+        if self.is_started:
+            self._sentry.note()
+        for owner in (*self.projectors.values(), *self.copiers.values()):
+            await owner.close()
         for link in self.links.values():
             with suppress(SyncError):
                 await link.close()
-        self.store.close()
-        _log.info("engine.stopped")
 
     # Parts
 
-    async def _add_subtree(self, name: str, roots: Roots, owner: Side) -> None:
-        doc = await self.owners.load(name, Ownership(owner=owner))
-        replicator = Replicator(await self._subtree(name, roots, doc))
-        await self.links[doc.owner].follow(roots.root(doc.owner))
-        self.replicators[name] = replicator
-        self._spawn(replicator.run())
-        self._spawn(run_sweep(replicator))
+    async def _add_subtree(self, rule: SubtreeRule) -> None:
+        name, roots = rule.name, Roots(rule.path_a, rule.path_b)
+        doc = await self.owners.load(name, Ownership(owner=rule.owner))
+        if rule.direction is not None and doc.owner is not rule.owner:
+            # Where the direction is fixed, so is the owner.
+            doc = doc.owned_by(rule.owner)
+            await self.owners.save(name, doc, first=rule.owner)
+        subtree = await self._subtree(name, roots, doc, rule)
+        workers = [Replicator(subtree)]
+        if rule.goes_both_ways:
+            mirrored = subtree.mirrored(subtree.policy)
+            workers.append(Replicator(mirrored, twin=workers[0]))
+        for worker in workers:
+            source = worker.subtree.owner
+            await self.links[source].follow(roots.root(source))
+        self.replicators[name] = workers[0]
+        if rule.goes_both_ways:
+            self.twins[name] = workers[1]
+        if rule.ephemerals is Ephemerals.OWN:
+            self.copiers[name] = EphemeralCopier(subtree, self.rules.state_dir)
+            self._spawn(self.copiers[name].run())
+        for worker in workers:
+            self._spawn(worker.run())
+            self._spawn(run_sweep(worker))
 
     async def _add_marker(self, direction: Direction) -> None:
         path = documents.marker_path(direction)
@@ -191,18 +285,27 @@ class Engine:
         replicator = Replicator(subtree)
         await self.links[direction.source].follow(path)
         probe = MarkerProbe(
-            direction,
+            self.links[direction.source],
             self.fence,
             self.meters[direction].lag,
             self.rules.tuning.marker_interval_ms,
+            self.clocks,
         )
         self._markers[direction] = replicator
         self.probes[direction] = probe
         self._spawn(replicator.run())
         self._spawn(probe.run())
 
-    async def _subtree(self, name: str, roots: Roots, doc: Ownership) -> Subtree:
+    async def _subtree(
+        self, name: str, roots: Roots, doc: Ownership, rule: SubtreeRule | None = None
+    ) -> Subtree:
         base = Base(self.store, name, roots)
+        shared = Shared(
+            HeldPaths(self.store, name),
+            self.clocks.skew_ms,
+            self.mergers.get(name),
+            may_be_sequential=self.store.meta(f"sequential:{name}") == "yes",
+        )
         return Subtree(
             name=name,
             roots=roots,
@@ -214,28 +317,36 @@ class Engine:
             conflicts=self.conflicts,
             tuning=self.rules.tuning,
             on_applied=self._on_applied,
+            policy=Policy(doc.owner) if rule is None else self.rules.policy(rule),
+            shared=shared,
+            kind=(lambda _: PERSISTENT) if rule is None else rule.kind,
         )
 
     # Events
 
     def _on_event(self, side: Side, event: WatchEvent) -> None:
         heard_at = now()
-        for replicator in (*self.replicators.values(), *self._markers.values()):
+        for replicator in (*self.workers(), *self._markers.values()):
             subtree = replicator.subtree
             if subtree.owner is not side:
                 continue
             rel = subtree.roots.rel(side, event.path)
             if rel is not None:
                 replicator.notify(rel, heard_at, zxid=event.zxid)
+        for copier in self.copiers.values():
+            if copier.source is side:
+                copier.notify(event.path)
         for projector in self.projectors.values():
             if is_within(event.path, projector.rule.path(side)):
                 projector.wake()
 
     def _on_gap(self, side: Side) -> None:
         _log.warning("watch.gap", side=side)
-        for replicator in (*self.replicators.values(), *self._markers.values()):
+        for replicator in (*self.workers(), *self._markers.values()):
             if replicator.subtree.owner is side:
                 replicator.request_comparison()
+        for copier in self.copiers.values():
+            copier.request_comparison()
         for projector in self.projectors.values():
             projector.wake()
 
@@ -251,110 +362,6 @@ class Engine:
         meters.rate.add(1)
         if heard_at is not None:
             meters.lag.record((now() - heard_at) * 1000)
-
-    # Requests
-
-    async def audit(self, timeout_s: float) -> AuditReport:
-        """Compare both sides in full, while clients go on.
-
-        Raises:
-            EngineBusyError: it did not finish in time, or the engine is not up.
-        """
-        self.check_up()
-        try:
-            async with asyncio.timeout(timeout_s):
-                report = await Auditor(self.replicators, self.rules.tuning).run()
-        except TimeoutError:
-            msg = f"expected an audit within {timeout_s:g} s, saw it go on: give it more time"
-            raise EngineBusyError(msg) from None
-        self.last_audit = report
-        return report
-
-    async def flip(self, name: str, to: Side, timeout_s: float) -> FlipReport:
-        """Make a side the owner of a subtree; its writers stand still. May be called again.
-
-        Raises:
-            EngineRefusedError: what must hold does not.
-            EngineBusyError: not in time, or another flip is under way.
-        """
-        self.check_up()
-        replicator = self.replicator(name)
-        lock = self._flips.setdefault(name, asyncio.Lock())
-        if lock.locked():
-            msg = f"expected no flip of {name} under way, saw one: wait for it"
-            raise EngineBusyError(msg)
-        async with lock:
-            return await Flip(replicator, self.owners, self.session_ids).run(to, timeout_s)
-
-    def is_flipping(self, name: str) -> bool:
-        """Whether a flip of the subtree is under way."""
-        return name in self._flips and self._flips[name].locked()
-
-    async def project(self, name: str, kind: ProjectionKind, timeout_s: float) -> ProjectionStatus:
-        """Show, show otherwise or hide a leader. May be called again.
-
-        Raises:
-            EngineRefusedError: no such projection, or no number is free.
-            EngineBusyError: not in time.
-        """
-        self.check_up()
-        return await self.projector(name).set_kind(kind, timeout_s)
-
-    async def fence_election(self, name: str, *, fenced: bool) -> ProjectionStatus:
-        """Let nobody but the engine create in a projection's election path, or everybody again."""
-        self.check_up()
-        return await self.projector(name).set_fence(fenced=fenced)
-
-    def projector(self, name: str) -> Projector:
-        """The worker of a projection.
-
-        Raises:
-            EngineRefusedError: no such projection.
-        """
-        found = self.projectors.get(name)
-        if found is None:
-            known = ", ".join(sorted(self.projectors)) or "none"
-            msg = f"expected one of the projections ({known}), saw {name!r}: correct the name"
-            raise EngineRefusedError(msg, type="UnknownProjection")
-        return found
-
-    def session_ids(self) -> list[int]:
-        """The engine's own sessions on both sides."""
-        own = [projector.session_id for projector in self.projectors.values()]
-        return [id_ for link in self.links.values() for id_ in link.session_ids()] + own
-
-    def confirm(self, name: str) -> None:
-        """Let a subtree's many deletes happen.
-
-        Raises:
-            EngineRefusedError: no such subtree.
-        """
-        self.check_up()
-        self.replicator(name).confirm()
-
-    def replicator(self, name: str) -> Replicator:
-        """The worker of a subtree.
-
-        Raises:
-            EngineRefusedError: no such subtree.
-        """
-        found = self.replicators.get(name)
-        if found is None:
-            known = ", ".join(sorted(self.replicators)) or "none"
-            msg = f"expected one of the subtrees ({known}), saw {name!r}: correct the name"
-            raise EngineRefusedError(msg, type="UnknownSubtree")
-        return found
-
-    def check_up(self) -> None:
-        """Raise unless requests can be served.
-
-        Raises:
-            EngineBusyError: the engine is starting.
-        """
-        self.fence.check_held()
-        if not self.is_started:
-            msg = f"expected a started engine, saw it wait for {self.waiting}: try again"
-            raise EngineBusyError(msg)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

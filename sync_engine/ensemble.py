@@ -14,9 +14,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import ssl
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from sync_engine.errors import (
     ConnectionLostError,
@@ -27,7 +29,8 @@ from sync_engine.errors import (
 )
 from sync_engine.hosts import format_server, parse_hosts
 from sync_engine.lane import Lane
-from sync_engine.settings import SideAuth, read_auth
+from sync_engine.settings import SideAuth, SideTls, read_auth
+from sync_engine.tls import make_context
 
 _ANSWER_BYTES_MAX = 64 * 1024 * 1024
 _SESSION_TIMEOUT_S = 10.0
@@ -41,10 +44,13 @@ _LEADING = frozenset({"leader", "standalone"})
 
 @dataclass(frozen=True)
 class EnsembleAddress:
-    """Where an ensemble is, and the file (0600) with `user:password` to read it with."""
+    """Where an ensemble is, and the file (0600) with `user:password` to read it with. With `tls`
+    its servers are asked over TLS alone."""
 
     hosts: str
     auth_file: Path | None = None
+    scheme: Literal["digest", "sasl"] = "digest"
+    tls: SideTls | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +81,8 @@ async def facts(address: EnsembleAddress, *, timeout_s: float = _TIMEOUT_S) -> E
     Raises:
         EnsembleUnreachableError: not one server answers.
     """
-    names = parse_hosts(address.hosts)
-    answers = await asyncio.gather(*(_ask(*name, "srvr", timeout_s) for name in names))
+    names, tls = parse_hosts(address.hosts), make_context(address.tls)
+    answers = await asyncio.gather(*(_ask(*name, "srvr", timeout_s, tls) for name in names))
     servers = tuple(
         read_srvr(format_server(*name), None if isinstance(answer, OSError) else answer)
         for name, answer in zip(names, answers, strict=True)
@@ -126,8 +132,8 @@ async def session_ids(address: EnsembleAddress, *, timeout_s: float = _TIMEOUT_S
             One that refuses connections has none.
         EnsembleError: a server does not allow `cons`.
     """
-    names = parse_hosts(address.hosts)
-    answers = await asyncio.gather(*(_ask(*name, "cons", timeout_s) for name in names))
+    names, tls = parse_hosts(address.hosts), make_context(address.tls)
+    answers = await asyncio.gather(*(_ask(*name, "cons", timeout_s, tls) for name in names))
     if all(isinstance(answer, OSError) for answer in answers):
         raise EnsembleUnreachableError(_nobody(address, answers[0]))
     found: set[int] = set()
@@ -189,8 +195,14 @@ async def open_lane(address: EnsembleAddress) -> AsyncGenerator[Lane]:
     Raises:
         EnsembleUnreachableError: in place of a lost connection, also inside the block.
     """
-    auth = None if address.auth_file is None else SideAuth(file=address.auth_file)
-    lane = Lane(address.hosts, read_auth(auth), session_timeout_s=_SESSION_TIMEOUT_S)
+    file = address.auth_file
+    auth = None if file is None else SideAuth(scheme=address.scheme, file=file)
+    lane = Lane(
+        address.hosts,
+        read_auth(auth),
+        session_timeout_s=_SESSION_TIMEOUT_S,
+        tls=make_context(address.tls),
+    )
     try:
         await lane.start(bound_s=_TIMEOUT_S)
         await lane.sync()
@@ -203,12 +215,14 @@ async def open_lane(address: EnsembleAddress) -> AsyncGenerator[Lane]:
         await lane.close()
 
 
-async def _ask(host: str, port: int, word: str, timeout_s: float) -> str | OSError:
+async def _ask(
+    host: str, port: int, word: str, timeout_s: float, tls: ssl.SSLContext | None
+) -> str | OSError:
     """The answer to a four-letter word, or why there is none."""
     writer: asyncio.StreamWriter | None = None
     try:
         async with asyncio.timeout(timeout_s):
-            reader, writer = await asyncio.open_connection(host, port)
+            reader, writer = await asyncio.open_connection(host, port, ssl=tls)
             writer.write(word.encode())
             parts: list[bytes] = []
             size = 0

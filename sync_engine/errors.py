@@ -23,6 +23,10 @@
     ├── EnsembleError             permanent: an ensemble answers, but not what is needed
     │   └── EnsembleUnreachableError   retryable: no answer
     ├── StateError                permanent: what the engine keeps of itself is damaged or another's
+    │   └── SameEnsembleError     permanent: both sides lead to one ensemble
+    ├── WentBackError             permanent: a side holds less than it did; an operator must look
+    ├── UnprovenError             retryable: a side came back and has not shown yet what it is
+    ├── MergeError                permanent: a merge hook did not make one version of two
     ├── FencedError               permanent: a newer engine has taken over; this one must not write
     └── EngineError               a running engine, seen from inside and from its client
         ├── EngineUnreachableError     retryable: no answer
@@ -267,6 +271,24 @@ class EnsembleUnreachableError(EnsembleError):
 
 class StateError(SyncError):
     """What the engine keeps of itself is damaged, or belongs to another pair of ensembles."""
+
+
+class SameEnsembleError(StateError):
+    """Both sides lead to the same ensemble."""
+
+
+class WentBackError(SyncError):
+    """A side was wiped, or restored from an older snapshot, while the engine ran."""
+
+
+class UnprovenError(SyncError):
+    """A side was away, and nobody has looked yet whether it is still what it was."""
+
+    retryable = True
+
+
+class MergeError(SyncError):
+    """A merge hook failed, took too long or gave something else; the path waits for an operator."""
 
 
 class FencedError(SyncError):

@@ -36,6 +36,8 @@ class Fence:
         self._holder = holder
         self._versions: dict[Side, int] = {}
         self._lock = asyncio.Lock()
+        self.zxids: dict[Side, int] = {}
+        """zxid of this engine's last raise of the epoch on each side."""
         self.epoch = 0
         self.lost: str | None = None
         self.was_lost = asyncio.Event()
@@ -156,4 +158,5 @@ class Fence:
     async def _write(self, side: Side, epoch: int, version: int) -> None:
         data = Epoch(epoch=epoch, holder=self._holder).encode()
         stat = await self._links[side].writer.set_data(documents.EPOCH, data, version)
+        self.zxids[side] = stat.mzxid
         self._versions[side] = stat.version

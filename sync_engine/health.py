@@ -18,6 +18,8 @@ class Facts:
 
     fenced: str | None = None
     stopped: bool = False
+    held: Sequence[str] = ()
+    """Why the start waits for an operator."""
     started: bool = False
     copying: Sequence[str] = ()
     """Subtrees whose first comparison is under way."""
@@ -40,6 +42,8 @@ def assess(facts: Facts) -> tuple[EngineState, list[str]]:
     reasons = [*stalls, *away, *facts.troubles]
     if facts.fenced is not None:
         return EngineState.FENCED, [facts.fenced]
+    if facts.held and not facts.stopped:
+        return EngineState.STALLED, [*facts.held, *reasons]
     if facts.stopped or not facts.started:
         waiting = [facts.waiting, *reasons] if facts.waiting else reasons
         return (EngineState.STOPPED, []) if facts.stopped else (EngineState.STARTING, waiting)

@@ -22,6 +22,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import ssl
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
@@ -45,7 +46,7 @@ from sync_engine.hosts import format_server, parse_hosts
 from sync_engine.reader import Reader
 from sync_engine.session import LaneState, SavedSession
 from sync_engine.wire import Op, OpCode
-from sync_engine.znode import Acl, Stat, Znode
+from sync_engine.znode import PERSISTENT, Acl, NodeKind, Stat, Znode
 
 _log = structlog.get_logger(__name__)
 IN_FLIGHT_MAX = 500
@@ -55,8 +56,10 @@ _BACK_OFF_MIN_S, _BACK_OFF_MAX_S = 0.02, 0.5
 # A connection that lasted this long was a real one: the next starts without a pause.
 _STEADY_S = 1.0
 _CLOSE_BOUND_S, _HANDSHAKE_MIN_S = 2.0, 0.2
-# 2 s: a leader applies what it has committed within milliseconds.
-_SYNCS_MAX, _SYNC_PAUSE_S = 500, 0.004
+_SYNCS_MAX, _SYNC_PAUSE_S = 500, 0.004  # 2 s; a leader applies within milliseconds
+
+
+_Request = tuple[asyncio.Future[Any], int, bytes, wire.Decoder, str | None]
 
 
 class Lane:
@@ -72,19 +75,17 @@ class Lane:
         in_flight_max: int = IN_FLIGHT_MAX,
         request_bytes_max: int = wire.REQUEST_BYTES_MAX,
         reconnect_bound_s: float | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         """`reconnect_bound_s`: how long requests wait for a connection; None: session's timeout."""
         self._servers = parse_hosts(hosts)
-        self._auth = tuple(auth)
+        self._auth, self._tls = tuple(auth), tls
         self._timeout_s = session_timeout_s
-        self._in_flight_max = in_flight_max
-        self._request_bytes_max = request_bytes_max
+        self._in_flight_max, self._request_bytes_max = in_flight_max, request_bytes_max
         self._bound_s = session_timeout_s if reconnect_bound_s is None else reconnect_bound_s
         self._session = saved or SavedSession(0, wire.new_password())
         self._connection: Connection | None = None
-        self._waiting: deque[tuple[asyncio.Future[Any], int, bytes, wire.Decoder, str | None]] = (
-            deque()
-        )
+        self._waiting: deque[_Request] = deque()
         self._waiting_timer: asyncio.TimerHandle | None = None
         self._listeners: list[Callable[[LaneState], None]] = []
         self._runner: asyncio.Task[None] | None = None
@@ -93,9 +94,8 @@ class Lane:
         self._reader = Reader(self.submit, in_flight_max=in_flight_max)
         self.connected = asyncio.Event()
         self.server: str | None = None
-        """The server that answers now, or answered last."""
-        self.last_failure: str | None = None
-        """Why there was no connection, the last time there was none."""
+        """The server that answers, or did last."""
+        self.last_failure: str | None = None  # why there was no connection, the last time
 
     @property
     def session_id(self) -> int:
@@ -110,12 +110,10 @@ class Lane:
     @property
     def last_zxid(self) -> int:
         """The highest zxid seen; no server behind it is accepted."""
-        connection = self._connection
-        return max(self._zxid, connection.last_zxid if connection is not None else 0)
+        return max(self._zxid, self._connection.last_zxid if self._connection else 0)
 
     def on_state(self, callback: Callable[[LaneState], None]) -> None:
-        """Call back in the event loop at every change of the connection. EXPIRED comes before the
-        CONNECTED of the new session."""
+        """Call back at every change of the connection; EXPIRED comes before a new CONNECTED."""
         self._listeners.append(callback)
 
     async def start(self, *, bound_s: float = 15.0) -> None:
@@ -216,7 +214,7 @@ class Lane:
         return await self.submit(OpCode.GET_DATA, wire.watchless_body(path), wire.read_data, path)
 
     async def get_acl(self, path: str) -> tuple[tuple[Acl, ...], Stat]:
-        """ACL and Stat. Without ADMIN on the znode, digests come masked (`Acl.is_masked`)."""
+        """ACL and Stat; digests masked (`Acl.is_masked`) without ADMIN on the znode."""
         return await self.submit(OpCode.GET_ACL, wire.path_body(path), wire.read_acl, path)
 
     async def children(self, path: str) -> tuple[list[str], Stat]:
@@ -232,10 +230,12 @@ class Lane:
         acl: tuple[Acl, ...],
         *,
         ephemeral: bool = False,
+        kind: NodeKind = PERSISTENT,
     ) -> Stat | None:
         """Create a znode; its parent must be there."""
-        body = wire.create_body(wire.Create(path, data, acl, ephemeral))
-        return await self.submit(OpCode.CREATE2, body, wire.read_created, path)
+        op = wire.Create(path, data, acl, ephemeral, kind)
+        body = wire.create_body(op)
+        return await self.submit(wire.create_code(op), body, wire.read_created, path)
 
     async def set_data(self, path: str, data: bytes | None, version: int) -> Stat:
         """Write at an expected version; `wire.ANY_VERSION` expects none."""
@@ -327,7 +327,7 @@ class Lane:
         )
         try:
             async with asyncio.timeout(bound_s):
-                await loop.create_connection(lambda: connection, host, port)
+                await loop.create_connection(lambda: connection, host, port, ssl=self._tls)
             connected = await connection.handshake(greeting, self._auth, bound_s=bound_s)
         except (OSError, ConnectionLostError, TimeoutError) as error:
             connection.give_up("never used")

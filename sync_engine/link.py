@@ -11,9 +11,11 @@ import time
 from collections.abc import Callable
 
 from sync_engine.direction import Side
-from sync_engine.errors import ConnectionLostError, ZkError
+from sync_engine.errors import ConnectionLostError, UnprovenError, ZkError
 from sync_engine.lane import Lane, LaneState
+from sync_engine.session import SavedSession
 from sync_engine.settings import SideSettings, Tuning, read_auth
+from sync_engine.tls import make_context
 from sync_engine.watch import WatchEvent, WatchSession
 from sync_engine.znode import PERM_ALL, PERM_READ, WORLD_ALL, Acl
 
@@ -38,27 +40,37 @@ class Link:
         self.settings = settings
         self.tuning = tuning
         self.auth = read_auth(settings.auth)
+        self.tls = make_context(settings.tls)
         self.reader = self.lane()
         self.writer = self.lane()
         self.watch = WatchSession(
             settings.hosts,
             self.auth,
             session_timeout_s=tuning.session_timeout_s,
+            tls=settings.tls,
             on_event=lambda event: on_event(side, event),
             on_gap=lambda: on_gap(side),
         )
         self._lost_at: float | None = time.monotonic()
+        self.proven = asyncio.Event()
+        """Set while the side is known to be what it was."""
+        self.lost = asyncio.Event()
+        """Set from a lost connection until that is known again."""
+        self.generation = 0
+        """Counts lost connections."""
         for lane in (self.reader, self.writer):
             lane.on_state(self._on_state)
 
-    def lane(self) -> Lane:
-        """Another session on this side."""
+    def lane(self, saved: SavedSession | None = None) -> Lane:
+        """Another session on this side, or one that goes on."""
         return Lane(
             self.settings.hosts,
             self.auth,
             session_timeout_s=self.tuning.session_timeout_s,
+            saved=saved,
             in_flight_max=self.tuning.in_flight_max,
             request_bytes_max=self.tuning.request_bytes_max,
+            tls=self.tls,
         )
 
     @property
@@ -117,8 +129,30 @@ class Link:
         ids = (self.reader.session_id, self.writer.session_id, self.watch.session_id)
         return [id_ for id_ in ids if id_]
 
+    def prove(self, generation: int) -> None:
+        """The side is what it was, if no connection was lost since that generation."""
+        if generation == self.generation:
+            self.lost.clear()
+            self.proven.set()
+        else:
+            self.lost.set()
+
+    def check_proven(self) -> None:
+        """Raise unless what was read from this side may be believed.
+
+        Raises:
+            UnprovenError: its connection was lost, and nobody has looked yet.
+        """
+        if not self.proven.is_set():
+            msg = f"expected side {self.side.value} to be looked at, saw its connection lost again"
+            raise UnprovenError(msg)
+
     def _on_state(self, state: LaneState) -> None:
-        del state  # What counts is both lanes together.
+        if state is not LaneState.CONNECTED:
+            self.generation += 1
+            self.proven.clear()
+            self.lost.set()
+        # What counts is both lanes together.
         if self.is_connected:
             self._lost_at = None
         elif self._lost_at is None:

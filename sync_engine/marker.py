@@ -13,10 +13,12 @@ from collections import OrderedDict
 import structlog
 
 from sync_engine import documents
+from sync_engine.clock import Clocks
 from sync_engine.direction import Direction
 from sync_engine.errors import FencedError, SyncError
 from sync_engine.fence import Fence
 from sync_engine.lag import LagMeter
+from sync_engine.link import Link
 from sync_engine.rows import Stamp
 from sync_engine.wire import ANY_VERSION, SetData
 
@@ -29,15 +31,24 @@ class MarkerProbe:
     """Writes one direction's marker and takes the samples."""
 
     def __init__(
-        self, direction: Direction, fence: Fence, meter: LagMeter, interval_ms: int
+        self,
+        link: Link,
+        fence: Fence,
+        meter: LagMeter,
+        interval_ms: int,
+        clocks: Clocks,
     ) -> None:
-        self._direction = direction
+        self._link = link
+        self._direction = Direction.leaving(link.side)
         self._fence = fence
         self._meter = meter
+        self._clocks = clocks
         self._interval_s = interval_ms / 1000
         self._pending: OrderedDict[int, float] = OrderedDict()
         self._early: dict[int, float] = {}
         self._number = 0
+        self.last_zxid = 0
+        """zxid of the newest marker that was acknowledged."""
 
     def oldest_ms(self) -> float | None:
         """Age of the oldest marker under way."""
@@ -54,9 +65,11 @@ class MarkerProbe:
         path = documents.marker_path(self._direction)
         while True:
             await asyncio.sleep(self._interval_s)
-            if len(self._pending) >= _PENDING_MAX:
+            if len(self._pending) >= _PENDING_MAX or not self._link.proven.is_set():
+                # What a side that comes back says of our last marker must not be overwritten.
                 continue
             self._number += 1
+            sent_s = time.time()
             note = SetData(path, str(self._number).encode(), ANY_VERSION)
             try:
                 result = await self._fence.transact(self._direction.source, [note])
@@ -66,6 +79,14 @@ class MarkerProbe:
                 if not error.retryable:
                     _log.warning("marker.failed", direction=self._direction, error=str(error))
                 continue
+            self.last_zxid = result.zxid
+            if result.stats and result.stats[0] is not None:
+                self._clocks.note(
+                    self._direction.source,
+                    result.stats[0].mtime,
+                    sent_s=sent_s,
+                    heard_s=time.time(),
+                )
             # The copy may have been acknowledged before the original's answer was looked at.
             if self._early.pop(result.zxid, None) is not None:
                 self._meter.record(0.0)

@@ -17,6 +17,8 @@ METRICS: dict[str, tuple[str, str]] = {
     "zksync_echoes_total": ("counter", "Changes that were the engine's own"),
     "zksync_lag_ms": ("histogram", "From a change to the acknowledgement that it was applied"),
     "zksync_conflicts_total": ("counter", "Conflicts recorded"),
+    "zksync_held_conflicts": ("gauge", "Conflicts that wait for an operator"),
+    "zksync_clock_skew_ms": ("gauge", "By how much side b's clock is ahead of side a's"),
     "zksync_skipped_znodes": ("gauge", "Paths that are not copied"),
     "zksync_unreadable_znodes": ("gauge", "Paths that the engine may not read"),
     "zksync_subtree_znodes": ("gauge", "Paths known to be equal on both sides"),
@@ -44,9 +46,12 @@ def _values(name: str, status: EngineStatus) -> Iterator[tuple[str, float]]:
     plain: dict[str, float] = {
         "zksync_epoch": status.epoch,
         "zksync_conflicts_total": status.conflicts,
+        "zksync_held_conflicts": status.held,
         "zksync_skipped_znodes": status.skipped,
         "zksync_unreadable_znodes": len(status.unreadable),
     }
+    if status.clock_skew_ms is not None:
+        plain["zksync_clock_skew_ms"] = status.clock_skew_ms
     if name in plain:
         yield "", plain[name]
     elif name in by_direction:
@@ -69,9 +74,12 @@ def _labelled(name: str, status: EngineStatus) -> Iterator[tuple[str, float]]:
         case "zksync_audit_equal":
             if status.last_audit is not None:
                 yield "", float(status.last_audit.equal)
-        case _:
+        case "zksync_side_connected":
             for side, session in status.sessions.items():
                 yield f'{{side="{side.value}"}}', float(session.connected)
+        case _:
+            # Nobody knows the clocks yet.
+            return
 
 
 def _histograms(status: EngineStatus) -> Iterator[tuple[str, float]]:

@@ -16,7 +16,7 @@ import structlog
 from sync_engine import documents
 from sync_engine.direction import Side
 from sync_engine.documents import Epoch, Identity, Ownership
-from sync_engine.errors import NodeExistsError, NoNodeError, StateError
+from sync_engine.errors import NodeExistsError, NoNodeError, SameEnsembleError, StateError
 from sync_engine.fence import Fence
 from sync_engine.link import Link
 from sync_engine.slots import ensure
@@ -32,7 +32,7 @@ async def prepare(links: Mapping[Side, Link]) -> None:
     """Create the engine's folders, and make sure that the sides are two ensembles.
 
     Raises:
-        StateError: both sides lead to the same ensemble.
+        SameEnsembleError: both sides lead to the same ensemble.
     """
     for link in links.values():
         for path in documents.FOLDERS:
@@ -57,38 +57,34 @@ async def _check_apart(links: Mapping[Side, Link]) -> None:
                 "expected two ensembles, saw on side b what was written on side a: both lead to "
                 "one; correct the rules' hosts"
             )
-            raise StateError(msg)
+            raise SameEnsembleError(msg)
     finally:
         await _delete(a, probe)
 
 
-async def identify(links: Mapping[Side, Link], fence: Fence) -> str:
-    """Read which pair this is; two ensembles that are no pair become a new one.
+async def identify(
+    links: Mapping[Side, Link], fence: Fence, *, renew: bool, keep_owners: bool = False
+) -> str:
+    """Read which pair this is, or make both sides a new one (`renew`).
 
-    A new pair begins without owners, slots and projections, whatever an earlier engine left on one
-    of the sides. The caller has taken the fence, so an engine of the old pair no longer writes.
+    A new pair begins without slots and markers, and without owners and projections unless these are
+    kept, whatever an earlier engine left on one of the sides. The caller has taken the fence, so an
+    engine of the old pair no longer writes.
 
     Raises:
-        StateError: the sides of a pair are exchanged.
+        StateError: the sides changed since they were looked at.
     """
-    found = {side: await _read_identity(link) for side, link in links.items()}
-    a, b = found[Side.A], found[Side.B]
-    if a is not None and b is not None and a.pair == b.pair:
-        if (a.side, b.side) == (Side.A, Side.B):
+    if not renew:
+        found = {side: await _read_identity(link) for side, link in links.items()}
+        a, b = found[Side.A], found[Side.B]
+        if a is not None and b is not None and (a.pair, a.side, b.side) == (b.pair, *Side):
             return a.pair
-        msg = (
-            f"expected sides a and b of pair {a.pair}, saw {a.side.value} and {b.side.value}: "
-            "exchange the rules' hosts, or delete /.zksync on both to begin anew"
-        )
+        msg = "expected sides a and b of one pair, saw them change meanwhile: start again"
         raise StateError(msg)
     pair = uuid.uuid4().hex
+    owned = () if keep_owners else (documents.SUBTREES, documents.PROJECTIONS)
     for side, link in links.items():
-        for folder in (
-            documents.SUBTREES,
-            documents.SLOTS,
-            documents.PROJECTIONS,
-            documents.MARKERS,
-        ):
+        for folder in (*owned, documents.SLOTS, documents.MARKERS):
             await _delete_below(link, folder, _OWN_DEPTH_MAX)
         await _delete(link, documents.IDENTITY)
         data = Identity(pair=pair, side=side).encode()

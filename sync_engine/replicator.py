@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
 
 import structlog
 
 from sync_engine.applier import Applier, Outcome
-from sync_engine.comparison import compare, ensure_above, learn_acl
+from sync_engine.arbiter import Arbiter
+from sync_engine.comparison import compare, decide_again, ensure_above
 from sync_engine.context import Subtree
-from sync_engine.decide import Action, assumed, decide, is_mass_delete, view
+from sync_engine.decide import Action, Decision, assumed, is_mass_delete, view
+from sync_engine.dirty import Dirty, DirtySet
 from sync_engine.errors import (
     AuthFailedError,
     FencedError,
@@ -39,34 +40,32 @@ ROUND_MAX = 2_000
 # Decisions on one path that were overtaken by writes on the other side; then it waits for the next
 # look at it.
 _ATTEMPTS_MAX = 8
+# A subtree of fewer znodes than this is its root alone.
+_TREE_MIN = 2
 _PAUSE_MIN_S = 0.05
 _PAUSE_MAX_S = 1.0
 
 
-@dataclass(slots=True)
-class Dirty:
-    """Why a path is to be looked at. Forced: the target is read too, not assumed."""
-
-    heard_at: float | None
-    forced: bool = False
-    zxid: int = 0
-    """The highest that an event told; a read must not be older."""
-    is_undated: bool = False
-    """Whether an event told none."""
-
-
 class Replicator:
-    """The worker of one subtree. `lock` is held while anything is read, decided or written."""
+    """The worker of one subtree, or of one of its two ways: then the other worker is its twin.
 
-    def __init__(self, subtree: Subtree) -> None:
+    `lock` is held while anything is read, decided or written; twins share it.
+    """
+
+    def __init__(self, subtree: Subtree, *, twin: Replicator | None = None) -> None:
         self.subtree = subtree
-        self.lock = asyncio.Lock()
+        self.lock = asyncio.Lock() if twin is None else twin.lock
+        self._arbiter = Arbiter(subtree, self.stall)
+        self._twin: Replicator | None = None
+        if twin is not None:
+            self._pair(twin)
+            twin._pair(self)  # noqa: SLF001 - both are of this class
         self.stalled: str | None = None
         self.is_copying = not subtree.base.is_trusted
         self.last_failure: str | None = None
         self._applier = Applier(subtree)
         self._patience = Patience()
-        self._dirty: dict[str, Dirty] = {}
+        self._dirty = DirtySet(subtree.tuning.backlog_max)
         self._busy = 0
         self._compare_wanted = True
         self._confirmed = False
@@ -96,17 +95,9 @@ class Replicator:
         `zxid` is the change's; with a time it was heard at and no zxid, a server that does not
         tell it is taken for the one that told of the change.
         """
-        known = self._dirty.get(rel)
         is_undated = heard_at is not None and zxid is None
-        if known is not None:
-            known.forced |= forced
-            known.zxid = max(known.zxid, zxid or 0)
-            known.is_undated |= is_undated
-        elif len(self._dirty) >= self.subtree.tuning.backlog_max:
-            self._dirty.clear()
+        if not self._dirty.add(rel, Dirty(heard_at, forced, zxid or 0, is_undated)):
             self.request_comparison()
-        else:
-            self._dirty[rel] = Dirty(heard_at, forced, zxid or 0, is_undated)
         self._wake.set()
 
     def request_comparison(self) -> None:
@@ -114,8 +105,28 @@ class Replicator:
         self._compare_wanted = True
         self._wake.set()
 
+    def _pair(self, twin: Replicator) -> None:
+        self._twin = self._arbiter.twin = twin
+
+    def stall(self, reason: str) -> None:
+        """Stop, both ways, until an operator confirms."""
+        for worker in (self, self._twin):
+            if worker is not None:
+                worker.stalled = reason
+                worker.request_comparison()
+        _log.error("replicator.stalled", subtree=self.subtree.name, reason=reason)
+
+    async def resolve(self, rel: str) -> None:
+        """Look at a path on both sides now; `shared.resolved` says who wins."""
+        async with self.lock:
+            upto = await self.subtree.fence.barrier(self.subtree.owner)
+            (source,) = await self._read_sources([rel], upto)
+            work = Work(rel, source, None, None, None, Decision(Action.NOTHING))
+            await decide_again(self.subtree, [work])
+            await self._apply([work])
+
     def confirm(self) -> None:
-        """Let the deletes that replication waits for happen."""
+        """Let what replication waits for happen, as many deletes."""
         self._confirmed = True
         kept = [
             rel
@@ -163,6 +174,8 @@ class Replicator:
         """Do what there is to do; the caller holds `lock`."""
         if self.stalled is not None:
             return
+        for link in self.subtree.links.values():
+            await link.proven.wait()
         if self._compare_wanted:
             self._compare_wanted = False
             try:
@@ -173,6 +186,10 @@ class Replicator:
                 raise
         while self._dirty and self.stalled is None:
             await self._round()
+            if self._twin is not None:
+                # The twin waits for the lock.
+                self._wake.set()
+                break
         if not self._dirty and not self._compare_wanted:
             self._confirmed = False
 
@@ -191,7 +208,12 @@ class Replicator:
         subtree = self.subtree
         trusted = subtree.base.is_trusted
         async for works in compare(subtree, trusted=trusted, found_missing=self._found_missing):
+            held = [work for work in works if work.rel in subtree.shared.held.entries]
+            if held:
+                await decide_again(self.subtree, held)
             await self._apply(works)
+            if self.stalled is not None:
+                return
         for rel in subtree.base.acl_writes:
             self.notify(rel, forced=True)
         if not trusted:
@@ -200,10 +222,27 @@ class Replicator:
 
     def _found_missing(self, rels: list[str]) -> None:
         """Take paths of the base that a comparison did not find on the owner's side."""
-        if self._guard(len(rels)):
+        self._check_proven()
+        if self._is_empty(rels) or self._guard(len(rels)):
             return
         for rel in rels:
             self.notify(rel)
+
+    def _check_proven(self) -> None:
+        for link in self.subtree.links.values():
+            link.check_proven()
+
+    def _is_empty(self, missing: list[str]) -> bool:
+        """Stop if nothing at all is left, however little it was."""
+        owner = self.subtree.owner
+        rows = sum(row.stamp(owner) is not None for row in self.subtree.base.rows.values())
+        if self._confirmed or rows < _TREE_MIN or len(missing) < rows or self.subtree.is_internal:
+            return False
+        self.stall(
+            f"side {owner.value} holds nothing of the {rows} znodes that it had: if "
+            "its clients deleted them, confirm; if the ensemble lost its data, restore it first"
+        )
+        return True
 
     def _guard(self, deletes: int) -> bool:
         """Stop if so much vanished that the source may have lost its data."""
@@ -212,42 +251,29 @@ class Replicator:
             deletes, rows, share_max=tuning.delete_share_max, deletes_min=tuning.delete_count_free
         ):
             return False
-        self.stalled = (
+        self.stall(
             f"{deletes} of {rows} znodes are gone on side {self.subtree.owner.value}: if its "
             "clients deleted them, confirm; if the ensemble lost its data, restore it first"
         )
-        _log.error("replicator.stalled", subtree=self.subtree.name, reason=self.stalled)
-        self.request_comparison()
         return True
 
     async def _round(self) -> None:
         """Look at some dirty paths and apply what they need."""
-        batch = dict(list(self._dirty.items())[:ROUND_MAX])
-        for rel in batch:
-            del self._dirty[rel]
+        batch = self._dirty.take(ROUND_MAX)
         self._busy = len(batch)
         try:
             works = await self._decide(batch)
             deletes = sum(w.decision.action is Action.DELETE for w in works)
             if self._guard(deletes):
-                self._put_back(batch)
+                self._dirty.put_back(batch)
                 return
             await self._apply(works)
         except BaseException:
             # Cancelled, too: a path that is forgotten is a write that is lost.
-            self._put_back(batch)
+            self._dirty.put_back(batch)
             raise
         finally:
             self._busy = 0
-
-    def _put_back(self, batch: dict[str, Dirty]) -> None:
-        for rel, dirty in batch.items():
-            newer = self._dirty.setdefault(rel, dirty)
-            newer.forced |= dirty.forced
-            newer.zxid = max(newer.zxid, dirty.zxid)
-            newer.is_undated |= dirty.is_undated
-            if newer is not dirty and dirty.heard_at is not None:
-                newer.heard_at = dirty.heard_at
 
     async def _decide(self, batch: dict[str, Dirty]) -> list[Work]:
         subtree = self.subtree
@@ -261,20 +287,22 @@ class Replicator:
             row = subtree.base.get(rel)
             seen = view(source, row)
             target = assumed(row, subtree.owner.other)
-            decision = decide(seen, target, row, owner=subtree.owner)
+            decision = subtree.decide(rel, seen, target, row)
             if decision.action is Action.NOTHING and row is not None and batch[rel].heard_at:
                 subtree.counters.echoes += 1
             works.append(Work(rel, source, seen, target, row, decision, batch[rel].heard_at))
+        held = subtree.shared.held.entries
         # A delete's version does not tell of another ACL, and nothing is left to find it by later.
         forced = [
             work
             for work in works
             if batch[work.rel].forced
+            or work.rel in held
             or work.decision.action is Action.DELETE
             or work.rel in subtree.base.acl_writes
         ]
         if forced:
-            await self._decide_again(forced)
+            await decide_again(self.subtree, forced)
         return works
 
     async def _read_sources(self, rels: list[str], upto: int) -> list[Znode | None]:
@@ -300,24 +328,12 @@ class Replicator:
                     nodes.append(None)
         return nodes
 
-    async def _decide_again(self, works: list[Work]) -> None:
-        """Decide with the other side's copy read instead of assumed."""
-        subtree = self.subtree
-        lane = subtree.target.writer
-        paths = [subtree.target_path(work.rel) for work in works]
-        _, nodes = await asyncio.gather(lane.sync(paths[0]), lane.read_many(paths))
-        for work, node in zip(works, nodes, strict=True):
-            work.row = learn_acl(subtree, work.rel, node)
-            work.view = view(work.source, work.row)
-            original = None if work.view is None else work.view.acl
-            work.target = view(node, work.row, original=original)
-            work.decision = decide(work.view, work.target, work.row, owner=subtree.owner)
-            work.loser = node
-
     async def _apply(self, works: list[Work]) -> None:
         """Apply works until each is done, refused or overtaken too often."""
+        self._check_proven()
         for _ in range(_ATTEMPTS_MAX):
             works = [work for work in works if not self._put_aside(work)]
+            works = await self._arbiter.settle(works)
             if not works:
                 return
             if any(work.rel == "" and work.decision.action is Action.CREATE for work in works):
@@ -330,7 +346,7 @@ class Replicator:
                 # They come after what stands in their way.
                 break
             if works:
-                await self._decide_again(works)
+                await decide_again(self.subtree, works)
         for work in works:
             self.notify(work.rel, work.heard_at, forced=True)
 
@@ -338,6 +354,7 @@ class Replicator:
         """Take note of what was done, and look at what stands in the way of the rest."""
         for work in outcome.done:
             self.subtree.counters.skipped.pop(work.rel, None)
+            self.subtree.shared.settle(work.rel)
         aside = self._patience.put_aside(outcome)
         for rel, reason in aside.items():
             self._quarantine(rel, reason)
@@ -354,7 +371,10 @@ class Replicator:
         except NoNodeError:
             return
         for name in names:
-            self.notify(f"{rel}/{name}", forced=True)
+            child = f"{rel}/{name}"
+            if self._twin is not None and self.subtree.base.get(child) is None:
+                self.subtree.shared.alive.add(rel)
+            self.notify(child, forced=True)
 
     def _put_aside(self, work: Work) -> bool:
         """Take out a work that is not copied, and say why."""

@@ -72,6 +72,10 @@ class SubtreeStatus(Report):
     flipping: bool
     stalled: str | None = None
     """Why replication waits for `confirm`; None when it does not."""
+    both_ways: bool = False
+    """Whether both sides' writes are copied."""
+    held: int = 0
+    """Conflicts that wait for an operator."""
 
 
 class ProjectionStatus(Report):
@@ -140,6 +144,167 @@ class FlipReport(Report):
     zxid_b: int = 0
 
 
+class Copy(Report):
+    """One version of a znode; `data` in base64, None for null."""
+
+    path: str
+    data: str | None
+    acl: list[tuple[int, str, str]]
+    czxid: int
+    mzxid: int
+    version: int
+    aversion: int
+    mtime: int
+
+
+class HeldConflict(Report):
+    """A conflict that waits for an operator; the versions only where one was asked for."""
+
+    id: int
+    subtree: str
+    path_a: str
+    path_b: str
+    at: float
+    reason: str
+    why: str
+    seen: str
+    """Names this state of both versions."""
+    a: Copy | None = None
+    b: Copy | None = None
+
+
+class HeldReport(Report):
+    """All that wait."""
+
+    conflicts: list[HeldConflict]
+
+
+class ConflictRecord(Report):
+    """One line of the journal of conflicts."""
+
+    id: int = 0
+    at: float
+    subtree: str
+    reason: str
+    why: str | None = None
+    """By what rule it was settled."""
+    held: bool = False
+    """Whether nobody won, and the path waits."""
+    winner_side: Side
+    winner: Copy | None
+    loser_side: Side
+    loser: Copy | None
+
+
+class ConflictPage(Report):
+    """A part of the journal."""
+
+    conflicts: list[ConflictRecord]
+    total: int
+    """Conflicts ever recorded; older ones may have left the journal."""
+
+
+class PathDifference(Report):
+    """A path that differs, with both versions; `kind` as in an audit."""
+
+    subtree: str
+    kind: str
+    path_a: str
+    path_b: str
+    a: Copy | None
+    b: Copy | None
+
+
+class DiffReport(Report):
+    """What differs between both sides now."""
+
+    znodes: dict[str, int]
+    """Persistent znodes on side a, by subtree."""
+    total: int
+    """Paths that differ."""
+    differences: list[PathDifference]
+    """The first of them."""
+
+
+class PlannedChange(Report):
+    """What a run would do about one path."""
+
+    path: str
+    side: Side
+    """The side that would be written."""
+    action: str
+    conflict: str | None = None
+    why: str | None = None
+
+
+class SubtreePlan(Report):
+    """What a run would do in one subtree."""
+
+    owner: Side
+    has_base: bool
+    """Whether a full comparison was finished before; without one nothing is deleted."""
+    counts: dict[str, int]
+    """Paths by action: create, update, delete, keep, skip, hold, ask."""
+    stalls: str | None = None
+    """Why it would stop and wait for an operator."""
+    changes: list[PlannedChange]
+    """The first of them."""
+
+
+class PlanReport(Report):
+    """What a run would change; nothing was written."""
+
+    subtrees: dict[str, SubtreePlan]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether a run would write nothing."""
+        return not any(plan.counts for plan in self.subtrees.values())
+
+
+class ConflictExport(Report):
+    """A journal that was written to a file."""
+
+    conflicts: int
+    total: int
+
+
+class ImportReport(Report):
+    """What became of the znodes of a file."""
+
+    znodes: int
+    created: int
+    replaced: int
+    unchanged: int
+    left: int
+    """There already with another content, and left as they were."""
+
+
+class FileReport(Report):
+    """A tree that was written to a file."""
+
+    znodes: int
+    bytes: int
+    sha256: str
+
+
+class CheckReport(Report):
+    """What a rules file that is right holds."""
+
+    subtrees: int
+    projections: int
+
+
+class PadReport(Report):
+    """Sequence counters that were moved on."""
+
+    subtree: str
+    side: Side
+    padded: int
+    """Sequence numbers that parents were moved on by."""
+    seconds: float
+
+
 class EngineStatus(Report):
     """All of it."""
 
@@ -151,6 +316,10 @@ class EngineStatus(Report):
     subtrees: dict[str, SubtreeStatus]
     projections: dict[str, ProjectionStatus]
     conflicts: int
+    held: int = 0
+    """Conflicts that wait for an operator."""
+    clock_skew_ms: float | None = None
+    """By how much side b's clock is ahead of side a's."""
     skipped: int
     unreadable: list[str]
     last_audit: AuditReport | None = None

@@ -2,8 +2,8 @@
 
 One YAML document, checked whole before anything is connected. An unknown key is an error that names
 the nearest known one: a misspelt rule would otherwise be found in the middle of a migration. What
-the engine does not do yet is refused, not ignored. Secrets are never values in here, only names of
-files. Durations and sizes carry their unit in the name.
+cannot be kept is refused, not ignored. Errors name the line. Secrets are never values in here, only
+names of files. Durations and sizes carry their unit in the name.
 
 Who owns a subtree at a given moment is not here: the rules name the owner to begin with, the rest
 is run-time state, kept in the ensembles.
@@ -14,81 +14,76 @@ from __future__ import annotations
 import difflib
 import os
 import stat
-from enum import StrEnum
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
+from sync_engine import yaml_lines
 from sync_engine.direction import Side
 from sync_engine.errors import RulesError
 from sync_engine.hosts import parse_hosts
+from sync_engine.rules import (
+    ENGINE_PATH,
+    RESERVED_PATHS,
+    Conflict,
+    DeleteConflict,
+    Ephemerals,
+    ProjectionRule,
+    RuleModel,
+    SideTls,
+    SubtreeRule,
+    TtlRule,
+    Way,
+)
+from sync_engine.strategy import Policy, default_delete_conflict
+from sync_engine.tuning import Tuning
+from sync_engine.yaml_lines import Where
 from sync_engine.znode import is_within
 
-ENGINE_PATH = "/.zksync"
-"""Where the engine keeps its own state on both sides; never synced."""
-RESERVED_PATHS = ("/zookeeper", ENGINE_PATH)
+__all__ = [
+    "ENGINE_PATH",
+    "RESERVED_PATHS",
+    "Conflict",
+    "DeleteConflict",
+    "Ephemerals",
+    "ProjectionRule",
+    "Rules",
+    "Side",
+    "SideAuth",
+    "SideSettings",
+    "SideTls",
+    "Sides",
+    "SubtreeRule",
+    "Tuning",
+    "Way",
+    "parse_rules",
+    "read_auth",
+    "read_rules",
+]
+
 _AUTH_BYTES_MAX = 4096
 _RULES_BYTES_MAX = 4 * 1024 * 1024
 
 
-class Conflict(StrEnum):
-    """Who wins when both sides changed one path. What is not built is refused, never ignored."""
-
-    OWNER = "owner"
-
-
-def _check_path(path: str) -> str:
-    parts = path.split("/")
-    if path == "/":
-        msg = "the whole tree cannot be one subtree, because it holds /zookeeper: name the parts"
-        raise ValueError(msg)
-    if parts[0] or not all(parts[1:]) or {".", ".."} & set(parts) or "\0" in path:
-        msg = f"expected an absolute path without a slash at its end, saw {path!r}"
-        raise ValueError(msg)
-    for reserved in RESERVED_PATHS:
-        if is_within(path, reserved):
-            msg = (
-                f"{reserved} belongs to {'the engine' if reserved == ENGINE_PATH else 'ZooKeeper'}"
-            )
-            raise ValueError(msg)
-    return path
-
-
-ZnodePath = Annotated[str, AfterValidator(_check_path)]
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        use_attribute_docstrings=True,
-        populate_by_name=True,
-    )
-
-
-class SideAuth(_Model):
+class SideAuth(RuleModel):
     """Credentials of the engine; it needs ADMIN on what it syncs, so a super user's."""
 
-    scheme: Literal["digest"] = "digest"
+    scheme: Literal["digest", "sasl"] = "digest"
+    """`sasl` is SASL with DIGEST-MD5; the servers' JAAS file then knows the user."""
     file: Path
     """File (0600) with `user:password`."""
 
 
-class SideSettings(_Model):
+class SideSettings(RuleModel):
     """One ensemble."""
 
     hosts: str
     """`host:port,host:port` of its servers, without a chroot."""
+    tls: SideTls | None = None
+    """None: connections are not encrypted."""
     auth: SideAuth | None = None
     """None: the engine is nobody in particular, and must not meet a restricted znode."""
 
@@ -102,7 +97,7 @@ class SideSettings(_Model):
         return hosts
 
 
-class Sides(_Model):
+class Sides(RuleModel):
     """Both ensembles."""
 
     a: SideSettings
@@ -117,86 +112,11 @@ class Sides(_Model):
         if shared:
             host, port = min(shared)
             msg = f"both sides name {host}:{port}: expected two ensembles"
-            raise ValueError(msg)
+            raise _at(("sides", "b", "hosts"), msg)
         return self
 
 
-class SubtreeRule(_Model):
-    """A part of the tree that has one owner at a time; it is copied to the other side."""
-
-    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
-    """Names the subtree in requests, metrics and the engine's own znodes."""
-    path_a: ZnodePath
-    """Root of the subtree on side a."""
-    path_b: ZnodePath
-    """Root of the subtree on side b; may differ from `path_a`."""
-    owner: Side = Side.A
-    """Who owns it to begin with."""
-    on_conflict: Conflict = Conflict.OWNER
-    """Who wins when both sides changed one path. Default: the owner, for whom clients write."""
-    ephemerals: Literal["skip"] = "skip"
-    """What happens to ephemeral znodes. They cannot be copied as what they are."""
-
-    def path(self, side: Side) -> str:
-        """Root of the subtree on a side."""
-        return self.path_a if side is Side.A else self.path_b
-
-
-class ProjectionRule(_Model):
-    """One side's election winner, shown in the other side's election path."""
-
-    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
-    """Names the projection in requests and metrics."""
-    source: Side = Field(alias="from")
-    """Side whose leader is shown on the other."""
-    leader_path_a: ZnodePath
-    """Election path on side a."""
-    leader_path_b: ZnodePath
-    """Election path on side b."""
-    label: str = Field(min_length=1, pattern=r"^[^/\x00]*[^/\x000-9]$")
-    """What stands before the number in a candidate's name: `json.info_`."""
-
-    def path(self, side: Side) -> str:
-        """Election path on a side."""
-        return self.leader_path_a if side is Side.A else self.leader_path_b
-
-
-class Tuning(_Model):
-    """How fast, how much at once, how patient. Every default holds for a two-core machine."""
-
-    session_timeout_s: float = Field(default=10.0, ge=0.2, le=120)
-    """Life of the engine's sessions without a sign of life; the ensemble may cut it. 10 s is what
-    Mesos uses, so the engine's own ephemerals last as long as a master's."""
-    batch_bytes_max: int = Field(default=512 * 1024, ge=4096, le=1_000_000)
-    """Bytes of one transaction. Half of jute.maxbuffer's default: a frame above that is answered
-    with a lost connection. A server keeps its last 500 transactions in memory, so a copy may take
-    up to 500 times this of its heap: lower it for servers with little."""
-    batch_ops_max: int = Field(default=500, ge=1, le=10_000)
-    """Operations of one transaction. More gained nothing when measured, and lets others wait."""
-    request_bytes_max: int = Field(default=0xFFFFF, ge=65_536)
-    """Largest request; jute.maxbuffer of the servers."""
-    in_flight_max: int = Field(default=500, ge=1, le=900)
-    """Requests sent and not answered on one connection. Half of the servers' own limit."""
-    scan_interval_s: float = Field(default=30.0, ge=0.2)
-    """Pause between scans for changes of ACLs, which fire no watch."""
-    delete_share_max: float = Field(default=0.5, ge=0, le=1)
-    """Share of a subtree that may vanish in one rescan before an operator must confirm: an ensemble
-    that was restarted empty looks like one whose clients deleted everything."""
-    delete_count_free: int = Field(default=20, ge=0)
-    """Deletes that need no confirmation, whatever their share: small trees come and go."""
-    marker_interval_ms: int = Field(default=150, ge=10, le=60_000)
-    """Pause between marker writes, by which lag is measured while clients are quiet."""
-    lag_bound_s: float = Field(default=5.0, gt=0)
-    """Age after which a difference counts as one, and not as a copy under way."""
-    stall_after_s: float = Field(default=15.0, gt=0)
-    """Time without progress, with work waiting, after which the engine says that it is stalled."""
-    backlog_max: int = Field(default=100_000, ge=1)
-    """Paths that may wait in a direction; beyond it the engine rescans in place of remembering."""
-    fan_out_timeout_s: float = Field(default=10.0, gt=0)
-    """Time within which the servers of an ensemble must answer questions about themselves."""
-
-
-class Rules(_Model):
+class Rules(RuleModel):
     """The whole rules file."""
 
     sides: Sides
@@ -224,6 +144,17 @@ class Rules(_Model):
         """Port of the REST interface."""
         return int(self.listen.rpartition(":")[2])
 
+    def policy(self, rule: SubtreeRule) -> Policy:
+        """Who wins the conflicts of a subtree."""
+        both = rule.goes_both_ways
+        return Policy(
+            rule.owner,
+            rule.on_conflict,
+            rule.delete_vs_update or default_delete_conflict(rule.on_conflict, both=both),
+            both=both,
+            clock_skew_max_ms=self.tuning.clock_skew_ms_max,
+        )
+
     @model_validator(mode="after")
     def _do_not_overlap(self) -> Self:
         for kind, rules in (
@@ -234,22 +165,44 @@ class Rules(_Model):
             for name in names:
                 if names.count(name) > 1:
                     msg = f"two {kind}s have the name {name!r}: expected one"
-                    raise ValueError(msg)
+                    last = len(names) - 1 - names[::-1].index(name)
+                    raise _at((f"{kind}s", last, "name"), msg)
         for index, rule in enumerate(self.subtrees):
             for other in self.subtrees[:index]:
                 for side in Side:
-                    _check_apart(rule, other, side)
+                    _check_apart(rule, other, side, index)
+        for index, projection in enumerate(self.projections):
+            for rule in self.subtrees:
+                for side in Side:
+                    _check_election(projection, rule, side, index)
         return self
 
 
-def _check_apart(rule: SubtreeRule, other: SubtreeRule, side: Side) -> None:
+def _at(where: Where, message: str) -> PydanticCustomError:
+    """An error of a check of the whole that belongs to one place in it."""
+    # Braces in a message would be taken for names of its context.
+    return PydanticCustomError("rules", "{message}", {"message": message, "where": where})
+
+
+def _check_apart(rule: SubtreeRule, other: SubtreeRule, side: Side, index: int) -> None:
     one, two = rule.path(side), other.path(side)
     if is_within(one, two) or is_within(two, one):
         msg = (
             f"subtrees {other.name!r} ({two}) and {rule.name!r} ({one}) overlap on side {side}: "
             "expected each znode in one subtree"
         )
-        raise ValueError(msg)
+        raise _at(("subtrees", index, f"path_{side.value}"), msg)
+
+
+def _check_election(projection: ProjectionRule, rule: SubtreeRule, side: Side, index: int) -> None:
+    path, root = projection.path(side), rule.path(side)
+    if is_within(path, root):
+        msg = (
+            f"the election path {path} of projection {projection.name!r} lies in subtree "
+            f"{rule.name!r} ({root}) on side {side}: expected it in none, because elections "
+            "are never copied"
+        )
+        raise _at(("projections", index, f"leader_path_{side.value}"), msg)
 
 
 def read_rules(path: Path) -> Rules:
@@ -267,16 +220,13 @@ def read_rules(path: Path) -> Rules:
     if len(text) > _RULES_BYTES_MAX:
         msg = f"expected at most {_RULES_BYTES_MAX} bytes in {path}, saw more: name the right file"
         raise RulesError(msg)
-    try:
-        document = yaml.safe_load(text)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        msg = f"expected YAML in {path}, saw {error}: correct the file"
-        raise RulesError(msg) from None
-    return parse_rules(document, str(path))
+    document, lines = yaml_lines.load(text, str(path))
+    return parse_rules(document, str(path), lines)
 
 
-def parse_rules(document: object, name: str) -> Rules:
-    """Check a document that was read already; `name` tells it in errors.
+def parse_rules(document: object, name: str, lines: Mapping[Where, int] | None = None) -> Rules:
+    """Check a document that was read already; `name` tells it in errors, `lines` where its values
+    stand.
 
     Raises:
         RulesError: a wrong key or value.
@@ -284,28 +234,34 @@ def parse_rules(document: object, name: str) -> Rules:
     try:
         return Rules.model_validate(document)
     except ValidationError as error:
-        lines = "; ".join(_explain(dict(detail)) for detail in error.errors())
-        msg = f"{name} is no rules file: {lines}"
+        told = "; ".join(_explain(dict(detail), lines or {}) for detail in error.errors())
+        msg = f"{name} is no rules file: {told}"
         raise RulesError(msg) from None
 
 
-def _explain(detail: dict[str, Any]) -> str:
-    where = ".".join(map(str, detail["loc"])) or "document"
+def _explain(detail: dict[str, Any], lines: Mapping[Where, int]) -> str:
+    loc: Where = detail.get("ctx", {}).get("where") or detail["loc"]
+    line = yaml_lines.line_of(lines, loc)
+    where = ".".join(map(str, loc)) or "document"
+    if line is not None:
+        where = f"line {line}: {where}"
     if detail["type"] != "extra_forbidden":
         return f"{where}: {detail['msg'].removeprefix('Value error, ')}"
-    known = _known_keys(detail["loc"][:-1])
-    near = difflib.get_close_matches(str(detail["loc"][-1]), known, n=1, cutoff=0.5)
+    known = _known_keys(loc[:-1])
+    near = difflib.get_close_matches(str(loc[-1]), known, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}" if near else f"known are {', '.join(sorted(known))}"
     return f"{where}: unknown key, {hint}"
 
 
-_MODELS: dict[str, type[_Model]] = {
+_MODELS: dict[str, type[RuleModel]] = {
     "sides": Sides,
     "a": SideSettings,
     "b": SideSettings,
     "auth": SideAuth,
+    "tls": SideTls,
     "subtrees": SubtreeRule,
     "projections": ProjectionRule,
+    "ttl": TtlRule,
     "tuning": Tuning,
 }
 

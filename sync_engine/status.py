@@ -14,6 +14,7 @@ from sync_engine.report import (
     SideStatus,
     SubtreeStatus,
 )
+from sync_engine.settings import Conflict
 
 _UNREADABLE_SHOWN_MAX = 50
 
@@ -22,7 +23,8 @@ def gather(engine: Engine) -> EngineStatus:
     """The status now; no I/O."""
     state, reasons = assess(gather_facts(engine))
     workers = engine.replicators
-    unreadable = sorted(p for w in workers.values() for p in w.subtree.counters.unreadable)
+    all_workers = engine.workers()
+    unreadable = sorted(p for w in all_workers for p in w.subtree.counters.unreadable)
     return EngineStatus(
         state=state,
         reasons=reasons,
@@ -32,7 +34,9 @@ def gather(engine: Engine) -> EngineStatus:
         subtrees={name: _subtree(engine, name, worker) for name, worker in workers.items()},
         projections={name: found.status() for name, found in engine.projectors.items()},
         conflicts=engine.conflicts.count,
-        skipped=sum(len(w.subtree.counters.skipped) for w in workers.values()),
+        held=sum(len(w.subtree.shared.held.entries) for w in workers.values()),
+        clock_skew_ms=engine.clocks.skew_ms(),
+        skipped=sum(len(w.subtree.counters.skipped) for w in all_workers),
         unreadable=unreadable[:_UNREADABLE_SHOWN_MAX],
         last_audit=engine.last_audit,
         sessions={side: _side(engine, side) for side in Side},
@@ -46,8 +50,9 @@ def gather_facts(engine: Engine) -> Facts:
     return Facts(
         fenced=engine.fence.lost,
         stopped=engine.is_stopped,
+        held=engine.held_reasons,
         started=engine.is_started,
-        copying=[name for name, worker in workers.items() if worker.is_copying],
+        copying=sorted({w.subtree.name for w in engine.workers() if w.is_copying}),
         disconnected_s={side: seconds for side, seconds in away.items() if seconds is not None},
         stalled={name: w.stalled for name, w in workers.items() if w.stalled is not None},
         troubles=_troubles(engine),
@@ -57,28 +62,52 @@ def gather_facts(engine: Engine) -> Facts:
 
 def _troubles(engine: Engine) -> list[str]:
     found: list[str] = []
-    for name, worker in engine.replicators.items():
-        counters = worker.subtree.counters
+    for worker in engine.workers():
+        name, counters = worker.subtree.name, worker.subtree.counters
         if counters.unreadable:
             found.append(f"subtree {name}: {len(counters.unreadable)} paths cannot be read")
         for rel, reason in list(counters.skipped.items())[:3]:
             found.append(f"subtree {name}: {worker.subtree.source_path(rel)} skipped: {reason}")
         if worker.last_failure is not None:
             found.append(f"subtree {name}: {worker.last_failure}")
+    found += _conflict_troubles(engine)
     found += [p.trouble for p in engine.projectors.values() if p.trouble is not None]
+    found += [copier.trouble for copier in engine.copiers.values() if copier.trouble is not None]
     found += [
         f"side {side.value} has no persistent watches: changes are found by scans alone"
         for side, link in engine.links.items()
         if not link.watch.supports_persistent
+    ]
+    found += [
+        f"side {side.value} came back and has not shown yet that it is what it was"
+        for side, link in engine.links.items()
+        if engine.is_started and link.is_connected and link.lost.is_set()
     ]
     if engine.last_audit is not None and not engine.last_audit.equal:
         found.append("the last audit found differences")
     return found
 
 
+def _conflict_troubles(engine: Engine) -> list[str]:
+    found: list[str] = []
+    skew_ms, bound_ms = engine.clocks.skew_ms(), engine.rules.tuning.clock_skew_ms_max
+    for name, worker in engine.replicators.items():
+        subtree = worker.subtree
+        held = len(subtree.shared.held.entries)
+        if held:
+            found.append(f"subtree {name}: {held} conflicts wait to be resolved")
+        is_by_time = subtree.policy.on_conflict is Conflict.LATEST
+        if is_by_time and skew_ms is not None and abs(skew_ms) > bound_ms:
+            found.append(
+                f"subtree {name}: the owner wins conflicts in place of the latest, because the "
+                f"clocks differ by {abs(skew_ms):.0f} ms, more than {bound_ms:.0f} ms"
+            )
+    return found
+
+
 def _direction(engine: Engine, direction: Direction) -> DirectionStatus:
     meters = engine.meters[direction]
-    workers = [w for w in engine.replicators.values() if w.subtree.direction is direction]
+    workers = [w for w in engine.workers() if w.subtree.direction is direction]
     return DirectionStatus(
         backlog=sum(w.backlog for w in workers),
         applied=meters.rate.total,
@@ -114,6 +143,8 @@ def _subtree(engine: Engine, name: str, worker: Replicator) -> SubtreeStatus:
         fenced_b=doc.fenced_b,
         flipping=engine.is_flipping(name),
         stalled=worker.stalled,
+        both_ways=worker.subtree.policy.both,
+        held=len(worker.subtree.shared.held.entries),
     )
 
 

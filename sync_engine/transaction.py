@@ -16,7 +16,7 @@ from sync_engine.decide import Action, Decision, View
 from sync_engine.direction import depth
 from sync_engine.rows import Row, Stamp
 from sync_engine.wire import Create, Delete, Op, SetData
-from sync_engine.znode import Acl, Znode
+from sync_engine.znode import PERSISTENT, Acl, NodeKind, Znode
 
 # Header and version of an operation, header of the frame, check of the epoch, head of the slot.
 _OP_BYTES = 64
@@ -63,13 +63,14 @@ def needs_transaction(work: Work) -> bool:
             return False
 
 
-def operation(work: Work, path: str, *, fenced: bool) -> Op:
+def operation(work: Work, path: str, *, fenced: bool, kind: NodeKind = PERSISTENT) -> Op:
     """The operation of a work that needs a transaction, at the version it expects."""
     match work.decision.action:
         case Action.CREATE:
             assert work.source is not None
             assert work.view is not None
-            return Create(path, work.source.data, target_acl(work.view.acl, fenced=fenced))
+            acl = target_acl(work.view.acl, fenced=fenced)
+            return Create(path, work.source.data, acl, kind=kind)
         case Action.DELETE:
             assert work.target is not None
             return Delete(path, work.target.stamp.version)

@@ -20,7 +20,7 @@ import json
 import os
 import secrets
 import struct
-from collections.abc import AsyncGenerator, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, TypeVar
@@ -108,10 +108,17 @@ async def digest(address: EnsembleAddress, paths: Sequence[str]) -> TreeDigest:
     return total.digest()
 
 
-async def export(address: EnsembleAddress, paths: Sequence[str], file: Path) -> ExportReport:
+async def export(
+    address: EnsembleAddress,
+    paths: Sequence[str],
+    file: Path,
+    *,
+    advance: Callable[[int], None] | None = None,
+) -> ExportReport:
     """Write the persistent znodes at and below the paths to a file (0600).
 
-    A file that is there already is replaced whole or not at all.
+    `advance` is told of each further znode. A file that is there already is replaced whole or not
+    at all.
 
     Raises:
         EnsembleUnreachableError: no server takes the connection, or it broke.
@@ -130,6 +137,8 @@ async def export(address: EnsembleAddress, paths: Sequence[str], file: Path) -> 
                 checksum.update(line)
                 size += out.write(line)
                 znodes += 1
+                if advance is not None:
+                    advance(1)
         sha256 = checksum.hexdigest()
         size += out.write(_line({"znodes": znodes, "sha256": sha256}))
     return ExportReport(znodes, size, sha256)

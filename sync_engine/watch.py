@@ -17,15 +17,9 @@ Not here: what to do about an event.
 from __future__ import annotations
 
 import asyncio
-import logging
-import threading
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from enum import IntEnum
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
-from kazoo.client import KazooClient
 from kazoo.exceptions import (
     AuthFailedError as KazooAuthFailedError,
 )
@@ -37,17 +31,25 @@ from kazoo.exceptions import (
     UnimplementedError,
 )
 from kazoo.handlers.threading import AsyncResult
-from kazoo.protocol.connection import ConnectionHandler
-from kazoo.protocol.serialization import ReplyHeader
 from kazoo.protocol.states import KazooState, KeeperState
 from kazoo.retry import KazooRetry
 
-from sync_engine import wire
+from sync_engine import sasl
 from sync_engine.errors import AuthFailedError, ConnectionLostError, LaneError, ZkError
+from sync_engine.rules import SideTls
 from sync_engine.session import SavedSession
+from sync_engine.tls import kazoo_options
+from sync_engine.watch_connection import (
+    EVENTS_MAX,
+    AddWatch,
+    EventKind,
+    Inbox,
+    WatchClient,
+    WatchEvent,
+    quiet_logger,
+)
 
-EVENTS_MAX = 200_000
-"""Events that may wait for the event loop; beyond it they count as lost, and `on_gap` says so."""
+__all__ = ["EVENTS_MAX", "EventKind", "WatchEvent", "WatchSession"]
 _RETRY: dict[str, Any] = {"max_tries": -1, "delay": 0.05, "backoff": 1.5, "max_delay": 0.5}
 _PAUSE_S = 0.05
 T = TypeVar("T")
@@ -56,39 +58,23 @@ _LOST = (ConnectionLoss, ConnectionClosedError, SessionExpiredError)
 _UNSUPPORTED = (UnimplementedError, MarshallingError)
 
 
-class EventKind(IntEnum):
-    """What happened to a znode; the numbers are those of the protocol."""
-
-    CREATED = 1
-    DELETED = 2
-    CHANGED = 3
-
-
-@dataclass(frozen=True, slots=True)
-class WatchEvent:
-    """One change. `zxid` is None where the server does not tell it (3.8 and older)."""
-
-    path: str
-    kind: EventKind
-    zxid: int | None
-
-
 class WatchSession:
     """One session for watches; callbacks run in the event loop that made it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - where, as whom, and whom to tell
         self,
         hosts: str,
         auth: Sequence[tuple[str, bytes]],
         *,
         session_timeout_s: float,
+        tls: SideTls | None = None,
         on_event: Callable[[WatchEvent], None],
         on_gap: Callable[[], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._on_event = on_event
         self._on_gap = on_gap
-        self._inbox = _Inbox(self._loop, self._deliver)
+        self._inbox = Inbox(self._loop, self._deliver)
         self._paths: dict[str, asyncio.Future[None]] = {}
         self._arming: asyncio.Task[None] | None = None
         self._has_gap = False
@@ -98,13 +84,15 @@ class WatchSession:
         self._session_id = 0
         self.supports_persistent = True
         """False once a server said that it has no such watches; the listener must then scan."""
-        self._client = _Client(
+        self._client = WatchClient(
             self._inbox,
+            next((identity for scheme, identity in auth if scheme == sasl.SCHEME), None),
             hosts=hosts,
             timeout=session_timeout_s,
             connection_retry=KazooRetry(**_RETRY),
-            auth_data=[(scheme, credentials.decode()) for scheme, credentials in auth],
-            logger=_logger(),
+            auth_data=[(s, identity.decode()) for s, identity in auth if s != sasl.SCHEME],
+            logger=quiet_logger(),
+            **kazoo_options(tls),
         )
         self._client.add_listener(self._on_state)
 
@@ -254,7 +242,7 @@ class WatchSession:
 
     async def _request(self, path: str) -> None:
         answer = self._client.handler.async_result()
-        self._client.request(_AddWatch(path), answer)
+        self._client.request(AddWatch(path), answer)
         await self._bridge(answer)
 
     async def _bridge(self, answer: AsyncResult[T]) -> None:
@@ -289,102 +277,3 @@ class WatchSession:
                 del self._paths[path]
                 future.set_exception(error)
                 future.exception()
-
-
-class _Deliver(Protocol):
-    def __call__(self, events: Sequence[WatchEvent], *, is_whole: bool) -> None: ...
-
-
-class _Inbox:
-    """Events from kazoo's thread to the event loop, one wake-up a burst."""
-
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        deliver: _Deliver,
-    ) -> None:
-        self._loop = loop
-        self._deliver = deliver
-        self._lock = threading.Lock()
-        self._events: deque[WatchEvent] = deque()
-        self._overflowed = False
-        self._is_awake = False
-
-    def put(self, event: WatchEvent) -> None:
-        with self._lock:
-            if len(self._events) >= EVENTS_MAX:
-                self._events.clear()
-                self._overflowed = True
-            self._events.append(event)
-            if self._is_awake:
-                return
-            self._is_awake = True
-        try:
-            self._loop.call_soon_threadsafe(self._drain)
-        except RuntimeError:
-            # The event loop has ended before us, and nobody listens any more.
-            return
-
-    def _drain(self) -> None:
-        with self._lock:
-            events, self._events = self._events, deque()
-            overflowed, self._overflowed = self._overflowed, False
-            self._is_awake = False
-        self._deliver(events, is_whole=not overflowed)
-
-
-class _AddWatch:
-    """The request, in the form in which kazoo's connection sends and reads one."""
-
-    type = int(wire.OpCode.ADD_WATCH)
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-
-    def serialize(self) -> bytes:
-        return wire.add_watch_body(self.path)
-
-    def deserialize(self, raw: bytes, at: int) -> None:
-        """Nothing but the error code in the header counts."""
-
-
-class _Connection(ConnectionHandler):
-    """kazoo's connection, whose events go to an inbox and not to one-shot watchers."""
-
-    def __init__(
-        self, inbox: _Inbox, client: KazooClient, retry: KazooRetry, logger: logging.Logger
-    ) -> None:
-        super().__init__(client, retry, logger=logger)
-        self._inbox = inbox
-        self._event_zxid = -1
-
-    def _read_header(self, timeout: float | None) -> tuple[ReplyHeader, bytes, int]:
-        header, raw, at = super()._read_header(timeout)
-        if header.xid == wire.XID_EVENT:
-            self._event_zxid = header.zxid
-        return header, raw, at
-
-    def _read_watch_event(self, buffer: bytes, offset: int) -> None:
-        kind, _, path = wire.read_event(buffer, offset)
-        if kind in _KINDS:
-            zxid = self._event_zxid if self._event_zxid > 0 else None
-            self._inbox.put(WatchEvent(path, _KINDS[kind], zxid))
-
-
-_KINDS = {int(kind): kind for kind in EventKind}
-
-
-class _Client(KazooClient):
-    def __init__(self, inbox: _Inbox, **arguments: Any) -> None:
-        super().__init__(**arguments)
-        self._connection = _Connection(inbox, self, self._conn_retry.copy(), self.logger)
-
-    def request(self, request: _AddWatch, answer: AsyncResult[object]) -> None:
-        self._call(request, answer)
-
-
-def _logger() -> logging.Logger:
-    # At DEBUG kazoo writes every request, credentials included.
-    logger = logging.getLogger("sync_engine.kazoo")
-    logger.setLevel(logging.WARNING)
-    return logger

@@ -17,7 +17,7 @@ from enum import IntEnum
 from functools import lru_cache
 
 from sync_engine.errors import ProtocolError
-from sync_engine.znode import Acl, Stat
+from sync_engine.znode import PERSISTENT, Acl, NodeKind, Stat
 
 
 class OpCode(IntEnum):
@@ -36,6 +36,8 @@ class OpCode(IntEnum):
     CHECK = 13
     MULTI = 14
     CREATE2 = 15
+    CREATE_CONTAINER = 19
+    CREATE_TTL = 21
     MULTI_READ = 22
     AUTH = 100
     ADD_WATCH = 106
@@ -55,14 +57,19 @@ FRAME_BYTES_MAX = 256 * 1024 * 1024
 """Largest answer that we accept: no real one is larger, so what is larger is a broken stream."""
 
 _EPHEMERAL = 1
+_CONTAINER = 4
+_WITH_TTL = 5
 _PASSWORD_BYTES = 16
 _int = struct.Struct(">i")
+_long = struct.Struct(">q")
 _header = struct.Struct(">iii")
 _stat = struct.Struct(">qqqqiiiqiiq")
 _multi_header = struct.Struct(">i?i")
 _connect = struct.Struct(">iqiq")
 _connected = struct.Struct(">iiqi")
 _event = struct.Struct(">iii")
+# A server answers each of them as create2; other versions may name the request.
+_CREATES = (OpCode.CREATE2, OpCode.CREATE_CONTAINER, OpCode.CREATE_TTL)
 _MULTI_END = _multi_header.pack(-1, 1, -1)
 _NULL = _int.pack(-1)
 STAT_BYTES = _stat.size
@@ -80,6 +87,7 @@ class Create:
     data: bytes | None
     acl: tuple[Acl, ...]
     ephemeral: bool = False
+    kind: NodeKind = PERSISTENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,9 +187,19 @@ def watchless_body(path: str) -> bytes:
 
 
 def create_body(op: Create) -> bytes:
-    """Body of create2."""
-    flags = _EPHEMERAL if op.ephemeral else 0
-    return string(op.path) + buffer(op.data) + acl_list(op.acl) + _int.pack(flags)
+    """Body of create2, createContainer and createTTL."""
+    head = string(op.path) + buffer(op.data) + acl_list(op.acl)
+    if op.kind.ttl_ms is not None:
+        return head + _int.pack(_WITH_TTL) + _long.pack(op.kind.ttl_ms)
+    flags = _CONTAINER if op.kind.is_container else _EPHEMERAL if op.ephemeral else 0
+    return head + _int.pack(flags)
+
+
+def create_code(op: Create) -> OpCode:
+    """The kind of request that creates such a znode."""
+    if op.kind.ttl_ms is not None:
+        return OpCode.CREATE_TTL
+    return OpCode.CREATE_CONTAINER if op.kind.is_container else OpCode.CREATE2
 
 
 def set_body(path: str, data: bytes | None, version: int) -> bytes:
@@ -208,6 +226,8 @@ _HEADERS = {
     code: _multi_header.pack(code, 0, -1)
     for code in (
         OpCode.CREATE2,
+        OpCode.CREATE_CONTAINER,
+        OpCode.CREATE_TTL,
         OpCode.SET_DATA,
         OpCode.DELETE,
         OpCode.CHECK,
@@ -220,7 +240,7 @@ def op_bytes(op: Op) -> bytes:
     """One operation of a transaction; its length counts towards the limit of the request."""
     match op:
         case Create():
-            return _HEADERS[OpCode.CREATE2] + create_body(op)
+            return _HEADERS[create_code(op)] + create_body(op)
         case SetData():
             return _HEADERS[OpCode.SET_DATA] + set_body(op.path, op.data, op.version)
         case Delete():
@@ -347,7 +367,7 @@ def read_multi(raw: bytes, at: int, _end: int) -> MultiResult | list[int]:
         if code == OpCode.ERROR:
             codes.append(_int.unpack_from(raw, at)[0])
             at += 4
-        elif code == OpCode.CREATE2:
+        elif code in _CREATES:
             at += 4 + max(0, _int.unpack_from(raw, at)[0])
             stats.append(Stat(*_stat.unpack_from(raw, at)))
             at += STAT_BYTES

@@ -83,6 +83,25 @@ class Znode:
     stat: Stat
 
 
+@dataclass(frozen=True, slots=True)
+class NodeKind:
+    """What a znode is created as: persistent, a container, or with a time to live.
+
+    No Stat tells it: all three look persistent to every client.
+    """
+
+    is_container: bool = False
+    ttl_ms: int | None = None
+
+    @property
+    def expires(self) -> bool:
+        """Whether a server may delete it by itself."""
+        return self.is_container or self.ttl_ms is not None
+
+
+PERSISTENT = NodeKind()
+
+
 def content_hash(data: bytes | None, acl: Iterable[Acl]) -> bytes:
     """SHA-256 of what a copy must have in common with its source.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from sync_engine.settings import (
     read_auth,
     read_rules,
 )
+from sync_engine.znode import PERSISTENT, NodeKind
 
 RULES: dict[str, Any] = {
     "sides": {
@@ -117,8 +119,16 @@ def test_a_key_like_no_other_is_told_with_all_that_are_known() -> None:
         ("subtrees.0.path_b", "/a/../b", "absolute path"),
         ("subtrees.0.on_conflict", "latest", "on_conflict"),
         ("subtrees.0.on_conflict", "b", "on_conflict"),
-        ("subtrees.0.ephemerals", "own", "ephemerals"),
-        ("subtrees.0.direction", "both", "unknown key"),
+        ("subtrees.0.on_conflict", "a", "direction: both"),
+        ("subtrees.0.on_conflict", "merge", "go together"),
+        ("subtrees.0.merge_hook", "x", "go together"),
+        ("subtrees.0.delete_vs_update", "update", "direction: both"),
+        ("subtrees.0.ephemerals", "keep", "ephemerals"),
+        ("subtrees.0.direction", "b_to_a", "but owner is a"),
+        ("subtrees.0.containers", ["app"], "below the subtree's root"),
+        ("subtrees.0.ttl", [{"match": "/x", "ttl_ms": 0}], "ttl_ms"),
+        ("subtrees.0.ttl", [{"match": "/x", "ttl": 5}], "did you mean 'ttl_ms'"),
+        ("subtrees.1.path_a", ELECTION_PATH, "elections are never copied"),
         ("sides.b.hosts", "b1:2181,a2:2181", "both sides name a2:2181"),
         ("sides.b.hosts", "b1:2181/chroot", "path"),
         ("sides.b.hosts", "b1:99999", "host:port"),
@@ -135,6 +145,66 @@ def test_what_cannot_be_done_is_refused(path: str, value: Any, told: str) -> Non
 @pytest.mark.parametrize("document", [None, [], "text", {}])
 def test_a_document_of_another_shape_is_refused(document: Any) -> None:
     _refusal(document)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"direction": "both", "on_conflict": "latest", "delete_vs_update": "delete"},
+        {"direction": "both", "on_conflict": "merge", "merge_hook": "union"},
+        {"direction": "both", "on_conflict": "b", "owner": "a"},
+        {"direction": "a_to_b", "on_conflict": "a"},
+        {"on_conflict": "manual", "delete_vs_update": "manual"},
+        {"ephemerals": "own"},
+    ],
+)
+def test_what_can_be_kept_is_read(changes: dict[str, Any]) -> None:
+    parse_rules(_with("subtrees.0", {**RULES["subtrees"][0], **changes}), "rules.yaml")
+
+
+def test_both_ways_and_own_ephemerals_exclude_each_other() -> None:
+    changes = {**RULES["subtrees"][0], "direction": "both", "ephemerals": "own"}
+    assert "copied back" in _refusal(_with("subtrees.0", changes))
+
+
+def test_kinds_of_znodes_follow_their_patterns() -> None:
+    changes = {
+        **RULES["subtrees"][0],
+        "containers": ["/groups/*"],
+        "ttl": [{"match": "/leases/*", "ttl_ms": 5000}],
+    }
+    rule = parse_rules(_with("subtrees.0", changes), "rules.yaml").subtrees[0]
+    assert rule.kind("/groups/x") == NodeKind(is_container=True)
+    assert rule.kind("/leases/x") == NodeKind(ttl_ms=5000)
+    assert rule.kind("/groups") == PERSISTENT
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ("listen:", "lisen:", "listen:"),
+        ("path_a: /app2", "path_a: /app", "path_a: /app2"),
+        ("owner: a", "owner: c", "owner: a"),
+        ("label:", "labl:", "label:"),
+        ("hosts: b1", "hosts: a2", "hosts: b1"),
+    ],
+)
+def test_an_error_names_its_line(tmp_path: Path, old: str, new: str, line: str) -> None:
+    text = yaml.safe_dump(RULES, sort_keys=False)
+    found = [i for i, each in enumerate(text.splitlines(), 1) if line in each]
+    file = tmp_path / "rules.yaml"
+    file.write_text(text.replace(old, new))
+    with pytest.raises(RulesError) as caught:
+        read_rules(file)
+    told = re.findall(r"line (\d+)", str(caught.value))
+    assert set(map(int, told)) & set(found), str(caught.value)
+
+
+def test_a_key_that_is_given_twice_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "rules.yaml"
+    file.write_text("listen: a\nlisten: b\n")
+    with pytest.raises(RulesError, match="line 2: key 'listen' stands on line 1 already"):
+        read_rules(file)
 
 
 def test_siblings_with_a_common_beginning_do_not_overlap() -> None:

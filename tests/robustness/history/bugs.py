@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from unittest.mock import patch
 
-from sync_engine import checkpoint, replicator, transaction
+from sync_engine import checkpoint, context, transaction
 from sync_engine.applier import Applier
 from sync_engine.base import Base
 from sync_engine.conflicts import ConflictJournal
@@ -97,7 +97,7 @@ def ignored_gap() -> contextlib.AbstractContextManager[Any]:
 
 def doubled_write() -> contextlib.AbstractContextManager[Any]:
     """What was copied already is written again when it is looked at again."""
-    real = replicator.decide
+    real = context.decide
 
     def decide(
         source: View | None, target: View | None, row: Row | None, **options: Any
@@ -108,7 +108,7 @@ def doubled_write() -> contextlib.AbstractContextManager[Any]:
             return Decision(Action.UPDATE, data=True)
         return decision
 
-    return patch.object(replicator, "decide", decide)
+    return patch.object(context, "decide", decide)
 
 
 def skipped_acl() -> contextlib.AbstractContextManager[Any]:
@@ -147,7 +147,7 @@ def mistaken_delete() -> contextlib.AbstractContextManager[Any]:
 
 def wrong_winner() -> contextlib.AbstractContextManager[Any]:
     """The side that does not own wins."""
-    real = replicator.decide
+    real = context.decide
 
     def decide(
         source: View | None, target: View | None, row: Row | None, **options: Any
@@ -157,7 +157,7 @@ def wrong_winner() -> contextlib.AbstractContextManager[Any]:
             return Decision(Action.MERGE)
         return decision
 
-    return patch.object(replicator, "decide", decide)
+    return patch.object(context, "decide", decide)
 
 
 def silent_conflict() -> contextlib.AbstractContextManager[Any]:
@@ -238,8 +238,8 @@ def blind_write() -> contextlib.AbstractContextManager[Any]:
     """Writes expect no version."""
     real = transaction.operation
 
-    def operation(work: Work, path: str, *, fenced: bool) -> Op:
-        match real(work, path, fenced=fenced):
+    def operation(work: Work, path: str, **options: Any) -> Op:
+        match real(work, path, **options):
             case SetData(path, data):
                 return SetData(path, data, ANY_VERSION)
             case Delete(path):
@@ -263,20 +263,6 @@ def stray_write() -> contextlib.AbstractContextManager[Any]:
     return patch.object(Applier, "_tell", tell)
 
 
-def stale_read() -> contextlib.AbstractContextManager[Any]:
-    """A read after an event does not make its server catch up first."""
-    real = _part(Replicator, "_read_sources")
-
-    async def read(self: Replicator, rels: list[str], upto: int) -> list[Znode | None]:
-        async def sync(_: str, **__: int) -> int:
-            return upto
-
-        with patch.object(self.subtree.source.reader, "sync", sync):
-            return await real(self, rels, upto)
-
-    return patch.object(Replicator, "_read_sources", read)
-
-
 _QUIET = Plan(1, foreign=0, troubles=3)
 _CONFLICTS = Plan(1, foreign=2, troubles=0, lives=1)
 _WIDE = Plan(1, foreign=0, troubles=0, lives=1, paths=200)
@@ -297,5 +283,4 @@ BUGS = (
     Bug("forgotten slot", forgotten_slot, _LOSSES, "of which nobody wrote the other side"),
     Bug("blind write", blind_write, _QUIET, "expects no version"),
     Bug("stray write", stray_write, _QUIET, "lies outside the rules"),
-    Bug("stale read", stale_read, replace(_WIDE, lag_s=0.3), "the sides differ"),
 )

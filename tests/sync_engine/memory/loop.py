@@ -77,7 +77,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             future.set_exception(error)
         return future
 
-    async def create_connection(self, protocol_factory: Any, host: Any, port: Any) -> Any:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride] - the one form that a lane uses
+    async def create_connection(  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride] - the one form that a lane uses
+        self, protocol_factory: Any, host: Any, port: Any, *, ssl: Any = None
+    ) -> Any:
+        assert ssl is None
         return await self.network.connect(protocol_factory(), host, port)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:

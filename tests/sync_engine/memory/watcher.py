@@ -28,7 +28,7 @@ _ERRORS = {-6: UnimplementedError, -5: MarshallingError}
 @contextlib.contextmanager
 def installed() -> Generator[None]:
     """Let watch sessions made meanwhile use this client."""
-    with patch.object(watch, "_Client", Watcher):
+    with patch.object(watch, "WatchClient", Watcher):
         yield
 
 
@@ -84,17 +84,19 @@ class _WatchConnection(Connection):
 
 
 class Watcher:
-    """In place of `watch._Client`."""
+    """In place of `watch.WatchClient`."""
 
     def __init__(
         self,
         inbox: Inbox,
+        identity: bytes | None,
         *,
         hosts: str,
         timeout: float,
         auth_data: Sequence[tuple[str, str]],
         **_: Any,
     ) -> None:
+        assert identity is None
         self._inbox = inbox
         self._servers = parse_hosts(hosts)
         self._timeout_ms = round(timeout * 1000)

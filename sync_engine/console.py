@@ -1,0 +1,141 @@
+"""What all verbs of `zk-sync` share: options, exit codes, and how answers and errors are shown.
+
+Answers go to standard output, everything else to standard error; progress is drawn only where
+standard error is a terminal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn, TypeVar
+
+import click
+from pydantic import BaseModel
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from sync_engine import api
+from sync_engine.client import EngineClient
+from sync_engine.direction import Side
+from sync_engine.errors import FencedError, RulesError, SyncError
+from sync_engine.settings import Rules, read_auth, read_rules
+from sync_engine.tls import make_context
+
+EXIT_FAILED = 1
+EXIT_RULES = 2
+EXIT_FENCED = 3
+EXIT_DIFFERENT = 4
+EPILOG = """\b
+Exit codes:
+  0  done
+  1  it failed; the message says what to do
+  2  the rules file, a file that it names or the command line is wrong
+  3  run: a newer engine has taken over
+  4  audit, diff: the sides differ; plan: a run would write
+
+\b
+Completion (click's own), for bash; zsh and fish have sources of the same kind:
+  eval "$(_ZK_SYNC_COMPLETE=bash_source zk-sync)"
+"""
+M = TypeVar("M", bound=BaseModel)
+R = TypeVar("R")
+
+rules_option = click.option(
+    "--rules", "rules_file", required=True, type=click.Path(path_type=Path), help="Rules file."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+timeout_option = click.option(
+    "--timeout", "timeout_s", default=60.0, show_default=True, help="Seconds that it may take."
+)
+side_choice = click.Choice([side.value for side in Side])
+
+
+def fail(error: SyncError | OSError, *, as_json: bool = False) -> NoReturn:
+    """End with an error."""
+    if as_json:
+        document = {"error": type(error).__name__, "message": str(error)}
+        click.echo(json.dumps(document), err=True)
+    else:
+        click.echo(str(error), err=True)
+    if isinstance(error, RulesError):
+        sys.exit(EXIT_RULES)
+    sys.exit(EXIT_FENCED if isinstance(error, FencedError) else EXIT_FAILED)
+
+
+def load(rules_file: Path, *, as_json: bool = False) -> tuple[Rules, str]:
+    """The rules and the token of the REST interface; ends the process if they are wrong."""
+    try:
+        rules = read_rules(rules_file)
+        for side in Side:
+            read_auth(rules.sides[side].auth)
+            make_context(rules.sides[side].tls)
+        return rules, api.read_token(rules.token_file)
+    except RulesError as error:
+        fail(error, as_json=as_json)
+
+
+def ask(
+    rules_file: Path,
+    work: Callable[[EngineClient], Awaitable[R]],
+    *,
+    as_json: bool = False,
+    waiting: str | None = None,
+) -> R:
+    """Ask the running engine; `waiting` is drawn meanwhile."""
+    rules, _ = load(rules_file, as_json=as_json)
+
+    async def run() -> R:
+        async with EngineClient(f"http://{rules.listen}", rules.token_file) as client:
+            return await work(client)
+
+    return do(run, as_json=as_json, waiting=waiting)
+
+
+def do(work: Callable[[], Awaitable[R]], *, as_json: bool = False, waiting: str | None = None) -> R:
+    """Do something that may fail as this package's errors say."""
+
+    async def run() -> R:
+        return await work()
+
+    try:
+        if waiting is None:
+            return asyncio.run(run())
+        with progress(waiting):
+            return asyncio.run(run())
+    except (SyncError, OSError) as error:
+        fail(error, as_json=as_json)
+
+
+def show(report: M, text: Callable[[M], None], *, as_json: bool) -> None:
+    """Print an answer."""
+    if as_json:
+        click.echo(report.model_dump_json(indent=2))
+    else:
+        text(report)
+
+
+@contextmanager
+def progress(label: str) -> Generator[Callable[[int], None]]:
+    """Count znodes on a terminal; what is given takes how many were done since the last call."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _nothing
+        return
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        TextColumn("{task.completed:,.0f} znodes"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda count: bar.advance(task, count)
+
+
+def _nothing(count: int) -> None:
+    del count

@@ -1,0 +1,210 @@
+"""Verbs of `zk-sync` that need no engine: they look at both ensembles, or at one tree."""
+
+from __future__ import annotations
+
+import base64
+import difflib
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+
+from sync_engine import offline
+from sync_engine.console import (
+    EXIT_DIFFERENT,
+    do,
+    json_option,
+    load,
+    progress,
+    rules_option,
+    show,
+    side_choice,
+)
+from sync_engine.direction import Side
+from sync_engine.engine_verbs import describe_copy
+from sync_engine.ensemble import EnsembleAddress
+from sync_engine.report import (
+    CheckReport,
+    Copy,
+    DiffReport,
+    FileReport,
+    ImportReport,
+    PathDifference,
+    PlanReport,
+)
+from sync_engine.restore import Existing, restore
+from sync_engine.settings import Rules
+from sync_engine.tree import export
+
+limit_option = click.option(
+    "--limit", default=1000, show_default=True, help="Paths that are listed; all are counted."
+)
+side_option = click.option("--side", required=True, type=side_choice, help="The ensemble.")
+file_argument = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+
+
+@click.command()
+@rules_option
+@json_option
+def check(*, rules_file: Path, as_json: bool) -> None:
+    """Check the rules file and what it names, without connecting."""
+    rules, _ = load(rules_file, as_json=as_json)
+
+    def text(found: CheckReport) -> None:
+        click.echo(f"{rules_file}: {found.subtrees} subtrees, {found.projections} projections")
+
+    report = CheckReport(subtrees=len(rules.subtrees), projections=len(rules.projections))
+    show(report, text, as_json=as_json)
+
+
+@click.command()
+@rules_option
+@json_option
+@limit_option
+def plan(*, rules_file: Path, as_json: bool, limit: int) -> None:
+    """Show what a run would change, and change nothing; exit 4 if it would write."""
+    rules, _ = load(rules_file, as_json=as_json)
+    with progress("comparing both sides") as advance:
+        found = do(lambda: offline.plan(rules, limit=limit, advance=advance), as_json=as_json)
+    show(found, show_plan, as_json=as_json)
+    if not found.is_empty:
+        sys.exit(EXIT_DIFFERENT)
+
+
+@click.command()
+@rules_option
+@json_option
+@limit_option
+@click.argument("subtrees", nargs=-1)
+def diff(*, rules_file: Path, as_json: bool, limit: int, subtrees: tuple[str, ...]) -> None:
+    """Show what differs in SUBTREES (default: all), with both versions; exit 4 if anything does."""
+    rules, _ = load(rules_file, as_json=as_json)
+    with progress("comparing both sides") as advance:
+        found = do(
+            lambda: offline.diff(rules, subtrees, limit=limit, advance=advance), as_json=as_json
+        )
+    show(found, show_diff, as_json=as_json)
+    if found.total:
+        sys.exit(EXIT_DIFFERENT)
+
+
+@click.command("export")
+@rules_option
+@json_option
+@side_option
+@click.option("--path", "paths", multiple=True, help="Root of what is exported.")
+@file_argument
+def export_(
+    *, rules_file: Path, as_json: bool, side: str, paths: tuple[str, ...], file: Path
+) -> None:
+    """Write the subtrees of the rules (or each --path) with data and ACLs to FILE (0600)."""
+    rules, _ = load(rules_file, as_json=as_json)
+    roots = paths or tuple(rule.path(Side(side)) for rule in rules.subtrees)
+
+    async def work() -> FileReport:
+        found = await export(_address(rules, side), roots, file, advance=advance)
+        return FileReport(znodes=found.znodes, bytes=found.bytes, sha256=found.sha256)
+
+    def text(report: FileReport) -> None:
+        click.echo(f"{file}: {report.znodes} znodes, {report.bytes} bytes, {report.sha256}")
+
+    with progress(f"exporting side {side}") as advance:
+        found = do(work, as_json=as_json)
+    show(found, text, as_json=as_json)
+
+
+@click.command("import")
+@rules_option
+@json_option
+@side_option
+@click.option(
+    "--existing",
+    default=Existing.REFUSE.value,
+    show_default=True,
+    type=click.Choice([each.value for each in Existing]),
+    help="What happens to znodes that are there with another content.",
+)
+@file_argument
+def import_(*, rules_file: Path, as_json: bool, side: str, existing: str, file: Path) -> None:
+    """Write the znodes of FILE to a side, as a client would.
+
+    A damaged file is refused before anything is written. To an engine that runs this is a client:
+    write to the owner's side.
+    """
+    rules, _ = load(rules_file, as_json=as_json)
+
+    async def work() -> ImportReport:
+        return await restore(
+            _address(rules, side), file, existing=Existing(existing), advance=advance
+        )
+
+    def text(report: ImportReport) -> None:
+        click.echo(
+            f"{report.znodes} znodes: {report.created} created, {report.replaced} replaced, "
+            f"{report.unchanged} unchanged, {report.left} left as they were"
+        )
+
+    with progress(f"importing to side {side}") as advance:
+        found = do(work, as_json=as_json)
+    show(found, text, as_json=as_json)
+
+
+VERBS: tuple[click.Command, ...] = (check, plan, diff, export_, import_)
+
+
+def _address(rules: Rules, side: str) -> EnsembleAddress:
+    settings = rules.sides[Side(side)]
+    if settings.auth is None:
+        return EnsembleAddress(settings.hosts, tls=settings.tls)
+    return EnsembleAddress(
+        settings.hosts, settings.auth.file, scheme=settings.auth.scheme, tls=settings.tls
+    )
+
+
+def show_plan(found: PlanReport) -> None:
+    """Counts and paths of each subtree."""
+    for name, one in found.subtrees.items():
+        counts = ", ".join(f"{count} {action}" for action, count in sorted(one.counts.items()))
+        base = "" if one.has_base else " (never compared before: nothing is deleted)"
+        click.echo(f"{name}: {counts or 'nothing to do'}{base}")
+        if one.stalls is not None:
+            click.echo(f"  would stop: {one.stalls}")
+        for change in one.changes:
+            why = f" ({change.conflict or change.why})" if change.conflict or change.why else ""
+            click.echo(f"  {change.action} {change.side.value}:{change.path}{why}")
+
+
+def show_diff(found: DiffReport) -> None:
+    """Both versions of each path."""
+    for one in found.differences:
+        click.echo(f"{one.kind} {one.path_a}" + _other_path(one))
+        for line in _lines(one):
+            click.echo(f"  {line}")
+    listed = len(found.differences)
+    cut = "" if listed == found.total else f", {listed} of them listed"
+    click.echo(f"{found.total} of {sum(found.znodes.values())} paths differ{cut}")
+
+
+def _other_path(one: PathDifference) -> str:
+    return "" if one.path_a == one.path_b else f" ({one.path_b} on side b)"
+
+
+def _lines(one: PathDifference) -> Iterable[str]:
+    a, b = _text(one.a), _text(one.b)
+    if a is None or b is None or one.a is None or one.b is None or one.a.acl != one.b.acl:
+        yield f"a: {describe_copy(one.a)}"
+        yield f"b: {describe_copy(one.b)}"
+        return
+    yield from difflib.unified_diff(a, b, "a", "b", lineterm="", n=1)
+
+
+def _text(copy: Copy | None) -> list[str] | None:
+    """The lines of data that is text of more than one line; None for any other."""
+    if copy is None or copy.data is None:
+        return None
+    try:
+        text = base64.b64decode(copy.data).decode()
+    except UnicodeDecodeError:
+        return None
+    return text.splitlines() if "\n" in text else None

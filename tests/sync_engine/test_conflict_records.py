@@ -1,0 +1,115 @@
+"""What is kept of conflicts: the journal, those that wait, the clocks and the hooks."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from sync_engine.base import BaseStore
+from sync_engine.clock import Clocks
+from sync_engine.conflicts import ConflictJournal
+from sync_engine.direction import Side
+from sync_engine.errors import MergeError
+from sync_engine.held import HeldPaths
+from sync_engine.merge import MergeRunner, Versions
+from sync_engine.resolving import PAGE_MAX, page
+from sync_engine.rows import Stamp
+from sync_engine.znode import WORLD_ALL, Stat, Znode
+
+_STAMP = Stamp(1, 2, 3, 4)
+
+
+def _node(data: bytes) -> Znode:
+    return Znode("/x", data, WORLD_ALL, Stat(1, 2, 3, 4, 5, 6, 7, 0, len(data), 0, 1))
+
+
+def _record(journal: ConflictJournal, data: bytes) -> None:
+    journal.record(
+        subtree="s",
+        reason="changed-by-both",
+        winner=_node(data),
+        loser=None,
+        loser_side=Side.B,
+        why="owner",
+    )
+
+
+def test_journal_keeps_to_its_bound_and_counts_on(tmp_path: Path) -> None:
+    path = tmp_path / "conflicts.jsonl"
+    journal = ConflictJournal(path, bytes_max=20_000)
+    for _ in range(100):
+        _record(journal, b"x" * 500)
+    kept = sum(file.stat().st_size for file in tmp_path.iterdir())
+    assert 10_000 < kept <= 20_000
+    assert journal.count == 100
+    assert [line["id"] for line in journal.entries(after=97)] == [98, 99, 100]
+    again = ConflictJournal(path, bytes_max=20_000)
+    assert again.count == 100
+    _record(again, b"")
+    assert again.count == 101
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_journal_is_read_in_pages_and_past_a_line_that_was_cut(tmp_path: Path) -> None:
+    path = tmp_path / "conflicts.jsonl"
+    journal = ConflictJournal(path)
+    for _ in range(PAGE_MAX + 5):
+        _record(journal, b"x")
+    with path.open("a") as file:
+        file.write('{"id": 99, "at"')
+    first = page(journal, 0, 1_000)
+    rest = page(journal, first.conflicts[-1].id, 1_000)
+    assert (len(first.conflicts), len(rest.conflicts)) == (PAGE_MAX, 5)
+    assert rest.conflicts[0].winner is not None
+    assert rest.conflicts[0].winner.data == "eA=="
+
+
+def test_held_paths_survive_a_restart_and_tell_new_versions(tmp_path: Path) -> None:
+    store = BaseStore(tmp_path / "base.sqlite")
+    held = HeldPaths(store, "s")
+    assert held.put("/x", "changed-by-both", "manual", (_STAMP, None))
+    assert not held.put("/x", "changed-by-both", "manual", (_STAMP, None))
+    seen = held.entries["/x"].seen
+    assert held.put("/x", "changed-by-both", "manual", (_STAMP, _STAMP))
+    assert held.entries["/x"].seen != seen
+    again = HeldPaths(store, "s")
+    assert again.entries == held.entries
+    again.note_merge("/x", b"hash", _STAMP)
+    assert HeldPaths(store, "s").is_merged("/x", b"hash", _STAMP)
+    assert not HeldPaths(store, "s").is_merged("/x", b"other", _STAMP)
+    again.drop("/x")
+    assert HeldPaths(store, "s").entries == {}
+    assert not HeldPaths(store, "s").is_merged("/x", b"hash", _STAMP)
+    store.close()
+
+
+def test_skew_of_the_clocks_is_the_difference_of_both_offsets() -> None:
+    now = 0.0
+    clocks = Clocks(lambda: now)
+    assert clocks.skew_ms() is None
+    for sent in range(5):
+        # Side a is 2 s ahead of us, side b 1.5 s; an answer takes 100 ms.
+        clocks.note(Side.A, sent * 1000 + 2_050, sent_s=sent, heard_s=sent + 0.1)
+        clocks.note(Side.B, sent * 1000 + 1_550, sent_s=sent, heard_s=sent + 0.1)
+    assert clocks.skew_ms() == pytest.approx(-500)
+    now = 61.0
+    assert clocks.skew_ms() is None
+
+
+async def test_hooks_that_hang_are_not_asked_for_ever() -> None:
+    over = threading.Event()
+
+    def hook(_: Versions) -> bytes:
+        over.wait(30)
+        return b""
+
+    runner = MergeRunner("slow", hook, timeout_s=0.01)
+    versions = Versions("s", "/x", b"a", b"b")
+    for _ in range(3):
+        with pytest.raises(MergeError, match="gave no answer"):
+            await runner.merge(versions)
+    with pytest.raises(MergeError, match="not asked again"):
+        await runner.merge(versions)
+    over.set()
