@@ -1,0 +1,1 @@
+"""Marathon over HTTP: its v2 API as a typed, asynchronous client."""

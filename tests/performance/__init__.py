@@ -1,0 +1,1 @@
+"""Scripts that print targets and what was measured; none of them fails on time."""
