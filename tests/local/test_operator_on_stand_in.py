@@ -15,6 +15,7 @@ from clients.mesos import (
     FrameworkRemovedError,
     OperatorClient,
     SchedulerClient,
+    Subscription,
     SubscriptionLostError,
     events,
 )
@@ -176,14 +177,13 @@ async def test_a_framework_of_our_own_runs_a_task(rig: Rig) -> None:
         assert offer.agent_id == agent.id
         task = TaskInfo("t1", "sleeper", offer.agent_id, {"cpus": 0.1, "mem": 16}, "sleep 60")
         await subscription.accept([offer.id], [task], refuse_s=1)
-        status = await status_of(stream, "TASK_RUNNING")
+        status = await status_of(subscription, stream, "TASK_RUNNING")
         assert (status.task_id, status.agent_id) == ("t1", agent.id)
-        assert status.uuid is not None
-        await subscription.acknowledge("t1", offer.agent_id, status.uuid)
         await subscription.reconcile({})
-        assert (await status_of(stream, "TASK_RUNNING")).reason == "REASON_RECONCILIATION"
+        reconciled = await status_of(subscription, stream, "TASK_RUNNING")
+        assert (reconciled.reason, reconciled.uuid) == ("REASON_RECONCILIATION", None)
         await subscription.kill("t1", offer.agent_id)
-        await status_of(stream, "TASK_KILLED")
+        await status_of(subscription, stream, "TASK_KILLED")
         await subscription.teardown()
         with pytest.raises(SubscriptionLostError):
             await first_of(stream, Refused)
@@ -205,8 +205,14 @@ async def first_of(stream: AsyncGenerator[SchedulerEvent], kind: type[_T]) -> _T
     raise AssertionError
 
 
-async def status_of(stream: AsyncGenerator[SchedulerEvent], state: str) -> TaskStatus:
-    while True:
-        status = (await first_of(stream, Updated)).status
-        if status.state == state:
-            return status
+async def status_of(
+    subscription: Subscription, stream: AsyncGenerator[SchedulerEvent], state: str
+) -> TaskStatus:
+    """Acknowledge updates, in whose order the agent sends them, until a task is in that state."""
+    async with asyncio.timeout(15):
+        while True:
+            status = (await first_of(stream, Updated)).status
+            if status.uuid is not None and status.agent_id is not None:
+                await subscription.acknowledge(status.task_id, status.agent_id, status.uuid)
+            if status.state == state:
+                return status
