@@ -12,6 +12,7 @@ ComponentError
     ├── ForeignContentError it holds what was not declared, which would be removed
     ├── UnknownAgentError   no agent of that id is known
     ├── DrainTimeoutError   an agent was not drained in time
+    ├── RolloutError        a version was not rolled out, or was taken back
     └── NotConvergedError   it does not stay what it is made
 
 Every message says what was expected, what was seen and what to do.
@@ -81,6 +82,10 @@ class UnknownAgentError(ObjectError):
 
 class DrainTimeoutError(ObjectError):
     """An agent was not drained in time."""
+
+
+class RolloutError(ObjectError):
+    """A version was not rolled out, or was taken back."""
 
 
 class NotConvergedError(ObjectError):
