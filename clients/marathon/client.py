@@ -110,8 +110,8 @@ class MarathonClient:
         """Create an app.
 
         Raises:
-            LockedError: an app or group of that id is being deployed, or there is one (409).
-            InvalidError: the definition is not valid.
+            LockedError: an app or group of that id is being deployed.
+            RequestRefusedError: there is one of that id, or the definition is not valid.
         """
         body = dict(definition)
         return parse.started(await self._transport.request("POST", "/v2/apps", body=body))

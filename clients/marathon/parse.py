@@ -91,8 +91,7 @@ def started(body: Any) -> Started:
     if "deploymentId" in body:
         return Started(str(body["deploymentId"]), str(body["version"]))
     # Creating an app answers with the app.
-    (one,) = body["deployments"]
-    return Started(str(one["id"]), str(body["version"]))
+    return Started(str(body["deployments"][0]["id"]), str(body["version"]))
 
 
 def _actions(step: Any) -> tuple[tuple[str, str], ...]:

@@ -241,8 +241,9 @@ def check(what: str, answer: httpx.Response, address: str) -> None:
             "credential file of a user with that right"
         )
         raise AuthenticationError(msg)
-    if status == _CONFLICT:
-        locks = cast("list[dict[str, Any]]", body.get("deployments") or [])
+    locks = cast("list[dict[str, Any]]", body.get("deployments") or [])
+    # The same status says that an app of that id is there already.
+    if status == _CONFLICT and (locks or "locked" in text):
         raise LockedError(what, [str(one.get("id")) for one in locks])
     if status == _INVALID:
         raise InvalidError(what, text, _details(body))

@@ -121,6 +121,11 @@ async def test_a_write_that_may_have_arrived_is_not_repeated() -> None:
 
 REFUSALS: list[tuple[httpx.Response, type[Exception], str]] = [
     (
+        httpx.Response(409, json={"message": "An app with id [/a] already exists."}),
+        RequestRefusedError,
+        "already exists",
+    ),
+    (
         httpx.Response(409, json={"message": "App is locked", "deployments": [{"id": "d7"}]}),
         LockedError,
         "locked by deployment d7",
@@ -204,6 +209,13 @@ async def test_writes_name_what_they_mean(
         assert await call(client) == Started("d1", "v1")
     assert marathon.asked[-1] == (key, body)
     assert "force" not in marathon.requests[-1].url.params
+
+
+async def test_creating_an_app_answers_with_the_app() -> None:
+    app = {"id": "/a", "version": "v1", "deployments": [{"id": "d1"}]}
+    marathon = Marathon(**{"POST /v2/apps": [httpx.Response(201, json=app)]})
+    async with marathon.client() as client:
+        assert await client.create_app({"id": "/a", "cmd": "true"}) == Started("d1", "v1")
 
 
 async def test_what_is_not_there_is_none_and_not_an_error() -> None:

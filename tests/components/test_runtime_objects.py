@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from pulumi.runtime.rpc import UNKNOWN
 
 from clients.mesos import OperatorClient
 from clients.mesos.model import Machine, Window
@@ -153,6 +154,7 @@ def test_checks_and_diffs_ask_nobody_and_refuse_what_no_cluster_can_have() -> No
         (QuotaArgs("eng/prod", {"cpus": 1}), "top-level"),
         (QuotaArgs("dev", {"cpus": -1}), "at least 0"),
         (QuotaArgs("dev"), "saw neither"),
+        (QuotaArgs("", {"cpus": 1}), "expected a role"),
     ]:
         (failure,) = QuotaProvider().check({}, props(args)).failures or []
         assert told in failure.reason
@@ -163,6 +165,15 @@ def test_checks_and_diffs_ask_nobody_and_refuse_what_no_cluster_can_have() -> No
     assert "one window" in failure.reason
     (failure,) = QuotaProvider().check({}, props(QUOTA, MesosEndpoint("", MASTERS))).failures or []
     assert "cluster's name" in failure.reason
+
+
+def test_what_a_preview_does_not_know_yet_is_checked_later() -> None:
+    unknown = props(QUOTA, MesosEndpoint("prod", UNKNOWN))
+    provider = QuotaProvider()
+    assert not provider.check({}, unknown).failures
+    state = {**props(QUOTA), "observed": provider.expected(provider.read_spec(QUOTA.properties))}
+    change = provider.diff("", state, unknown)
+    assert (change.changes, change.replaces) == (True, None)
 
 
 def test_another_role_or_cluster_is_another_object() -> None:
