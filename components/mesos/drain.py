@@ -190,6 +190,8 @@ class DrainSession(Session[DrainSpec, ObservedAgent, Call]):
             seen = await self._look(agent_id)
             if seen.drain is DrainState.DRAINED or seen.presence is Presence.ABSENT:
                 return
+            if seen.presence is Presence.REGISTERED and seen.drain is None:
+                return  # Back from an election without a drain, or taken back: planned anew.
             if time.monotonic() >= deadline:
                 break
             await asyncio.sleep(self._poll_s)

@@ -307,6 +307,21 @@ def reactivated(master: Scripted) -> httpx.Response:
     return httpx.Response(200)
 
 
+def test_an_agent_that_comes_back_without_its_drain_is_drained(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    body = load("get_agents").json
+    info = body["get_agents"]["agents"].pop(0)["agent_info"]
+    body["get_agents"]["recovered_agents"] = [info]
+    master = Scripted(
+        GET_AGENTS=[httpx.Response(200, json=body), agents(), agents(), DRAINED],
+        DRAIN_AGENT=[httpx.Response(200)],
+    )
+    use_fast_drains(monkeypatch, master)
+    made(DrainProvider(), props(DrainArgs(AGENT_ID)))
+    assert master.writes == ["GET_AGENTS"] * 3 + ["DRAIN_AGENT"] + ["GET_AGENTS"] * 2
+
+
 def test_a_drain_has_a_deadline_and_says_who_blocks_it(monkeypatch: pytest.MonkeyPatch) -> None:
     tasks = {"type": "GET_TASKS", "get_tasks": {"tasks": [task_on(AGENT_ID)]}}
     master = Scripted(
