@@ -24,6 +24,11 @@ from clients.marathon.transport import Transport
 
 Json = Mapping[str, Any]
 _TIMEOUT_S = 10.0
+# Naming one of them leaves out the others, so all that is wanted is named.
+_ALL_OF_GROUP = [
+    ("embed", f"group.{part}")
+    for part in ("groups", "apps", "pods", "apps.counts", "apps.deployments")
+]
 
 
 class MarathonClient:
@@ -157,10 +162,9 @@ class MarathonClient:
 
     async def group(self, group_id: str = "/") -> Group | None:
         """A group with all that is in it; None when there is none."""
-        embed = "group.apps"
         try:
             path = _path("/v2/groups", group_id)
-            return parse.group(await self._transport.request("GET", path, params={"embed": embed}))
+            return parse.group(await self._transport.request("GET", path, params=_ALL_OF_GROUP))
         except NotFoundError:
             return None
 

@@ -1,7 +1,7 @@
 """What an app may say, checked before Marathon sees it.
 
 Field names are Marathon's own (docs of v2, types of its RAML). Marathon ignores or rewrites some of
-what it does not know; here an unknown field is an error, because a typed `instnaces` that does
+what it does not know; here an unknown field is an error, because a typed `instance` that does
 nothing is worse. Only fields that were given are sent, so that Marathon's defaults stay Marathon's.
 """
 

@@ -34,7 +34,7 @@ from clients.marathon.errors import (
     UnreachableError,
 )
 
-Params = Mapping[str, str]
+Params = Mapping[str, str] | Sequence[tuple[str, str]]
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _CONFLICT, _INVALID = 401, 403, 404, 409, 422
 # What a follower says that does not reach its leader, or has none.
 _NO_LEADER = frozenset({502, 503, 504})
@@ -148,7 +148,9 @@ class Transport:
                 return await self._client.request(
                     method,
                     f"{self._scheme}://{address}{path}",
-                    params=dict(params or {}),
+                    params=httpx.QueryParams(
+                        tuple(params) if isinstance(params, Sequence) else params
+                    ),
                     json=body,
                     headers=_ACCEPT,
                     timeout=min(left_s, self.timeout_s / _ATTEMPT_SHARE),

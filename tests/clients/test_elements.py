@@ -54,7 +54,7 @@ def test_pieces_of_any_size_give_the_same(
         b"[1]",
         b'{"a": {"items": [1, 2',
         b'{"a": {"items": [1 2]}}',
-        b'{"a": tru}',
+        b'{"a": nul}',
         b'{"a": {"items": ["\xff"]}}',
         b"",
     ],

@@ -121,6 +121,9 @@ async def test_examples_of_answers_are_read(
 ) -> None:
     found, scripted = await ask(name, key, call)
     assert holds(found), found
+    if name == "api-examples/group":
+        embedded = set(scripted.requests[-1].url.params.get_list("embed"))
+        assert {"group.groups", "group.apps", "group.pods"} < embedded
     assert scripted.kinds == ["GET /v2/leader", key]
 
 
@@ -177,9 +180,9 @@ def test_a_group_is_checked_with_all_that_is_in_it() -> None:
 @pytest.mark.parametrize(
     ("fields", "told"),
     [
-        ({"instnaces": 2}, "instnaces: no such field"),
+        ({"instance": 2}, "instance: no such field"),
         ({"container": {"docker": {"img": "x", "image": "y"}}}, "container.docker.img: no such"),
-        ({"constraints": [["hostname", "UNIQE"]]}, "expected an operator"),
+        ({"constraints": [["hostname", "ONLY"]]}, "expected an operator"),
         ({"constraints": [["hostname", "UNIQUE", "yes"]]}, "no offer could fulfil"),
         ({"constraints": [["rack", "LIKE", "("]]}, "regular expression"),
         ({"constraints": [["rack", "MAX_PER", "0"]]}, "above 0"),
