@@ -1,23 +1,28 @@
-"""Mesos over HTTP: the v1 operator API as a typed, asynchronous, leader-following client."""
+"""Mesos over HTTP: the v1 operator and scheduler APIs, typed, asynchronous, leader-following."""
 
+from clients.access import Tls
 from clients.mesos.errors import (
     AuthenticationError,
     CallRefusedError,
     ForeignLeaderError,
+    FrameworkRemovedError,
     MesosError,
     NoLeaderError,
     NotFoundError,
     PermanentError,
     ProtocolError,
     RetryableError,
+    SubscriptionLostError,
     UnreachableError,
 )
 from clients.mesos.operator import OperatorClient
+from clients.mesos.scheduler import SchedulerClient, Subscription
 
 __all__ = [
     "AuthenticationError",
     "CallRefusedError",
     "ForeignLeaderError",
+    "FrameworkRemovedError",
     "MesosError",
     "NoLeaderError",
     "NotFoundError",
@@ -25,5 +30,9 @@ __all__ = [
     "PermanentError",
     "ProtocolError",
     "RetryableError",
+    "SchedulerClient",
+    "Subscription",
+    "SubscriptionLostError",
+    "Tls",
     "UnreachableError",
 ]

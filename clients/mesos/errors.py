@@ -3,15 +3,17 @@
 ::
 
     MesosError
-    ├── RetryableError             the same call may succeed later
-    │   ├── NoLeaderError          masters answer, none leads (or it has not read its registry)
-    │   └── UnreachableError       no master answered in time
-    └── PermanentError             the same call will fail again
-        ├── ForeignLeaderError     the leader is none of the declared masters
-        ├── AuthenticationError    401 or 403
-        ├── CallRefusedError       400 and other refusals, with the master's own words
-        │   └── NotFoundError      404
-        └── ProtocolError          an answer that is not Mesos' (HTML, cut stream, wrong shape)
+    ├── RetryableError                  the same call may succeed later
+    │   ├── NoLeaderError               masters answer, none leads (or has not read its registry)
+    │   ├── UnreachableError            no master answered in time
+    │   └── SubscriptionLostError       a framework's stream ended: subscribe again, then reconcile
+    └── PermanentError                  the same call will fail again
+        ├── ForeignLeaderError          the leader is none of the declared masters
+        ├── AuthenticationError         401 or 403
+        ├── FrameworkRemovedError       masters have completed this framework
+        ├── CallRefusedError            400 and other refusals, with the master's own words
+        │   └── NotFoundError           404
+        └── ProtocolError               an answer that is not Mesos' (HTML, cut stream, wrong shape)
 
 Messages say what was expected, what was seen and what to do; credentials are never part of them.
 """
@@ -41,6 +43,10 @@ class UnreachableError(RetryableError):
     """No master answered in time."""
 
 
+class SubscriptionLostError(RetryableError):
+    """A framework's event stream has ended, and calls of that stream with it."""
+
+
 class ForeignLeaderError(PermanentError):
     """The leader is none of the declared masters: another cluster's is projected there."""
 
@@ -57,6 +63,10 @@ class AuthenticationError(PermanentError):
     """The credential is missing or wrong, or may not do this."""
 
 
+class FrameworkRemovedError(PermanentError):
+    """Masters have completed this framework: it cannot come back under its id."""
+
+
 class CallRefusedError(PermanentError):
     """The master refused the call."""
 
@@ -64,7 +74,10 @@ class CallRefusedError(PermanentError):
         self.call = call
         self.status = status
         self.text = text
-        super().__init__(f"expected {call} to be accepted, saw {status}: {text or 'no text'}")
+        super().__init__(
+            f"expected {call} to be accepted, saw {status}: {text or 'no text'}. "
+            "Change what is asked for as these words say"
+        )
 
 
 class NotFoundError(CallRefusedError):

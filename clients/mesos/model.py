@@ -22,7 +22,7 @@ class DrainState(StrEnum):
     DRAINED = "DRAINED"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Drain:
     """A drain that was asked for."""
 
@@ -31,7 +31,7 @@ class Drain:
     mark_gone: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Agent:
     """An agent that has registered. `pid` is `slave(1)@ip:port`."""
 
@@ -55,7 +55,7 @@ class Agent:
         return self.pid.partition("@")[2]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RecoveredAgent:
     """An agent of the registry that has not registered with this leader yet."""
 
@@ -72,7 +72,7 @@ class Agents:
     recovered: tuple[RecoveredAgent, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Task:
     """A task. `executor_pid` is the process that its agent reported, where it did."""
 
@@ -96,7 +96,7 @@ class Tasks:
     completed: tuple[Task, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Framework:
     """A framework. `recovered`: only its agents have told of it so far."""
 
@@ -117,6 +117,26 @@ class Frameworks:
 
     registered: tuple[Framework, ...]
     completed: tuple[Framework, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Executor:
+    """An executor."""
+
+    id: str
+    framework_id: str
+    agent_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """An operation on resources, such as the creation of a volume."""
+
+    id: str
+    type: str
+    state: str
+    framework_id: str | None
+    agent_id: str | None
 
 
 @dataclass(frozen=True)
@@ -179,6 +199,11 @@ class Machine:
             msg = "expected a machine with a hostname or an ip, saw neither"
             raise ValueError(msg)
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """Equal for what masters think is one machine."""
+        return (self.hostname.lower(), self.ip)
+
 
 @dataclass(frozen=True)
 class Window:
@@ -191,9 +216,20 @@ class Window:
 
 @dataclass(frozen=True)
 class MaintenanceSchedule:
-    """The one schedule of a cluster; writing it replaces it."""
+    """The one schedule of a cluster; writing it replaces it.
+
+    Raises:
+        ValueError: a machine stands there twice; masters compare hostnames without their case.
+    """
 
     windows: tuple[Window, ...] = ()
+
+    def __post_init__(self) -> None:
+        keys = [machine.key for window in self.windows for machine in window.machines]
+        double = sorted({str(key) for key in keys if keys.count(key) > 1})
+        if double:
+            msg = f"expected each machine in one window, saw {', '.join(double)} more often"
+            raise ValueError(msg)
 
 
 @dataclass(frozen=True)

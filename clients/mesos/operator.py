@@ -12,19 +12,24 @@ import json
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import httpx
 
+from clients.access import Tls
 from clients.mesos import parse
 from clients.mesos.errors import ProtocolError, UnreachableError
+from clients.mesos.events import Event, Subscribed, event
+from clients.mesos.inventory import Inventory
 from clients.mesos.model import (
     Agents,
+    Executor,
     Frameworks,
     Machine,
     MaintenanceSchedule,
     MaintenanceStatus,
     MasterInfo,
+    Operation,
     Quota,
     Role,
     Scalars,
@@ -32,31 +37,30 @@ from clients.mesos.model import (
     Tasks,
     Version,
 )
-from clients.mesos.recordio import Decoder
-from clients.mesos.transport import Json, Transport
+from clients.mesos.streams import EventStream
+from clients.mesos.transport import OPERATOR_PATH, Json, Transport
 
 _TIMEOUT_S = 10.0
-_HEARTBEATS_MISSED_MAX = 5
-_HEARTBEAT_S = 15.0
 
 
 class OperatorClient:
     """A client of one cluster. `masters` are `host:port`, as the masters name each other.
 
-    `follow_projection` allows a leader of another cluster; `transport` replaces the network in
-    tests.
+    `timeout_s` bounds each call with all its attempts; `follow_projection` allows a leader of
+    another cluster; `transport` replaces the network in tests.
 
     Raises:
-        AuthenticationError: the credential file cannot be used.
+        AuthenticationError: the credential file, or one of TLS, cannot be used.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - by keyword, each with a default
         self,
         masters: Sequence[str],
         credential_file: Path | None = None,
         *,
         timeout_s: float = _TIMEOUT_S,
         follow_projection: bool = False,
+        tls: Tls | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._transport = Transport(
@@ -64,6 +68,7 @@ class OperatorClient:
             credential_file=credential_file,
             timeout_s=timeout_s,
             follow_projection=follow_projection,
+            tls=tls,
             transport=transport,
         )
 
@@ -99,6 +104,9 @@ class OperatorClient:
             msg = f"expected the answer to {kind} as JSON, saw {content[:120]!r}: is this a master?"
             raise ProtocolError(msg) from None
         return found
+
+    async def _inventory(self, kind: str) -> Inventory:
+        return await self._transport.call_into({"type": kind}, lambda: Inventory(kind))
 
     async def _write(self, kind: str, body: Json, *, idempotent: bool = True) -> None:
         await self._transport.call({"type": kind, kind.lower(): body}, idempotent=idempotent)
@@ -158,23 +166,38 @@ class OperatorClient:
 
     async def state(self) -> State:
         """Agents, tasks and frameworks at one moment."""
-        return parse.state(await self._read("GET_STATE"))
+        return (await self._inventory("GET_STATE")).state
 
     async def agents(self) -> Agents:
         """Agents, and those of the registry that have not come back yet."""
-        return parse.agents(await self._read("GET_AGENTS"))
+        return (await self._inventory("GET_AGENTS")).agents
 
     async def tasks(self) -> Tasks:
         """Tasks of all frameworks."""
-        return parse.tasks(await self._read("GET_TASKS"))
+        return (await self._inventory("GET_TASKS")).tasks
 
     async def frameworks(self) -> Frameworks:
         """Frameworks."""
-        return parse.frameworks(await self._read("GET_FRAMEWORKS"))
+        return (await self._inventory("GET_FRAMEWORKS")).frameworks
 
     async def roles(self) -> tuple[Role, ...]:
         """Roles."""
         return parse.roles(await self._read("GET_ROLES"))
+
+    async def consumption(self) -> dict[str, Scalars]:
+        """What counts against quota, by role: running, offered and reserved.
+
+        Only the leader's `/roles` tells it; the v1 API does not.
+        """
+        return parse.consumption(await self._get(await self.leader(), "/roles"))
+
+    async def executors(self) -> tuple[Executor, ...]:
+        """Executors of agents that have registered; those of command tasks are not among them."""
+        return parse.executors(await self._read("GET_EXECUTORS"))
+
+    async def operations(self) -> tuple[Operation, ...]:
+        """Operations on resources that have not ended for good."""
+        return parse.operations(await self._read("GET_OPERATIONS"))
 
     async def teardown(self, framework_id: str) -> None:
         """End a framework and all of its tasks."""
@@ -272,28 +295,33 @@ class OperatorClient:
     # Events
 
     async def events(self) -> AsyncGenerator[Json]:
-        """Events of the leader, the first one with the whole state; ends with an error.
+        """Events of the leader as they come, the first one with the whole state in one piece;
+        ends with an error. See `subscribe` for values, and for large clusters.
 
         Raises:
             UnreachableError: the stream ended, or five heartbeats stayed away: subscribe again.
             ProtocolError: what came is no event stream, or a record was cut.
         """
-        decoder = Decoder()
-        silence_s = _HEARTBEAT_S * _HEARTBEATS_MISSED_MAX
-        call: dict[str, Any] = {"type": "SUBSCRIBE"}
-        try:
-            async with self._transport.stream(call, silence_s=silence_s) as response:
-                async for chunk in response.aiter_bytes():
-                    for record in decoder.feed(chunk):
-                        yield json.loads(record)
-        except httpx.HTTPError as error:
-            msg = f"expected events, saw {type(error).__name__}: subscribe again"
-            raise UnreachableError(msg) from None
-        if decoder.pending_bytes:
-            msg = "expected whole records, saw one that was cut at the end of the stream"
-            raise ProtocolError(msg)
-        msg = "expected events, saw the end of the stream: subscribe again"
-        raise UnreachableError(msg)
+        async with self._transport.stream(OPERATOR_PATH, {"type": "SUBSCRIBE"}) as (_, response):
+            stream = EventStream(response)
+            async for record in stream.records():
+                found = stream.parse(record)
+                if found.get("type") == "SUBSCRIBED":
+                    stream.expect_heartbeats(found.get("subscribed"))
+                yield found
+
+    async def subscribe(self) -> AsyncGenerator[Event]:
+        """Events of the leader as values, the first one `Subscribed`, whose state is read while it
+        arrives; ends with an error, as `events` does.
+        """
+        async with self._transport.stream(OPERATOR_PATH, {"type": "SUBSCRIBE"}) as (_, response):
+            stream = EventStream(response)
+            inventory = Inventory("SUBSCRIBED")
+            await stream.pour(inventory)
+            stream.expect_heartbeats(inventory.scalars)
+            yield Subscribed(inventory.state)
+            async for record in stream.records():
+                yield event(stream.parse(record))
 
 
 def _quantities(scalars: Scalars) -> Json:

@@ -8,50 +8,74 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar, cast
+from typing import Any, Concatenate, NoReturn, ParamSpec, TypeVar, cast
 
 from clients.mesos.errors import ProtocolError
 from clients.mesos.model import (
     Agent,
-    Agents,
     Drain,
     DrainState,
+    Executor,
     Framework,
-    Frameworks,
     Machine,
     MaintenanceSchedule,
     MaintenanceStatus,
     MasterInfo,
+    Operation,
     Quota,
     RecoveredAgent,
     Role,
     Scalars,
-    State,
     Task,
-    Tasks,
     Version,
     Window,
 )
 
 Json = dict[str, Any]
+_P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
-def _checked(parse: Callable[[Json], _T]) -> Callable[[Json], _T]:
+def checked(
+    parse: Callable[Concatenate[Json, _P], _T],
+) -> Callable[Concatenate[Json, _P], _T]:
     """Turn an answer of another shape into a typed error."""
 
     @functools.wraps(parse)
-    def checked(body: Json) -> _T:
+    def parsed(body: Json, *args: _P.args, **kwargs: _P.kwargs) -> _T:
         try:
-            return parse(body)
+            return parse(body, *args, **kwargs)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            msg = (
-                f"expected an answer that {parse.__name__} understands, saw {error!r} in "
-                f"{str(body)[:200]}: is this a Mesos master?"
-            )
-            raise ProtocolError(msg) from None
+            expected = f"an answer that {parse.__name__} understands"
+            refuse(expected, f"{error!r} in {str(body)[:200]}")
 
-    return checked
+    return parsed
+
+
+def refuse(expected: str, seen: object) -> NoReturn:
+    """Say that an answer has another shape.
+
+    Raises:
+        ProtocolError: always.
+    """
+    msg = f"expected {expected}, saw {seen}: is this a Mesos master?"
+    raise ProtocolError(msg) from None
+
+
+class Shared:
+    """Holds once what thousands of tasks have in common."""
+
+    def __init__(self) -> None:
+        self._texts: dict[str, str] = {}
+        self._scalars: dict[tuple[tuple[str, float], ...], Scalars] = {}
+
+    def text(self, text: str) -> str:
+        """The first text that was equal."""
+        return self._texts.setdefault(text, text)
+
+    def scalars(self, scalars: Scalars) -> Scalars:
+        """The first scalars that were equal."""
+        return self._scalars.setdefault(tuple(scalars.items()), scalars)
 
 
 def _part(body: Json, name: str) -> Json:
@@ -59,7 +83,8 @@ def _part(body: Json, name: str) -> Json:
     return found or {}
 
 
-def _scalars(resources: Iterable[Json] | None) -> Scalars:
+def scalars(resources: Iterable[Json] | None) -> Scalars:
+    """Sums by name, of all roles and reservations together."""
     found: dict[str, float] = {}
     for resource in resources or ():
         if "scalar" in resource:
@@ -89,7 +114,8 @@ def _drain(info: Json | None) -> Drain | None:
     )
 
 
-def _attribute(item: Json) -> str:
+def attribute(item: Json) -> str:
+    """An attribute as text."""
     if "text" in item:
         return str(item["text"]["value"])
     if "scalar" in item:
@@ -97,7 +123,9 @@ def _attribute(item: Json) -> str:
     return str(item.get("ranges") or item.get("set") or "")
 
 
-def _agent(body: Json) -> Agent:
+@checked
+def agent(body: Json) -> Agent:
+    """One agent, of an answer or an event."""
     info: Json = body["agent_info"]
     registered_at = _time_s(body.get("registered_time"))
     return Agent(
@@ -110,20 +138,25 @@ def _agent(body: Json) -> Agent:
         deactivated=bool(body.get("deactivated", False)),
         registered_at=registered_at or 0.0,
         reregistered_at=_time_s(body.get("reregistered_time")),
-        attributes={str(a["name"]): _attribute(a) for a in info.get("attributes") or ()},
-        resources=_scalars(body.get("total_resources") or info.get("resources")),
-        allocated=_scalars(body.get("allocated_resources")),
+        attributes={str(a["name"]): attribute(a) for a in info.get("attributes") or ()},
+        resources=scalars(body.get("total_resources") or info.get("resources")),
+        allocated=scalars(body.get("allocated_resources")),
         drain=_drain(body.get("drain_info")),
     )
 
 
-def _recovered(info: Json) -> RecoveredAgent:
+@checked
+def recovered_agent(info: Json) -> RecoveredAgent:
+    """One agent that has not come back yet."""
     return RecoveredAgent(
         str(info["id"]["value"]), str(info["hostname"]), int(info.get("port", 5051))
     )
 
 
-def _task(body: Json) -> Task:
+@checked
+def task(body: Json, shared: Shared | None = None) -> Task:
+    """One task, of an answer or an event."""
+    share = shared or Shared()
     statuses: list[Json] = body.get("statuses") or []
     last: Json = statuses[-1] if statuses else {}
     pid = next(
@@ -137,17 +170,19 @@ def _task(body: Json) -> Task:
     return Task(
         id=str(body["task_id"]["value"]),
         name=str(body.get("name", "")),
-        framework_id=str(body["framework_id"]["value"]),
-        agent_id=str(body["agent_id"]["value"]),
-        state=str(body["state"]),
-        resources=_scalars(body.get("resources")),
+        framework_id=share.text(str(body["framework_id"]["value"])),
+        agent_id=share.text(str(body["agent_id"]["value"])),
+        state=share.text(str(body["state"])),
+        resources=share.scalars(scalars(body.get("resources"))),
         executor_pid=None if pid is None else int(pid),
-        reason=last.get("reason"),
+        reason=None if "reason" not in last else share.text(str(last["reason"])),
         updated_at=None if "timestamp" not in last else float(last["timestamp"]),
     )
 
 
-def _framework(body: Json) -> Framework:
+@checked
+def framework(body: Json) -> Framework:
+    """One framework, of an answer or an event."""
     info: Json = body["framework_info"]
     return Framework(
         id=str(info["id"]["value"]),
@@ -162,45 +197,7 @@ def _framework(body: Json) -> Framework:
     )
 
 
-@_checked
-def agents(body: Json) -> Agents:
-    """GET_AGENTS."""
-    return Agents(
-        registered=tuple(_agent(one) for one in body.get("agents") or ()),
-        recovered=tuple(_recovered(one) for one in body.get("recovered_agents") or ()),
-    )
-
-
-@_checked
-def tasks(body: Json) -> Tasks:
-    """GET_TASKS."""
-    return Tasks(
-        live=tuple(_task(one) for one in body.get("tasks") or ()),
-        unreachable=tuple(_task(one) for one in body.get("unreachable_tasks") or ()),
-        completed=tuple(_task(one) for one in body.get("completed_tasks") or ()),
-    )
-
-
-@_checked
-def frameworks(body: Json) -> Frameworks:
-    """GET_FRAMEWORKS."""
-    return Frameworks(
-        registered=tuple(_framework(one) for one in body.get("frameworks") or ()),
-        completed=tuple(_framework(one) for one in body.get("completed_frameworks") or ()),
-    )
-
-
-@_checked
-def state(body: Json) -> State:
-    """GET_STATE."""
-    return State(
-        agents=agents(body["get_agents"]),
-        tasks=tasks(body["get_tasks"]),
-        frameworks=frameworks(body["get_frameworks"]),
-    )
-
-
-@_checked
+@checked
 def roles(body: Json) -> tuple[Role, ...]:
     """GET_ROLES."""
     return tuple(
@@ -208,9 +205,49 @@ def roles(body: Json) -> tuple[Role, ...]:
             name=str(one["name"]),
             weight=float(one.get("weight", 1.0)),
             framework_ids=tuple(str(f["value"]) for f in one.get("frameworks") or ()),
-            resources=_scalars(one.get("resources")),
+            resources=scalars(one.get("resources")),
         )
         for one in body.get("roles") or ()
+    )
+
+
+@checked
+def consumption(body: Json) -> dict[str, Scalars]:
+    """/roles: what counts against quota."""
+    return {
+        str(one["name"]): {
+            str(name): float(value) for name, value in _part(one["quota"], "consumed").items()
+        }
+        for one in body["roles"]
+        if "quota" in one
+    }
+
+
+@checked
+def executors(body: Json) -> tuple[Executor, ...]:
+    """GET_EXECUTORS."""
+    return tuple(
+        Executor(
+            id=str(one["executor_info"]["executor_id"]["value"]),
+            framework_id=str(_part(one["executor_info"], "framework_id").get("value", "")),
+            agent_id=str(_part(one, "agent_id").get("value", "")),
+        )
+        for one in body.get("executors") or ()
+    )
+
+
+@checked
+def operations(body: Json) -> tuple[Operation, ...]:
+    """GET_OPERATIONS."""
+    return tuple(
+        Operation(
+            id=str(_part(one["info"], "id").get("value", "")),
+            type=str(one["info"]["type"]),
+            state=str(one["latest_status"]["state"]),
+            framework_id=_part(one, "framework_id").get("value"),
+            agent_id=_part(one, "agent_id").get("value"),
+        )
+        for one in body.get("operations") or ()
     )
 
 
@@ -218,7 +255,7 @@ def _quantities(body: Json | None) -> Scalars:
     return {str(name): float(value["value"]) for name, value in (body or {}).items()}
 
 
-@_checked
+@checked
 def quota(body: Json) -> tuple[Quota, ...]:
     """GET_QUOTA; roles whose quota was cleared are left out."""
     found = [
@@ -232,7 +269,7 @@ def quota(body: Json) -> tuple[Quota, ...]:
     return tuple(sorted((q for q in found if q.limits or q.guarantees), key=lambda q: q.role))
 
 
-@_checked
+@checked
 def weights(body: Json) -> dict[str, float]:
     """GET_WEIGHTS, by role."""
     return {str(info["role"]): float(info["weight"]) for info in body.get("weight_infos") or ()}
@@ -242,7 +279,7 @@ def _machine(body: Json) -> Machine:
     return Machine(hostname=str(body.get("hostname", "")), ip=str(body.get("ip", "")))
 
 
-@_checked
+@checked
 def schedule(body: Json) -> MaintenanceSchedule:
     """GET_MAINTENANCE_SCHEDULE."""
     windows: list[Window] = []
@@ -259,7 +296,7 @@ def schedule(body: Json) -> MaintenanceSchedule:
     return MaintenanceSchedule(tuple(windows))
 
 
-@_checked
+@checked
 def maintenance_status(body: Json) -> MaintenanceStatus:
     """GET_MAINTENANCE_STATUS."""
     status: Json = body.get("status") or {}
@@ -269,7 +306,7 @@ def maintenance_status(body: Json) -> MaintenanceStatus:
     )
 
 
-@_checked
+@checked
 def version(body: Json) -> Version:
     """GET_VERSION, or /version."""
     info: Json = body.get("version_info") or body
@@ -280,7 +317,7 @@ def version(body: Json) -> Version:
     )
 
 
-@_checked
+@checked
 def master(body: Json) -> MasterInfo:
     """GET_MASTER."""
     info: Json = body["master_info"]
@@ -302,20 +339,20 @@ def _by_name(body: Any) -> Json:
     return {str(one["name"]): one.get("value", 0) for one in cast("list[Json]", body)}
 
 
-@_checked
+@checked
 def metrics(body: Json) -> dict[str, float]:
     """GET_METRICS, or /metrics/snapshot."""
     named = _by_name(body["metrics"]) if "metrics" in body else body
     return {name: float(value) for name, value in named.items()}
 
 
-@_checked
+@checked
 def flags(body: Json) -> dict[str, str]:
     """GET_FLAGS, or /flags."""
     return {name: str(value) for name, value in _by_name(body["flags"]).items()}
 
 
-@_checked
+@checked
 def healthy(body: Json) -> bool:
     """GET_HEALTH."""
     return bool(body["healthy"])

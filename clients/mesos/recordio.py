@@ -1,7 +1,9 @@
 r"""RecordIO, the framing of Mesos' event streams: `<length>\n<record>`, over and over.
 
-A decoder without input or output: bytes go in as they arrive, whole records come out. The length is
-bounded, so that a stream that is something else (an HTML page, a cut record) is found out at once.
+Decoders without input or output: bytes go in as they arrive. `Decoder` gives whole records,
+`Pieces` what there is of them, because the first record of a large cluster's stream is its whole
+state. The length is bounded, so that a stream that is something else (an HTML page, a cut record)
+is found out at once.
 """
 
 from __future__ import annotations
@@ -13,12 +15,65 @@ RECORD_BYTES_MAX = 512 * 1024 * 1024
 _LENGTH_DIGITS_MAX = 12
 
 
-class Decoder:
-    """Takes a stream apart."""
+class Pieces:
+    """Takes a stream apart without holding records."""
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
-        self._length: int | None = None
+        self._line = bytearray()
+        self._left: int | None = None
+
+    def feed(self, data: bytes) -> list[tuple[bytes, bool]]:
+        """Add bytes; returns pieces of records, each with whether it is its record's last.
+
+        Raises:
+            ProtocolError: what came is no record.
+        """
+        pieces: list[tuple[bytes, bool]] = []
+        at = 0
+        while at < len(data) or self._left == 0:
+            if self._left is None:
+                at = self._length(data, at)
+                continue
+            piece = data[at : at + self._left]
+            at += len(piece)
+            self._left -= len(piece)
+            is_last = self._left == 0
+            pieces.append((piece, is_last))
+            if is_last:
+                self._left = None
+        return pieces
+
+    def _length(self, data: bytes, at: int) -> int:
+        room = _LENGTH_DIGITS_MAX + 1 - len(self._line)
+        end = data.find(b"\n", at, at + room)
+        self._line += data[at : at + room if end < 0 else end]
+        if end < 0:
+            if len(self._line) > _LENGTH_DIGITS_MAX:
+                self._refuse()
+            return len(data)
+        if not self._line.isdigit() or int(self._line) > RECORD_BYTES_MAX:
+            self._refuse()
+        self._left = int(self._line)
+        self._line.clear()
+        return end + 1
+
+    @property
+    def is_between_records(self) -> bool:
+        """Whether nothing is missing; false at the end of a stream means that it was cut."""
+        return self._left is None and not self._line
+
+    def _refuse(self) -> None:
+        seen = bytes(self._line[:60])
+        msg = f"expected the length of a RecordIO record, saw {seen!r}: is this a Mesos stream?"
+        raise ProtocolError(msg)
+
+
+class Decoder:
+    """Takes a stream apart, record by record."""
+
+    def __init__(self) -> None:
+        self._pieces = Pieces()
+        self._record = bytearray()
 
     def feed(self, data: bytes) -> list[bytes]:
         """Add bytes; returns the records that are whole now.
@@ -26,37 +81,15 @@ class Decoder:
         Raises:
             ProtocolError: what came is no record.
         """
-        self._buffer += data
         records: list[bytes] = []
-        while (record := self._next()) is not None:
-            records.append(record)
+        for piece, is_last in self._pieces.feed(data):
+            self._record += piece
+            if is_last:
+                records.append(bytes(self._record))
+                self._record.clear()
         return records
-
-    def _next(self) -> bytes | None:
-        if self._length is None:
-            line, newline, _ = self._buffer.partition(b"\n")
-            if not newline:
-                if len(line) > _LENGTH_DIGITS_MAX:
-                    self._refuse(bytes(line))
-                return None
-            if not line.isdigit() or int(line) > RECORD_BYTES_MAX:
-                self._refuse(bytes(line))
-            self._length = int(line)
-            del self._buffer[: len(line) + 1]
-        if len(self._buffer) < self._length:
-            return None
-        record = bytes(self._buffer[: self._length])
-        del self._buffer[: self._length]
-        self._length = None
-        return record
 
     @property
     def pending_bytes(self) -> int:
         """Bytes of a record that is not whole; above 0 at the end of a stream means it was cut."""
-        return len(self._buffer) + (0 if self._length is None else 1)
-
-    def _refuse(self, seen: bytes) -> None:
-        msg = (
-            f"expected the length of a RecordIO record, saw {seen[:60]!r}: is this a Mesos stream?"
-        )
-        raise ProtocolError(msg)
+        return 0 if self._pieces.is_between_records else len(self._record) + 1

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
 
+from clients.access import Tls, http_client, scheme
+from clients.errors import AccessError
 from clients.mesos.errors import (
     AuthenticationError,
     CallRefusedError,
@@ -31,13 +33,50 @@ from clients.mesos.errors import (
 )
 
 Json = dict[str, Any]
-_OK, _REDIRECT, _UNAUTHORIZED, _FORBIDDEN = 200, 307, 401, 403
+OPERATOR_PATH = "/api/v1"
+SCHEDULER_PATH = "/api/v1/scheduler"
+_REDIRECT, _UNAUTHORIZED, _FORBIDDEN = 307, 401, 403
 _NOT_FOUND, _UNAVAILABLE = 404, 503
+# Between two rounds through all masters: doubled, so that an election is not a storm of calls.
 _PAUSE_S = 0.1
+_PAUSE_MAX_S = 1.6
 # A redirect may point at a master that has just been deposed; longer chains are a loop.
 _REDIRECTS_MAX = 5
 # One master that hangs must not use up the time of all.
 _ATTEMPT_SHARE = 3.0
+_ACCEPT = {"Accept": "application/json"}
+
+
+class Sink(Protocol):
+    """Takes an answer while it arrives."""
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes."""
+
+    def close(self) -> None:
+        """That was all."""
+
+
+_S = TypeVar("_S", bound=Sink)
+
+
+class Whole:
+    """Takes an answer as it is."""
+
+    def __init__(self) -> None:
+        self._content = bytearray()
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes."""
+        self._content += data
+
+    def close(self) -> None:
+        """That was all."""
+
+    @property
+    def content(self) -> bytes:
+        """All of it."""
+        return bytes(self._content)
 
 
 class _TryAgainError(Exception):
@@ -49,54 +88,44 @@ class _TryAgainError(Exception):
         super().__init__(str(error))
 
 
-def read_credential(path: Path | None) -> httpx.BasicAuth | None:
-    """Read `principal:secret` from a file.
+class Transport:
+    """HTTP with the masters of one cluster.
 
     Raises:
-        AuthenticationError: the file cannot be read, or holds another form.
+        AuthenticationError: a file of the credential or of TLS cannot be used.
     """
-    if path is None:
-        return None
-    try:
-        principal, colon, secret = path.read_text().strip().partition(":")
-    except OSError as error:
-        msg = f"expected a credential in {path}, saw {error.strerror}: create it with mode 0600"
-        raise AuthenticationError(msg) from None
-    if not principal or not colon or not secret:
-        msg = f"expected principal:secret in {path}, saw another form: write it anew"
-        raise AuthenticationError(msg)
-    return httpx.BasicAuth(principal, secret)
 
-
-class Transport:
-    """HTTP with the masters of one cluster."""
-
-    def __init__(
+    def __init__(  # noqa: PLR0913 - by keyword, what two clients hand through
         self,
         masters: Sequence[str],
         *,
         credential_file: Path | None,
         timeout_s: float,
         follow_projection: bool,
+        tls: Tls | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         if not masters:
             msg = "expected at least one master as host:port, saw none"
             raise ValueError(msg)
         self.masters = tuple(masters)
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
         self._follow_projection = follow_projection
+        self._scheme = scheme(tls)
         self._leader: str | None = None
-        self._client = httpx.AsyncClient(
-            auth=read_credential(credential_file),
-            timeout=timeout_s,
-            follow_redirects=False,
-            transport=transport,
-        )
+        try:
+            self._client = http_client(
+                credential_file, tls, timeout_s=timeout_s, transport=transport
+            )
+        except AccessError as error:
+            raise AuthenticationError(str(error)) from None
 
     async def close(self) -> None:
         """Close connections."""
         await self._client.aclose()
+
+    def _url(self, address: str, path: str) -> str:
+        return f"{self._scheme}://{address}{path}"
 
     async def call(self, call: Json, *, idempotent: bool = True) -> bytes:
         """Post a call of the operator API to the leader; returns the body of its answer.
@@ -104,53 +133,75 @@ class Transport:
         Raises:
             MesosError: see clients.mesos.errors.
         """
-        deadline = time.monotonic() + self._timeout_s
-        attempt = 0
+        sink = await self.call_into(call, Whole, idempotent=idempotent)
+        return sink.content
+
+    async def call_into(
+        self, call: Json, begin: Callable[[], _S], *, idempotent: bool = True
+    ) -> _S:
+        """Post a call of the operator API to the leader; its answer goes into a sink, a new one an
+        attempt, so that nothing is held but what the sink holds.
+
+        Raises:
+            MesosError: see clients.mesos.errors.
+        """
+        deadline = time.monotonic() + self.timeout_s
+        attempt, pause_s = 0, _PAUSE_S
         while True:
-            address = self._next(attempt)
+            address = self._leader or self.masters[attempt % len(self.masters)]
             try:
-                return await self._post(address, call, deadline)
+                return await self._post(address, call, deadline, begin)
             except _TryAgainError as failure:
                 self._leader = None
                 attempt += 1
                 if time.monotonic() >= deadline or (failure.sent and not idempotent):
                     raise failure.error from None
             if attempt % len(self.masters) == 0:
-                await asyncio.sleep(min(_PAUSE_S, max(0.0, deadline - time.monotonic())))
+                await asyncio.sleep(min(pause_s, max(0.0, deadline - time.monotonic())))
+                pause_s = min(2 * pause_s, _PAUSE_MAX_S)
 
-    def _next(self, attempt: int) -> str:
-        return self._leader or self.masters[attempt % len(self.masters)]
-
-    async def _post(self, address: str, call: Json, deadline: float) -> bytes:
+    async def _post(self, address: str, call: Json, deadline: float, begin: Callable[[], _S]) -> _S:
         kind = str(call["type"])
         for _ in range(_REDIRECTS_MAX):
-            bound_s = max(0.05, min(deadline - time.monotonic(), self._timeout_s / _ATTEMPT_SHARE))
+            left_s = max(0.05, deadline - time.monotonic())
+            bound_s = min(left_s, self.timeout_s / _ATTEMPT_SHARE)
+            request = self._client.build_request(
+                "POST",
+                self._url(address, OPERATOR_PATH),
+                json=call,
+                headers=_ACCEPT,
+                timeout=bound_s,
+            )
             try:
-                answer = await self._client.post(
-                    f"http://{address}/api/v1",
-                    json=call,
-                    headers={"Accept": "application/json"},
-                    timeout=bound_s,
-                )
+                async with asyncio.timeout(left_s):
+                    answer = await self._client.send(request, stream=True)
+                    try:
+                        if answer.is_success:
+                            sink = await _pour(answer, begin())
+                            self._leader = address
+                            return sink
+                        await answer.aread()
+                    finally:
+                        await answer.aclose()
             except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
                 raise self._unreachable(address, error, sent=False) from None
-            except httpx.HTTPError as error:
+            except (httpx.HTTPError, TimeoutError) as error:
                 raise self._unreachable(address, error, sent=True) from None
             if answer.status_code == _REDIRECT:
                 address = self._leader_of(answer)
                 continue
             check(kind, answer, address)
-            self._leader = address
-            return answer.content
-        error = NoLeaderError(
+        raise _TryAgainError(self._no_end_of_redirects(), sent=False)
+
+    def _no_end_of_redirects(self) -> NoLeaderError:
+        return NoLeaderError(
             f"expected a leader among {', '.join(self.masters)}, saw {_REDIRECTS_MAX} redirects "
             "in a row: wait for the election"
         )
-        raise _TryAgainError(error, sent=False)
 
     def _unreachable(self, address: str, error: Exception, *, sent: bool) -> _TryAgainError:
         told = UnreachableError(
-            f"expected an answer of master {address} in {self._timeout_s:g} s, saw "
+            f"expected an answer of master {address} in {self.timeout_s:g} s, saw "
             f"{type(error).__name__}: is any of {', '.join(self.masters)} up?"
         )
         return _TryAgainError(told, sent=sent)
@@ -181,12 +232,13 @@ class Transport:
             AuthenticationError: it wants another credential.
         """
         try:
-            answer = await self._client.get(f"http://{master}{path}")
-        except httpx.HTTPError as error:
+            async with asyncio.timeout(self.timeout_s):
+                answer = await self._client.get(self._url(master, path))
+        except (httpx.HTTPError, TimeoutError) as error:
             msg = f"expected an answer of master {master}, saw {type(error).__name__}: is it up?"
             raise UnreachableError(msg) from None
         if answer.status_code in {_UNAUTHORIZED, _FORBIDDEN}:
-            _refuse_credential(path, answer, master)
+            refuse_credential(path, answer, master)
         return answer
 
     async def redirect(self) -> str:
@@ -196,7 +248,8 @@ class Transport:
             NoLeaderError: masters answer, and know of none.
             UnreachableError: no master answers.
         """
-        deadline = time.monotonic() + self._timeout_s
+        deadline = time.monotonic() + self.timeout_s
+        pause_s = _PAUSE_S
         error: MesosError
         while True:
             error = UnreachableError(
@@ -214,29 +267,66 @@ class Transport:
                 )
             if time.monotonic() >= deadline:
                 raise error
-            await asyncio.sleep(_PAUSE_S)
+            await asyncio.sleep(min(pause_s, max(0.0, deadline - time.monotonic())))
+            pause_s = min(2 * pause_s, _PAUSE_MAX_S)
 
     @asynccontextmanager
-    async def stream(self, call: Json, *, silence_s: float) -> AsyncGenerator[httpx.Response]:
-        """Open an event stream with the leader; reading fails after `silence_s` without a byte."""
+    async def stream(self, path: str, call: Json) -> AsyncGenerator[tuple[str, httpx.Response]]:
+        """Open an event stream with the leader; gives its address and the answer, already checked.
+        Reading it is not bounded here: who reads knows how long silence may last.
+        """
         leader = await self.redirect()
-        timeout = httpx.Timeout(self._timeout_s, read=silence_s)
-        async with self._client.stream(
-            "POST",
-            f"http://{leader}/api/v1",
-            json=call,
-            headers={"Accept": "application/json"},
-            timeout=timeout,
-        ) as response:
-            if response.status_code != _OK:
-                await response.aread()
-                try:
+        for _ in range(_REDIRECTS_MAX):
+            request = self._client.build_request(
+                "POST",
+                self._url(leader, path),
+                json=call,
+                headers=_ACCEPT,
+                timeout=httpx.Timeout(self.timeout_s, read=None),
+            )
+            try:
+                async with asyncio.timeout(self.timeout_s):
+                    response = await self._client.send(request, stream=True)
+            except (httpx.HTTPError, TimeoutError) as error:
+                raise self._unreachable(leader, error, sent=True).error from None
+            try:
+                if response.is_success:
+                    yield leader, response
+                    return
+                async with asyncio.timeout(self.timeout_s):
+                    await response.aread()
+                if response.status_code != _REDIRECT:
                     check(str(call["type"]), response, leader)
-                except _TryAgainError as failure:
-                    raise failure.error from None
-                msg = f"expected an event stream of {leader}, saw status {response.status_code}"
-                raise NoLeaderError(msg)
-            yield response
+                leader = self._leader_of(response)
+            except _TryAgainError as failure:
+                raise failure.error from None
+            finally:
+                await response.aclose()
+        raise self._no_end_of_redirects()
+
+    async def post_once(
+        self, address: str, path: str, call: Json, headers: dict[str, str]
+    ) -> httpx.Response:
+        """Post to one address, once; the answer is not checked.
+
+        Raises:
+            UnreachableError: there was none in time; the call may have arrived.
+        """
+        try:
+            async with asyncio.timeout(self.timeout_s):
+                return await self._client.post(
+                    self._url(address, path), json=call, headers={**_ACCEPT, **headers}
+                )
+        except (httpx.HTTPError, TimeoutError) as error:
+            msg = f"expected an answer of master {address}, saw {type(error).__name__}: is it up?"
+            raise UnreachableError(msg) from None
+
+
+async def _pour(answer: httpx.Response, sink: _S) -> _S:
+    async for chunk in answer.aiter_bytes():
+        sink.feed(chunk)
+    sink.close()
+    return sink
 
 
 def check(kind: str, answer: httpx.Response, address: str) -> None:
@@ -249,7 +339,7 @@ def check(kind: str, answer: httpx.Response, address: str) -> None:
     if answer.is_success:
         return
     if status in {_UNAUTHORIZED, _FORBIDDEN}:
-        _refuse_credential(kind, answer, address)
+        refuse_credential(kind, answer, address)
     text = answer.text.strip()
     if text.startswith("<"):
         msg = f"expected Mesos at {address}, saw an HTML page with status {status}"
@@ -262,10 +352,15 @@ def check(kind: str, answer: httpx.Response, address: str) -> None:
     raise CallRefusedError(kind, status, text)
 
 
-def _refuse_credential(what: str, answer: httpx.Response, address: str) -> None:
-    realm = answer.headers.get("www-authenticate", "no realm")
+def refuse_credential(what: str, answer: httpx.Response, address: str) -> None:
+    """Say who was refused what, without the credential.
+
+    Raises:
+        AuthenticationError: always.
+    """
+    said = answer.headers.get("www-authenticate") or answer.text.strip()[:200] or "no reason"
     msg = (
-        f"expected {address} to let this principal do {what}, saw {answer.status_code} ({realm}): "
+        f"expected {address} to let this principal do {what}, saw {answer.status_code} ({said}): "
         "give the credential file of a principal with that right"
     )
     raise AuthenticationError(msg)

@@ -10,65 +10,30 @@ Secrets are files that `LocalSecrets` makes once; state holds their paths, never
 
 from __future__ import annotations
 
-import functools
 import secrets
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import pulumi
-from pulumi.dynamic import (
-    ConfigureRequest,
-    CreateResult,
-    DiffResult,
-    ReadResult,
-    ResourceProvider,
-    UpdateResult,
-)
+from pulumi.dynamic import CreateResult, DiffResult, ReadResult, UpdateResult
 from pulumi.dynamic import Resource as DynamicResource
 
 from components import whole_file
-from components.errors import ArgumentsError, ComponentError
+from components.dynamic import Provider, for_people
+from components.errors import ArgumentsError
 from components.targets import port_map, process, run_folder
-from components.targets.engine_watch import end_with_engine
 from components.targets.ports import LOOPBACK
 from components.targets.process import ProcessSpec
 from components.targets.readiness import Check
 from components.targets.supervisor import python
 from components.workload import Endpoint, Member, PortRole, Readiness, Secret, Workload
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
 OBSERVED = "observed"
 
 
-def for_people(method: Callable[P, R]) -> Callable[P, R]:
-    """Let our own errors reach the user as their message: Pulumi prints what a provider's method
-    raises with its traceback, which says nothing to somebody whose port is taken."""
-
-    @functools.wraps(method)
-    def plain(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return method(*args, **kwargs)
-        except ComponentError as error:
-            sys.tracebacklimit = 0
-            raise error.with_traceback(None) from None
-
-    return plain
-
-
-class LocalProvider(ResourceProvider):
+class LocalProvider(Provider):
     """What the providers of this target share."""
-
-    # They hold no secret; marked as one, they could not be read by people who look into the state.
-    serialize_as_secret_always = False
-
-    def configure(self, req: ConfigureRequest) -> None:
-        """Called once, in the process that hosts the provider."""
-        del req
-        end_with_engine()
 
 
 class LocalProcessProvider(LocalProvider):

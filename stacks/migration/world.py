@@ -16,9 +16,9 @@ from typing import Any, Self, cast
 
 import httpx
 
+from clients.access import read_credential
 from clients.mesos.errors import AuthenticationError, ForeignLeaderError
 from clients.mesos.operator import OperatorClient
-from clients.mesos.transport import read_credential
 from components.targets.supervisor import Supervisor
 from components.workload import Secret
 from stacks.automation import StackRunner

@@ -61,6 +61,21 @@ async def test_no_leader_in_time_is_an_error_that_may_be_retried() -> None:
             await client.agents()
 
 
+async def test_waiting_for_a_leader_is_no_storm_of_calls() -> None:
+    asked = 0
+
+    def handle(_: httpx.Request) -> httpx.Response:
+        nonlocal asked
+        asked += 1
+        return httpx.Response(503, text="No leader elected")
+
+    async with client_of(handle, timeout_s=0.8) as client:
+        with pytest.raises(NoLeaderError):
+            await client.agents()
+    # Rounds of three after 0, 0.1, 0.3, 0.7 and 0.8 s.
+    assert asked <= 15
+
+
 async def test_nobody_answering_is_an_error_that_may_be_retried() -> None:
     def handle(_: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused")

@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncGenerator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
-from clients.mesos import CallRefusedError, ForeignLeaderError, OperatorClient
+from clients.mesos import (
+    CallRefusedError,
+    ForeignLeaderError,
+    FrameworkRemovedError,
+    OperatorClient,
+    SchedulerClient,
+    Subscription,
+    SubscriptionLostError,
+    events,
+)
 from clients.mesos.model import DrainState, Machine, MaintenanceSchedule, Quota, Window
+from clients.mesos.scheduler_model import (
+    FrameworkInfo,
+    Offers,
+    Refused,
+    SchedulerEvent,
+    TaskInfo,
+    TaskStatus,
+    Updated,
+)
 from tests.local.rig import Rig, RunningMaster
 from tests.local.test_cluster import Projection
 from tests.waiting import until
@@ -117,12 +138,82 @@ async def test_events_tell_of_tasks(rig: Rig) -> None:
     group = await rig.masters(count=1)
     await rig.agent()
     async with client_of(group) as client:
-        events = client.events()
-        assert (await anext(events))["type"] == "SUBSCRIBED"
+        stream = client.events()
+        assert (await anext(stream))["type"] == "SUBSCRIBED"
         framework = await rig.framework(tasks=1)
         kinds: set[str] = set()
         while "TASK_UPDATED" not in kinds:
-            kinds.add((await anext(events))["type"])
+            kinds.add((await anext(stream))["type"])
         assert {"FRAMEWORK_ADDED", "TASK_ADDED"} <= kinds
         await rig.healthy(framework, 1)
-        await events.aclose()
+        await stream.aclose()
+
+
+async def test_events_are_values_and_begin_with_the_state(rig: Rig) -> None:
+    group = await rig.masters(count=1)
+    await rig.agent()
+    async with client_of(group) as client:
+        stream = client.subscribe()
+        first = await anext(stream)
+        assert isinstance(first, events.Subscribed)
+        framework = await rig.framework(tasks=1)
+        seen: list[events.Event] = []
+        while not any(isinstance(one, events.TaskUpdated) for one in seen):
+            seen.append(await anext(stream))
+        (task,) = await rig.healthy(framework, 1)
+        added = [one.task.id for one in seen if isinstance(one, events.TaskAdded)]
+        assert added == [task.id]
+        await stream.aclose()
+
+
+async def test_a_framework_of_our_own_runs_a_task(rig: Rig) -> None:
+    group = await rig.masters(count=1)
+    agent = await rig.agent()
+    masters = [master.address for master in group]
+    info = FrameworkInfo("own", "nobody", failover_timeout_s=60)
+    async with SchedulerClient(masters) as client, client.subscribe(info) as subscription:
+        stream = subscription.events()
+        offers = await first_of(stream, Offers)
+        offer = offers.offers[0]
+        assert offer.agent_id == agent.id
+        task = TaskInfo("t1", "sleeper", offer.agent_id, {"cpus": 0.1, "mem": 16}, "sleep 60")
+        await subscription.accept([offer.id], [task], refuse_s=1)
+        status = await status_of(subscription, stream, "TASK_RUNNING")
+        assert (status.task_id, status.agent_id) == ("t1", agent.id)
+        await subscription.reconcile({})
+        reconciled = await status_of(subscription, stream, "TASK_RUNNING")
+        assert (reconciled.reason, reconciled.uuid) == ("REASON_RECONCILIATION", None)
+        await subscription.kill("t1", offer.agent_id)
+        await status_of(subscription, stream, "TASK_KILLED")
+        await subscription.teardown()
+        with pytest.raises(SubscriptionLostError):
+            await first_of(stream, Refused)
+    removed = FrameworkInfo("own", "nobody", id=subscription.framework_id)
+    async with SchedulerClient(masters) as client:
+        with pytest.raises(FrameworkRemovedError):
+            async with client.subscribe(removed):
+                pass
+
+
+_T = TypeVar("_T")
+
+
+async def first_of(stream: AsyncGenerator[SchedulerEvent], kind: type[_T]) -> _T:
+    async with asyncio.timeout(15):
+        async for event in stream:
+            if isinstance(event, kind):
+                return event
+    raise AssertionError
+
+
+async def status_of(
+    subscription: Subscription, stream: AsyncGenerator[SchedulerEvent], state: str
+) -> TaskStatus:
+    """Acknowledge updates, in whose order the agent sends them, until a task is in that state."""
+    async with asyncio.timeout(15):
+        while True:
+            status = (await first_of(stream, Updated)).status
+            if status.uuid is not None and status.agent_id is not None:
+                await subscription.acknowledge(status.task_id, status.agent_id, status.uuid)
+            if status.state == state:
+                return status

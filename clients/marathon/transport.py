@@ -1,0 +1,275 @@
+"""Requests to the instances of one Marathon: find the leader, talk to it, give up in time.
+
+Followers hand requests on to the leader. This client asks for the leader instead, refuses one that
+is none of the declared instances, and talks to it, so that a request meant for one cluster never
+changes another's. Only reads are repeated once they may have arrived: the same PUT twice is two
+deployments, of which the second meets the lock of the first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+
+from clients.access import Tls, http_client, scheme
+from clients.errors import AccessError
+from clients.marathon import parse
+from clients.marathon.errors import (
+    AuthenticationError,
+    ForeignLeaderError,
+    InvalidError,
+    LockedError,
+    MarathonError,
+    NoLeaderError,
+    NotFoundError,
+    ProtocolError,
+    RequestRefusedError,
+    TooManyDeploymentsError,
+    UnreachableError,
+)
+
+Params = Mapping[str, str] | Sequence[tuple[str, str]]
+_UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _CONFLICT, _INVALID = 401, 403, 404, 409, 422
+# What a follower says that does not reach its leader, or has none.
+_NO_LEADER = frozenset({502, 503, 504})
+_PAUSE_S = 0.1
+_PAUSE_MAX_S = 1.6
+# One instance that hangs must not use up the time of all.
+_ATTEMPT_SHARE = 3.0
+_ACCEPT = {"Accept": "application/json"}
+
+
+class _TryAgainError(Exception):
+    """This attempt told nothing that lasts."""
+
+    def __init__(self, error: MarathonError, *, sent: bool) -> None:
+        self.error = error
+        self.sent = sent
+        super().__init__(str(error))
+
+
+class Transport:
+    """HTTP with the instances of one Marathon.
+
+    Raises:
+        AuthenticationError: a file of the credential or of TLS cannot be used.
+    """
+
+    def __init__(  # noqa: PLR0913 - by keyword, handed through by the client
+        self,
+        instances: Sequence[str],
+        *,
+        credential_file: Path | None,
+        timeout_s: float,
+        any_leader: bool,
+        tls: Tls | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        if not instances:
+            msg = "expected at least one instance of Marathon as host:port, saw none"
+            raise ValueError(msg)
+        self.instances = tuple(instances)
+        self.timeout_s = timeout_s
+        self._any_leader = any_leader
+        self._scheme = scheme(tls)
+        self._leader: str | None = None
+        try:
+            self._client = http_client(
+                credential_file, tls, timeout_s=timeout_s, transport=transport
+            )
+        except AccessError as error:
+            raise AuthenticationError(str(error)) from None
+
+    async def close(self) -> None:
+        """Close connections."""
+        await self._client.aclose()
+
+    async def request(
+        self, method: str, path: str, *, params: Params | None = None, body: Any = None
+    ) -> Any:
+        """Make a request of the leader; returns the answer's JSON, None without one.
+
+        Raises:
+            MarathonError: see clients.marathon.errors.
+        """
+        what = f"{method} {path}"
+        deadline = time.monotonic() + self.timeout_s
+        attempt, pause_s = 0, _PAUSE_S
+        while True:
+            instance = self.instances[attempt % len(self.instances)]
+            try:
+                leader = self._leader or await self._find_leader(instance, deadline)
+                answer = await self._send(leader, method, path, deadline, params=params, body=body)
+                check(what, answer, leader)
+                self._leader = leader
+                return read_json(what, answer)
+            except _TryAgainError as failure:
+                self._leader = None
+                attempt += 1
+                repeatable = method == "GET" or not failure.sent
+                if time.monotonic() >= deadline or not repeatable:
+                    raise failure.error from None
+            if attempt % len(self.instances) == 0:
+                await asyncio.sleep(min(pause_s, max(0.0, deadline - time.monotonic())))
+                pause_s = min(2 * pause_s, _PAUSE_MAX_S)
+
+    async def _find_leader(self, instance: str, deadline: float) -> str:
+        if self._any_leader:
+            return instance
+        answer = await self._send(instance, "GET", "/v2/leader", deadline)
+        if answer.status_code == _NOT_FOUND:
+            msg = f"expected a leader at {instance}, saw none: wait for the election"
+            raise _TryAgainError(NoLeaderError(msg), sent=False)
+        check("GET /v2/leader", answer, instance)
+        leader = parse.leader(read_json("GET /v2/leader", answer))
+        if leader not in self.instances:
+            raise ForeignLeaderError(leader=leader, declared=self.instances)
+        return leader
+
+    async def _send(  # noqa: PLR0913 - by keyword, what a request is made of
+        self,
+        address: str,
+        method: str,
+        path: str,
+        deadline: float,
+        *,
+        params: Params | None = None,
+        body: Any = None,
+    ) -> httpx.Response:
+        left_s = max(0.05, deadline - time.monotonic())
+        try:
+            async with asyncio.timeout(left_s):
+                return await self._client.request(
+                    method,
+                    f"{self._scheme}://{address}{path}",
+                    params=httpx.QueryParams(
+                        tuple(params) if isinstance(params, Sequence) else params
+                    ),
+                    json=body,
+                    headers=_ACCEPT,
+                    timeout=min(left_s, self.timeout_s / _ATTEMPT_SHARE),
+                )
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            raise self._unreachable(address, error, sent=False) from None
+        except (httpx.HTTPError, TimeoutError) as error:
+            raise self._unreachable(address, error, sent=True) from None
+
+    def _unreachable(self, address: str, error: Exception, *, sent: bool) -> _TryAgainError:
+        maybe = "; it may have arrived, so look before repeating it" if sent else ""
+        told = UnreachableError(
+            f"expected an answer of Marathon at {address} in {self.timeout_s:g} s, saw "
+            f"{type(error).__name__}{maybe}: is any of {', '.join(self.instances)} up?"
+        )
+        return _TryAgainError(told, sent=sent)
+
+    async def leader(self) -> str:
+        """Address of the leader, which is one of the declared instances."""
+        await self.request("GET", "/v2/leader")
+        return self._leader or self.instances[0]
+
+    @asynccontextmanager
+    async def stream(
+        self, path: str, params: Sequence[tuple[str, str]]
+    ) -> AsyncGenerator[httpx.Response]:
+        """Open an event stream with the leader, once. Reading it is not bounded here."""
+        leader = await self.leader()
+        request = self._client.build_request(
+            "GET",
+            f"{self._scheme}://{leader}{path}",
+            params=list(params),
+            headers={"Accept": "text/event-stream"},
+            timeout=httpx.Timeout(self.timeout_s, read=None),
+        )
+        try:
+            async with asyncio.timeout(self.timeout_s):
+                response = await self._client.send(request, stream=True)
+        except (httpx.HTTPError, TimeoutError) as error:
+            raise self._unreachable(leader, error, sent=True).error from None
+        try:
+            if not response.is_success:
+                await response.aread()
+                check(f"GET {path}", response, leader)
+            yield response
+        except _TryAgainError as failure:
+            raise failure.error from None
+        finally:
+            await response.aclose()
+
+
+def read_json(what: str, answer: httpx.Response) -> Any:
+    """The answer's JSON.
+
+    Raises:
+        ProtocolError: it is none.
+    """
+    if not answer.content.strip():
+        return None
+    try:
+        return answer.json()
+    except ValueError:
+        msg = f"expected JSON of {what}, saw {answer.text[:120]!r}: is this Marathon?"
+        raise ProtocolError(msg) from None
+
+
+def check(what: str, answer: httpx.Response, address: str) -> None:
+    """Turn statuses into errors.
+
+    Raises:
+        MarathonError: unless the request was taken.
+    """
+    status = answer.status_code
+    if answer.is_success:
+        return
+    text, body = _told(answer)
+    if status in _NO_LEADER:
+        error = NoLeaderError(f"expected a leader behind {address}, saw {status}: {text}")
+        raise _TryAgainError(error, sent=False)
+    if answer.text.lstrip().startswith("<") and status not in {_UNAUTHORIZED, _FORBIDDEN}:
+        msg = f"expected Marathon at {address}, saw an HTML page with status {status}"
+        raise ProtocolError(msg)
+    if status == _FORBIDDEN and "deployments" in text:
+        msg = f"expected {what} to start a deployment, saw {text}: wait until others have ended"
+        raise TooManyDeploymentsError(msg)
+    if status in {_UNAUTHORIZED, _FORBIDDEN}:
+        said = answer.headers.get("www-authenticate") or text[:200]
+        msg = (
+            f"expected {address} to let this user do {what}, saw {status} ({said}): give the "
+            "credential file of a user with that right"
+        )
+        raise AuthenticationError(msg)
+    locks = cast("list[dict[str, Any]]", body.get("deployments") or [])
+    # The same status says that an app of that id is there already.
+    if status == _CONFLICT and (locks or "locked" in text):
+        raise LockedError(what, [str(one.get("id")) for one in locks])
+    if status == _INVALID:
+        raise InvalidError(what, text, _details(body))
+    refused = NotFoundError if status == _NOT_FOUND else RequestRefusedError
+    raise refused(what, status, text)
+
+
+def _told(answer: httpx.Response) -> tuple[str, dict[str, Any]]:
+    """The words of a refusal, and the JSON that they stood in."""
+    try:
+        body = answer.json()
+    except ValueError:
+        return answer.text.strip()[:400] or "no text", {}
+    if not isinstance(body, dict):
+        return str(body)[:400], {}
+    found = cast("dict[str, Any]", body)
+    return str(found.get("message") or found)[:400], found
+
+
+def _details(body: dict[str, Any]) -> list[tuple[str, str]]:
+    details: list[tuple[str, str]] = []
+    for one in cast("list[Any]", body.get("details") or []):
+        if isinstance(one, dict):
+            detail = cast("dict[str, Any]", one)
+            wrong = "; ".join(str(error) for error in detail.get("errors") or ())
+            details.append((str(detail.get("path", "")), wrong))
+    return details

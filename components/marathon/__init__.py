@@ -1,0 +1,1 @@
+"""Marathon's run-time objects: apps, groups and rollouts."""
