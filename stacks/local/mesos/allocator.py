@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from stacks.local.mesos import registry, values
+from stacks.local.mesos import ports, registry, values
 from stacks.local.mesos.cluster import Agent, Cluster, Framework, Offer
 from stacks.local.mesos.values import Json, Scalars
 
@@ -103,7 +103,14 @@ class Allocator:
                 continue
             if self.filters.hides(framework.id, agent.id, offered):
                 continue
-            offer = Offer(self._cluster.next_offer_id(), framework.id, agent.id, role, offered)
+            offer = Offer(
+                self._cluster.next_offer_id(),
+                framework.id,
+                agent.id,
+                role,
+                offered,
+                agent.free_ports,
+            )
             self._cluster.add_offer(offer)
             made.setdefault(framework.id, []).append(offer)
             return
@@ -127,6 +134,9 @@ class Allocator:
     def _render(self, offer: Offer) -> Json:
         agent = self._cluster.agents[offer.agent_id]
         host, port = agent.info["hostname"], agent.info["port"]
+        resources = values.scalar_list(offer.resources, role=offer.role, allocated=True)
+        if offer.ports:
+            resources.append(ports.resource(offer.ports, role=offer.role))
         return {
             "id": {"value": offer.id},
             "framework_id": {"value": offer.framework_id},
@@ -142,7 +152,7 @@ class Allocator:
                 "path": "/slave(1)",
                 "query": [],
             },
-            "resources": values.scalar_list(offer.resources, role=offer.role, allocated=True),
+            "resources": resources,
             "attributes": agent.info.get("attributes", []),
             "allocation_info": {"role": offer.role},
         }

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from stacks.local.mesos import values
+from stacks.local.mesos import ports, values
 from stacks.local.mesos.streams import Stream
 from stacks.local.mesos.values import Json, Scalars
 
@@ -45,6 +45,11 @@ class Task:
         return values.scalars(self.info.get("resources", ()))
 
     @property
+    def ports(self) -> ports.Ranges:
+        """Ports that it takes."""
+        return ports.of(self.info.get("resources", ()))
+
+    @property
     def is_terminal(self) -> bool:
         """Whether it has ended."""
         return self.state in values.TERMINAL_STATES
@@ -70,6 +75,7 @@ class Offer:
     agent_id: str
     role: str
     resources: Scalars
+    ports: ports.Ranges = ()
 
 
 @dataclass
@@ -120,6 +126,19 @@ class Agent:
     def available(self) -> Scalars:
         """What may be offered now."""
         return values.subtract(self.total, values.add(self.used, self.offered))
+
+    @property
+    def used_ports(self) -> ports.Ranges:
+        """Ports of tasks that have not ended."""
+        live = (task.ports for task in self.tasks.values() if not task.is_terminal)
+        return ports.merge(piece for held in live for piece in held)
+
+    @property
+    def free_ports(self) -> ports.Ranges:
+        """Ports that may be offered now."""
+        offered = [piece for offer in self.offers.values() for piece in offer.ports]
+        held = ports.merge([*self.used_ports, *offered])
+        return ports.subtract(ports.of(self.info.get("resources", ())), held)
 
     def tell(self, message: Json) -> None:
         """Send the agent a message, if it can be reached."""

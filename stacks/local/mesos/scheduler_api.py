@@ -10,12 +10,12 @@ tasks.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 
 from stacks.local.errors import CallError
-from stacks.local.mesos import values
+from stacks.local.mesos import ports, values
 from stacks.local.mesos.allocator import Allocator
 from stacks.local.mesos.cluster import Framework, Offer, Task, status
 from stacks.local.mesos.core import Core
@@ -23,6 +23,13 @@ from stacks.local.mesos.values import Json, Scalars
 
 _log = structlog.get_logger()
 _Handler = Callable[[Framework, Json], Awaitable[None]]
+
+
+class _Left(NamedTuple):
+    """What is left of the offers that a call accepts."""
+
+    resources: Scalars
+    ports: ports.Ranges
 
 
 class SchedulerApi:
@@ -88,7 +95,10 @@ class SchedulerApi:
         ]
         agent_ids = {offer.agent_id for offer in offers}
         valid = len(offers) == len(body.get("offer_ids", ())) and len(agent_ids) == 1
-        left = values.total(offer.resources for offer in offers)
+        left = _Left(
+            values.total(offer.resources for offer in offers),
+            ports.merge(piece for offer in offers for piece in offer.ports),
+        )
         for offer in offers:
             cluster.remove_offer(offer.id)
         for operation in body.get("operations", ()):
@@ -98,13 +108,12 @@ class SchedulerApi:
                 agent_id = offers[0].agent_id if valid else None
                 left = self._launch(framework, info, agent_id, left)
         if valid and offers:
-            rest = Offer(offers[0].id, framework.id, offers[0].agent_id, offers[0].role, left)
+            first = offers[0]
+            rest = Offer(first.id, framework.id, first.agent_id, first.role, left.resources)
             self._allocator.filters.refuse(rest, body.get("filters"))
         self._core.wake_allocator.set()
 
-    def _launch(
-        self, framework: Framework, info: Json, agent_id: str | None, left: Scalars
-    ) -> Scalars:
+    def _launch(self, framework: Framework, info: Json, agent_id: str | None, left: _Left) -> _Left:
         """Start one task; returns what is left of the offers."""
         cluster = self._cluster
         resources = [
@@ -133,10 +142,12 @@ class SchedulerApi:
                 "role": task.role,
             }
         )
-        return values.subtract(left, task.resources)
+        return _Left(
+            values.subtract(left.resources, task.resources), ports.subtract(left.ports, task.ports)
+        )
 
     def _problem(
-        self, framework: Framework, task: Task, agent_id: str | None, left: Scalars
+        self, framework: Framework, task: Task, agent_id: str | None, left: _Left
     ) -> tuple[str, str, str] | None:
         dropped = "TASK_DROPPED" if framework.partition_aware else "TASK_LOST"
         if agent_id is None or agent_id not in self._cluster.agents:
@@ -148,10 +159,11 @@ class SchedulerApi:
             return "TASK_ERROR", "REASON_TASK_INVALID", "Task uses another agent than its offer"
         if task.id in framework.tasks:
             return "TASK_ERROR", "REASON_TASK_INVALID", f"Task has duplicate ID: {task.id}"
-        if not task.resources or not values.contains(left, task.resources):
+        fits = values.contains(left.resources, task.resources)
+        if not task.resources or not fits or not ports.contains(left.ports, task.ports):
             message = (
-                f"Task uses more resources {values.text(task.resources)} than available "
-                f"{values.text(left)}"
+                f"Task uses more resources {_shown(task.resources, task.ports)} than available "
+                f"{_shown(left.resources, left.ports)}"
             )
             return "TASK_ERROR", "REASON_TASK_INVALID", message
         return None
@@ -234,6 +246,11 @@ class SchedulerApi:
 
     async def _teardown(self, framework: Framework, body: Json) -> None:
         self._core.frameworks.remove(framework)
+
+
+def _shown(resources: Scalars, held: ports.Ranges) -> str:
+    shown = values.text(resources)
+    return f"{shown}; ports:{ports.text(held)}" if held else shown
 
 
 def _latest(task: Task) -> Json:
