@@ -203,7 +203,8 @@ class AppsRest:
     async def _delete(self, request: Request) -> Response:
         path = self._app(self._path(request)).id
         plan = await self._marathon.change(
-            lambda tree, version: tree.without_app(path, version), force=is_set(request, "force", default=True)
+            lambda tree, version: tree.without_app(path, version),
+            force=is_set(request, "force", default=True),
         )
         return deployed(plan)
 

@@ -132,6 +132,7 @@ class Agent:
             future.cancel()
         await asyncio.gather(*self._futures, return_exceptions=True)
         self.tasks.disconnect()
+        self.tasks.close()
         await self._listener.stop()
         await self._client.aclose()
         await self._session.close()
