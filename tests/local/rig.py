@@ -105,6 +105,7 @@ class RunningMarathon:
     marathon: Marathon
     url: str
     http: httpx.AsyncClient
+    agents: Callable[[], list[Agent]]
     failures: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
     stopped: bool = False
 
@@ -286,7 +287,7 @@ class Rig:
         failures: list[tuple[str, int]] = []
         marathon = Marathon(given, fail=lambda text, status: failures.append((text, status)))
         url = f"http://127.0.0.1:{port}"
-        running = RunningMarathon(marathon, url, self.http, failures)
+        running = RunningMarathon(marathon, url, self.http, lambda: self._agents, failures)
         await marathon.start()
         self._marathons.append(running)
         return running

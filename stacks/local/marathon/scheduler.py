@@ -20,7 +20,6 @@ from stacks.local.marathon.definition import App
 from stacks.local.marathon.instances import (
     ENDED,
     FAILURES,
-    CheckResult,
     Instance,
     instance_id,
     new_instance,
@@ -31,10 +30,10 @@ from stacks.local.marathon.matching import (
     Left,
     attributes_of,
     host_ports,
-    mesos_check,
     reason_against,
     task_info,
 )
+from stacks.local.marathon.notices import Notices
 from stacks.local.marathon.state import State
 from stacks.local.mesos.values import Json, part, value
 from stacks.local.sample.link import Link
@@ -55,7 +54,7 @@ class Scheduler:
         self._reconcile_at: float | None = None
         self._scale_at: float | None = None
         self._killed_at: dict[str, float] = {}
-        self._last_seen: dict[str, str] = {}
+        self._notices = Notices(state)
 
     def join(self, link: Link, locked: Callable[[str], bool]) -> None:
         """Give it its connection, and who tells whether a deployment owns an app."""
@@ -170,7 +169,7 @@ class Scheduler:
         left.take(app, chosen)
         self._state.queue.launched(app.id)
         await self._state.add(instance)
-        self._publish_instance(instance, "Provisioned")
+        self._notices.instance(instance, "Provisioned")
         return task_info(app, instance, offer)
 
     # Statuses
@@ -214,7 +213,7 @@ class Scheduler:
         if app is not None and not drained and task_state in FAILURES | {"TASK_FINISHED"}:
             state.queue.note_failure(app)
         await state.expunge(instance)
-        self._publish_status(instance, status)
+        self._notices.status(instance, status)
         await self.scale(instance.app_id)
 
     async def _note_failure(self, instance: Instance, task_state: str, status: Json) -> None:
@@ -236,7 +235,7 @@ class Scheduler:
             nanoseconds = part(status, "unreachable_time").get("nanoseconds")
             instance.unreachable_since = time.time() if nanoseconds is None else nanoseconds / 1e9
         instance.state = "TASK_UNREACHABLE"
-        self._publish_status(instance, status)
+        self._notices.status(instance, status)
         await self._state.keep(instance)
         await self._apply_unreachable(instance)
 
@@ -256,7 +255,7 @@ class Scheduler:
             await state.keep(instance)
         else:
             return
-        self._publish_instance(instance, "UnreachableInactive")
+        self._notices.instance(instance, "UnreachableInactive")
         await self.scale(instance.app_id)
 
     async def _note_alive(self, instance: Instance, task_state: str, status: Json) -> None:
@@ -271,68 +270,12 @@ class Scheduler:
             addresses: list[Json] = network.get("ip_addresses") or [{}]
             instance.ip_address = addresses[0].get("ip_address")
         if "healthy" in status:
-            self._note_health(instance, is_healthy=bool(status["healthy"]))
+            self._notices.health_of_task(instance, is_healthy=bool(status["healthy"]))
         if was != (instance.state, instance.is_inactive, instance.healthy):
-            self._publish_status(instance, status)
+            self._notices.status(instance, status)
             await self._state.keep(instance)
         if was[0] == "TASK_UNREACHABLE":
             await self.scale(instance.app_id)
-
-    def _note_health(self, instance: Instance, *, is_healthy: bool) -> None:
-        app = self._state.tree.apps.get(instance.app_id)
-        if app is None or mesos_check(app, instance) is None:
-            return
-        for index, check in enumerate(app.health_checks):
-            if check["protocol"] in {"HTTP", "HTTPS", "TCP"}:
-                continue
-            result = instance.checks.setdefault(index, CheckResult())
-            result.alive = is_healthy
-            if is_healthy:
-                result.last_success = timestamp()
-                result.first_success = result.first_success or result.last_success
-                result.consecutive_failures = 0
-            else:
-                result.last_failure = timestamp()
-                result.consecutive_failures += 1
-        self._state.bus.publish(
-            "instance_health_changed_event",
-            instanceId=instance.id,
-            runSpecId=instance.app_id,
-            runSpecVersion=instance.version,
-            healthy=is_healthy,
-        )
-
-    def _publish_status(self, instance: Instance, status: Json) -> None:
-        addresses = [{"ipAddress": instance.ip_address, "protocol": "IPv4"}]
-        self._state.bus.publish(
-            "status_update_event",
-            slaveId=instance.agent_id,
-            taskId=instance.task_id,
-            taskStatus=str(status["state"]),
-            message=str(status.get("message", "")),
-            appId=instance.app_id,
-            host=instance.host,
-            ipAddresses=addresses if instance.ip_address else [],
-            ports=instance.ports,
-            version=instance.version,
-        )
-        self._publish_instance(instance, str(status["state"]).removeprefix("TASK_").capitalize())
-
-    def _publish_instance(self, instance: Instance, condition: str) -> None:
-        if self._last_seen.get(instance.id) == condition:
-            return
-        self._last_seen[instance.id] = condition
-        if instance.id not in self._state.instances:
-            self._last_seen.pop(instance.id, None)
-        self._state.bus.publish(
-            "instance_changed_event",
-            instanceId=instance.id,
-            condition=condition,
-            runSpecId=instance.app_id,
-            agentId=instance.agent_id,
-            host=instance.host,
-            runSpecVersion=instance.version,
-        )
 
     # Numbers
 

@@ -254,9 +254,10 @@ def _shown(resources: Scalars, held: ports.Ranges) -> str:
 
 
 def _latest(task: Task) -> Json:
+    """What its framework was last told, not what the agent knows by now: that is on its way."""
     latest: Json = {
         "task_id": {"value": task.id},
-        "state": task.state,
+        "state": task.status_update_state or task.state,
         "message": "Reconciliation: Latest task state",
         "source": "SOURCE_MASTER",
         "reason": "REASON_RECONCILIATION",
