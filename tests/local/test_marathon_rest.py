@@ -191,7 +191,11 @@ async def test_an_app_that_fails_is_held_back_and_its_failure_is_told(
         "TASK_FAILED",
         "Command exited with status 3",
     )
-    (item,) = (await marathon.get("/v2/queue"))["queue"]
+
+    async def waiting() -> Any:
+        return (await marathon.get("/v2/queue"))["queue"]
+
+    (item,) = await until(waiting, "the next one waits")
     assert item["delay"]["timeLeftSeconds"] > 20
     assert (await marathon.call("DELETE", "/v2/queue//failing/delay")).status_code == 204
     assert (await marathon.call("DELETE", "/v2/queue//none/delay")).status_code == 404

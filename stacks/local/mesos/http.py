@@ -247,7 +247,8 @@ class _Routes:
         stream, stream_id = Stream(), values.new_id()
         info: Json = call["subscribe"]["framework_info"]
         # SUBSCRIBED has to be the first event: subscribing may cause others.
-        framework = lead.core.frameworks.subscribe(info, stream, stream_id)
+        suppressed: list[str] = call["subscribe"].get("suppressed_roles") or []
+        framework = lead.core.frameworks.subscribe(info, stream, stream_id, suppressed)
         stream.send(
             {
                 "type": "SUBSCRIBED",

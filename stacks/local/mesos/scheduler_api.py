@@ -105,15 +105,14 @@ class SchedulerApi:
             if operation.get("type") != "LAUNCH":
                 continue
             for info in operation["launch"]["task_infos"]:
-                agent_id = offers[0].agent_id if valid else None
-                left = self._launch(framework, info, agent_id, left)
+                left = self._launch(framework, info, offers[0] if valid else None, left)
         if valid and offers:
             first = offers[0]
             rest = Offer(first.id, framework.id, first.agent_id, first.role, left.resources)
             self._allocator.filters.refuse(rest, body.get("filters"))
         self._core.wake_allocator.set()
 
-    def _launch(self, framework: Framework, info: Json, agent_id: str | None, left: _Left) -> _Left:
+    def _launch(self, framework: Framework, info: Json, offer: Offer | None, left: _Left) -> _Left:
         """Start one task; returns what is left of the offers."""
         cluster = self._cluster
         resources = [
@@ -121,8 +120,9 @@ class SchedulerApi:
             for resource in info.get("resources", ())
         ]
         named = values.value(info, "agent_id") or ""
-        task = Task({**info, "resources": resources}, framework.id, named, framework.roles[0])
-        problem = self._problem(framework, task, agent_id, left)
+        role = framework.roles[0] if offer is None else offer.role
+        task = Task({**info, "resources": resources}, framework.id, named, role)
+        problem = self._problem(framework, task, offer.agent_id if offer else None, left)
         if problem is not None:
             state, reason, message = problem
             refused = status(task, state, message=message, reason=reason)
@@ -210,6 +210,9 @@ class SchedulerApi:
             framework.send_status(_latest(task))
             return
         aware = framework.partition_aware
+        lost = framework.unreachable.get(task_id)
+        if agent_id is None and lost is not None:
+            agent_id = lost.agent_id
         if agent_id is not None and agent_id in cluster.recovered:
             return  # It may come back any moment: no answer is the answer.
         if agent_id is None and cluster.recovered:
@@ -231,16 +234,18 @@ class SchedulerApi:
         )
         if agent_id is None:
             del made["agent_id"]
+        elif state == "TASK_UNREACHABLE":
+            made["unreachable_time"] = values.nanoseconds(cluster.unreachable[agent_id])
         framework.send_status(made)
 
     async def _acknowledge(self, framework: Framework, body: Json) -> None:
         await self._core.acknowledge(framework, body)
 
     async def _suppress(self, framework: Framework, body: Json) -> None:
-        framework.suppressed = True
+        framework.suppressed |= set(body.get("roles") or framework.roles)
 
     async def _revive(self, framework: Framework, body: Json) -> None:
-        framework.suppressed = False
+        framework.suppressed -= set(body.get("roles") or framework.roles)
         self._allocator.filters.clear(framework.id)
         self._core.wake_allocator.set()
 
