@@ -182,6 +182,10 @@ class MasterSettings(Settings):
     """Name that people see."""
     credential_file: Path | None = None
     """File with `principal:secret`; when given, the operator API wants it (basic)."""
+    credentials_file: Path | None = None
+    """JSON file of several credentials, as the real program takes it."""
+    acls_file: Path | None = None
+    """JSON file of ACLs, as the real program takes it; None: everybody may do everything."""
     authenticate_http_frameworks: bool = False
     """Whether the scheduler API wants the same credential."""
     allocation_interval_ms: int = Field(default=200, ge=10)

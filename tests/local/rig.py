@@ -212,9 +212,15 @@ class Rig:
         return await until(find, "a leader serves")
 
     async def agent(
-        self, color: str = "blue", number: int = 0, *, port: int | None = None, **settings: Any
+        self,
+        color: str = "blue",
+        number: int = 0,
+        *,
+        port: int | None = None,
+        fail: Callable[[str], Any] | None = None,
+        **settings: Any,
     ) -> Agent:
-        """Start an agent."""
+        """Start an agent; without `fail` its end fails the test."""
         folder = self.folder / f"agent-{number}"
         self._folders.add(folder)
         given = {
@@ -228,10 +234,10 @@ class Rig:
             **settings,
         }
 
-        def fail(message: str) -> None:
+        def unexpected(message: str) -> None:
             raise AssertionError(message)
 
-        agent = Agent(AgentSettings.model_validate(given), fail=fail)
+        agent = Agent(AgentSettings.model_validate(given), fail=fail or unexpected)
         await agent.start()
         self._agents.append(agent)
         return agent

@@ -8,10 +8,10 @@ here.
 
 from __future__ import annotations
 
+import copy
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from stacks.local.mesos import ports, values
 from stacks.local.mesos.counters import Counters
@@ -360,6 +360,16 @@ class Cluster:
         """What a role has, in tasks and offers."""
         return values.total(framework.held(role) for framework in self.frameworks.values())
 
+    def restricted(
+        self, sees: Callable[[Framework], bool], seen: Callable[[Framework], Framework]
+    ) -> Cluster:
+        """A copy to read from, with those frameworks only, each as `seen` shows it."""
+        view = copy.copy(self)
+        view.frameworks = {n: seen(f) for n, f in self.frameworks.items() if sees(f)}
+        shown = (seen(f) for f in self.completed_frameworks if sees(f))
+        view.completed_frameworks = deque(shown, maxlen=self.completed_frameworks.maxlen)
+        return view
+
     def count_tasks(self) -> dict[str, int]:
         """Live tasks by state, and ended ones by what they ended as."""
         counts = dict(self.counters.tasks)
@@ -368,26 +378,3 @@ class Cluster:
                 counts[task.state] = counts.get(task.state, 0) + 1
         counts["TASK_UNREACHABLE"] = sum(len(f.unreachable) for f in self.frameworks.values())
         return counts
-
-
-def status(
-    task: Task,
-    state: str,
-    *,
-    message: str,
-    reason: str,
-    uuid: str | None = None,
-) -> Json:
-    """A status that the master itself makes; without a uuid nobody acknowledges it."""
-    made: dict[str, Any] = {
-        "task_id": {"value": task.id},
-        "state": state,
-        "message": message,
-        "source": "SOURCE_MASTER",
-        "reason": reason,
-        "agent_id": {"value": task.agent_id},
-        "timestamp": values.now(),
-    }
-    if uuid is not None:
-        made["uuid"] = uuid
-    return made

@@ -17,9 +17,10 @@ import structlog
 
 from stacks.local.errors import CallError
 from stacks.local.mesos import registry, render, values
-from stacks.local.mesos.cluster import Agent, Cluster, Framework, Task, status
+from stacks.local.mesos.cluster import Agent, Cluster, Framework, Task
 from stacks.local.mesos.frameworks import Frameworks
 from stacks.local.mesos.registry import Change
+from stacks.local.mesos.statuses import status
 from stacks.local.mesos.streams import Stream
 from stacks.local.mesos.values import Json
 

@@ -13,7 +13,8 @@ import structlog
 
 from stacks.local.errors import CallError
 from stacks.local.mesos import render, values
-from stacks.local.mesos.cluster import Cluster, Framework, status
+from stacks.local.mesos.cluster import Cluster, Framework
+from stacks.local.mesos.statuses import status
 from stacks.local.mesos.streams import Stream
 from stacks.local.mesos.values import Json
 

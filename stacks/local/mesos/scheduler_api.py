@@ -16,9 +16,11 @@ import structlog
 
 from stacks.local.errors import CallError
 from stacks.local.mesos import ports, values
+from stacks.local.mesos.access import Access
 from stacks.local.mesos.allocator import Allocator
-from stacks.local.mesos.cluster import Framework, Offer, Task, status
+from stacks.local.mesos.cluster import Framework, Offer, Task
 from stacks.local.mesos.core import Core
+from stacks.local.mesos.statuses import status
 from stacks.local.mesos.values import Json, Scalars
 
 _log = structlog.get_logger()
@@ -35,8 +37,9 @@ class _Left(NamedTuple):
 class SchedulerApi:
     """Calls of connected frameworks."""
 
-    def __init__(self, core: Core, allocator: Allocator) -> None:
+    def __init__(self, core: Core, allocator: Allocator, access: Access) -> None:
         self._core = core
+        self._access = access
         self._cluster = core.cluster
         self._allocator = allocator
         self._handlers: dict[str, _Handler] = {
@@ -49,6 +52,17 @@ class SchedulerApi:
             "REVIVE": self._revive,
             "TEARDOWN": self._teardown,
         }
+
+    def require_subscription(self, info: Json, principal: str | None) -> None:
+        """Refuse a framework that may not have its roles.
+
+        Raises:
+            CallError: 403.
+        """
+        for role in info.get("roles") or [info.get("role") or "*"]:
+            named = principal or info.get("principal")
+            if not self._access.allows("register_frameworks", named, str(role)):
+                raise CallError(403, f"Not authorized to use role '{role}'")
 
     async def call(self, call: Json, stream_id: str | None) -> None:
         """Handle any call but SUBSCRIBE.
@@ -155,17 +169,28 @@ class SchedulerApi:
         agent = self._cluster.agents[agent_id]
         if not agent.active:
             return dropped, "REASON_AGENT_DISCONNECTED", "Agent is disconnected or deactivated"
+        problem = self._refusal(framework, task, agent_id, left)
+        return None if problem is None else ("TASK_ERROR", *problem)
+
+    def _refusal(
+        self, framework: Framework, task: Task, agent_id: str, left: _Left
+    ) -> tuple[str, str] | None:
+        """Reason and message of a task that can never be launched."""
         if task.agent_id != agent_id:
-            return "TASK_ERROR", "REASON_TASK_INVALID", "Task uses another agent than its offer"
+            return "REASON_TASK_INVALID", "Task uses another agent than its offer"
+        user = values.part(task.info, "command").get("user") or framework.info.get("user", "")
+        if not self._access.allows("run_tasks", framework.info.get("principal"), str(user)):
+            message = f"Not authorized to launch as user '{user}'"
+            return "REASON_TASK_UNAUTHORIZED", message
         if task.id in framework.tasks:
-            return "TASK_ERROR", "REASON_TASK_INVALID", f"Task has duplicate ID: {task.id}"
+            return "REASON_TASK_INVALID", f"Task has duplicate ID: {task.id}"
         fits = values.contains(left.resources, task.resources)
         if not task.resources or not fits or not ports.contains(left.ports, task.ports):
             message = (
                 f"Task uses more resources {_shown(task.resources, task.ports)} than available "
                 f"{_shown(left.resources, left.ports)}"
             )
-            return "TASK_ERROR", "REASON_TASK_INVALID", message
+            return "REASON_TASK_INVALID", message
         return None
 
     async def _decline(self, framework: Framework, body: Json) -> None:
