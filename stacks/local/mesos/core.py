@@ -38,7 +38,8 @@ class Core:
         # Set when resources may have become available: offers need not wait for the next round.
         self.wake_allocator = asyncio.Event()
         self.frameworks = Frameworks(cluster, self.wake_allocator)
-        self._enrolling = asyncio.Lock()
+        # One registration of an agent at a time; agents do not wait for each other.
+        self._enrolling: dict[str, asyncio.Lock] = {}
 
     @property
     def document(self) -> Json:
@@ -63,7 +64,8 @@ class Core:
             CallError: the agent was marked gone, is another one, or stands on a machine that is
                 down.
         """
-        async with self._enrolling:
+        lock = self._enrolling.setdefault(str(message["pid"]), asyncio.Lock())
+        async with lock:
             return await self._enrol(message, stream)
 
     async def _enrol(self, message: Json, stream: Stream) -> Agent:
