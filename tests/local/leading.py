@@ -10,6 +10,7 @@ from stacks.local.mesos.access import Access
 from stacks.local.mesos.allocator import Allocator
 from stacks.local.mesos.cluster import Agent, Cluster, Framework
 from stacks.local.mesos.core import Core
+from stacks.local.mesos.operator_api import OperatorApi
 from stacks.local.mesos.registry import Change
 from stacks.local.mesos.scheduler_api import SchedulerApi
 from stacks.local.mesos.streams import Stream
@@ -31,7 +32,9 @@ class Leading:
         self.cluster = Cluster("m")
         self.core = Core(self.cluster, lambda: self.document, self._store)
         self.allocator = Allocator(self.cluster)
-        self.scheduler = SchedulerApi(self.core, self.allocator, Access(None, acls))
+        access = Access(None, acls)
+        self.scheduler = SchedulerApi(self.core, self.allocator, access)
+        self.operator = OperatorApi(self.core, flags=dict, metrics=dict, master=dict, access=access)
 
     async def _store(self, change: Change) -> None:
         self.document = change(self.document)

@@ -186,6 +186,33 @@ async def test_a_drain_ends_when_the_last_status_is_acknowledged() -> None:
     assert agent.id in leading.cluster.gone
 
 
+async def test_an_agent_that_is_away_is_drained_when_it_comes_back() -> None:
+    leading = Leading()
+    agent, _ = await leading.agent()
+    await leading.core.mark_unreachable(agent.id)
+    body = {"agent_id": {"value": agent.id}}
+    await leading.operator.call({"type": "DRAIN_AGENT", "drain_agent": body})
+    back, stream = await leading.agent(agent_id=agent.id)
+    assert back.drain_info is not None
+    assert (back.deactivated, back.drain_info["state"]) == (True, "DRAINED")
+    assert [m["type"] for m in read(stream)] == ["REGISTERED", "DRAIN"]
+    unknown = {"agent_id": {"value": "nobody"}}
+    with pytest.raises(CallError, match="Unknown agent"):
+        await leading.operator.call({"type": "DRAIN_AGENT", "drain_agent": unknown})
+
+
+async def test_an_agent_that_is_away_is_deactivated_and_reactivated() -> None:
+    leading = Leading()
+    agent, _ = await leading.agent()
+    await leading.core.mark_unreachable(agent.id)
+    body = {"agent_id": {"value": agent.id}}
+    await leading.operator.call({"type": "DEACTIVATE_AGENT", "deactivate_agent": body})
+    assert leading.document["marks"] == {agent.id: {"deactivated": True}}
+    await leading.operator.call({"type": "REACTIVATE_AGENT", "reactivate_agent": body})
+    back, _ = await leading.agent(agent_id=agent.id)
+    assert back.active
+
+
 async def test_a_task_is_refused_with_the_reason_of_the_field() -> None:
     leading = Leading({"permissive": True, "run_tasks": [
         {"principals": {"type": "ANY"}, "users": {"type": "NONE"}}]})  # fmt: skip

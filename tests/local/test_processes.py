@@ -29,7 +29,15 @@ from stacks.local.settings import (
 )
 from tests.local.rig import Rig, free_port, until
 
-MODULES = ["zookeeper", "mesos_master", "mesos_agent", "framework", "traffic"]
+MODULES = [
+    "zookeeper",
+    "mesos_master",
+    "mesos_agent",
+    "framework",
+    "traffic",
+    "marathon",
+    "simulated_agents",
+]
 
 
 def run(module: str, config: Path, **more: Any) -> subprocess.CompletedProcess[str]:

@@ -248,27 +248,43 @@ class OperatorApi:
 
     # Agents
 
+    def _is_expected(self, agent_id: str) -> bool:
+        """Whether an agent that is not registered now may come back."""
+        return agent_id in self._cluster.recovered or agent_id in self._cluster.unreachable
+
     async def _drain(self, body: Json) -> None:
         agent_id = str(body["agent_id"]["value"])
         agent = self._cluster.agents.get(agent_id)
-        if agent is None:
-            raise CallError(400, "Unknown agent")
         config: Json = {}
         if "max_grace_period" in body:
             seconds = values.duration_s(body["max_grace_period"], 0.0)
             config["max_grace_period"] = values.nanoseconds(seconds)
         config["mark_gone"] = bool(body.get("mark_gone", False))
-        agent.deactivated = True
-        agent.drain_info = {"state": "DRAINING", "config": config}
         # Whole seconds, as recorded.
-        agent.drain_started_at = float(int(values.now()))
+        marks: Json = {
+            "deactivated": True,
+            "drain_info": {"state": "DRAINING", "config": config},
+            "drain_started_at": float(int(values.now())),
+        }
+        if agent is None and self._is_expected(agent_id):
+            # It begins to drain when it comes back.
+            await self._core.store(registry.mark(agent_id, marks))
+            return
+        if agent is None:
+            raise CallError(400, "Unknown agent")
+        agent.deactivated, agent.drain_info = True, marks["drain_info"]
+        agent.drain_started_at = marks["drain_started_at"]
         self._cluster.rescind_agent(agent)
         await self._core.store(registry.mark(agent.id, self._core.marks(agent)))
         agent.tell({"type": "DRAIN", "config": config})
         await self._core.check_drained(agent)
 
     async def _deactivate(self, body: Json) -> None:
-        agent = self._cluster.agents.get(str(body["agent_id"]["value"]))
+        agent_id = str(body["agent_id"]["value"])
+        agent = self._cluster.agents.get(agent_id)
+        if agent is None and self._is_expected(agent_id):
+            await self._core.store(registry.mark(agent_id, {"deactivated": True}))
+            return
         if agent is None:
             raise CallError(400, "Unknown agent")
         agent.deactivated = True
@@ -276,7 +292,12 @@ class OperatorApi:
         await self._core.store(registry.mark(agent.id, self._core.marks(agent)))
 
     async def _reactivate(self, body: Json) -> None:
-        agent = self._cluster.agents.get(str(body["agent_id"]["value"]))
+        agent_id = str(body["agent_id"]["value"])
+        agent = self._cluster.agents.get(agent_id)
+        marked = agent_id in registry.section(self._core.document, "marks")
+        if agent is None and marked and self._is_expected(agent_id):
+            await self._core.store(registry.mark(agent_id, None))
+            return
         if agent is None or not agent.deactivated:
             raise CallError(400, "Agent is not deactivated")
         if agent.drain_info is not None and agent.drain_info["state"] == "DRAINING":
