@@ -16,6 +16,7 @@ from stacks.local.simulated_settings import SimulatedAgentsSettings
 
 # Registrations are spread over this long for every thousand agents, as Mesos' backoff does it.
 _SPREAD_S = 2.0
+_CONNECTIONS = 8
 
 
 async def _serve(settings: SimulatedAgentsSettings, stop: asyncio.Event) -> None:
@@ -59,6 +60,10 @@ async def _serve(settings: SimulatedAgentsSettings, stop: asyncio.Event) -> None
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=settings.agents)
     timeout = httpx.Timeout(CONNECT_TIMEOUT_S * 6, read=SILENCE_S)
     client = httpx.AsyncClient(timeout=timeout, limits=limits)
+    # Messages of all agents share few connections: a thousand at once would only wait for the
+    # master's processor, and keep it from everything else.
+    few = httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS)
+    messages = httpx.AsyncClient(timeout=httpx.Timeout(60.0, pool=None), limits=few)
     session = Session(settings.election.hosts, timeout_s=settings.zk_session_timeout_s)
     loop = asyncio.get_running_loop()
 
@@ -69,7 +74,7 @@ async def _serve(settings: SimulatedAgentsSettings, stop: asyncio.Event) -> None
 
     work: list[asyncio.Future[None]] = []
     for agent in agents:
-        agent.connect(client)
+        agent.connect(client, messages)
         work.append(asyncio.ensure_future(agent.follow()))
     await session.start()
     detect = asyncio.ensure_future(Detector(session, settings.election.path).run(note))

@@ -32,6 +32,8 @@ _BOUND_S = 600.0
 _POLL_S = 0.1
 _CPUS, _MEM = 0.1, 32.0
 _CALLS_AT_ONCE = 20
+# Long, so that a busy machine is measured and not an election.
+_SESSION_S = 60
 Json = dict[str, Any]
 
 
@@ -96,8 +98,9 @@ class Processes:
 class Launcher:
     """A framework that launches tasks until it has as many as wanted."""
 
-    def __init__(self, wanted: int) -> None:
+    def __init__(self, wanted: int, *, per_offer: int) -> None:
         self.wanted = wanted
+        self._per_offer = per_offer
         self.launched = 0
         self.states: dict[str, str] = {}
         self.framework_id: str | None = None
@@ -140,7 +143,7 @@ class Launcher:
         self.first_offer_at = self.first_offer_at or time.monotonic()
         left = scalars(offer["resources"])
         count = int(min(left.get("cpus", 0) // _CPUS, left.get("mem", 0) // _MEM))
-        count = min(count, self.wanted - self.launched)
+        count = min(count, self.wanted - self.launched, self._per_offer)
         ids = [offer["id"]]
         if count <= 0:
             await self._call("DECLINE", {"offer_ids": ids, "filters": {"refuse_seconds": 3600}})
@@ -187,10 +190,10 @@ class Measurement:
             "port": ports[3],
             "zk": f"zk://{self._hosts}/mesos",
             "work_dir": str(folder / "master"),
-            "zk_session_timeout_s": 10,
+            "zk_session_timeout_s": _SESSION_S,
         }
         self._client = httpx.AsyncClient(timeout=60)
-        self._launcher = Launcher(tasks)
+        self._launcher = Launcher(tasks, per_offer=max(1, tasks // agents))
         self.figures: list[Json] = []
 
     def _note(self, metric: str, value: float, unit: str) -> None:
@@ -235,6 +238,8 @@ class Measurement:
             "quorum_port": self._ports[1],
             "election_port": self._ports[2],
             "servers": [server],
+            # Sessions may last twenty ticks.
+            "tick_time_ms": int(_SESSION_S * 1000 / 20),
             "jars_dir": os.environ.get("MESOS_PLATFORM_TEST_ZOOKEEPER_JARS"),
         }
         self._processes.start("zookeeper", "zookeeper", ensemble)
@@ -248,13 +253,14 @@ class Measurement:
                 "master": self._settings["zk"],
                 "agents": self._share,
                 "first": group * self._share,
+                "zk_session_timeout_s": _SESSION_S,
             }
             self._processes.start(f"agents-{group}", "simulated_agents", settings)
         self._note("agents.registered", await until(self._registered, "all agents"), "s")
         self._note("agents.count", float(self._share * self._groups), "agents")
 
     async def _launch_and_fail_over(self) -> None:
-        launcher, session = self._launcher, Session(self._hosts, timeout_s=10)
+        launcher, session = self._launcher, Session(self._hosts, timeout_s=_SESSION_S)
         await session.start(bound_s=60)
         work = [
             asyncio.ensure_future(Detector(session, "/mesos").run(launcher.link.note_leader)),

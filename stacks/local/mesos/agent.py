@@ -98,7 +98,8 @@ class Agent(Follower[TaskRunner]):
         await self._listener.start()
         self.recover()
         timeout = httpx.Timeout(CONNECT_TIMEOUT_S, read=SILENCE_S)
-        self.connect(httpx.AsyncClient(timeout=timeout))
+        messages = httpx.AsyncClient(timeout=CONNECT_TIMEOUT_S)
+        self.connect(httpx.AsyncClient(timeout=timeout), messages)
         self._session = Session(
             self.settings.election.hosts,
             timeout_s=self.settings.zk_session_timeout_s,
@@ -118,6 +119,7 @@ class Agent(Follower[TaskRunner]):
         self.tasks.close()
         await self._listener.stop()
         await self._client.aclose()
+        await self._messages.aclose()
         await self._session.close()
 
     def _spawn(self, work: Awaitable[Any]) -> None:

@@ -107,9 +107,10 @@ class Follower(Generic[T]):
         self._leader_changed = asyncio.Event()
         self._futures: list[asyncio.Future[Any]] = []
 
-    def connect(self, client: httpx.AsyncClient) -> None:
-        """Give it the client that it calls masters with."""
+    def connect(self, client: httpx.AsyncClient, messages: httpx.AsyncClient | None = None) -> None:
+        """Give it the client that it registers with, and one for messages where that is another."""
         self._client = client
+        self._messages = messages or client
 
     def _remember(self, agent_id: str) -> None:
         """A master has given or confirmed the id."""
@@ -238,7 +239,7 @@ class Follower(Generic[T]):
 
         url = f"http://{leader.address}/standin/agent/message"
         try:
-            answer = await self._client.post(url, json=message, timeout=CONNECT_TIMEOUT_S)
+            answer = await self._messages.post(url, json=message)
         except httpx.HTTPError:
             return False
         return answer.is_success

@@ -18,6 +18,8 @@ from stacks.local.mesos.values import TERMINAL_STATES, Json
 from stacks.local.simulated_settings import SimulatedAgentsSettings
 
 _PORT = 5051
+# As agents do.
+_RETRY_FACTOR_MAX = 60
 
 
 @dataclass
@@ -147,6 +149,7 @@ class SimulatedTasks:
 
     async def _deliver_head(self, task: SimulatedTask, head: Json, send: Send) -> None:
         """Send one status until it is acknowledged, or the connection is another one."""
+        pause_s = self._retry_s
         while self._send is send and task.pending and task.pending[0] is head:
             await send(
                 {
@@ -157,7 +160,8 @@ class SimulatedTasks:
                     "latest_state": task.state,
                 }
             )
-            await asyncio.sleep(self._retry_s)
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _RETRY_FACTOR_MAX * self._retry_s)
 
     def acknowledge(self, framework_id: str, task_id: str, uuid: str | None) -> None:
         """See `Tasks`."""

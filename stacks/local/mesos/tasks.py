@@ -17,6 +17,8 @@ from stacks.local.mesos import checks, executor, values
 from stacks.local.mesos.checkpoint import Checkpoint, TaskRecord
 from stacks.local.mesos.values import Json
 
+# From ten seconds to ten minutes in Mesos (src/slave/constants.hpp).
+_RETRY_FACTOR_MAX = 60
 Send = Callable[[Json], Awaitable[bool]]
 _log = structlog.get_logger()
 
@@ -266,6 +268,7 @@ class TaskRunner:
 
     async def _deliver_head(self, record: TaskRecord, head: Json, send: Send) -> None:
         """Send one status until it is acknowledged, or the connection is another one."""
+        pause_s = self._retry_s
         while self._send is send and record.pending and record.pending[0] is head:
             await send(
                 {
@@ -276,7 +279,9 @@ class TaskRunner:
                     "latest_state": record.state,
                 }
             )
-            await asyncio.sleep(self._retry_s)
+            await asyncio.sleep(pause_s)
+            # Ever more seldom, as Mesos does: a busy master must not drown in repetitions.
+            pause_s = min(2 * pause_s, _RETRY_FACTOR_MAX * self._retry_s)
 
     def acknowledge(self, framework_id: str, task_id: str, uuid: str | None) -> None:
         """ACKNOWLEDGE: the next status may go; after the last one the task is forgotten."""
