@@ -150,7 +150,7 @@ class _Round:
         agents = [
             agent
             for agent in self._cluster.agents.values()
-            if agent.active and _allocatable(agent.available)
+            if agent.active and _allocatable(agent.available) and not self._is_hidden(agent)
         ]
         for agent in agents if self._guarantees else ():
             lacking = [r for r in self._guarantees if r in self._members and self._lacks(r)]
@@ -158,6 +158,14 @@ class _Round:
         for agent in agents:
             self._offer(agent, self._members, guaranteed=False)
         return self._made
+
+    def _is_hidden(self, agent: Agent) -> bool:
+        """Whether everybody has declined an agent as it is: most are, most of the time."""
+        return all(
+            self._filters.hides((framework.id, role, agent.id), agent.available)
+            for role, frameworks in self._members.items()
+            for framework in frameworks
+        )
 
     def _lacks(self, role: str) -> Scalars:
         """What a role's guarantee still lacks."""

@@ -96,6 +96,7 @@ class Agent:
 
     def __post_init__(self) -> None:
         self.total: Scalars = values.scalars(self.info.get("resources", ()))
+        self._available: Scalars | None = None
 
     @property
     def connected(self) -> bool:
@@ -114,8 +115,15 @@ class Agent:
 
     @property
     def available(self) -> Scalars:
-        """What may be offered now."""
-        return values.subtract(self.total, values.add(self.used, self.offered))
+        """What may be offered now; kept until it changes, for every round asks every agent."""
+        if self._available is None:
+            held = values.add(self.used, self.offered)
+            self._available = values.subtract(self.total, held)
+        return self._available
+
+    def note_change(self) -> None:
+        """What it has, uses or offers is another."""
+        self._available = None
 
     @property
     def used_ports(self) -> ports.Ranges:
@@ -272,6 +280,7 @@ class Cluster:
         """An agent has come back with more resources."""
         had, agent.info = agent.total, info
         agent.total = values.scalars(info.get("resources", ()))
+        agent.note_change()
         self.capacity = values.subtract(values.add(self.capacity, agent.total), had)
 
     def add_task(self, task: Task) -> None:
@@ -292,6 +301,7 @@ class Cluster:
         task.charged = True
         agent, framework = self.agents[task.agent_id], self.frameworks[task.framework_id]
         agent.used = values.add(agent.used, task.resources)
+        agent.note_change()
         used = framework.used_by_role.get(task.role, {})
         framework.used_by_role[task.role] = values.add(used, task.resources)
 
@@ -302,6 +312,7 @@ class Cluster:
         agent, framework = self.agents.get(task.agent_id), self.frameworks.get(task.framework_id)
         if agent is not None:
             agent.used = values.subtract(agent.used, task.resources)
+            agent.note_change()
         if framework is not None:
             used = framework.used_by_role.get(task.role, {})
             framework.used_by_role[task.role] = values.subtract(used, task.resources)
@@ -324,6 +335,7 @@ class Cluster:
         """Enter an offer with its agent and framework."""
         self.offers[offer.id] = offer
         self.agents[offer.agent_id].offers[offer.id] = offer
+        self.agents[offer.agent_id].note_change()
         framework = self.frameworks[offer.framework_id]
         framework.offers[offer.id] = offer
         had = framework.offered_by_role.get(offer.role, {})
@@ -337,6 +349,7 @@ class Cluster:
         agent = self.agents.get(offer.agent_id)
         if agent is not None:
             agent.offers.pop(offer_id, None)
+            agent.note_change()
         framework = self.frameworks.get(offer.framework_id)
         if framework is not None:
             framework.offers.pop(offer_id, None)

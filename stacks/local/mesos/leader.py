@@ -64,6 +64,8 @@ class Leadership:
                 pass
             wake.clear()
             self.allocator.run(self.core.document)
+            # Rounds take half of the time at most: with many agents others want the processor too.
+            await asyncio.sleep(min(interval_s, self.allocator.run_ms[-1] / 1000))
 
     async def _ping(self) -> None:
         pause_s = self._settings.agent_ping_timeout_s
