@@ -10,11 +10,14 @@
     ├── ElectionError         permanent: the election path cannot be read as one
     ├── RemovedError          permanent: masters have completed the sample framework
     └── CallError             an HTTP call that is answered with a status and plain text
+        └── ApiError          the same, answered with JSON
 
 Messages say what was expected, what was seen and what to do.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 
 class LocalError(Exception):
@@ -64,3 +67,16 @@ class CallError(LocalError):
     def __init__(self, status: int, text: str) -> None:
         self.status = status
         super().__init__(text)
+
+
+class ApiError(CallError):
+    """A call that is answered with a status and JSON, as Marathon does."""
+
+    def __init__(self, status: int, body: dict[str, Any]) -> None:
+        self.body = body
+        super().__init__(status, str(body.get("message", "")))
+
+    @classmethod
+    def of(cls, status: int, message: str) -> ApiError:
+        """One that only says something."""
+        return cls(status, {"message": message})

@@ -43,7 +43,15 @@ def real_command(binary: str, settings: MasterSettings) -> list[str]:
     ]
     if settings.cluster is not None:
         command.append(f"--cluster={settings.cluster}")
-    if settings.credential_file is not None:
+    if settings.acls_file is not None:
+        command.append(f"--acls={settings.acls_file.absolute()}")
+    if settings.credentials_file is not None:
+        command += [
+            f"--credentials={settings.credentials_file.absolute()}",
+            "--authenticate_http_readonly",
+            "--authenticate_http_readwrite",
+        ]
+    elif settings.credential_file is not None:
         principal, _, secret = (read_secret(settings.credential_file) or "").partition(":")
         credentials = settings.work_dir / "credentials.json"
         whole_file.write(

@@ -31,7 +31,9 @@ class SettingsError(ValueError):
     """A configuration file that a process cannot start from: expected, seen, what to do."""
 
 
-class _Settings(BaseModel):
+class Settings(BaseModel):
+    """One process' document: no unknown key, nothing changes after it was read."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     @classmethod
@@ -61,7 +63,7 @@ class _Settings(BaseModel):
             raise SettingsError(msg) from None
 
 
-class ElectionUrl(_Settings):
+class ElectionUrl(Settings):
     """`zk://host:port,host:port/path`, taken apart."""
 
     hosts: str
@@ -84,13 +86,14 @@ class ElectionUrl(_Settings):
         return cls(hosts=hosts, path=f"/{path.strip('/')}")
 
 
-def _check_url(text: str | None) -> str | None:
+def check_url(text: str | None) -> str | None:
+    """Refuse an election address that cannot be taken apart."""
     if text is not None:
         ElectionUrl.parse(text)
     return text
 
 
-class ServerAddress(_Settings):
+class ServerAddress(Settings):
     """One server of an ensemble, as its peers reach it."""
 
     id: int = Field(ge=1, le=255)
@@ -103,7 +106,7 @@ class ServerAddress(_Settings):
     """Port for leader election."""
 
 
-class ZooKeeperSettings(_Settings):
+class ZooKeeperSettings(Settings):
     """One ZooKeeper server."""
 
     myid: int = Field(ge=1, le=255)
@@ -150,7 +153,7 @@ class ZooKeeperSettings(_Settings):
         return self
 
 
-class MasterSettings(_Settings):
+class MasterSettings(Settings):
     """One master. Names and defaults are those of the real program's flags where it has one."""
 
     engine: str = Field(default="auto", pattern="^(auto|stand-in)$")
@@ -179,6 +182,10 @@ class MasterSettings(_Settings):
     """Name that people see."""
     credential_file: Path | None = None
     """File with `principal:secret`; when given, the operator API wants it (basic)."""
+    credentials_file: Path | None = None
+    """JSON file of several credentials, as the real program takes it."""
+    acls_file: Path | None = None
+    """JSON file of ACLs, as the real program takes it; None: everybody may do everything."""
     authenticate_http_frameworks: bool = False
     """Whether the scheduler API wants the same credential."""
     allocation_interval_ms: int = Field(default=200, ge=10)
@@ -196,7 +203,7 @@ class MasterSettings(_Settings):
     heartbeat_interval_s: float = Field(default=15.0, gt=0)
     """Pause between HEARTBEAT events of both APIs."""
 
-    _zk = field_validator("zk")(_check_url)
+    _zk = field_validator("zk")(check_url)
 
     @property
     def election(self) -> ElectionUrl:
@@ -209,7 +216,7 @@ class MasterSettings(_Settings):
         return self.hostname or self.ip
 
 
-class AgentResources(_Settings):
+class AgentResources(Settings):
     """What an agent offers: declared numbers, not measured ones."""
 
     cpus: float = Field(default=8.0, gt=0)
@@ -222,7 +229,7 @@ class AgentResources(_Settings):
     """First and last port for tasks."""
 
 
-class AgentSettings(_Settings):
+class AgentSettings(Settings):
     """One agent. Its identity is `work_dir`, `ip`, `hostname` and `port` together."""
 
     engine: str = Field(default="auto", pattern="^(auto|stand-in)$")
@@ -252,7 +259,7 @@ class AgentSettings(_Settings):
     status_update_retry_s: float = Field(default=2.0, gt=0)
     """Pause before an update without acknowledgement is sent again."""
 
-    _master = field_validator("master")(_check_url)
+    _master = field_validator("master")(check_url)
 
     @property
     def election(self) -> ElectionUrl:
@@ -265,7 +272,7 @@ class AgentSettings(_Settings):
         return self.hostname or self.ip
 
 
-class Listener(_Settings):
+class Listener(Settings):
     """`host:port`, taken apart."""
 
     host: str
@@ -285,12 +292,13 @@ class Listener(_Settings):
         return cls(host=host, port=int(port))
 
 
-def _check_listen(text: str) -> str:
+def check_listen(text: str) -> str:
+    """Refuse an address that cannot be taken apart."""
     Listener.parse(text)
     return text
 
 
-class FrameworkSettings(_Settings):
+class FrameworkSettings(Settings):
     """The sample framework."""
 
     listen: str
@@ -325,8 +333,8 @@ class FrameworkSettings(_Settings):
     reconcile_interval_s: float = Field(default=60.0, gt=0)
     """Pause between two such questions."""
 
-    _zk = field_validator("zk")(_check_url)
-    _listen = field_validator("listen")(_check_listen)
+    _zk = field_validator("zk")(check_url)
+    _listen = field_validator("listen")(check_listen)
 
     @property
     def election(self) -> ElectionUrl | None:
@@ -344,7 +352,7 @@ class FrameworkSettings(_Settings):
         return self.path or f"/frameworks/{self.name}"
 
 
-class TrafficSettings(_Settings):
+class TrafficSettings(Settings):
     """One client group that writes."""
 
     listen: str
@@ -366,7 +374,7 @@ class TrafficSettings(_Settings):
     seed: int = 1
     """Of the choice of paths and operations."""
 
-    _listen = field_validator("listen")(_check_listen)
+    _listen = field_validator("listen")(check_listen)
 
     @property
     def listener(self) -> Listener:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 
+from clients.errors import AccessError
 from clients.mesos.errors import MesosError
 from components.errors import ComponentError
 from stacks.automation import StackRunner
@@ -48,7 +49,7 @@ class RealWork:
                 return await self._perform(step, world, situation, tell)
         except (MesosError, SyncError, httpx.HTTPError) as error:
             raise translated(error) from error
-        except ComponentError as error:
+        except (AccessError, ComponentError) as error:
             raise ActFailedError(words_of(error)) from error
         except OSError as error:
             msg = (
@@ -112,7 +113,9 @@ async def _until_it_holds(
     while True:
         try:
             evidence = await guard(world, situation)
-        except (MesosError, SyncError, httpx.HTTPError, NotYetError, MigrationError) as error:
+        except (
+            AccessError, MesosError, SyncError, httpx.HTTPError, NotYetError, MigrationError
+        ) as error:  # fmt: skip
             evidence = Evidence(name, ok=False, said=words_of(error))
         if evidence.ok or time.monotonic() > deadline:
             return evidence

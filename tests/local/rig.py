@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from stacks.local.marathon.service import Marathon
+from stacks.local.marathon.settings import MarathonSettings
 from stacks.local.mesos.agent import Agent
 from stacks.local.mesos.election import Detector
 from stacks.local.mesos.master import Master
@@ -67,6 +69,59 @@ class RunningFramework:
         self.scheduler.close()
 
 
+@dataclass
+class RunningMarathon:
+    """A stand-in for Marathon, and why it ended, if it did."""
+
+    marathon: Marathon
+    url: str
+    http: httpx.AsyncClient
+    agents: Callable[[], list[Agent]]
+    failures: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
+    stopped: bool = False
+
+    async def stop(self) -> None:
+        if not self.stopped:
+            self.stopped = True
+            await self.marathon.stop()
+
+    async def call(self, method: str, path: str, body: Any = None) -> httpx.Response:
+        return await self.http.request(method, f"{self.url}{path}", json=body)
+
+    async def get(self, path: str) -> Any:
+        answer = await self.call("GET", path)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def change(self, method: str, path: str, body: Any = None) -> str:
+        """Make a change that is accepted; returns its deployment."""
+        answer = await self.call(method, path, body)
+        assert answer.status_code in {200, 201}, answer.text
+        return str(answer.headers["marathon-deployment-id"])
+
+    async def settled(self, *ids: str) -> None:
+        """Wait until deployments are over."""
+
+        def over() -> bool:
+            running = self.marathon.deployments.running
+            return not any(name in running for name in ids) if ids else not running
+
+        await until(over, "deployments are over", 30.0)
+
+    async def running(self, app_id: str, count: int) -> list[dict[str, Any]]:
+        """Wait until so many tasks of an app run and no other is there; returns them."""
+
+        async def find() -> list[dict[str, Any]] | None:
+            answer = await self.call("GET", f"/v2/apps{app_id}/tasks")
+            if answer.status_code != 200:
+                return None
+            tasks: list[dict[str, Any]] = answer.json()["tasks"]
+            live = [task for task in tasks if task["state"] == "TASK_RUNNING"]
+            return tasks if len(live) == len(tasks) == count else None
+
+        return await until(find, f"{count} tasks of {app_id} run")
+
+
 class Rig:
     """Starts things and remembers them."""
 
@@ -77,8 +132,9 @@ class Rig:
         self._masters: list[RunningMaster] = []
         self._agents: list[Agent] = []
         self._frameworks: list[RunningFramework] = []
+        self._marathons: list[RunningMarathon] = []
         self._folders: set[Path] = set()
-        self.http = httpx.AsyncClient(timeout=10)
+        self.http = httpx.AsyncClient(timeout=30)
 
     def zk(self, color: str) -> str:
         return f"zk://{self.hosts}{self.root}/{color}"
@@ -127,9 +183,15 @@ class Rig:
         return await until(find, "a leader serves")
 
     async def agent(
-        self, color: str = "blue", number: int = 0, *, port: int | None = None, **settings: Any
+        self,
+        color: str = "blue",
+        number: int = 0,
+        *,
+        port: int | None = None,
+        fail: Callable[[str], Any] | None = None,
+        **settings: Any,
     ) -> Agent:
-        """Start an agent."""
+        """Start an agent; without `fail` its end fails the test."""
         folder = self.folder / f"agent-{number}"
         self._folders.add(folder)
         given = {
@@ -143,10 +205,10 @@ class Rig:
             **settings,
         }
 
-        def fail(message: str) -> None:
+        def unexpected(message: str) -> None:
             raise AssertionError(message)
 
-        agent = Agent(AgentSettings.model_validate(given), fail=fail)
+        agent = Agent(AgentSettings.model_validate(given), fail=fail or unexpected)
         await agent.start()
         self._agents.append(agent)
         return agent
@@ -182,6 +244,37 @@ class Rig:
         self._frameworks.append(running)
         return running
 
+    async def marathon(self, color: str = "blue", **settings: Any) -> RunningMarathon:
+        """Start a stand-in for Marathon, quicker than the real one in all that waits."""
+        port = free_port()
+        given = MarathonSettings.model_validate(
+            {
+                "listen": f"127.0.0.1:{port}",
+                "master": self.zk(color),
+                "zk": f"zk://{self.hosts}{self.root}/marathon",
+                "zk_session_timeout_s": 10,
+                "min_revive_offers_interval_ms": 20,
+                "decline_offer_duration_ms": 200,
+                "reconciliation_initial_delay_ms": 500,
+                "scale_apps_initial_delay_ms": 500,
+                "kill_retry_timeout_ms": 2000,
+                **settings,
+            }
+        )
+        failures: list[tuple[str, int]] = []
+        marathon = Marathon(given, fail=lambda text, status: failures.append((text, status)))
+        url = f"http://127.0.0.1:{port}"
+        running = RunningMarathon(marathon, url, self.http, lambda: self._agents, failures)
+        await marathon.start()
+        self._marathons.append(running)
+        return running
+
+    async def leading(self, color: str = "blue", **settings: Any) -> RunningMarathon:
+        """Start one, and wait until masters have taken it."""
+        running = await self.marathon(color, **settings)
+        await until(lambda: running.marathon.link.connected_to, "Marathon is subscribed")
+        return running
+
     async def healthy(self, framework: RunningFramework, count: int) -> list[Any]:
         """Wait until so many tasks run; returns them."""
 
@@ -205,6 +298,8 @@ class Rig:
         return await self.http.post(f"http://{master.address}/api/v1", json=body, content=content)
 
     async def close(self) -> None:
+        for marathon in self._marathons:
+            await marathon.stop()
         for framework in list(self._frameworks):
             await framework.stop()
         for agent in list(self._agents):

@@ -36,7 +36,15 @@ from tests.waiting import until
 
 # Headers that no credential of ours stands in: none at all, and another one.
 WRONG: tuple[dict[str, str], ...] = ({}, {"Authorization": credential.header("operator:wrong")})
-MODULES = ["zookeeper", "mesos_master", "mesos_agent", "framework", "traffic"]
+MODULES = [
+    "zookeeper",
+    "mesos_master",
+    "mesos_agent",
+    "framework",
+    "traffic",
+    "marathon",
+    "simulated_agents",
+]
 
 
 def run(module: str, config: Path, **more: Any) -> subprocess.CompletedProcess[str]:

@@ -157,6 +157,31 @@ async def test_a_change_that_changes_nothing_is_not_written(tmp_path: Path) -> N
     assert group.replicas[0].register.position == position
 
 
+async def test_what_is_asked_for_during_a_write_goes_into_the_next_one(tmp_path: Path) -> None:
+    group = Group(tmp_path)
+    registrars = await group.form()
+    await registrars[0].fetch(5)
+    before = group.replicas[0].register.position
+    changes = [registry.set_weights({f"role{number}": 2.0}) for number in range(50)]
+    await asyncio.gather(*(registrars[0].store(change) for change in changes))
+    assert len(registrars[0].document["weights"]) == 50
+    assert group.replicas[0].register.position - before <= 2
+
+
+async def test_a_caller_that_gives_up_does_not_take_others_changes_along(tmp_path: Path) -> None:
+    group = Group(tmp_path)
+    registrars = await group.form()
+    await registrars[0].fetch(5)
+    first = asyncio.ensure_future(registrars[0].store(registry.set_weights({"a": 2.0})))
+    await asyncio.sleep(0)
+    second = asyncio.ensure_future(registrars[0].store(registry.set_weights({"b": 2.0})))
+    await asyncio.sleep(0)
+    first.cancel()
+    await second
+    assert registrars[0].document["weights"]["b"] == 2.0
+    assert group.replicas[1].register.document == registrars[0].document
+
+
 def test_a_broken_register_is_told_plainly(tmp_path: Path) -> None:
     folder = tmp_path / "replicated_log"
     folder.mkdir()

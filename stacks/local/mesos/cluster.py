@@ -8,11 +8,13 @@ here.
 
 from __future__ import annotations
 
+import copy
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from stacks.local.mesos import values
+from stacks.local.mesos import ports, values
+from stacks.local.mesos.counters import Counters
 from stacks.local.mesos.streams import Stream
 from stacks.local.mesos.values import Json, Scalars
 
@@ -22,7 +24,10 @@ _COMPLETED_FRAMEWORKS_MAX = 50
 
 @dataclass
 class Task:
-    """One task; `statuses` are those of the executor, one a state, as masters keep them."""
+    """One task; `statuses` are those of the executor, one a state, as masters keep them.
+
+    `charged` tells whether its resources count as used: from its launch to its end.
+    """
 
     info: Json
     framework_id: str
@@ -32,16 +37,12 @@ class Task:
     statuses: list[Json] = field(default_factory=list[Json])
     status_update_state: str | None = None
     status_update_uuid: str | None = None
+    charged: bool = False
 
-    @property
-    def id(self) -> str:
-        """Its id, unique within the framework."""
-        return str(self.info["task_id"]["value"])
-
-    @property
-    def resources(self) -> Scalars:
-        """What it takes."""
-        return values.scalars(self.info.get("resources", ()))
+    def __post_init__(self) -> None:
+        self.id = str(self.info["task_id"]["value"])
+        self.resources: Scalars = values.scalars(self.info.get("resources", ()))
+        self.ports: ports.Ranges = ports.of(self.info.get("resources", ()))
 
     @property
     def is_terminal(self) -> bool:
@@ -69,6 +70,7 @@ class Offer:
     agent_id: str
     role: str
     resources: Scalars
+    ports: ports.Ranges = ()
 
 
 @dataclass
@@ -89,6 +91,12 @@ class Agent:
     drain_info: Json | None = None
     drain_started_at: float | None = None
     last_pong: float = 0.0
+    # Kept up to date by the cluster: what tasks that have not ended take.
+    used: Scalars = field(default_factory=Scalars)
+
+    def __post_init__(self) -> None:
+        self.total: Scalars = values.scalars(self.info.get("resources", ()))
+        self._available: Scalars | None = None
 
     @property
     def connected(self) -> bool:
@@ -101,24 +109,34 @@ class Agent:
         return self.connected and not self.deactivated
 
     @property
-    def total(self) -> Scalars:
-        """All it has."""
-        return values.scalars(self.info.get("resources", ()))
-
-    @property
-    def used(self) -> Scalars:
-        """What tasks that have not ended take."""
-        return values.total(task.resources for task in self.tasks.values() if not task.is_terminal)
-
-    @property
     def offered(self) -> Scalars:
         """What stands in offers."""
         return values.total(offer.resources for offer in self.offers.values())
 
     @property
     def available(self) -> Scalars:
-        """What may be offered now."""
-        return values.subtract(self.total, values.add(self.used, self.offered))
+        """What may be offered now; kept until it changes, for every round asks every agent."""
+        if self._available is None:
+            held = values.add(self.used, self.offered)
+            self._available = values.subtract(self.total, held)
+        return self._available
+
+    def note_change(self) -> None:
+        """What it has, uses or offers is another."""
+        self._available = None
+
+    @property
+    def used_ports(self) -> ports.Ranges:
+        """Ports of tasks that have not ended."""
+        live = (task.ports for task in self.tasks.values() if not task.is_terminal)
+        return ports.merge(piece for held in live for piece in held)
+
+    @property
+    def free_ports(self) -> ports.Ranges:
+        """Ports that may be offered now."""
+        offered = [piece for offer in self.offers.values() for piece in offer.ports]
+        held = ports.merge([*self.used_ports, *offered])
+        return ports.subtract(ports.of(self.info.get("resources", ())), held)
 
     def tell(self, message: Json) -> None:
         """Send the agent a message, if it can be reached."""
@@ -138,12 +156,15 @@ class Framework:
     stream: Stream | None = None
     stream_id: str | None = None
     recovered: bool = False
-    suppressed: bool = False
+    suppressed: set[str] = field(default_factory=set[str])
     tasks: dict[str, Task] = field(default_factory=dict[str, Task])
     unreachable: dict[str, Task] = field(default_factory=dict[str, Task])
     completed: deque[Task] = field(default_factory=lambda: deque[Task](maxlen=_COMPLETED_TASKS_MAX))
     offers: dict[str, Offer] = field(default_factory=dict[str, Offer])
     calls: dict[str, int] = field(default_factory=dict[str, int])
+    # Kept up to date by the cluster: what its tasks take, and what it holds in offers, by role.
+    used_by_role: dict[str, Scalars] = field(default_factory=dict[str, Scalars])
+    offered_by_role: dict[str, Scalars] = field(default_factory=dict[str, Scalars])
 
     @property
     def connected(self) -> bool:
@@ -166,12 +187,18 @@ class Framework:
     @property
     def used(self) -> Scalars:
         """What its tasks take."""
-        return values.total(task.resources for task in self.tasks.values() if not task.is_terminal)
+        return values.total(self.used_by_role.values())
 
     @property
     def offered(self) -> Scalars:
         """What it holds in offers."""
-        return values.total(offer.resources for offer in self.offers.values())
+        return values.total(self.offered_by_role.values())
+
+    def held(self, role: str) -> Scalars:
+        """What it has of a role, in tasks and offers."""
+        none: Scalars = {}
+        used = self.used_by_role.get(role, none)
+        return values.add(used, self.offered_by_role.get(role, none))
 
     def send_status(self, sent: Json) -> None:
         """Send the scheduler a status."""
@@ -181,27 +208,6 @@ class Framework:
         """Send the scheduler an event, if it is connected."""
         if self.stream is not None:
             self.stream.send(event)
-
-
-@dataclass
-class Counters:
-    """What only ever grows while this master leads."""
-
-    tasks: dict[str, int] = field(default_factory=dict[str, int])
-    registrations: int = 0
-    reregistrations: int = 0
-    removals: int = 0
-    unreachable: int = 0
-    updates: int = 0
-    acknowledgements: int = 0
-    launches: int = 0
-    kills: int = 0
-    recovery_removals: int = 0
-
-    def note_end(self, state: str) -> None:
-        """Count a task that ended so; other states are counted as they are."""
-        if state in values.TERMINAL_STATES:
-            self.tasks[state] = self.tasks.get(state, 0) + 1
 
 
 class Cluster:
@@ -219,6 +225,8 @@ class Cluster:
         self.offers: dict[str, Offer] = {}
         self.subscribers: set[Stream] = set()
         self.counters = Counters()
+        # What all agents have together.
+        self.capacity: Scalars = {}
         self._agent_number = 0
         self._framework_number = 0
         self._offer_number = 0
@@ -256,13 +264,62 @@ class Cluster:
         for framework in self.frameworks.values():
             yield from framework.tasks.values()
 
+    def add_agent(self, agent: Agent) -> None:
+        """Enter an agent."""
+        self.remove_agent(agent.id)
+        self.agents[agent.id] = agent
+        self.capacity = values.add(self.capacity, agent.total)
+
+    def remove_agent(self, agent_id: str) -> None:
+        """Take an agent out, once its tasks and offers are."""
+        agent = self.agents.pop(agent_id, None)
+        if agent is not None:
+            self.capacity = values.subtract(self.capacity, agent.total)
+
+    def change_agent(self, agent: Agent, info: Json) -> None:
+        """An agent has come back with more resources."""
+        had, agent.info = agent.total, info
+        agent.total = values.scalars(info.get("resources", ()))
+        agent.note_change()
+        self.capacity = values.subtract(values.add(self.capacity, agent.total), had)
+
     def add_task(self, task: Task) -> None:
         """Enter a task with its agent and framework."""
         self.agents[task.agent_id].tasks[task.framework_id, task.id] = task
         self.frameworks[task.framework_id].tasks[task.id] = task
+        self._charge(task)
+
+    def note(self, task: Task, status: Json, latest_state: str) -> None:
+        """Take a status of a task; with its end its resources are free."""
+        task.note(status, latest_state)
+        if task.is_terminal:
+            self._discharge(task)
+
+    def _charge(self, task: Task) -> None:
+        if task.charged or task.is_terminal:
+            return
+        task.charged = True
+        agent, framework = self.agents[task.agent_id], self.frameworks[task.framework_id]
+        agent.used = values.add(agent.used, task.resources)
+        agent.note_change()
+        used = framework.used_by_role.get(task.role, {})
+        framework.used_by_role[task.role] = values.add(used, task.resources)
+
+    def _discharge(self, task: Task) -> None:
+        if not task.charged:
+            return
+        task.charged = False
+        agent, framework = self.agents.get(task.agent_id), self.frameworks.get(task.framework_id)
+        if agent is not None:
+            agent.used = values.subtract(agent.used, task.resources)
+            agent.note_change()
+        if framework is not None:
+            used = framework.used_by_role.get(task.role, {})
+            framework.used_by_role[task.role] = values.subtract(used, task.resources)
 
     def remove_task(self, task: Task, *, unreachable: bool = False) -> None:
         """Take a task out; the framework keeps a memory of it."""
+        self._discharge(task)
         agent = self.agents.get(task.agent_id)
         if agent is not None:
             agent.tasks.pop((task.framework_id, task.id), None)
@@ -278,7 +335,11 @@ class Cluster:
         """Enter an offer with its agent and framework."""
         self.offers[offer.id] = offer
         self.agents[offer.agent_id].offers[offer.id] = offer
-        self.frameworks[offer.framework_id].offers[offer.id] = offer
+        self.agents[offer.agent_id].note_change()
+        framework = self.frameworks[offer.framework_id]
+        framework.offers[offer.id] = offer
+        had = framework.offered_by_role.get(offer.role, {})
+        framework.offered_by_role[offer.role] = values.add(had, offer.resources)
 
     def remove_offer(self, offer_id: str, *, rescind: bool = False) -> Offer | None:
         """Take an offer back; `rescind` tells the framework."""
@@ -288,9 +349,12 @@ class Cluster:
         agent = self.agents.get(offer.agent_id)
         if agent is not None:
             agent.offers.pop(offer_id, None)
+            agent.note_change()
         framework = self.frameworks.get(offer.framework_id)
         if framework is not None:
             framework.offers.pop(offer_id, None)
+            had = framework.offered_by_role.get(offer.role, {})
+            framework.offered_by_role[offer.role] = values.subtract(had, offer.resources)
             if rescind:
                 framework.tell({"type": "RESCIND", "rescind": {"offer_id": {"value": offer_id}}})
         return offer
@@ -302,13 +366,22 @@ class Cluster:
 
     def consumed(self, role: str) -> Scalars:
         """What tasks of a role take."""
-        return values.total(
-            task.resources for task in self.tasks() if task.role == role and not task.is_terminal
-        )
+        frameworks = self.frameworks.values()
+        return values.total(f.used_by_role[role] for f in frameworks if role in f.used_by_role)
 
-    def capacity(self) -> Scalars:
-        """What all agents have."""
-        return values.total(agent.total for agent in self.agents.values())
+    def held(self, role: str) -> Scalars:
+        """What a role has, in tasks and offers."""
+        return values.total(framework.held(role) for framework in self.frameworks.values())
+
+    def restricted(
+        self, sees: Callable[[Framework], bool], seen: Callable[[Framework], Framework]
+    ) -> Cluster:
+        """A copy to read from, with those frameworks only, each as `seen` shows it."""
+        view = copy.copy(self)
+        view.frameworks = {n: seen(f) for n, f in self.frameworks.items() if sees(f)}
+        shown = (seen(f) for f in self.completed_frameworks if sees(f))
+        view.completed_frameworks = deque(shown, maxlen=self.completed_frameworks.maxlen)
+        return view
 
     def count_tasks(self) -> dict[str, int]:
         """Live tasks by state, and ended ones by what they ended as."""
@@ -318,16 +391,3 @@ class Cluster:
                 counts[task.state] = counts.get(task.state, 0) + 1
         counts["TASK_UNREACHABLE"] = sum(len(f.unreachable) for f in self.frameworks.values())
         return counts
-
-
-def status(task: Task, state: str, *, message: str, reason: str) -> Json:
-    """A status that the master itself makes; it has no uuid, so nobody acknowledges it."""
-    return {
-        "task_id": {"value": task.id},
-        "state": state,
-        "message": message,
-        "source": "SOURCE_MASTER",
-        "reason": reason,
-        "agent_id": {"value": task.agent_id},
-        "timestamp": values.now(),
-    }

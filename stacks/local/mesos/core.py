@@ -17,9 +17,10 @@ import structlog
 
 from stacks.local.errors import CallError
 from stacks.local.mesos import registry, render, values
-from stacks.local.mesos.cluster import Agent, Cluster, Framework, Task, status
+from stacks.local.mesos.cluster import Agent, Cluster, Framework, Task
 from stacks.local.mesos.frameworks import Frameworks
 from stacks.local.mesos.registry import Change
+from stacks.local.mesos.statuses import status
 from stacks.local.mesos.streams import Stream
 from stacks.local.mesos.values import Json
 
@@ -37,7 +38,8 @@ class Core:
         # Set when resources may have become available: offers need not wait for the next round.
         self.wake_allocator = asyncio.Event()
         self.frameworks = Frameworks(cluster, self.wake_allocator)
-        self._enrolling = asyncio.Lock()
+        # One registration of an agent at a time; agents do not wait for each other.
+        self._enrolling: dict[str, asyncio.Lock] = {}
 
     @property
     def document(self) -> Json:
@@ -59,9 +61,11 @@ class Core:
         adopts a running cluster.
 
         Raises:
-            CallError: the agent was marked gone.
+            CallError: the agent was marked gone, is another one, or stands on a machine that is
+                down.
         """
-        async with self._enrolling:
+        lock = self._enrolling.setdefault(str(message["pid"]), asyncio.Lock())
+        async with lock:
             return await self._enrol(message, stream)
 
     async def _enrol(self, message: Json, stream: Stream) -> Agent:
@@ -77,6 +81,7 @@ class Core:
             raise CallError(403, "Agent is on a machine that is DOWN for maintenance")
         info = {**info, "id": {"value": agent_id}}
         known = cluster.agents.get(agent_id)
+        _check_identity(known, info, pid)
         was_recovered = agent_id in cluster.recovered
         if known is None and cluster.recovered.get(agent_id) != info:
             await self.store(registry.admit(agent_id, info))
@@ -119,7 +124,7 @@ class Core:
         )
         cluster.recovered.pop(agent_id, None)
         cluster.unreachable.pop(agent_id, None)
-        cluster.agents[agent_id] = agent
+        cluster.add_agent(agent)
         if returning:
             cluster.counters.reregistrations += 1
         else:
@@ -130,7 +135,8 @@ class Core:
     def _relink(self, agent: Agent, info: Json, message: Json, stream: Stream) -> Agent:
         if agent.stream is not None:
             agent.stream.close()
-        agent.info, agent.pid, agent.stream = info, str(message["pid"]), stream
+        self.cluster.change_agent(agent, info)
+        agent.pid, agent.stream = str(message["pid"]), stream
         agent.reregistered_at = values.now()
         agent.last_pong = time.monotonic()
         self.cluster.counters.reregistrations += 1
@@ -232,7 +238,7 @@ class Core:
                 cluster.remove_task(task)
             else:
                 self._lose(task, state, "REASON_AGENT_REMOVED", message)
-        cluster.agents.pop(agent.id, None)
+        cluster.remove_agent(agent.id)
         cluster.counters.removals += 1
         if agent.stream is not None:
             agent.stream.close()
@@ -248,7 +254,7 @@ class Core:
         lost = status(task, shown, message=message, reason=reason)
         if state == "TASK_UNREACHABLE":
             lost["unreachable_time"] = values.nanoseconds(values.now())
-        task.note(lost, shown)
+        self.cluster.note(task, lost, shown)
         self.cluster.counters.note_end(shown)
         self.cluster.publish_update(task, lost)
         framework.send_status(lost)
@@ -271,7 +277,7 @@ class Core:
         if task is not None:
             was_terminal = task.is_terminal
             is_new = received.get("uuid") != task.status_update_uuid
-            task.note(received, str(message["latest_state"]))
+            cluster.note(task, received, str(message["latest_state"]))
             if is_new:
                 cluster.counters.updates += 1
                 self.cluster.publish_update(task, received)
@@ -325,3 +331,18 @@ class Core:
             marks["drain_info"] = agent.drain_info
             marks["drain_started_at"] = agent.drain_started_at
         return marks
+
+
+def _check_identity(known: Agent | None, info: Json, pid: str) -> None:
+    """Refuse an agent that comes back as another one while it still counts as registered.
+
+    Raises:
+        CallError: 410, which ends the agent and its tasks, as the Shutdown of real masters does.
+    """
+    if known is None:
+        return
+    was, is_now = known.pid.partition("@")[2], pid.partition("@")[2]
+    if was.rpartition(":")[0] != is_now.rpartition(":")[0]:
+        raise CallError(410, "Agent attempted to re-register with different IP / hostname")
+    if known.info["hostname"] != info["hostname"]:
+        raise CallError(410, "Agent attempted to re-register with different IP / hostname")

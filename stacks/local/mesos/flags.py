@@ -62,7 +62,8 @@ def duration(seconds: float) -> str:
 
 def flags(settings: MasterSettings) -> dict[str, str]:
     """All flags as text, by name. The file with credentials is named, never read out."""
-    authenticated = "true" if settings.credential_file else "false"
+    asked = settings.credential_file or settings.credentials_file
+    authenticated = "true" if asked else "false"
     frameworks = "true" if settings.authenticate_http_frameworks else "false"
     found = {
         **_FIXED,
@@ -89,4 +90,8 @@ def flags(settings: MasterSettings) -> dict[str, str]:
         found["cluster"] = settings.cluster
     if settings.credential_file is not None:
         found["credentials"] = str(settings.credential_file)
+    if settings.credentials_file is not None:
+        found["credentials"] = str(settings.credentials_file)
+    if settings.acls_file is not None:
+        found["acls"] = str(settings.acls_file)
     return dict(sorted(found.items()))

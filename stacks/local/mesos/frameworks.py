@@ -7,12 +7,14 @@ completed, its tasks are shut down, and its id is refused for ever.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 
 import structlog
 
 from stacks.local.errors import CallError
 from stacks.local.mesos import render, values
-from stacks.local.mesos.cluster import Cluster, Framework, status
+from stacks.local.mesos.cluster import Cluster, Framework
+from stacks.local.mesos.statuses import status
 from stacks.local.mesos.streams import Stream
 from stacks.local.mesos.values import Json
 
@@ -27,8 +29,12 @@ class Frameworks:
         self._wake_allocator = wake_allocator
         self._failover: dict[str, asyncio.TimerHandle] = {}
 
-    def subscribe(self, info: Json, stream: Stream, stream_id: str) -> Framework:
+    def subscribe(
+        self, info: Json, stream: Stream, stream_id: str, suppressed: Iterable[str] = ()
+    ) -> Framework:
         """Connect a framework, a new one or one that comes back by its id.
+
+        `suppressed` are roles that it wants no offers for yet.
 
         Raises:
             CallError: a framework of that id has been removed.
@@ -55,7 +61,7 @@ class Frameworks:
         timer = self._failover.pop(framework_id, None)
         if timer is not None:
             timer.cancel()
-        framework.info, framework.recovered, framework.suppressed = info, False, False
+        framework.info, framework.recovered, framework.suppressed = info, False, set(suppressed)
         framework.stream, framework.stream_id = stream, stream_id
         cluster.publish({"type": kind, kind.lower(): {"framework": render.framework(framework)}})
         _log.info("framework.subscribed", framework=framework_id, name=info.get("name"))
@@ -91,7 +97,7 @@ class Frameworks:
                     message="Framework removed",
                     reason="REASON_FRAMEWORK_REMOVED",
                 )
-                task.note(ended, "TASK_KILLED")
+                cluster.note(task, ended, "TASK_KILLED")
                 cluster.counters.note_end("TASK_KILLED")
                 cluster.publish_update(task, ended)
             cluster.remove_task(task)

@@ -12,6 +12,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -19,7 +20,6 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.responses import StreamingResponse as Streaming
 from starlette.routing import Route
 
-from stacks.local import credential
 from stacks.local.errors import CallError
 from stacks.local.mesos import (
     flags,
@@ -31,6 +31,7 @@ from stacks.local.mesos import (
     render,
     values,
 )
+from stacks.local.mesos.cluster import Cluster
 from stacks.local.mesos.leader import Leadership
 from stacks.local.mesos.streams import Stream
 from stacks.local.mesos.values import Json
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from stacks.local.mesos.master import Master
 
 _Endpoint = Callable[[Request], Awaitable[Response]]
-_Read = Callable[[Leadership], Any]
+_Read = Callable[[Leadership, Cluster], Any]
 _READONLY = "mesos-master-readonly"
 _READWRITE = "mesos-master-readwrite"
 _SCHEDULER = "mesos-master-scheduler"
@@ -60,26 +61,26 @@ class _Routes:
 
     def routes(self) -> list[Route]:
         leading: dict[str, _Read] = {
-            "state": lambda lead: legacy.state(lead.cluster, self._describe(lead)),
-            "state.json": lambda lead: legacy.state(lead.cluster, self._describe(lead)),
-            "state-summary": lambda lead: legacy.state_summary(
-                lead.cluster,
+            "state": lambda lead, seen: legacy.state(seen, self._describe(lead)),
+            "state.json": lambda lead, seen: legacy.state(seen, self._describe(lead)),
+            "state-summary": lambda _, seen: legacy.state_summary(
+                seen,
                 hostname=self._master.settings.public_hostname,
                 name=self._master.settings.cluster,
             ),
-            "slaves": lambda lead: legacy.slaves(lead.cluster),
-            "tasks": lambda lead: legacy.tasks(lead.cluster),
-            "frameworks": lambda lead: legacy.frameworks(lead.cluster),
-            "roles": lambda lead: legacy.roles(
-                lead.cluster, lead.core.document, lead.operator.known_roles()
+            "slaves": lambda _, seen: legacy.slaves(seen),
+            "tasks": lambda _, seen: legacy.tasks(seen),
+            "frameworks": lambda _, seen: legacy.frameworks(seen),
+            "roles": lambda lead, seen: legacy.roles(
+                seen, lead.core.document, lead.operator.known_roles()
             ),
-            "quota": lambda lead: quota.status(lead.core.document),
-            "weights": lambda lead: [
+            "quota": lambda lead, _: quota.status(lead.core.document),
+            "weights": lambda lead, _: [
                 {"role": role, "weight": weight}
                 for role, weight in sorted(registry.section(lead.core.document, "weights").items())
             ],
-            "maintenance/schedule": lambda lead: maintenance.schedule(lead.core.document),
-            "maintenance/status": lambda lead: maintenance.status(lead.core.document),
+            "maintenance/schedule": lambda lead, _: maintenance.schedule(lead.core.document),
+            "maintenance/status": lambda lead, _: maintenance.status(lead.core.document),
         }
         routes: list[Route] = []
         for path, read in leading.items():
@@ -93,6 +94,19 @@ class _Routes:
             *_both(
                 "version", self._local(lambda: {**values.BUILD, "version": values.VERSION}), "GET"
             ),
+            *_both("machine/down", self._acting("START_MAINTENANCE", _machines), "POST"),
+            *_both("machine/up", self._acting("STOP_MAINTENANCE", _machines), "POST"),
+            *_both(
+                "maintenance/schedule",
+                self._acting("UPDATE_MAINTENANCE_SCHEDULE", lambda body: {"schedule": body}),
+                "POST",
+            ),
+            *_both(
+                "weights",
+                self._acting("UPDATE_WEIGHTS", lambda body: {"weight_infos": body}),
+                "PUT",
+            ),
+            *_both("teardown", self._teardown, "POST"),
             Route("/metrics/snapshot", self._local(self._master.metrics), methods=["GET"]),
             Route("/standin/log", self._log, methods=["POST"]),
             Route("/standin/agent", self._agent, methods=["POST"]),
@@ -120,7 +134,9 @@ class _Routes:
 
     def _local(self, read: Callable[[], Any]) -> _Endpoint:
         async def endpoint(request: Request) -> Response:
-            return self._refusal(request, _READONLY) or JSONResponse(read())
+            refusal = self._refusal(request, _READONLY)
+            refusal = refusal or self._forbidden(request, request.url.path)
+            return refusal or JSONResponse(read())
 
         return endpoint
 
@@ -131,8 +147,10 @@ class _Routes:
             refusal = self._refusal(request, _READONLY) or self._elsewhere(f"/master/{path}")
             if refusal is not None:
                 return refusal
-            assert self._master.leadership is not None
-            return JSONResponse(read(self._master.leadership))
+            lead = self._master.leadership
+            assert lead is not None
+            view = self._master.access.view(lead.cluster, self._principal(request))
+            return JSONResponse(read(lead, view))
 
         return endpoint
 
@@ -140,9 +158,18 @@ class _Routes:
         """401 where a credential is wanted and not given."""
         if realm == _SCHEDULER and not self._master.settings.authenticate_http_frameworks:
             return None
-        if credential.admits(self._master.credential, request.headers.get("authorization")):
+        if not self._master.access.is_asked or self._principal(request) is not None:
             return None
-        return Response(status_code=401, headers=credential.challenge(realm))
+        return Response(status_code=401, headers={"WWW-Authenticate": f'Basic realm="{realm}"'})
+
+    def _principal(self, request: Request) -> str | None:
+        return self._master.access.principal(request.headers.get("authorization"))
+
+    def _forbidden(self, request: Request, path: str) -> Response | None:
+        """403 where rules keep somebody from an endpoint."""
+        if self._master.access.allows("get_endpoints", self._principal(request), path):
+            return None
+        return Response(status_code=403)
 
     def _elsewhere(self, path: str) -> Response | None:
         """The answer of a master that does not lead, or not yet."""
@@ -193,8 +220,8 @@ class _Routes:
         try:
             call = operator_api.parse(await request.body())
             if call.get("type") == "SUBSCRIBE":
-                return self._events(lead)
-            answer = await lead.operator.call(call)
+                return self._events(lead, self._principal(request))
+            answer = await lead.operator.call(call, self._principal(request))
         except CallError as error:
             return PlainTextResponse(str(error), error.status)
         except (KeyError, TypeError, ValueError) as error:
@@ -202,13 +229,52 @@ class _Routes:
             return PlainTextResponse(f"Failed to convert JSON into Call protobuf: {error}", 400)
         return Response(status_code=200) if answer is None else JSONResponse(answer)
 
-    def _events(self, lead: Leadership) -> Response:
+    def _acting(self, kind: str, wrap: Callable[[Any], Json]) -> _Endpoint:
+        """An older endpoint that does what a call does; its body stands in the call."""
+
+        async def endpoint(request: Request) -> Response:
+            path = request.url.path.removeprefix("/master")
+            refusal = self._refusal(request, _READWRITE) or self._elsewhere(f"/master{path}")
+            if refusal is not None:
+                return refusal
+            lead = self._master.leadership
+            assert lead is not None
+            try:
+                call = {"type": kind, kind.lower(): wrap(json.loads(await request.body()))}
+                await lead.operator.call(call, self._principal(request))
+            except CallError as error:
+                return PlainTextResponse(str(error), error.status)
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                return PlainTextResponse(f"Failed to parse the request: {error}", 400)
+            return Response(status_code=200)
+
+        return endpoint
+
+    async def _teardown(self, request: Request) -> Response:
+        refusal = self._refusal(request, _READWRITE) or self._elsewhere("/master/teardown")
+        if refusal is not None:
+            return refusal
+        lead = self._master.leadership
+        assert lead is not None
+        form = parse_qs((await request.body()).decode(errors="replace"))
+        if "frameworkId" not in form:
+            return PlainTextResponse(
+                "Missing 'frameworkId' query parameter in the request body", 400
+            )
+        body = {"framework_id": {"value": form["frameworkId"][0]}}
+        try:
+            lead.operator.teardown(body, self._principal(request))
+        except CallError as error:
+            return PlainTextResponse(str(error), error.status)
+        return Response(status_code=200)
+
+    def _events(self, lead: Leadership, principal: str | None) -> Response:
         stream = Stream()
         stream.send(
             {
                 "type": "SUBSCRIBED",
                 "subscribed": {
-                    "get_state": render.state(lead.cluster),
+                    "get_state": render.state(self._master.access.view(lead.cluster, principal)),
                     "heartbeat_interval_seconds": self._master.settings.heartbeat_interval_s,
                 },
             }
@@ -229,7 +295,7 @@ class _Routes:
         try:
             call: Json = json.loads(await request.body())
             if call.get("type") == "SUBSCRIBE":
-                return self._subscribe(lead, call)
+                return self._subscribe(lead, call, self._principal(request))
             await lead.scheduler.call(call, request.headers.get("mesos-stream-id"))
         except CallError as error:
             return PlainTextResponse(str(error), error.status)
@@ -237,11 +303,13 @@ class _Routes:
             return PlainTextResponse(f"Failed to parse body into Call protobuf: {error}", 400)
         return Response(status_code=202)
 
-    def _subscribe(self, lead: Leadership, call: Json) -> Response:
+    def _subscribe(self, lead: Leadership, call: Json, principal: str | None) -> Response:
         stream, stream_id = Stream(), values.new_id()
         info: Json = call["subscribe"]["framework_info"]
+        lead.scheduler.require_subscription(info, principal)
         # SUBSCRIBED has to be the first event: subscribing may cause others.
-        framework = lead.core.frameworks.subscribe(info, stream, stream_id)
+        suppressed: list[str] = call["subscribe"].get("suppressed_roles") or []
+        framework = lead.core.frameworks.subscribe(info, stream, stream_id, suppressed)
         stream.send(
             {
                 "type": "SUBSCRIBED",
@@ -292,6 +360,11 @@ class _Routes:
         if message["type"] == "UPDATE":
             await lead.core.update(message)
         return Response(status_code=202)
+
+
+def _machines(body: Any) -> Json:
+    """Machines come as a list or in a message, as people have written them."""
+    return {"machines": body if isinstance(body, list) else body["machines"]}
 
 
 async def _streamed(stream: Stream, ended: Callable[[], None]) -> AsyncIterator[bytes]:

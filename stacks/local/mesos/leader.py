@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from stacks.local.mesos.access import Access
 from stacks.local.mesos.allocator import Allocator
 from stacks.local.mesos.cluster import Cluster
 from stacks.local.mesos.core import Core, Store
@@ -36,6 +37,7 @@ class Leadership:
         describe: Callable[[], Json],
         flags: Callable[[], Json],
         metrics: Callable[[], dict[str, float]],
+        access: Access,
     ) -> None:
         self._settings = settings
         self.elected_at = 0.0
@@ -43,8 +45,10 @@ class Leadership:
         self.core = Core(self.cluster, document, store)
         self.core.recover()
         self.allocator = Allocator(self.cluster)
-        self.scheduler = SchedulerApi(self.core, self.allocator)
-        self.operator = OperatorApi(self.core, flags=flags, metrics=metrics, master=describe)
+        self.scheduler = SchedulerApi(self.core, self.allocator, access)
+        self.operator = OperatorApi(
+            self.core, flags=flags, metrics=metrics, master=describe, access=access
+        )
 
     def loops(self) -> list[Awaitable[Any]]:
         """What has to run while this master leads; none of them returns, but the last."""
@@ -60,6 +64,8 @@ class Leadership:
                 pass
             wake.clear()
             self.allocator.run(self.core.document)
+            # Rounds take half of the time at most: with many agents others want the processor too.
+            await asyncio.sleep(min(interval_s, self.allocator.run_ms[-1] / 1000))
 
     async def _ping(self) -> None:
         pause_s = self._settings.agent_ping_timeout_s

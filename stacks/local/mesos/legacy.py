@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from stacks.local.mesos import registry, values
+from stacks.local.mesos import ports, registry, values
 from stacks.local.mesos.cluster import Agent, Cluster, Framework, Task
 from stacks.local.mesos.values import Json
 
@@ -29,7 +29,7 @@ _SUMMARY_STATES = (
 
 def slave(agent: Agent) -> Json:
     """An agent of /state."""
-    ports = values.port_ranges(agent.info.get("resources", ()))
+    all_ports = values.port_ranges(agent.info.get("resources", ()))
     rendered: Json = {
         "id": agent.id,
         "hostname": agent.info["hostname"],
@@ -43,11 +43,11 @@ def slave(agent: Agent) -> Json:
     if agent.reregistered_at is not None:
         rendered["reregistered_time"] = agent.reregistered_at
     rendered |= {
-        "resources": values.legacy(agent.total, ports),
-        "used_resources": values.legacy(agent.used),
+        "resources": values.legacy(agent.total, all_ports),
+        "used_resources": values.legacy(agent.used, ports.text(agent.used_ports)),
         "offered_resources": values.legacy(agent.offered),
         "reserved_resources": {},
-        "unreserved_resources": values.legacy(agent.total, ports),
+        "unreserved_resources": values.legacy(agent.total, all_ports),
         "active": agent.active,
         "deactivated": agent.deactivated,
         "version": agent.version,
@@ -96,7 +96,7 @@ def task(one: Task) -> Json:
         "executor_id": "",
         "slave_id": one.agent_id,
         "state": one.state,
-        "resources": values.legacy(one.resources),
+        "resources": values.legacy(one.resources, ports.text(one.ports)),
         "role": one.role,
         "statuses": [_status(status) for status in one.statuses],
     }

@@ -20,6 +20,7 @@ import structlog
 
 from stacks.local.errors import DeposedError, NoQuorumError
 from stacks.local.mesos import flags, metrics, values
+from stacks.local.mesos.access import read_access
 from stacks.local.mesos.election import Candidacy, Detector, Leader
 from stacks.local.mesos.leader import Leadership
 from stacks.local.mesos.peers import HttpPeers, follow_group, replica_pid
@@ -27,7 +28,7 @@ from stacks.local.mesos.registrar import Registrar
 from stacks.local.mesos.registry import Change
 from stacks.local.mesos.replica import Replica
 from stacks.local.mesos.values import Json
-from stacks.local.process import Listener, end, guard, make_folder, read_secret
+from stacks.local.process import Listener, end, guard, make_folder
 from stacks.local.session import Session, read_auth
 from stacks.local.settings import MasterSettings
 
@@ -50,7 +51,9 @@ class Master:
         self.leadership: Leadership | None = None
         make_folder(settings.work_dir)
         self.replica = Replica(settings.work_dir)
-        self.credential = read_secret(settings.credential_file)
+        self.access = read_access(
+            settings.credential_file, settings.credentials_file, settings.acls_file
+        )
         self._tasks: list[asyncio.Future[Any]] = []
 
     @property
@@ -161,6 +164,7 @@ class Master:
             describe=self.describe,
             flags=lambda: dict(flags.flags(settings)),
             metrics=self.metrics,
+            access=self.access,
         )
         self.leadership = leadership
         for loop in leadership.loops():

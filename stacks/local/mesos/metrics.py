@@ -123,7 +123,7 @@ def cluster(state: Cluster | None, allocator: Allocator | None) -> Metrics:
     """What only a leader knows; zeros on a follower."""
     state = state or Cluster("")
     metrics: Metrics = {}
-    capacity = state.capacity()
+    capacity = state.capacity
     used = values.total(agent.used for agent in state.agents.values())
     offered = values.total(agent.offered for agent in state.agents.values())
     for name in ("cpus", "disk", "gpus", "mem"):

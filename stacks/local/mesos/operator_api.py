@@ -13,6 +13,8 @@ from typing import Any, cast
 
 from stacks.local.errors import CallError
 from stacks.local.mesos import maintenance, quota, registry, render, values
+from stacks.local.mesos.access import Access
+from stacks.local.mesos.cluster import Cluster
 from stacks.local.mesos.core import Core
 from stacks.local.mesos.values import Json
 
@@ -96,13 +98,23 @@ class OperatorApi:
         flags: Callable[[], Json],
         metrics: Callable[[], dict[str, float]],
         master: Callable[[], Json],
+        access: Access,
     ) -> None:
         self._core = core
         self._cluster = core.cluster
         self._flags = flags
         self._metrics = metrics
         self._master = master
-        self._reads: dict[str, Callable[[Json], Json]] = {
+        self._access = access
+        # Answers from what the caller may see.
+        self._views: dict[str, Callable[[Cluster], Json]] = {
+            "GET_STATE": render.state,
+            "GET_AGENTS": render.agents,
+            "GET_FRAMEWORKS": render.frameworks,
+            "GET_EXECUTORS": render.executors,
+            "GET_TASKS": render.tasks,
+        }
+        self._reads: dict[str, Callable[[str | None], Json]] = {
             "GET_HEALTH": lambda _: {"healthy": True},
             "GET_VERSION": lambda _: {"version_info": {"version": values.VERSION, **values.BUILD}},
             "GET_FLAGS": lambda _: {
@@ -111,16 +123,11 @@ class OperatorApi:
             "GET_METRICS": lambda _: {
                 "metrics": [{"name": k, "value": v} for k, v in self._metrics().items()]
             },
-            "GET_STATE": lambda _: render.state(self._cluster),
-            "GET_AGENTS": lambda _: render.agents(self._cluster),
-            "GET_FRAMEWORKS": lambda _: render.frameworks(self._cluster),
-            "GET_EXECUTORS": lambda _: render.executors(self._cluster),
-            "GET_TASKS": lambda _: render.tasks(self._cluster),
             "GET_OPERATIONS": lambda _: {},
-            "GET_ROLES": lambda _: self._roles(),
-            "GET_WEIGHTS": lambda _: self._weights(),
+            "GET_ROLES": self._roles,
+            "GET_WEIGHTS": self._weights,
             "GET_MASTER": lambda _: self._master(),
-            "GET_QUOTA": lambda _: {"status": quota.status(self._core.document)},
+            "GET_QUOTA": lambda who: {"status": self._quota(who)},
             "GET_MAINTENANCE_SCHEDULE": lambda _: {
                 "schedule": maintenance.schedule(self._core.document)
             },
@@ -130,9 +137,9 @@ class OperatorApi:
         }
 
     async def call(  # noqa: C901, PLR0912 - one case a call
-        self, call: Json
+        self, call: Json, principal: str | None = None
     ) -> Json | None:
-        """Answer a call; None is an answer without body.
+        """Answer a call of a principal; None is an answer without body.
 
         Raises:
             CallError: with the status and text of the answer.
@@ -144,9 +151,12 @@ class OperatorApi:
                 400, f"Failed to validate master::Call: Expecting '{name}' to be present"
             )
         body: Json = call.get(name) or {}
-        read = self._reads.get(kind)
+        self._access.require_call(call, principal)
+        view, read = self._views.get(kind), self._reads.get(kind)
+        if view is not None:
+            return {"type": kind, name: view(self._access.view(self._cluster, principal))}
         if read is not None:
-            answer = read(body)
+            answer = read(principal)
             # An answer without content has no field of its own name.
             return {"type": kind, name: answer}
         match kind:
@@ -169,7 +179,7 @@ class OperatorApi:
             case "MARK_AGENT_GONE":
                 await self._mark_gone(body)
             case "TEARDOWN":
-                self._teardown(body)
+                self.teardown(body, principal)
             case _:
                 raise CallError(
                     400, "Failed to validate master::Call: Expecting 'type' to be present"
@@ -193,9 +203,20 @@ class OperatorApi:
         """A role's weight; 1 unless set."""
         return float(registry.section(self._core.document, "weights").get(role, 1.0))
 
-    def _roles(self) -> Json:
+    def _quota(self, principal: str | None) -> Json:
+        status = quota.status(self._core.document)
+        return {
+            part: [
+                one
+                for one in found
+                if self._access.allows("get_quotas", principal, str(one["role"]))
+            ]
+            for part, found in status.items()
+        }
+
+    def _roles(self, principal: str | None) -> Json:
         roles: list[Json] = []
-        for role in self.known_roles():
+        for role in self._access.roles("view_roles", self.known_roles(), principal):
             frameworks = [f for f in self._cluster.frameworks.values() if role in f.roles]
             rendered: Json = {"name": role, "weight": self.weight(role)}
             if frameworks:
@@ -206,11 +227,10 @@ class OperatorApi:
             roles.append(rendered)
         return {"roles": roles}
 
-    def _weights(self) -> Json:
+    def _weights(self, principal: str | None) -> Json:
         weights = registry.section(self._core.document, "weights")
-        return {
-            "weight_infos": [{"weight": weights[role], "role": role} for role in sorted(weights)]
-        }
+        seen = self._access.roles("view_roles", sorted(weights), principal)
+        return {"weight_infos": [{"weight": weights[role], "role": role} for role in seen]}
 
     async def _update_weights(self, body: Json) -> None:
         weights: dict[str, float] = {}
@@ -228,27 +248,43 @@ class OperatorApi:
 
     # Agents
 
+    def _is_expected(self, agent_id: str) -> bool:
+        """Whether an agent that is not registered now may come back."""
+        return agent_id in self._cluster.recovered or agent_id in self._cluster.unreachable
+
     async def _drain(self, body: Json) -> None:
         agent_id = str(body["agent_id"]["value"])
         agent = self._cluster.agents.get(agent_id)
-        if agent is None:
-            raise CallError(400, "Unknown agent")
         config: Json = {}
         if "max_grace_period" in body:
             seconds = values.duration_s(body["max_grace_period"], 0.0)
             config["max_grace_period"] = values.nanoseconds(seconds)
         config["mark_gone"] = bool(body.get("mark_gone", False))
-        agent.deactivated = True
-        agent.drain_info = {"state": "DRAINING", "config": config}
         # Whole seconds, as recorded.
-        agent.drain_started_at = float(int(values.now()))
+        marks: Json = {
+            "deactivated": True,
+            "drain_info": {"state": "DRAINING", "config": config},
+            "drain_started_at": float(int(values.now())),
+        }
+        if agent is None and self._is_expected(agent_id):
+            # It begins to drain when it comes back.
+            await self._core.store(registry.mark(agent_id, marks))
+            return
+        if agent is None:
+            raise CallError(400, "Unknown agent")
+        agent.deactivated, agent.drain_info = True, marks["drain_info"]
+        agent.drain_started_at = marks["drain_started_at"]
         self._cluster.rescind_agent(agent)
         await self._core.store(registry.mark(agent.id, self._core.marks(agent)))
         agent.tell({"type": "DRAIN", "config": config})
         await self._core.check_drained(agent)
 
     async def _deactivate(self, body: Json) -> None:
-        agent = self._cluster.agents.get(str(body["agent_id"]["value"]))
+        agent_id = str(body["agent_id"]["value"])
+        agent = self._cluster.agents.get(agent_id)
+        if agent is None and self._is_expected(agent_id):
+            await self._core.store(registry.mark(agent_id, {"deactivated": True}))
+            return
         if agent is None:
             raise CallError(400, "Unknown agent")
         agent.deactivated = True
@@ -256,7 +292,12 @@ class OperatorApi:
         await self._core.store(registry.mark(agent.id, self._core.marks(agent)))
 
     async def _reactivate(self, body: Json) -> None:
-        agent = self._cluster.agents.get(str(body["agent_id"]["value"]))
+        agent_id = str(body["agent_id"]["value"])
+        agent = self._cluster.agents.get(agent_id)
+        marked = agent_id in registry.section(self._core.document, "marks")
+        if agent is None and marked and self._is_expected(agent_id):
+            await self._core.store(registry.mark(agent_id, None))
+            return
         if agent is None or not agent.deactivated:
             raise CallError(400, "Agent is not deactivated")
         if agent.drain_info is not None and agent.drain_info["state"] == "DRAINING":
@@ -276,8 +317,15 @@ class OperatorApi:
             raise CallError(404, f"Agent '{agent_id}' not found")
         await self._core.mark_gone(agent_id)
 
-    def _teardown(self, body: Json) -> None:
+    def teardown(self, body: Json, principal: str | None = None) -> None:
+        """TEARDOWN: complete a framework.
+
+        Raises:
+            CallError: unknown, or not allowed.
+        """
         framework = self._cluster.frameworks.get(str(body["framework_id"]["value"]))
         if framework is None:
             raise CallError(400, "No framework found with specified ID")
+        owner = framework.info.get("principal")
+        self._access.require("teardown_frameworks", principal, owner)
         self._core.frameworks.remove(framework)

@@ -67,7 +67,7 @@ def _validate(config: Json) -> None:
 def _check_capacity(core: Core, configs: list[Json]) -> None:
     after = registry.section(registry.set_quota(configs)(core.document), "quota")
     promised = values.total(_quantities(config, "guarantees") for config in after.values())
-    capacity = core.cluster.capacity()
+    capacity = core.cluster.capacity
     if not values.contains(capacity, promised):
         raise CallError(
             400,

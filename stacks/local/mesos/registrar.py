@@ -18,7 +18,7 @@ from typing import Any, Protocol, cast
 
 import structlog
 
-from stacks.local.errors import DeposedError, NoQuorumError
+from stacks.local.errors import DeposedError, NoQuorumError, RegistryError
 from stacks.local.mesos.replica import Document, Register, Replica, Status
 
 _PAUSE_S = 0.1
@@ -52,6 +52,15 @@ class StoreTimes:
         self.store_ms = [*self.store_ms[-99:], milliseconds]
 
 
+@dataclass(eq=False)
+class _Waiting:
+    """A change on its way into the document."""
+
+    change: Callable[[Document], Document]
+    written: bool = False
+    error: RegistryError | None = None
+
+
 class Registrar:
     """The registry as this master sees it."""
 
@@ -66,6 +75,8 @@ class Registrar:
         self._position = 0
         self._lock = asyncio.Lock()
         self._recovering = asyncio.Lock()
+        self._waiting: list[_Waiting] = []
+        self._writing: asyncio.Future[None] | None = None
         self.queued = 0
         self.times = StoreTimes()
         self.document: Document = {}
@@ -152,25 +163,52 @@ class Registrar:
         self.document = newest.document
 
     async def store(self, change: Callable[[Document], Document]) -> None:
-        """Apply a change to the document and write it to a quorum; one at a time, in order.
+        """Apply a change to the document and write it to a quorum, in order.
+
+        What is asked for while a write is under way goes together into the next one: a thousand
+        agents that register at once cost a few writes.
 
         Raises:
             NoQuorumError: too few replicas took it; the change may or may not hold.
             DeposedError: another leader writes.
         """
+        waiting = _Waiting(change)
+        self._waiting.append(waiting)
         self.queued += 1
         try:
             async with self._lock:
-                changed = change(self.document)
-                if changed == self.document:
-                    return
-                started = time.monotonic()
-                self._position += 1
-                await self._write(changed)
-                self.document = changed
-                self.times.note_store((time.monotonic() - started) * 1000)
+                if self._writing is not None:
+                    # Left by a caller that was cancelled: its batch is still under way.
+                    await asyncio.wait({self._writing})
+                if not waiting.written:
+                    batch, self._waiting = self._waiting, []
+                    self._writing = asyncio.ensure_future(self._store(batch))
+                    await asyncio.shield(self._writing)
         finally:
             self.queued -= 1
+            if waiting in self._waiting:
+                self._waiting.remove(waiting)
+        if waiting.error is not None:
+            raise waiting.error
+
+    async def _store(self, batch: list[_Waiting]) -> None:
+        for one in batch:
+            one.written = True
+        changed = self.document
+        for one in batch:
+            changed = one.change(changed)
+        if changed == self.document:
+            return
+        started = time.monotonic()
+        self._position += 1
+        try:
+            await self._write(changed)
+        except (NoQuorumError, DeposedError) as error:
+            for one in batch:
+                one.error = error
+            return
+        self.document = changed
+        self.times.note_store((time.monotonic() - started) * 1000)
 
     async def _write(self, document: Document) -> None:
         message = {

@@ -10,26 +10,36 @@ tasks.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 
 from stacks.local.errors import CallError
-from stacks.local.mesos import values
+from stacks.local.mesos import ports, values
+from stacks.local.mesos.access import Access
 from stacks.local.mesos.allocator import Allocator
-from stacks.local.mesos.cluster import Framework, Offer, Task, status
+from stacks.local.mesos.cluster import Framework, Offer, Task
 from stacks.local.mesos.core import Core
+from stacks.local.mesos.statuses import status
 from stacks.local.mesos.values import Json, Scalars
 
 _log = structlog.get_logger()
 _Handler = Callable[[Framework, Json], Awaitable[None]]
 
 
+class _Left(NamedTuple):
+    """What is left of the offers that a call accepts."""
+
+    resources: Scalars
+    ports: ports.Ranges
+
+
 class SchedulerApi:
     """Calls of connected frameworks."""
 
-    def __init__(self, core: Core, allocator: Allocator) -> None:
+    def __init__(self, core: Core, allocator: Allocator, access: Access) -> None:
         self._core = core
+        self._access = access
         self._cluster = core.cluster
         self._allocator = allocator
         self._handlers: dict[str, _Handler] = {
@@ -42,6 +52,17 @@ class SchedulerApi:
             "REVIVE": self._revive,
             "TEARDOWN": self._teardown,
         }
+
+    def require_subscription(self, info: Json, principal: str | None) -> None:
+        """Refuse a framework that may not have its roles.
+
+        Raises:
+            CallError: 403.
+        """
+        for role in info.get("roles") or [info.get("role") or "*"]:
+            named = principal or info.get("principal")
+            if not self._access.allows("register_frameworks", named, str(role)):
+                raise CallError(403, f"Not authorized to use role '{role}'")
 
     async def call(self, call: Json, stream_id: str | None) -> None:
         """Handle any call but SUBSCRIBE.
@@ -88,23 +109,24 @@ class SchedulerApi:
         ]
         agent_ids = {offer.agent_id for offer in offers}
         valid = len(offers) == len(body.get("offer_ids", ())) and len(agent_ids) == 1
-        left = values.total(offer.resources for offer in offers)
+        left = _Left(
+            values.total(offer.resources for offer in offers),
+            ports.merge(piece for offer in offers for piece in offer.ports),
+        )
         for offer in offers:
             cluster.remove_offer(offer.id)
         for operation in body.get("operations", ()):
             if operation.get("type") != "LAUNCH":
                 continue
             for info in operation["launch"]["task_infos"]:
-                agent_id = offers[0].agent_id if valid else None
-                left = self._launch(framework, info, agent_id, left)
+                left = self._launch(framework, info, offers[0] if valid else None, left)
         if valid and offers:
-            rest = Offer(offers[0].id, framework.id, offers[0].agent_id, offers[0].role, left)
+            first = offers[0]
+            rest = Offer(first.id, framework.id, first.agent_id, first.role, left.resources)
             self._allocator.filters.refuse(rest, body.get("filters"))
         self._core.wake_allocator.set()
 
-    def _launch(
-        self, framework: Framework, info: Json, agent_id: str | None, left: Scalars
-    ) -> Scalars:
+    def _launch(self, framework: Framework, info: Json, offer: Offer | None, left: _Left) -> _Left:
         """Start one task; returns what is left of the offers."""
         cluster = self._cluster
         resources = [
@@ -112,8 +134,9 @@ class SchedulerApi:
             for resource in info.get("resources", ())
         ]
         named = values.value(info, "agent_id") or ""
-        task = Task({**info, "resources": resources}, framework.id, named, framework.roles[0])
-        problem = self._problem(framework, task, agent_id, left)
+        role = framework.roles[0] if offer is None else offer.role
+        task = Task({**info, "resources": resources}, framework.id, named, role)
+        problem = self._problem(framework, task, offer.agent_id if offer else None, left)
         if problem is not None:
             state, reason, message = problem
             refused = status(task, state, message=message, reason=reason)
@@ -133,10 +156,12 @@ class SchedulerApi:
                 "role": task.role,
             }
         )
-        return values.subtract(left, task.resources)
+        return _Left(
+            values.subtract(left.resources, task.resources), ports.subtract(left.ports, task.ports)
+        )
 
     def _problem(
-        self, framework: Framework, task: Task, agent_id: str | None, left: Scalars
+        self, framework: Framework, task: Task, agent_id: str | None, left: _Left
     ) -> tuple[str, str, str] | None:
         dropped = "TASK_DROPPED" if framework.partition_aware else "TASK_LOST"
         if agent_id is None or agent_id not in self._cluster.agents:
@@ -144,16 +169,28 @@ class SchedulerApi:
         agent = self._cluster.agents[agent_id]
         if not agent.active:
             return dropped, "REASON_AGENT_DISCONNECTED", "Agent is disconnected or deactivated"
+        problem = self._refusal(framework, task, agent_id, left)
+        return None if problem is None else ("TASK_ERROR", *problem)
+
+    def _refusal(
+        self, framework: Framework, task: Task, agent_id: str, left: _Left
+    ) -> tuple[str, str] | None:
+        """Reason and message of a task that can never be launched."""
         if task.agent_id != agent_id:
-            return "TASK_ERROR", "REASON_TASK_INVALID", "Task uses another agent than its offer"
+            return "REASON_TASK_INVALID", "Task uses another agent than its offer"
+        user = values.part(task.info, "command").get("user") or framework.info.get("user", "")
+        if not self._access.allows("run_tasks", framework.info.get("principal"), str(user)):
+            message = f"Not authorized to launch as user '{user}'"
+            return "REASON_TASK_UNAUTHORIZED", message
         if task.id in framework.tasks:
-            return "TASK_ERROR", "REASON_TASK_INVALID", f"Task has duplicate ID: {task.id}"
-        if not task.resources or not values.contains(left, task.resources):
+            return "REASON_TASK_INVALID", f"Task has duplicate ID: {task.id}"
+        fits = values.contains(left.resources, task.resources)
+        if not task.resources or not fits or not ports.contains(left.ports, task.ports):
             message = (
-                f"Task uses more resources {values.text(task.resources)} than available "
-                f"{values.text(left)}"
+                f"Task uses more resources {_shown(task.resources, task.ports)} than available "
+                f"{_shown(left.resources, left.ports)}"
             )
-            return "TASK_ERROR", "REASON_TASK_INVALID", message
+            return "REASON_TASK_INVALID", message
         return None
 
     async def _decline(self, framework: Framework, body: Json) -> None:
@@ -198,6 +235,9 @@ class SchedulerApi:
             framework.send_status(_latest(task))
             return
         aware = framework.partition_aware
+        lost = framework.unreachable.get(task_id)
+        if agent_id is None and lost is not None:
+            agent_id = lost.agent_id
         if agent_id is not None and agent_id in cluster.recovered:
             return  # It may come back any moment: no answer is the answer.
         if agent_id is None and cluster.recovered:
@@ -219,16 +259,18 @@ class SchedulerApi:
         )
         if agent_id is None:
             del made["agent_id"]
+        elif state == "TASK_UNREACHABLE":
+            made["unreachable_time"] = values.nanoseconds(cluster.unreachable[agent_id])
         framework.send_status(made)
 
     async def _acknowledge(self, framework: Framework, body: Json) -> None:
         await self._core.acknowledge(framework, body)
 
     async def _suppress(self, framework: Framework, body: Json) -> None:
-        framework.suppressed = True
+        framework.suppressed |= set(body.get("roles") or framework.roles)
 
     async def _revive(self, framework: Framework, body: Json) -> None:
-        framework.suppressed = False
+        framework.suppressed -= set(body.get("roles") or framework.roles)
         self._allocator.filters.clear(framework.id)
         self._core.wake_allocator.set()
 
@@ -236,10 +278,16 @@ class SchedulerApi:
         self._core.frameworks.remove(framework)
 
 
+def _shown(resources: Scalars, held: ports.Ranges) -> str:
+    shown = values.text(resources)
+    return f"{shown}; ports:{ports.text(held)}" if held else shown
+
+
 def _latest(task: Task) -> Json:
+    """What its framework was last told, not what the agent knows by now: that is on its way."""
     latest: Json = {
         "task_id": {"value": task.id},
-        "state": task.state,
+        "state": task.status_update_state or task.state,
         "message": "Reconciliation: Latest task state",
         "source": "SOURCE_MASTER",
         "reason": "REASON_RECONCILIATION",

@@ -47,3 +47,10 @@ class Stream:
         """What the HTTP response sends."""
         while (item := await self._queue.get()) is not None:
             yield item
+
+    def waiting(self) -> bytes:
+        """What is queued, taken out: for tests without a connection."""
+        found = b""
+        while not self._queue.empty():
+            found += self._queue.get_nowait() or b""
+        return found

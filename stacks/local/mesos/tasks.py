@@ -13,10 +13,12 @@ from pathlib import Path
 
 import structlog
 
-from stacks.local.mesos import executor, values
+from stacks.local.mesos import checks, executor, values
 from stacks.local.mesos.checkpoint import Checkpoint, TaskRecord
 from stacks.local.mesos.values import Json
 
+# From ten seconds to ten minutes in Mesos (src/slave/constants.hpp).
+_RETRY_FACTOR_MAX = 60
 Send = Callable[[Json], Awaitable[bool]]
 _log = structlog.get_logger()
 
@@ -35,6 +37,7 @@ class TaskRunner:
         self._send: Send | None = None
         self._agent_id = ""
         self._sending: set[asyncio.Task[None]] = set()
+        self._checks: dict[tuple[str, str], asyncio.Task[None]] = {}
         self.records: dict[tuple[str, str], TaskRecord] = {}
 
     def recover(self) -> None:
@@ -112,12 +115,9 @@ class TaskRunner:
         )
         self.records[record.key] = record
         self._checkpoint.write(record)
-        command = values.part(info, "command")
-        variables: list[Json] = values.part(command, "environment").get("variables") or []
-        environment = {str(v["name"]): str(v.get("value", "")) for v in variables}
-        environment |= {"MESOS_TASK_ID": task_id, "MESOS_CONTAINER_ID": container}
+        command = str(values.part(info, "command").get("value", ""))
         try:
-            process = executor.start(str(command.get("value", "")), sandbox, environment)
+            process = executor.start(command, sandbox, _environment(record))
         except OSError as error:
             self._report(
                 record,
@@ -146,6 +146,30 @@ class TaskRunner:
         process = record.process
         assert process is not None
         executor.watch(process, lambda: self._note_end(record))
+        check = checks.HealthCheck.read(record.info)
+        if check is not None:
+            watching = checks.watch(
+                check,
+                address=self._ip,
+                sandbox=Path(record.sandbox),
+                environment=_environment(record),
+                report=lambda health: self._note_health(record, health),
+            )
+            self._checks[record.key] = asyncio.ensure_future(watching)
+
+    def _note_health(self, record: TaskRecord, health: checks.Health) -> None:
+        if record.is_terminal or record.kill_reason is not None:
+            return
+        reason = "REASON_TASK_HEALTH_CHECK_STATUS_UPDATED"
+        is_healthy = health is checks.Health.HEALTHY
+        self._report(record, "TASK_RUNNING", reason=reason, healthy=is_healthy)
+        if health is checks.Health.HOPELESS:
+            self._kill(record, "REASON_TASK_KILLED", self._grace_s)
+
+    def close(self) -> None:
+        """Stop making checks; tasks run on."""
+        for watching in self._checks.values():
+            watching.cancel()
 
     def kill(self, framework_id: str, task_id: str, grace_s: float | None = None) -> None:
         """KILL_TASK; a task that has ended or was never here is none of our business."""
@@ -191,6 +215,9 @@ class TaskRunner:
         reason = record.kill_reason
         if reason in {None, "REASON_TASK_KILLED"}:
             reason = None if state != "TASK_FAILED" else "REASON_COMMAND_EXECUTOR_FAILED"
+        watching = self._checks.pop(record.key, None)
+        if watching is not None:
+            watching.cancel()
         self._report(record, state, message=message, reason=reason)
 
     # Statuses
@@ -202,6 +229,7 @@ class TaskRunner:
         *,
         message: str | None = None,
         reason: str | None = None,
+        healthy: bool | None = None,
     ) -> None:
         made: Json = {"task_id": record.info["task_id"], "state": state}
         if message is not None:
@@ -210,6 +238,8 @@ class TaskRunner:
         if reason is not None:
             made["reason"] = reason
         address = {"protocol": "IPv4", "ip_address": self._ip}
+        if healthy is not None:
+            made["healthy"] = healthy
         made |= {
             "agent_id": record.info["agent_id"],
             "executor_id": record.info["task_id"],
@@ -238,6 +268,7 @@ class TaskRunner:
 
     async def _deliver_head(self, record: TaskRecord, head: Json, send: Send) -> None:
         """Send one status until it is acknowledged, or the connection is another one."""
+        pause_s = self._retry_s
         while self._send is send and record.pending and record.pending[0] is head:
             await send(
                 {
@@ -248,7 +279,9 @@ class TaskRunner:
                     "latest_state": record.state,
                 }
             )
-            await asyncio.sleep(self._retry_s)
+            await asyncio.sleep(pause_s)
+            # Ever more seldom, as Mesos does: a busy master must not drown in repetitions.
+            pause_s = min(2 * pause_s, _RETRY_FACTOR_MAX * self._retry_s)
 
     def acknowledge(self, framework_id: str, task_id: str, uuid: str | None) -> None:
         """ACKNOWLEDGE: the next status may go; after the last one the task is forgotten."""
@@ -263,5 +296,21 @@ class TaskRunner:
         self._deliver(record)
 
     def _forget(self, record: TaskRecord) -> None:
+        watching = self._checks.pop(record.key, None)
+        if watching is not None:
+            watching.cancel()
         self.records.pop(record.key, None)
         self._checkpoint.remove(record)
+
+
+def _environment(record: TaskRecord) -> dict[str, str]:
+    """Variables of a task, for it and for what checks it."""
+    command = values.part(record.info, "command")
+    variables: list[Json] = values.part(command, "environment").get("variables") or []
+    given = {str(v["name"]): str(v.get("value", "")) for v in variables}
+    return {
+        **given,
+        "MESOS_TASK_ID": record.task_id,
+        "MESOS_CONTAINER_ID": record.container_id,
+        "MESOS_SANDBOX": record.sandbox,
+    }

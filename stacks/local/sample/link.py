@@ -33,7 +33,10 @@ _log = structlog.get_logger()
 
 
 class Link:
-    """Connects a scheduler. `info` gives the FrameworkInfo to subscribe with."""
+    """Connects a scheduler. `info` gives the FrameworkInfo to subscribe with.
+
+    `ended` is called when a subscription that stood has ended, before the next one is tried.
+    """
 
     def __init__(
         self,
@@ -41,8 +44,10 @@ class Link:
         info: Callable[[], Json],
         handle: Callable[[Json], Awaitable[None]],
         credential: str | None,
+        ended: Callable[[], None] | None = None,
     ) -> None:
         self._info = info
+        self._ended = ended
         self._handle = handle
         headers = {"Accept": "application/json"}
         if credential is not None:
@@ -87,6 +92,8 @@ class Link:
                     serving.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await serving
+                if was_connected and self._ended is not None:
+                    self._ended()
             failures = 0 if was_connected else failures + 1
             pause_s = min(_BACKOFF_S * 2**failures, _BACKOFF_MAX_S)
             with contextlib.suppress(TimeoutError):

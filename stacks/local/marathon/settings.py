@@ -1,0 +1,88 @@
+"""Configuration of the stand-in for Marathon, see stacks.local.settings for the rules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, field_validator
+
+from stacks.local.settings import ElectionUrl, Listener, Settings, check_listen, check_url
+
+
+class MarathonSettings(Settings):
+    """The stand-in for Marathon. Names and defaults are those of the real one's flags."""
+
+    listen: str
+    """`host:port` of its HTTP interface."""
+    hostname: str | None = None
+    """Name under which other instances reach it (`--hostname`); None: the host of `listen`."""
+    master: str
+    """`zk://host:port,…/path` of the masters' election."""
+    zk: str
+    """`zk://host:port,…/path` of its own state."""
+    zk_session_timeout_s: float = Field(default=10.0, ge=1.0)
+    """Timeout of its sessions; after it another instance leads."""
+    framework_name: str = "marathon"
+    """Name that masters show."""
+    mesos_role: str = "*"
+    """Role that it subscribes with and gives to apps that name none."""
+    mesos_user: str = "root"
+    """User of its tasks."""
+    failover_timeout_s: float = Field(default=604_800.0, ge=0)
+    """How long masters keep its tasks while it is away: a week."""
+    credential_file: Path | None = None
+    """File with `principal:secret` for masters that want one of schedulers."""
+    http_credentials_file: Path | None = None
+    """File with `user:password`; when given, its own HTTP interface wants it (basic)."""
+    max_instances_per_offer: int = Field(default=5, ge=1)
+    """Tasks that one offer may take."""
+    launch_tokens: int = Field(default=100, ge=1)
+    """Tasks that may be launched before any of them is confirmed to run."""
+    launch_token_refresh_interval_ms: int = Field(default=30_000, ge=1)
+    """Pause after which all launch tokens are there again."""
+    min_revive_offers_interval_ms: int = Field(default=5000, ge=1)
+    """Least pause between two requests for offers."""
+    decline_offer_duration_ms: int = Field(default=120_000, ge=0)
+    """How long a declined offer stays away."""
+    reconciliation_initial_delay_ms: int = Field(default=15_000, ge=0)
+    """Pause between leading and the first question what became of the tasks. Masters that do not
+    know a task's agent (yet) answer TASK_UNKNOWN, and the task counts as ended."""
+    reconciliation_interval_ms: int = Field(default=600_000, ge=1)
+    """Pause between two such questions."""
+    scale_apps_initial_delay_ms: int = Field(default=15_000, ge=0)
+    """Pause between leading and the first comparison of all apps with their instances."""
+    scale_apps_interval_ms: int = Field(default=300_000, ge=1)
+    """Pause between two such comparisons."""
+    task_launch_timeout_ms: int = Field(default=300_000, ge=1)
+    """After this long a task that does not run is killed."""
+    kill_retry_timeout_ms: int = Field(default=10_000, ge=1)
+    """Pause before a kill that nobody confirmed is repeated."""
+    local_port_min: int = Field(default=10_000, ge=1, le=65_535)
+    """First service port that is given out."""
+    local_port_max: int = Field(default=20_000, ge=1, le=65_535)
+    """End of the service ports."""
+    max_running_deployments: int = Field(default=100, ge=1)
+    """More are refused with 403."""
+
+    _zk = field_validator("zk", "master")(check_url)
+    _listen = field_validator("listen")(check_listen)
+
+    @property
+    def election(self) -> ElectionUrl:
+        """`master`, taken apart."""
+        return ElectionUrl.parse(self.master)
+
+    @property
+    def state(self) -> ElectionUrl:
+        """`zk`, taken apart."""
+        return ElectionUrl.parse(self.zk)
+
+    @property
+    def listener(self) -> Listener:
+        """`listen`, taken apart."""
+        return Listener.parse(self.listen)
+
+    @property
+    def host_port(self) -> str:
+        """How it names itself to others."""
+        return f"{self.hostname or self.listener.host}:{self.listener.port}"

@@ -1,0 +1,133 @@
+"""Credentials and ACLs: rules on values, and what a master answers."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from stacks.local.errors import StartError
+from stacks.local.mesos.access import Access, read_access
+from tests.local.rig import Rig, until
+
+ACLS: dict[str, Any] = {
+    "permissive": False,
+    "view_frameworks": [{"principals": {"values": ["ops"]}, "users": {"type": "ANY"}}],
+    "view_tasks": [{"principals": {"values": ["ops"]}, "users": {"type": "ANY"}}],
+    "update_quotas": [
+        {"principals": {"values": ["ops"]}, "roles": {"values": ["dev", "dev/%"]}},
+        {"principals": {"values": ["ops"]}, "roles": {"type": "NONE"}},
+    ],
+    "start_maintenances": [{"principals": {"values": ["ops"]}, "machines": {"type": "ANY"}}],
+    "stop_maintenances": [{"principals": {"values": ["ops"]}, "machines": {"type": "ANY"}}],
+    "update_maintenance_schedules": [
+        {"principals": {"values": ["ops"]}, "machines": {"type": "ANY"}}
+    ],
+    "get_endpoints": [
+        {"principals": {"values": ["ops"]}, "paths": {"values": ["/metrics/snapshot"]}}
+    ],
+    "register_frameworks": [{"principals": {"type": "ANY"}, "roles": {"values": ["*"]}}],
+    "run_tasks": [{"principals": {"type": "ANY"}, "users": {"type": "ANY"}}],
+}
+
+
+def test_the_first_rule_that_matches_decides() -> None:
+    access = Access({"ops": "x"}, ACLS)
+    assert access.allows("update_quotas", "ops", "dev")
+    assert access.allows("update_quotas", "ops", "dev/team")
+    assert not access.allows("update_quotas", "ops", "web")
+    assert not access.allows("update_quotas", "guest", "dev")
+    assert not access.allows("drain_agents", "ops")
+    assert Access(None, {}).allows("drain_agents", None)
+
+
+def test_who_somebody_is_stands_in_the_header() -> None:
+    access = Access({"ops": "se:cret"})
+
+    def header(text: str) -> str:
+        return "Basic " + base64.b64encode(text.encode()).decode()
+
+    assert access.principal(header("ops:se:cret")) == "ops"
+    for wrong in (None, "Bearer x", "Basic %%", header("ops:wrong"), header("nobody:x")):
+        assert access.principal(wrong) is None
+
+
+def test_a_misspelt_action_is_told_at_the_start(tmp_path: Path) -> None:
+    file = tmp_path / "acls.json"
+    file.write_text('{"veiw_frameworks": []}')
+    with pytest.raises(StartError, match="veiw_frameworks"):
+        read_access(None, None, file)
+
+
+async def test_a_master_refuses_hides_and_lets_through_by_its_rules(
+    rig: Rig, tmp_path: Path
+) -> None:
+    credentials, acls = tmp_path / "credentials.json", tmp_path / "acls.json"
+    known = [{"principal": name, "secret": "secret"} for name in ("ops", "guest")]
+    credentials.write_text(json.dumps({"credentials": known}))
+    acls.write_text(json.dumps(ACLS))
+    given: dict[str, Any] = {
+        "credentials_file": credentials,
+        "acls_file": acls,
+        "zk_session_timeout_s": 10,
+    }
+    master = (await rig.masters(count=1, **given))[0]
+    agent = await rig.agent(hostname="h1", zk_session_timeout_s=10)
+    framework = await rig.framework(tasks=1)
+    await rig.healthy(framework, 1)
+    base = f"http://{master.address}"
+
+    async def call(who: str | None, kind: str, **body: Any) -> Any:
+        auth = httpx.BasicAuth(who, "secret") if who is not None else None
+        content = {"type": kind, kind.lower(): body} if body else {"type": kind}
+        return await rig.http.send(
+            rig.http.build_request("POST", f"{base}/api/v1", json=content), auth=auth
+        )
+
+    assert (await call(None, "GET_TASKS")).status_code == 401
+    for who, count in (("ops", 1), ("guest", 0)):
+        answer = await call(who, "GET_TASKS")
+        assert answer.status_code == 200
+        assert len(answer.json()["get_tasks"]["tasks"]) == count
+        state = await rig.http.get(f"{base}/state", auth=(who, "secret"))
+        assert len(state.json()["frameworks"]) == count
+        metrics = await rig.http.get(f"{base}/metrics/snapshot", auth=(who, "secret"))
+        assert metrics.status_code == (200 if count else 403)
+    config = {"quota_configs": [{"role": "dev", "limits": {"cpus": {"value": 9}}}]}
+    assert (await call("guest", "UPDATE_QUOTA", **config)).status_code == 403
+    assert (await call("ops", "UPDATE_QUOTA", **config)).status_code == 200
+    assert (await call("ops", "DRAIN_AGENT", agent_id={"value": agent.id})).status_code == 403
+    refused = await rig.http.post(
+        f"{base}/api/v1/scheduler",
+        json={"type": "SUBSCRIBE", "subscribe": {"framework_info": {"user": "x", "name": "x",
+              "roles": ["web"]}}},
+    )  # fmt: skip
+    assert (refused.status_code, refused.text) == (403, "Not authorized to use role 'web'")
+
+
+async def test_machines_go_down_and_up_through_the_older_endpoints(rig: Rig) -> None:
+    master = (await rig.masters(count=1, zk_session_timeout_s=10))[0]
+    failures: list[str] = []
+    agent = await rig.agent(hostname="h1", zk_session_timeout_s=10, fail=failures.append)
+    await until(lambda: agent.registered_with, "the agent is registered")
+    base, machine = f"http://{master.address}", {"hostname": "H1", "ip": "127.0.0.1"}
+    window = {"machine_ids": [machine], "unavailability": {"start": {"nanoseconds": 1}}}
+    refused = await rig.http.post(f"{base}/machine/down", json=[machine])
+    assert refused.status_code == 400
+    assert "is not part of a maintenance schedule" in refused.text
+    for path, body in (
+        ("/maintenance/schedule", {"windows": [window]}),
+        ("/machine/down", [machine]),
+    ):
+        answer = await rig.http.post(f"{base}{path}", json=body)
+        assert (answer.status_code, answer.text) == (200, "")
+    await until(lambda: failures, "the agent is shut down")
+    status = (await rig.http.get(f"{base}/maintenance/status")).json()
+    assert status == {"down_machines": [machine]}
+    assert (await rig.http.get(f"{base}/slaves")).json()["slaves"] == []
+    assert (await rig.http.post(f"{base}/machine/up", json=[machine])).status_code == 200
+    assert (await rig.http.get(f"{base}/maintenance/schedule")).json() == {}
