@@ -5,7 +5,7 @@ PYTHON ?= python3
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down test check robustness bench bench-sync tools setup lock clean
+.PHONY: help demo down test check robustness bench bench-sync bench-mesos tools setup lock clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -25,10 +25,14 @@ check: setup ## check format, lint, types, import contracts, spelling and tidine
 robustness: setup ## run the long fault runs
 	@$(RUN) pytest -m robustness --timeout 0 $(ARGS)
 
-bench: bench-sync ## run all benchmarks
+bench: bench-sync bench-mesos ## run all benchmarks
 
 bench-sync: setup ## measure the sync engine (ARGS="--quick", ARGS="--only lag rate")
 	@$(RUN) python -m tests.performance.sync $(ARGS)
+
+bench-mesos: setup ## measure reading a large state, and the stand-in masters at size
+	@$(RUN) python -m tests.performance.state_read
+	@$(RUN) python -m tests.performance.stand_ins $(ARGS)
 
 setup: ## make this checkout ready to run; the other targets do it by themselves
 	@$(PYTHON) -m tools.bootstrap

@@ -67,7 +67,7 @@ def check_constraint(constraint: list[str]) -> list[str]:
     if len(constraint) not in {2, 3}:
         msg = f"expected [field, operator] or [field, operator, value], saw {constraint}"
         raise ValueError(msg)
-    operator, value = constraint[1], constraint[2] if len(constraint) > 2 else ""  # noqa: PLR2004
+    operator, value = constraint[1], constraint[2] if len(constraint) > 2 else ""  # noqa: PLR2004 - the third
     if operator not in _OPERATORS:
         msg = f"expected an operator of {', '.join(sorted(_OPERATORS))}, saw {operator!r}"
         raise ValueError(msg)
