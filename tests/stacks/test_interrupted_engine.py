@@ -16,6 +16,7 @@ from components.targets.supervisor import Supervisor
 from stacks.automation import StackRunner
 from stacks.errors import ConcurrentUpdateError
 from tests.stacks.conftest import CHECKOUT
+from tests.stacks.test_state import await_name
 from tests.waiting import block_until
 
 # Its processes start and never answer, so that the update waits for them until it is killed.
@@ -75,6 +76,7 @@ def test_a_live_update_is_waited_for_and_then_named(local: StackRunner, tmp_path
     # A lock counts as held by a live process that is an engine.
     engine = shutil.copy("/bin/sleep", tmp_path / "pulumi")
     with subprocess.Popen([engine, "120"]) as running:
+        await_name(running.pid, "pulumi")
         lock = {"pid": running.pid, "hostname": os.uname().nodename, "username": "me"}
         (folder / "mine.json").write_text(json.dumps(lock))
         with pytest.raises(ConcurrentUpdateError):

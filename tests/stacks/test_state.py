@@ -16,6 +16,7 @@ from stacks.errors import ConcurrentUpdateError, StackMissingError, StateUnreada
 from stacks.state import FileState, digest
 from stacks.steps import Op, Step
 from stacks.topology import Color
+from tests.waiting import block_until
 
 
 @pytest.fixture
@@ -43,6 +44,12 @@ def write_lock(folder: Path, pid: int, host: str | None = None) -> Path:
     return path
 
 
+def await_name(pid: int, name: str) -> None:
+    """A process gets its new name a moment after it is known to have been started."""
+    comm = Path(f"/proc/{pid}/comm")
+    block_until(lambda: comm.read_text().strip() == name, f"process {pid} named {name}")
+
+
 def dead_pid() -> int:
     child = subprocess.Popen(["/bin/true"])
     child.wait()
@@ -61,6 +68,7 @@ def test_the_lock_of_a_live_engine_stays_and_is_named(tmp_path: Path, locks: Pat
     engine = tmp_path / "pulumi"
     shutil.copy("/bin/sleep", engine)
     with subprocess.Popen([engine, "60"]) as running:
+        await_name(running.pid, "pulumi")
         path = write_lock(locks, running.pid)
         with pytest.raises(ConcurrentUpdateError, match=rf"process {running.pid} of someone"):
             files_of(tmp_path).clear_dead_locks(wait_s=0)
