@@ -41,6 +41,7 @@ from sync_engine.report import (
 )
 
 _SHOWN_BYTES_MAX = 400
+_WATCH_S = 1.0
 
 
 @click.command()
@@ -54,7 +55,7 @@ def status(*, rules_file: Path, as_json: bool, watch: bool) -> None:
         show(found, show_status, as_json=as_json)
         if not watch:
             return
-        time.sleep(1)
+        time.sleep(_WATCH_S)
 
 
 @click.command()

@@ -44,7 +44,16 @@ def remove(folder: Path) -> None:
         return
     _check(folder, "remove it")
     try:
-        shutil.rmtree(folder)
+        # The marker goes last: what a killed removal leaves is still known for ours.
+        for path in folder.iterdir():
+            if path.name == MARKER:
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        (folder / MARKER).unlink(missing_ok=True)
+        folder.rmdir()
     except FileNotFoundError:
         return
     except OSError as error:

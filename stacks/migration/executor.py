@@ -25,6 +25,7 @@ from stacks.migration.journal import Journal, Kind, Outcome, Story
 from stacks.migration.phases import Step, StepKind
 from stacks.migration.planner import Transition
 from stacks.migration.updates import Stack, Tell
+from stacks.threads import on_thread
 from stacks.topology import Placement, Position, Standing
 
 T = TypeVar("T")
@@ -88,7 +89,7 @@ class Executor:
 
         With `may_fail`, what cannot be created is left to the updates that follow, on the way back.
         """
-        return await _on_thread(lambda: self._settle(may_fail=may_fail))
+        return await on_thread(lambda: self._settle(may_fail=may_fail))
 
     def _settle(self, *, may_fail: bool) -> Standing:
         self.stack.clear_interrupted()
@@ -175,7 +176,7 @@ class _Run:
         if step.kind is StepKind.UPDATE:
             new = self._destination(step, standing)
             plan_file = executor.plan_file()
-            done = await _on_thread(lambda: updates.update(executor.stack, new, plan_file, tell))
+            done = await on_thread(lambda: updates.update(executor.stack, new, plan_file, tell))
             return Findings(numbers=done.as_numbers())
         if step.kind is StepKind.RECORD:
             return Findings(numbers={"standing": standing.describe()})
@@ -222,15 +223,3 @@ class _Run:
         return journal.record_of(
             kind, self._transition, ids=self._ids, position=position, step=step
         )
-
-
-async def _on_thread(work: Callable[[], T]) -> T:
-    """Run blocking work; a cancellation waits for its end, because it cannot be stopped halfway."""
-    task = asyncio.ensure_future(asyncio.to_thread(work))
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait({task})
-        # What it ended with no longer matters, but must have been looked at.
-        task.exception()
-        raise

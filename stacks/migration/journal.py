@@ -19,8 +19,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from stacks import lease
 from stacks.migration.errors import JournalError, PlanError, RunnerBusyError
 from stacks.migration.phases import Direction, Step
 from stacks.migration.planner import Open, Transition, goal_from, positions_of
@@ -30,7 +31,6 @@ _FILE = "journal.jsonl"
 _LEASE = "lease"
 # Who only looks whether the lease is held holds it for a moment itself.
 _LEASE_WAIT_S = 0.5
-_LEASE_PAUSE_S = 0.02
 Values = Mapping[str, Any]
 
 
@@ -95,21 +95,10 @@ class Journal:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / _LEASE).open("a+") as file:
-            try:
-                _lock(file)
-            except BlockingIOError:
-                file.seek(0)
-                holder = file.read().strip() or "another process"
-                msg = (
-                    f"expected nobody else to migrate this stack, saw {holder}. Wait for it to "
-                    "end, or interrupt it there with Ctrl-C; `migrate status` shows what it does"
-                )
-                raise RunnerBusyError(msg) from None
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-            file.flush()
-            self._cut_torn_line()
-            yield
+            me = f"process {os.getpid()} on {socket.gethostname()}"
+            with lease.hold(file, me, _refuse, wait_s=_LEASE_WAIT_S):
+                self._cut_torn_line()
+                yield
 
     def is_busy(self) -> bool:
         """Whether a runner holds the lease now."""
@@ -124,12 +113,13 @@ class Journal:
 
     def append(self, record: Record) -> None:
         """Write a record; when this returns it is on disk."""
-        line = json.dumps(record.as_dict(), sort_keys=True) + "\n"
-        with self.file.open("ab") as file:
-            size = file.tell()
+        left = json.dumps(record.as_dict(), sort_keys=True).encode() + b"\n"
+        # Without a buffer, which would be written once more when the file is closed.
+        with self.file.open("ab", buffering=0) as file:
+            size = file.seek(0, os.SEEK_END)
             try:
-                file.write(line.encode())
-                file.flush()
+                while left:
+                    left = left[file.write(left) :]
                 os.fsync(file.fileno())
             except OSError:
                 # Half a line on a full disk would spoil the record that comes after it.
@@ -179,17 +169,11 @@ class Journal:
                 os.fsync(file.fileno())
 
 
-def _lock(file: IO[str]) -> None:
-    deadline = time.monotonic() + _LEASE_WAIT_S
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(_LEASE_PAUSE_S)
-        else:
-            return
+def _refuse(holder: str) -> RunnerBusyError:
+    return RunnerBusyError(
+        f"expected nobody else to migrate this stack, saw {holder}. Wait for it to end, or "
+        "interrupt it there with Ctrl-C; `migrate status` shows what it does"
+    )
 
 
 def _record(values: dict[str, Any]) -> Record:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,7 @@ def test_a_journal_may_have_been_there_first(tmp_path: Path) -> None:
 
 def test_what_cannot_be_removed_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = run_folder.claim(tmp_path / "run")
+    (folder / "blue-zookeeper-0").mkdir()
 
     def refuse(path: Path) -> None:
         raise PermissionError(13, os.strerror(13), str(path / "it"))
@@ -53,3 +55,33 @@ def test_what_cannot_be_removed_is_said(tmp_path: Path, monkeypatch: pytest.Monk
 
     with pytest.raises(RunFolderError, match=r"saw: Permission denied \(.*it\)"):
         run_folder.remove(folder)
+
+
+def test_a_removal_that_was_cut_off_is_finished_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = run_folder.claim(tmp_path / "run")
+    for name in ("a", "b", "c"):
+        (folder / name).mkdir()
+        (folder / name / "data").write_text("x")
+
+    class KilledError(BaseException):
+        """The process ends here."""
+
+    real, removed = shutil.rmtree, list[Path]()
+
+    def killed(path: Path) -> None:
+        if removed:
+            raise KilledError
+        removed.append(path)
+        real(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("shutil.rmtree", killed)
+        with pytest.raises(KilledError):
+            run_folder.remove(folder)
+    assert (folder / run_folder.MARKER).exists()
+
+    run_folder.remove(folder)
+
+    assert not folder.exists()

@@ -8,13 +8,13 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.robustness.rig import CHECKOUT
+from tests.waiting import block_until
 
 RUNS = int(os.environ.get("DEMO_RUNS", "10"))
 _RUN_BOUND_S = 900
@@ -88,8 +88,9 @@ def test_a_second_demo_of_one_checkout_is_refused_and_harms_nothing(checkout: Pa
 def await_lock(checkout: Path, demo: subprocess.Popen[str]) -> None:
     """Wait until a demo has its checkout for itself."""
     lock = checkout / ".local" / "demo.lock"
-    deadline = time.monotonic() + _LOCK_BOUND_S
-    while not (lock.exists() and f"process {demo.pid}" in lock.read_text()):
+
+    def is_held() -> bool:
         assert demo.poll() is None, demo.communicate()
-        assert time.monotonic() < deadline, "the demo never held its checkout"
-        time.sleep(0.05)
+        return lock.exists() and f"process {demo.pid}" in lock.read_text()
+
+    block_until(is_held, "the demo's hold on its checkout", _LOCK_BOUND_S)

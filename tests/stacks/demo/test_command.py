@@ -54,7 +54,7 @@ class FakeDemo:
         if self.signal is not None:
             os.kill(os.getpid(), self.signal)
             # Work that the signal interrupts.
-            await asyncio.sleep(30)
+            await asyncio.Event().wait()
         if self.error is not None:
             raise self.error
 

@@ -153,3 +153,31 @@ def test_evidence_is_that_of_the_walk_under_way() -> None:
     assert journal.tell((taken, ended)).evidence_of("inventory", edge=2) is None
     story = journal.tell((taken, ended))
     assert story.evidence_of("inventory", edge=2, earlier_walks=True) == {"agents": 2}
+
+
+FILL = """
+import pathlib, resource, signal, sys
+from stacks.migration.journal import Journal, Kind, Record
+book = Journal(pathlib.Path(sys.argv[1]))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+room = book.file.stat().st_size + 20
+resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+try:
+    book.append(Record(Kind.STEP_STARTED, 1.0, "m", "t", "2"))
+except OSError as error:
+    print(error.strerror)
+"""
+
+
+def test_a_line_that_was_begun_where_no_room_is_left_is_taken_back(tmp_path: Path) -> None:
+    book = Journal(tmp_path)
+    book.append(record(Kind.TRANSITION_STARTED))
+    before = book.file.read_bytes()
+
+    command = [sys.executable, "-c", FILL, str(tmp_path)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+
+    assert ended.stdout == "File too large\n"
+    assert book.file.read_bytes() == before
+    book.append(record(Kind.STEP_ENDED))
+    assert [r.kind for r in book.records()] == [Kind.TRANSITION_STARTED, Kind.STEP_ENDED]
