@@ -18,6 +18,7 @@ from sync_engine.base import BaseStore
 from sync_engine.direction import Direction, Side
 from sync_engine.errors import SyncError, WentBackError
 from sync_engine.fence import Fence
+from sync_engine.lane import Lane
 from sync_engine.link import Link
 from sync_engine.marker import MarkerProbe
 from sync_engine.provenance import Found, Known
@@ -93,17 +94,13 @@ class Sentry:
         )
         if link.is_connected:
             generation = link.generation
-            self._check(side, await provenance.inspect(side, link.writer), known)
+            self._check(side, await _look(side, link.writer, known), known)
             link.prove(generation)
         elif (link.disconnected_s() or 0) > _AWAY_S:
             lane = link.lane()
             try:
                 await lane.start(bound_s=_PROBE_BOUND_S)
-                found = await provenance.inspect(side, lane)
-                if provenance.went_back(side, found, known) is not None:
-                    # A new session may meet a server that is a moment behind the others.
-                    await asyncio.sleep(_SECOND_LOOK_S)
-                    found = await provenance.inspect(side, lane)
+                found = await _look(side, lane, known)
             finally:
                 await lane.close()
             self._check(side, found, known)
@@ -118,3 +115,16 @@ class Sentry:
     def _marker(self, side: Side) -> int:
         probe = self._probes.get(Direction.leaving(side))
         return max(self._fence.zxids.get(side, 0), 0 if probe is None else probe.last_zxid)
+
+
+async def _look(side: Side, lane: Lane, known: Known) -> Found:
+    """What a side says, asked twice before it is said to have gone back.
+
+    A server may be a moment behind the others: a new session meets any of them, and a leader
+    answers before it has applied all that its followers have shown already.
+    """
+    found = await provenance.inspect(side, lane)
+    if provenance.went_back(side, found, known) is not None:
+        await asyncio.sleep(_SECOND_LOOK_S)
+        found = await provenance.inspect(side, lane)
+    return found
