@@ -162,7 +162,8 @@ class Lane:
             ending = connection.submit(OpCode.CLOSE_SESSION, b"", wire.no_body, None)
             self._session = SavedSession(0, wire.new_password())
             with contextlib.suppress(LaneError, TimeoutError):
-                await asyncio.wait_for(ending, _CLOSE_BOUND_S)
+                async with asyncio.timeout(_CLOSE_BOUND_S):
+                    await ending
         connection.give_up("the lane was closed")
 
     def submit(
@@ -283,8 +284,6 @@ class Lane:
         `NoAuthError`, or goes to `on_unreadable` and the rest of its subtree is left out.
         """
         return self._reader.scan(root, on_unreadable=on_unreadable)
-
-    # Upkeep of the session
 
     async def _run(self) -> None:
         delay_s = _BACK_OFF_MIN_S

@@ -83,7 +83,8 @@ class MergeRunner:
         answer.add_done_callback(self._on_answer)
         try:
             # Shielded: a hook that answers late is no longer one that hangs.
-            merged = await asyncio.wait_for(asyncio.shield(answer), self._timeout_s)
+            async with asyncio.timeout(self._timeout_s):
+                merged = await asyncio.shield(answer)
         except TimeoutError:
             msg = f"merge hook {self._name!r} gave no answer within {self._timeout_s:g} s"
             raise MergeError(msg) from None

@@ -125,7 +125,8 @@ class WatchSession:
         self._has_gap = bool(self._paths)
         await asyncio.to_thread(self._client.start_async)
         try:
-            await asyncio.wait_for(self._prove(), bound_s)
+            async with asyncio.timeout(bound_s):
+                await self._prove()
         except TimeoutError:
             await self.stop()
             msg = f"expected to watch within {bound_s:g} s, saw no server: look at the servers"

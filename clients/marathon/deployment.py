@@ -63,7 +63,8 @@ async def deploy(
     try:
         # What ends before the stream is attached is found by looking.
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(outcomes.attached.wait(), _ATTACH_S)
+            async with asyncio.timeout(_ATTACH_S):
+                await outcomes.attached.wait()
         started = await start()
         if started is None:
             return None
@@ -120,7 +121,8 @@ async def _end_of(
             raise DeploymentFailedError(msg)
         outcomes.changed.clear()
         try:
-            await asyncio.wait_for(outcomes.changed.wait(), _LOOK_S)
+            async with asyncio.timeout(_LOOK_S):
+                await outcomes.changed.wait()
         except TimeoutError:
             if await _was_missed(client, deployment_id) and deployment_id not in outcomes.ended:
                 if await holds():

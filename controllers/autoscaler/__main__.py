@@ -46,7 +46,8 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
                 _log.warning("settings.refused", error=str(error))
             await autoscaler.round(settings.apps)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), settings.interval_s)
+                async with asyncio.timeout(settings.interval_s):
+                    await stop.wait()
     await metrics.close()
 
 

@@ -88,7 +88,8 @@ class Session:
         if bound_s is None:
             return
         try:
-            await asyncio.wait_for(self.connected.wait(), bound_s)
+            async with asyncio.timeout(bound_s):
+                await self.connected.wait()
         except TimeoutError:
             msg = (
                 f"expected a ZooKeeper server at {self.client.hosts} within {bound_s:g} s, "

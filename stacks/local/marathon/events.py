@@ -50,7 +50,8 @@ class Listener:
         """What the HTTP response sends; an empty line now and then shows that it lives."""
         while True:
             try:
-                item = await asyncio.wait_for(self._queue.get(), _KEEP_ALIVE_S)
+                async with asyncio.timeout(_KEEP_ALIVE_S):
+                    item = await self._queue.get()
             except TimeoutError:
                 item = b"\r\n"
             if item is None:

@@ -58,7 +58,8 @@ class State:
         """Wait for the next change, with a bound."""
         changed = self._changed
         try:
-            await asyncio.wait_for(changed.wait(), bound_s)
+            async with asyncio.timeout(bound_s):
+                await changed.wait()
         except TimeoutError:
             pass  # Time alone may have changed what is due.
 

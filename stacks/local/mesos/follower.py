@@ -148,7 +148,8 @@ class Follower(Generic[T]):
             factor = min(2**failures * _FIRST_BACKOFF_SHARE, _BACKOFF_FACTOR_MAX)
             with contextlib.suppress(TimeoutError):
                 pause_s = self._backoff_s * factor
-                await asyncio.wait_for(self._leader_changed.wait(), pause_s)
+                async with asyncio.timeout(pause_s):
+                    await self._leader_changed.wait()
 
     async def _serve(self, leader: Leader) -> None:
         """Register with a master and obey it until the connection ends."""

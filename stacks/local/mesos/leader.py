@@ -58,7 +58,8 @@ class Leadership:
         wake, interval_s = self.core.wake_allocator, self._settings.allocation_interval_ms / 1000
         while True:
             try:
-                await asyncio.wait_for(wake.wait(), interval_s)
+                async with asyncio.timeout(interval_s):
+                    await wake.wait()
                 await asyncio.sleep(_ALLOCATION_PAUSE_S)
             except TimeoutError:
                 pass

@@ -97,7 +97,8 @@ class Link:
             failures = 0 if was_connected else failures + 1
             pause_s = min(_BACKOFF_S * 2**failures, _BACKOFF_MAX_S)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), pause_s)
+                async with asyncio.timeout(pause_s):
+                    await self._changed.wait()
 
     async def _serve(self, leader: Leader) -> None:
         info = self._info()

@@ -321,7 +321,8 @@ class Scheduler:
         self._canaries[canary.id] = canary
         try:
             await self._ask_for_offers()
-            result = await asyncio.wait_for(future, timeout_s)
+            async with asyncio.timeout(timeout_s):
+                result = await future
         except TimeoutError:
             problem = "no offer of that agent" if canary.agent_id is None else "no final status"
             result = {"ok": False, "problem": f"{problem} within {timeout_s:g} s"}
