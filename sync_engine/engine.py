@@ -13,7 +13,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from typing import Any, TypeGuard
 
@@ -23,7 +23,7 @@ from sync_engine import documents, slots
 from sync_engine.base import Base, BaseStore
 from sync_engine.clock import Clocks
 from sync_engine.conflicts import ConflictJournal
-from sync_engine.context import Shared, Subtree
+from sync_engine.context import Applied, Shared, Subtree
 from sync_engine.direction import Direction, Roots, Side
 from sync_engine.documents import Ownership
 from sync_engine.election import Projector
@@ -40,7 +40,6 @@ from sync_engine.provenance import Verdict, inspect, judge, read_known, read_own
 from sync_engine.replicator import Replicator, now
 from sync_engine.report import AuditReport
 from sync_engine.requests import Requests
-from sync_engine.rows import Stamp
 from sync_engine.sentry import Sentry
 from sync_engine.settings import Ephemerals, Rules, SubtreeRule
 from sync_engine.strategy import Policy
@@ -350,18 +349,18 @@ class Engine(Requests):
         for projector in self.projectors.values():
             projector.wake()
 
-    def _on_applied(
-        self, subtree: Subtree, rel: str, stamp: Stamp | None, heard_at: float | None
-    ) -> None:
-        del rel  # What is measured is the direction.
+    def _on_applied(self, subtree: Subtree, applied: Sequence[Applied]) -> None:
         direction = subtree.direction
         meters = self.meters[direction]
         if subtree.is_internal:
-            self.probes[direction].note_applied(stamp)
+            for stamp, _ in applied:
+                self.probes[direction].note_applied(stamp)
             return
-        meters.rate.add(1)
-        if heard_at is not None:
-            meters.lag.record((now() - heard_at) * 1000)
+        meters.rate.add(len(applied))
+        done_at = now()
+        for _, heard_at in applied:
+            if heard_at is not None:
+                meters.lag.record((done_at - heard_at) * 1000)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from sync_engine.context import Subtree
-from sync_engine.errors import SyncError
+from sync_engine.errors import NoAuthError, SyncError
 from sync_engine.replicator import Replicator
 
 _STEP = 250
@@ -43,8 +43,16 @@ def _sweep_pause_s(subtree: Subtree) -> float:
 async def _sweep(replicator: Replicator, rels: list[str]) -> None:
     subtree = replicator.subtree
     owner, reader = subtree.owner, subtree.source.reader
-    stats = await asyncio.gather(*(reader.exists(subtree.source_path(rel)) for rel in rels))
+    stats = await asyncio.gather(
+        *(reader.exists(subtree.source_path(rel)) for rel in rels), return_exceptions=True
+    )
     for rel, stat in zip(rels, stats, strict=True):
+        if isinstance(stat, NoAuthError):
+            # Newer servers do not even say that it is there (ZOOKEEPER-2590).
+            replicator.notify(rel)
+            continue
+        if isinstance(stat, BaseException):
+            raise stat
         row = subtree.base.get(rel)
         stamp = None if row is None else row.stamp(owner)
         if stamp is None or subtree.owner is not owner:

@@ -21,6 +21,7 @@ from sync_engine.decide import Action, Decision, View
 from sync_engine.direction import Side
 from sync_engine.engine import Engine
 from sync_engine.fence import Fence
+from sync_engine.owners_side import OwnersSide
 from sync_engine.replicator import Replicator
 from sync_engine.rows import Row
 from sync_engine.slots import Slot
@@ -135,14 +136,14 @@ def wide_acl() -> contextlib.AbstractContextManager[Any]:
 
 def mistaken_delete() -> contextlib.AbstractContextManager[Any]:
     """A znode that cannot be read once is taken for deleted."""
-    real, is_due = _part(Replicator, "_read_sources"), _every(_EVERY)
+    real, is_due = _part(OwnersSide, "read"), _every(_EVERY)
 
-    async def read(self: Replicator, rels: list[str], upto: int) -> list[Znode | None]:
-        nodes = await real(self, rels, upto)
+    async def read(self: OwnersSide, rels: list[str], upto: int, **how: bool) -> list[Znode | None]:
+        nodes = await real(self, rels, upto, **how)
         is_leaf = nodes[-1] is not None and not nodes[-1].stat.num_children
         return [*nodes[:-1], None] if is_leaf and is_due() else nodes
 
-    return patch.object(Replicator, "_read_sources", read)
+    return patch.object(OwnersSide, "read", read)
 
 
 def wrong_winner() -> contextlib.AbstractContextManager[Any]:
