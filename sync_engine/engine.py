@@ -118,6 +118,8 @@ class Engine(Requests):
         self.copiers: dict[str, EphemeralCopier] = {}
         self._running: set[str] = set()
         self._markers: dict[Direction, Replicator] = {}
+        # Workers of clients' subtrees and of markers: whoever may care about an event.
+        self._listeners: list[Replicator] = []
         self._sentry = Sentry(self.links, self.probes, self.fence, self.store)
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -271,6 +273,7 @@ class Engine(Requests):
         if rule.ephemerals is Ephemerals.OWN:
             self.copiers[name] = EphemeralCopier(subtree, self.rules.state_dir)
             self._spawn(self.copiers[name].run())
+        self._listeners += workers
         for worker in workers:
             self._spawn(worker.run())
             self._spawn(run_sweep(worker))
@@ -291,6 +294,7 @@ class Engine(Requests):
             self.clocks,
         )
         self._markers[direction] = replicator
+        self._listeners.append(replicator)
         self.probes[direction] = probe
         self._spawn(replicator.run())
         self._spawn(probe.run())
@@ -324,24 +328,21 @@ class Engine(Requests):
     # Events
 
     def _on_event(self, side: Side, event: WatchEvent) -> None:
-        heard_at = now()
-        for replicator in (*self.workers(), *self._markers.values()):
-            subtree = replicator.subtree
-            if subtree.owner is not side:
-                continue
-            rel = subtree.roots.rel(side, event.path)
-            if rel is not None:
+        heard_at, path = now(), event.path
+        for replicator in self._listeners:
+            rel = replicator.subtree.roots.rel(side, path)
+            if rel is not None and replicator.subtree.owner is side:
                 replicator.notify(rel, heard_at, zxid=event.zxid)
         for copier in self.copiers.values():
             if copier.source is side:
-                copier.notify(event.path)
+                copier.notify(path)
         for projector in self.projectors.values():
-            if is_within(event.path, projector.rule.path(side)):
+            if is_within(path, projector.rule.path(side)):
                 projector.wake()
 
     def _on_gap(self, side: Side) -> None:
         _log.warning("watch.gap", side=side)
-        for replicator in (*self.workers(), *self._markers.values()):
+        for replicator in self._listeners:
             if replicator.subtree.owner is side:
                 replicator.request_comparison()
         for copier in self.copiers.values():

@@ -30,7 +30,7 @@ from typing import Any
 import structlog
 
 from sync_engine import wire
-from sync_engine.connection import Connection
+from sync_engine.connection import Connection, EventSink
 from sync_engine.errors import (
     AuthFailedError,
     ConnectionLostError,
@@ -57,7 +57,6 @@ _BACK_OFF_MIN_S, _BACK_OFF_MAX_S = 0.02, 0.5
 _STEADY_S = 1.0
 _CLOSE_BOUND_S, _HANDSHAKE_MIN_S = 2.0, 0.2
 _SYNCS_MAX, _SYNC_PAUSE_S = 500, 0.004  # 2 s; a leader applies within milliseconds
-
 _Request = tuple[asyncio.Future[Any], int, bytes, wire.Decoder, str | None]
 
 
@@ -75,10 +74,11 @@ class Lane:
         request_bytes_max: int = wire.REQUEST_BYTES_MAX,
         reconnect_bound_s: float | None = None,
         tls: ssl.SSLContext | None = None,
+        on_event: EventSink | None = None,
     ) -> None:
         """`reconnect_bound_s`: how long requests wait for a connection; None: session's timeout."""
         self._servers = parse_hosts(hosts)
-        self._auth, self._tls = tuple(auth), tls
+        self._auth, self._tls, self._on_event = tuple(auth), tls, on_event
         self._timeout_s = session_timeout_s
         self._in_flight_max, self._request_bytes_max = in_flight_max, request_bytes_max
         self._bound_s = session_timeout_s if reconnect_bound_s is None else reconnect_bound_s
@@ -317,7 +317,7 @@ class Lane:
         """One connection to one server; None if it did not come about: see `last_failure`."""
         loop = asyncio.get_running_loop()
         bound_s = max(_HANDSHAKE_MIN_S, self._timeout_s / (len(self._servers) + 1))
-        connection = Connection(self._in_flight_max, self._on_room)
+        connection = Connection(self._in_flight_max, self._on_room, self._on_event)
         name = format_server(host, port)
         greeting = wire.connect(
             last_zxid=self.last_zxid,
