@@ -5,7 +5,7 @@ An ensemble that was restarted empty looks like one whose clients deleted everyt
 
 from __future__ import annotations
 
-import time
+import asyncio
 from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -45,15 +45,10 @@ class Sizes:
 class DeleteGuard:
     """Counts one worker's deletes; `stall` is called with the reason when there are too many."""
 
-    def __init__(
-        self,
-        subtree: Subtree,
-        stall: Callable[[str], None],
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, subtree: Subtree, stall: Callable[[str], None]) -> None:
         self._subtree = subtree
         self._stall = stall
-        self._sizes = Sizes(clock)
+        self._sizes = Sizes(lambda: asyncio.get_running_loop().time())
         self._under_way = 0
         self.is_confirmed = False
         """An operator's word: whatever vanished was meant to."""

@@ -70,7 +70,7 @@ class Rounds:
 
         Raises the first failure of a round, when the others have ended too.
         """
-        under_way: set[asyncio.Task[None]] = set()
+        under_way: list[asyncio.Task[None]] = []
         loop = asyncio.get_running_loop()
         begun, begins_at = 0, 0.0
         failure: BaseException | None = None
@@ -79,13 +79,15 @@ class Rounds:
                 self._news.clear()
                 for task in [task for task in under_way if task.done()]:
                     under_way.remove(task)
-                    failure = failure or task.exception()
+                    # Each must be asked for, or it counts as never heard of.
+                    ended = task.exception()
+                    failure = failure or ended
                 may_begin = failure is None and len(under_way) < _ROUNDS_MAX and goes_on(begun)
                 wait_s = begins_at - loop.time() if under_way else 0.0
                 if may_begin and wait_s <= 0:
                     batch = self._dirty.take(_ROUND_MAX, apart_from=self._taken)
                     if batch:
-                        under_way.add(self._begin(batch))
+                        under_way.append(self._begin(batch))
                         begun += 1
                         begins_at = loop.time() + _PACE_S
                         continue
