@@ -137,10 +137,12 @@ class Engine(Requests):
                 await self._close_sessions()
                 self._begin()
         finally:
-            self.is_stopped = True
-            await self._close_sessions()
-            self.store.close()
-            _log.info("engine.stopped")
+            try:
+                await self._close_sessions()
+            finally:
+                self.store.close()
+                self.is_stopped = True
+                _log.info("engine.stopped")
 
     async def _run_once(self) -> bool:
         """Work until the end; False where a side went back, and all must begin anew."""

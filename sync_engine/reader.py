@@ -133,7 +133,7 @@ class Reader:
         if not parents:
             return []
         paths: list[str] = []
-        answers = await _gather(
+        answers = await gather_answers(
             [
                 self._submit(
                     OpCode.GET_CHILDREN2,
@@ -208,7 +208,7 @@ class Reader:
         acls = [
             self._submit(OpCode.GET_ACL, wire.path_body(path), _read_acl, path) for path in asked
         ]
-        answers = await _gather([*data, *acls])
+        answers = await gather_answers([*data, *acls])
         found_data: list[_Data] = answers[: len(data)]
         if self._has_multi_read and isinstance(answers[0], UnimplementedError):
             self._has_multi_read = False
@@ -273,7 +273,7 @@ def _pair(path: str, data: _Data, acl: AclAt | ZkError) -> Znode | ZkError | _To
     return Znode(path, data[0], acl.acl, stat)
 
 
-async def _gather(futures: list[asyncio.Future[Any]]) -> list[Any]:
+async def gather_answers(futures: list[asyncio.Future[Any]]) -> list[Any]:
     """Results in order, ZooKeeper's own errors among them; any other error is raised at the end, so
     that none of them goes unseen."""
     results: list[Any] = []

@@ -8,6 +8,7 @@ lost with a connection are made up for by a comparison (`comparison.py`).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 
 import structlog
@@ -30,7 +31,7 @@ from sync_engine.errors import (
 )
 from sync_engine.owners_side import OwnersSide
 from sync_engine.patience import Patience
-from sync_engine.rounds import Rounds, Turn
+from sync_engine.rounds import Overlap, Rounds, Turn
 from sync_engine.transaction import Work
 
 _log = structlog.get_logger()
@@ -210,18 +211,33 @@ class Replicator:
     async def _compare(self) -> None:
         subtree = self.subtree
         trusted = subtree.base.is_trusted
-        async for works in compare(subtree, trusted=trusted, found_missing=self._found_missing):
-            held = [work for work in works if work.rel in subtree.shared.held.entries]
-            if held:
-                await decide_again(self.subtree, held)
-            await self._apply(works)
-            if self.stalled is not None:
-                return
+        found = compare(subtree, trusted=trusted, found_missing=self._found_missing)
+        async with contextlib.aclosing(found), Overlap() as copying:
+            left: list[Work] = []
+            async for works in found:
+                left += works
+                if len(left) < subtree.tuning.batch_ops_max:
+                    continue
+                # Parents go before children: transactions are applied in the order of their start.
+                await copying.add(self._copy(left))
+                left = []
+                if self.stalled is not None:
+                    return
+            await copying.add(self._copy(left))
+        if self.stalled is not None:
+            return
         for rel in subtree.base.acl_writes:
             self.notify(rel, forced=True)
         if not trusted:
             subtree.base.trust()
         self.is_copying = False
+
+    async def _copy(self, works: list[Work]) -> None:
+        held = [work for work in works if work.rel in self.subtree.shared.held.entries]
+        if held:
+            await decide_again(self.subtree, held)
+        if works and self.stalled is None:
+            await self._apply(works)
 
     def _found_missing(self, rels: list[str]) -> None:
         """Take paths of the base that a comparison did not find on the owner's side."""

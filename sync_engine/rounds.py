@@ -10,8 +10,8 @@ behind their children.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Literal
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Literal, Self
 
 from sync_engine.dirty import Dirty, DirtySet, Footprint
 from sync_engine.slots import SLOTS_PER_SIDE
@@ -45,6 +45,45 @@ class Turn(asyncio.Lock):
             return await super().acquire()
         finally:
             self._waiting -= 1
+
+
+class Overlap:
+    """Works that begin in the order in which they are given and end as they like, a few at once."""
+
+    def __init__(self) -> None:
+        self._under_way: list[asyncio.Task[None]] = []
+
+    async def add(self, work: Coroutine[Any, Any, None]) -> None:
+        """Begin a work as soon as there is room; raises what an earlier one failed with."""
+        try:
+            while len(self._under_way) >= _ROUNDS_MAX:
+                await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
+                self._reap()
+        except BaseException:
+            work.close()
+            raise
+        self._under_way.append(asyncio.create_task(work))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> None:
+        if error is not None:
+            for task in self._under_way:
+                task.cancel()
+        # All of them end before anything is raised, so that all is noted that was applied.
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+        if error is None:
+            self._reap()
+
+    def _reap(self) -> None:
+        ended = [task for task in self._under_way if task.done()]
+        self._under_way = [task for task in self._under_way if not task.done()]
+        failures = [failure for task in ended if (failure := task.exception()) is not None]
+        if failures:
+            raise failures[0]
 
 
 class Rounds:
