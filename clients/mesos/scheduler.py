@@ -8,6 +8,7 @@ the only way to know.
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,14 +23,17 @@ from clients.mesos.errors import (
     AuthenticationError,
     CallRefusedError,
     FrameworkRemovedError,
+    ProtocolError,
     SubscriptionLostError,
     UnreachableError,
 )
+from clients.mesos.lane import Poster
 from clients.mesos.scheduler_model import FrameworkInfo, SchedulerEvent, TaskInfo
 from clients.mesos.streams import EventStream
 from clients.mesos.transport import SCHEDULER_PATH, Json, Transport, check
 
 _TIMEOUT_S = 10.0
+_COMPACT = json.JSONEncoder(separators=(",", ":")).encode
 _REMOVED = "removed"
 _UNAVAILABLE = 503
 
@@ -96,8 +100,12 @@ class SchedulerClient:
                 first = stream.parse(await anext(stream.records()))
                 framework_id, heartbeats = convert.subscribed(first)
                 stream.expect_heartbeats(heartbeats)
-                stream_id = str(response.headers.get("mesos-stream-id", ""))
-                yield Subscription(self._transport, stream, leader, framework_id, stream_id)
+                headers = {"Mesos-Stream-Id": str(response.headers.get("mesos-stream-id", ""))}
+                poster = self._transport.poster(leader, SCHEDULER_PATH, headers)
+                try:
+                    yield Subscription(poster, stream, leader, framework_id)
+                finally:
+                    poster.close()
         except (AuthenticationError, CallRefusedError) as error:
             if _REMOVED in str(error):
                 msg = (
@@ -109,7 +117,8 @@ class SchedulerClient:
 
 
 class Subscription:
-    """One stream of a framework, and the calls that belong to it.
+    """One stream of a framework, and the calls that belong to it: sent in their order, and without
+    waiting for each other, so calls that wait together cost one way to the master.
 
     Raises (all calls):
         SubscriptionLostError: the call may not have arrived, or the stream is over: subscribe
@@ -117,17 +126,9 @@ class Subscription:
         CallRefusedError: the master refused the call.
     """
 
-    def __init__(
-        self,
-        transport: Transport,
-        stream: EventStream,
-        leader: str,
-        framework_id: str,
-        stream_id: str,
-    ) -> None:
-        self._transport = transport
+    def __init__(self, poster: Poster, stream: EventStream, leader: str, framework_id: str) -> None:
+        self._poster = poster
         self._stream = stream
-        self._headers = {"Mesos-Stream-Id": stream_id}
         self.leader = leader
         self.framework_id = framework_id
 
@@ -201,9 +202,7 @@ class Subscription:
         if body is not None:
             call[kind.lower()] = body
         try:
-            answer = await self._transport.post_once(
-                self.leader, SCHEDULER_PATH, call, self._headers
-            )
+            answer = await self._poster.post(_COMPACT(call).encode())
         except UnreachableError as error:
             msg = f"{error}. {kind} may have arrived: subscribe again, then reconcile"
             raise SubscriptionLostError(msg) from None
@@ -221,6 +220,9 @@ def _check(kind: str, answer: httpx.Response, leader: str) -> None:
         msg = f"expected {kind} to be taken, saw {answer.status_code}: {text}: subscribe again"
         raise SubscriptionLostError(msg)
     check(kind, answer, leader)
+    if answer.content.lstrip().startswith(b"<"):
+        msg = f"expected Mesos at {leader}, saw an HTML page with status {answer.status_code}"
+        raise ProtocolError(msg)
 
 
 def _ids(offer_ids: Sequence[str]) -> list[Json]:

@@ -31,6 +31,7 @@ from clients.mesos.errors import (
     ProtocolError,
     UnreachableError,
 )
+from clients.mesos.lane import Lane, OneByOne, Poster
 
 Json = dict[str, Any]
 OPERATOR_PATH = "/api/v1"
@@ -112,6 +113,8 @@ class Transport:
         self.timeout_s = timeout_s
         self._follow_projection = follow_projection
         self._scheme = scheme(tls)
+        self._tls = tls
+        self._is_replaced = transport is not None
         self._leader: str | None = None
         try:
             self._client = http_client(
@@ -304,22 +307,19 @@ class Transport:
                 await response.aclose()
         raise self._no_end_of_redirects()
 
-    async def post_once(
-        self, address: str, path: str, call: Json, headers: dict[str, str]
-    ) -> httpx.Response:
-        """Post to one address, once; the answer is not checked.
-
-        Raises:
-            UnreachableError: there was none in time; the call may have arrived.
-        """
-        try:
-            async with asyncio.timeout(self.timeout_s):
-                return await self._client.post(
-                    self._url(address, path), json=call, headers={**_ACCEPT, **headers}
-                )
-        except (httpx.HTTPError, TimeoutError) as error:
-            msg = f"expected an answer of master {address}, saw {type(error).__name__}: is it up?"
-            raise UnreachableError(msg) from None
+    def poster(self, address: str, path: str, headers: dict[str, str]) -> Poster:
+        """For many calls to one path of one master, each made once."""
+        request = self._client.build_request(
+            "POST",
+            self._url(address, path),
+            headers={**_ACCEPT, "Content-Type": "application/json", **headers},
+        )
+        if self._is_replaced:
+            return OneByOne(self._client, request)
+        if self._client.auth is not None:
+            request = next(self._client.auth.sync_auth_flow(request))
+        context = None if self._tls is None else self._tls.context()
+        return Lane(request, tls=context, timeout_s=self.timeout_s)
 
 
 async def _pour(answer: httpx.Response, sink: _S) -> _S:

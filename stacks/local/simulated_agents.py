@@ -16,7 +16,7 @@ from stacks.local.simulated_settings import SimulatedAgentsSettings
 
 # Registrations are spread over this long for every thousand agents, as Mesos' backoff does it.
 _SPREAD_S = 2.0
-_CONNECTIONS = 8
+_MESSAGES_TIMEOUT_S = 60.0
 
 
 async def _serve(settings: SimulatedAgentsSettings, stop: asyncio.Event) -> None:
@@ -29,6 +29,7 @@ async def _serve(settings: SimulatedAgentsSettings, stop: asyncio.Event) -> None
 
     from stacks.local.mesos.election import Detector, Leader
     from stacks.local.mesos.follower import CONNECT_TIMEOUT_S, SILENCE_S
+    from stacks.local.mesos.outbox import Outbox
     from stacks.local.mesos.simulated import make_agent
     from stacks.local.session import Session
 
@@ -60,10 +61,7 @@ async def _serve(settings: SimulatedAgentsSettings, stop: asyncio.Event) -> None
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=settings.agents)
     timeout = httpx.Timeout(CONNECT_TIMEOUT_S * 6, read=SILENCE_S)
     client = httpx.AsyncClient(timeout=timeout, limits=limits)
-    # Messages of all agents share few connections: a thousand at once would only wait for the
-    # master's processor, and keep it from everything else.
-    few = httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS)
-    messages = httpx.AsyncClient(timeout=httpx.Timeout(60.0, pool=None), limits=few)
+    messages = Outbox(httpx.AsyncClient(timeout=_MESSAGES_TIMEOUT_S))
     session = Session(settings.election.hosts, timeout_s=settings.zk_session_timeout_s)
     loop = asyncio.get_running_loop()
 

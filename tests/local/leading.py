@@ -104,7 +104,7 @@ class Leading:
             "uuid": uuid or state,
             "timestamp": 1.0,
         }
-        await self.core.update(
+        self.core.update(
             {
                 "agent_id": info["agent_id"]["value"],
                 "framework_id": framework.id,

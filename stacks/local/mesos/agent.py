@@ -19,6 +19,7 @@ from stacks.local.mesos import values
 from stacks.local.mesos.checkpoint import Checkpoint
 from stacks.local.mesos.election import Detector
 from stacks.local.mesos.follower import CONNECT_TIMEOUT_S, SILENCE_S, Follower
+from stacks.local.mesos.outbox import Outbox
 from stacks.local.mesos.tasks import TaskRunner
 from stacks.local.mesos.values import Json
 from stacks.local.process import Listener, end, guard, make_folder
@@ -99,7 +100,7 @@ class Agent(Follower[TaskRunner]):
         self.recover()
         timeout = httpx.Timeout(CONNECT_TIMEOUT_S, read=SILENCE_S)
         messages = httpx.AsyncClient(timeout=CONNECT_TIMEOUT_S)
-        self.connect(httpx.AsyncClient(timeout=timeout), messages)
+        self.connect(httpx.AsyncClient(timeout=timeout), Outbox(messages))
         self._session = Session(
             self.settings.election.hosts,
             timeout_s=self.settings.zk_session_timeout_s,
@@ -119,7 +120,7 @@ class Agent(Follower[TaskRunner]):
         self.tasks.close()
         await self._listener.stop()
         await self._client.aclose()
-        await self._messages.aclose()
+        await self._messages.close()
         await self._session.close()
 
     def _spawn(self, work: Awaitable[Any]) -> None:

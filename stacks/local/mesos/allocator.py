@@ -11,7 +11,7 @@ machine goes into maintenance.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from stacks.local.mesos import ports, registry, values
@@ -67,8 +67,8 @@ class Allocator:
         self.runs = 0
         self.run_ms: list[float] = []
 
-    def run(self, document: Json) -> None:
-        """One round."""
+    def run(self, document: Json, candidates: frozenset[str] | None = None) -> None:
+        """One round over those agents; None: over all."""
         started = time.monotonic()
         members: dict[str, list[Framework]] = {}
         for framework in self._cluster.frameworks.values():
@@ -77,7 +77,7 @@ class Allocator:
                     if role not in framework.suppressed:
                         members.setdefault(role, []).append(framework)
         if members:
-            made = _Round(self._cluster, self.filters, members, document).run()
+            made = _Round(self._cluster, self.filters, members, document).run(candidates)
             for framework_id, offers in made.items():
                 rendered = [self._render(offer, document) for offer in offers]
                 event = {"type": "OFFERS", "offers": {"offers": rendered}}
@@ -145,11 +145,13 @@ class _Round:
             ),
         )
 
-    def run(self) -> dict[str, list[Offer]]:
+    def run(self, candidates: frozenset[str] | None) -> dict[str, list[Offer]]:
         """Offers by framework."""
+        known = self._cluster.agents
+        looked_at = known.values() if candidates is None else _of(known, candidates)
         agents = [
             agent
-            for agent in self._cluster.agents.values()
+            for agent in looked_at
             if agent.active and _allocatable(agent.available) and not self._is_hidden(agent)
         ]
         for agent in agents if self._guarantees else ():
@@ -228,6 +230,11 @@ class _Round:
         capacity = self._cluster.capacity
         shares = [amount / capacity[n] for n, amount in held.items() if capacity.get(n, 0.0) > 0]
         return max(shares, default=0.0)
+
+
+def _of(known: Mapping[str, Agent], candidates: frozenset[str]) -> list[Agent]:
+    """Those that are still there, in an order that does not change from run to run."""
+    return [known[agent_id] for agent_id in sorted(candidates) if agent_id in known]
 
 
 def _quantities(config: Json, name: str) -> Scalars:

@@ -17,6 +17,7 @@ import structlog
 
 from stacks.local.errors import CallError
 from stacks.local.mesos import registry, render, values
+from stacks.local.mesos.candidates import Candidates
 from stacks.local.mesos.cluster import Agent, Cluster, Framework, Task
 from stacks.local.mesos.frameworks import Frameworks
 from stacks.local.mesos.registry import Change
@@ -35,9 +36,9 @@ class Core:
         self.cluster = cluster
         self._document = document
         self.store = store
-        # Set when resources may have become available: offers need not wait for the next round.
-        self.wake_allocator = asyncio.Event()
-        self.frameworks = Frameworks(cluster, self.wake_allocator)
+        # Whose resources may have become available: offers need not wait for the next round.
+        self.candidates = Candidates()
+        self.frameworks = Frameworks(cluster, self.candidates)
         # One registration of an agent at a time; agents do not wait for each other.
         self._enrolling: dict[str, asyncio.Lock] = {}
 
@@ -98,7 +99,7 @@ class Core:
             await self.check_drained(agent)
         if known is None:
             cluster.publish({"type": "AGENT_ADDED", "agent_added": {"agent": render.agent(agent)}})
-        self.wake_allocator.set()
+        self.candidates.add(agent.id)
         return agent
 
     def _is_down(self, info: Json, pid: str) -> bool:
@@ -262,7 +263,7 @@ class Core:
 
     # Statuses
 
-    async def update(self, message: Json) -> None:
+    def update(self, message: Json) -> None:
         """Take a status update of an agent and pass it on; agents repeat it until acknowledged."""
         cluster, received = self.cluster, message["status"]
         agent = cluster.agents.get(str(message["agent_id"]))
@@ -283,7 +284,7 @@ class Core:
                 self.cluster.publish_update(task, received)
             if task.is_terminal and not was_terminal:
                 self.cluster.counters.note_end(task.state)
-                self.wake_allocator.set()
+                self.candidates.add(agent.id)
         framework.send_status(received)
 
     def _acknowledge_to_agent(self, agent: Agent, framework_id: Any, received: Json) -> None:

@@ -20,6 +20,7 @@ from clients.mesos.errors import ProtocolError
 from clients.mesos.recordio import Decoder
 from stacks.local.mesos import values
 from stacks.local.mesos.election import Leader
+from stacks.local.mesos.outbox import Outbox
 from stacks.local.mesos.values import Json
 
 if TYPE_CHECKING:
@@ -107,10 +108,10 @@ class Follower(Generic[T]):
         self._leader_changed = asyncio.Event()
         self._futures: list[asyncio.Future[Any]] = []
 
-    def connect(self, client: httpx.AsyncClient, messages: httpx.AsyncClient | None = None) -> None:
-        """Give it the client that it registers with, and one for messages where that is another."""
+    def connect(self, client: httpx.AsyncClient, messages: Outbox) -> None:
+        """Give it the client that it registers with, and where its messages go."""
         self._client = client
-        self._messages = messages or client
+        self._messages = messages
 
     def _remember(self, agent_id: str) -> None:
         """A master has given or confirmed the id."""
@@ -219,7 +220,7 @@ class Follower(Generic[T]):
         _log.info("agent.registered", agent=agent_id, master=leader.address)
 
         async def send(update: Json) -> bool:
-            return await self._post(leader, update)
+            return await self._messages.send(leader.address, update)
 
         self.tasks.connect(agent_id, send)
 
@@ -233,14 +234,4 @@ class Follower(Generic[T]):
         return was is not None
 
     async def _pong(self, leader: Leader) -> None:
-        await self._post(leader, {"type": "PONG", "agent_id": self.id})
-
-    async def _post(self, leader: Leader, message: Json) -> bool:
-        import httpx
-
-        url = f"http://{leader.address}/standin/agent/message"
-        try:
-            answer = await self._messages.post(url, json=message)
-        except httpx.HTTPError:
-            return False
-        return answer.is_success
+        await self._messages.send(leader.address, {"type": "PONG", "agent_id": self.id})

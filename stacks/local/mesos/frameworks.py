@@ -13,6 +13,7 @@ import structlog
 
 from stacks.local.errors import CallError
 from stacks.local.mesos import render, values
+from stacks.local.mesos.candidates import Candidates
 from stacks.local.mesos.cluster import Cluster, Framework
 from stacks.local.mesos.statuses import status
 from stacks.local.mesos.streams import Stream
@@ -24,9 +25,9 @@ _log = structlog.get_logger()
 class Frameworks:
     """Their comings and goings."""
 
-    def __init__(self, cluster: Cluster, wake_allocator: asyncio.Event) -> None:
+    def __init__(self, cluster: Cluster, candidates: Candidates) -> None:
         self._cluster = cluster
-        self._wake_allocator = wake_allocator
+        self._candidates = candidates
         self._failover: dict[str, asyncio.TimerHandle] = {}
 
     def subscribe(
@@ -65,7 +66,7 @@ class Frameworks:
         framework.stream, framework.stream_id = stream, stream_id
         cluster.publish({"type": kind, kind.lower(): {"framework": render.framework(framework)}})
         _log.info("framework.subscribed", framework=framework_id, name=info.get("name"))
-        self._wake_allocator.set()
+        self._candidates.add_all()
         return framework
 
     def disconnect(self, framework: Framework, stream: Stream) -> None:

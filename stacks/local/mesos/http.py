@@ -26,6 +26,7 @@ from stacks.local.mesos import (
     legacy,
     maintenance,
     operator_api,
+    outbox,
     quota,
     registry,
     render,
@@ -110,7 +111,7 @@ class _Routes:
             Route("/metrics/snapshot", self._local(self._master.metrics), methods=["GET"]),
             Route("/standin/log", self._log, methods=["POST"]),
             Route("/standin/agent", self._agent, methods=["POST"]),
-            Route("/standin/agent/message", self._agent_message, methods=["POST"]),
+            Route(outbox.PATH, self._agent_messages, methods=["POST"]),
             Route("/", self._page, methods=["GET"]),
         ]
         return routes
@@ -348,17 +349,18 @@ class _Routes:
             media_type="application/json",
         )
 
-    async def _agent_message(self, request: Request) -> Response:
+    async def _agent_messages(self, request: Request) -> Response:
         lead = self._master.leadership
         if lead is None or not self._master.elected:
             return PlainTextResponse("Not the leader", 503)
-        message: Json = await request.json()
-        agent = lead.cluster.agents.get(str(message["agent_id"]))
-        if agent is None:
-            return PlainTextResponse("Unknown agent", 404)
-        agent.last_pong = time.monotonic()
-        if message["type"] == "UPDATE":
-            await lead.core.update(message)
+        messages: list[Json] = await request.json()
+        for message in messages:
+            agent = lead.cluster.agents.get(str(message["agent_id"]))
+            if agent is None:
+                continue  # It hears of that when it registers again.
+            agent.last_pong = time.monotonic()
+            if message["type"] == "UPDATE":
+                lead.core.update(message)
         return Response(status_code=202)
 
 

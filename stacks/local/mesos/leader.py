@@ -55,16 +55,19 @@ class Leadership:
         return [self._allocate(), self._ping(), self._beat(), self._expire_recovered()]
 
     async def _allocate(self) -> None:
-        wake, interval_s = self.core.wake_allocator, self._settings.allocation_interval_ms / 1000
+        candidates, interval_s = self.core.candidates, self._settings.allocation_interval_ms / 1000
+        everyone_at = time.monotonic()
         while True:
             try:
                 async with asyncio.timeout(interval_s):
-                    await wake.wait()
+                    await candidates.wake.wait()
                 await asyncio.sleep(_ALLOCATION_PAUSE_S)
             except TimeoutError:
                 pass
-            wake.clear()
-            self.allocator.run(self.core.document)
+            if time.monotonic() >= everyone_at:
+                candidates.add_all()
+                everyone_at = time.monotonic() + interval_s
+            self.allocator.run(self.core.document, candidates.take())
             # Rounds take half of the time at most: with many agents others want the processor too.
             await asyncio.sleep(min(interval_s, self.allocator.run_ms[-1] / 1000))
 

@@ -244,7 +244,7 @@ class OperatorApi:
                 )
             weights[role] = weight
         await self._core.store(registry.set_weights(weights))
-        self._core.wake_allocator.set()
+        self._core.candidates.add_all()
 
     # Agents
 
@@ -305,7 +305,7 @@ class OperatorApi:
         agent.deactivated, agent.drain_info, agent.drain_started_at = False, None, None
         await self._core.store(registry.mark(agent.id, None))
         agent.tell({"type": "REACTIVATE"})
-        self._core.wake_allocator.set()
+        self._core.candidates.add(agent.id)
 
     async def _mark_gone(self, body: Json) -> None:
         agent_id = str(body["agent_id"]["value"])

@@ -97,4 +97,4 @@ async def update(core: Core, body: Json) -> None:
     if not body.get("force"):
         _check_capacity(core, configs)
     await core.store(registry.set_quota([_normalised(config) for config in configs]))
-    core.wake_allocator.set()
+    core.candidates.add_all()

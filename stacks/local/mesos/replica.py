@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,10 @@ class Register:
     def age(self) -> tuple[int, int]:
         """Newer documents compare greater."""
         return (self.accepted, self.position)
+
+    def as_json(self) -> dict[str, Any]:
+        """Its fields; the document is the register's own, and is not to be changed."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}
 
 
 class Replica:
@@ -83,7 +87,8 @@ class Replica:
     def _store(self, register: Register) -> None:
         temporary = self._folder / f"{_FILE}.new"
         with temporary.open("w") as file:
-            json.dump(asdict(register), file, separators=(",", ":"))
+            # In one piece: written part by part, JSON takes ten times as long.
+            file.write(json.dumps(register.as_json(), separators=(",", ":")))
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(self._folder / _FILE)
@@ -139,7 +144,7 @@ class Replica:
                 )
             case _:
                 ok = True
-        register = asdict(self._register)
+        register = self._register.as_json()
         if message["type"] not in {"PROMISE", "FETCH"}:
             del register["document"]
         return {"ok": ok, **register}

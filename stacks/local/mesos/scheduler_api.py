@@ -124,7 +124,8 @@ class SchedulerApi:
             first = offers[0]
             rest = Offer(first.id, framework.id, first.agent_id, first.role, left.resources)
             self._allocator.filters.refuse(rest, body.get("filters"))
-        self._core.wake_allocator.set()
+        for agent_id in agent_ids:
+            self._core.candidates.add(agent_id)
 
     def _launch(self, framework: Framework, info: Json, offer: Offer | None, left: _Left) -> _Left:
         """Start one task; returns what is left of the offers."""
@@ -272,7 +273,7 @@ class SchedulerApi:
     async def _revive(self, framework: Framework, body: Json) -> None:
         framework.suppressed -= set(body.get("roles") or framework.roles)
         self._allocator.filters.clear(framework.id)
-        self._core.wake_allocator.set()
+        self._core.candidates.add_all()
 
     async def _teardown(self, framework: Framework, body: Json) -> None:
         self._core.frameworks.remove(framework)

@@ -44,9 +44,16 @@ class Stream:
             self._queue.put_nowait(None)
 
     async def records(self) -> AsyncIterator[bytes]:
-        """What the HTTP response sends."""
-        while (item := await self._queue.get()) is not None:
-            yield item
+        """What the HTTP response sends: all that waits as one piece, for each has its price."""
+        while True:
+            items = [await self._queue.get()]
+            while not self._queue.empty():
+                items.append(self._queue.get_nowait())
+            whole = b"".join(item for item in items if item is not None)
+            if whole:
+                yield whole
+            if items[-1] is None:
+                return
 
     def waiting(self) -> bytes:
         """What is queued, taken out: for tests without a connection."""

@@ -1,0 +1,1 @@
+"""Measurements of Mesos: a batch framework, operator calls and agents at size."""
