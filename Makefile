@@ -30,9 +30,8 @@ bench: bench-sync bench-mesos ## run all benchmarks
 bench-sync: setup ## measure the sync engine (ARGS="--quick", ARGS="--only lag rate")
 	@$(RUN) python -m tests.performance.sync $(ARGS)
 
-bench-mesos: setup ## measure reading a large state, and the stand-in masters at size
-	@$(RUN) python -m tests.performance.state_read
-	@$(RUN) python -m tests.performance.stand_ins $(ARGS)
+bench-mesos: setup ## measure Mesos and our clients of it (ARGS="--quick", ARGS="--only launch drain")
+	@$(RUN) python -m tests.performance.mesos $(ARGS)
 
 setup: ## make this checkout ready to run; the other targets do it by themselves
 	@$(PYTHON) -m tools.bootstrap

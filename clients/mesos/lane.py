@@ -160,6 +160,7 @@ class _Connection(asyncio.Protocol):
         self._waiting: deque[asyncio.Future[httpx.Response]] = deque()
         self._writable = asyncio.Event()
         self._writable.set()
+        self._is_closing = False
         self.is_open = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -183,6 +184,17 @@ class _Connection(asyncio.Protocol):
             waiting = self._waiting.popleft()
             if not waiting.done():
                 waiting.set_result(answer)
+        self._close_if_done()
+
+    def close(self) -> None:
+        """End once nobody waits: the last call of a framework ends the stream before its answer."""
+        self._is_closing = True
+        self._close_if_done()
+
+    def _close_if_done(self) -> None:
+        if self._is_closing and not self._waiting and self.is_open:
+            self.is_open = False
+            self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         try:
@@ -299,9 +311,13 @@ class Lane:
         self._connection: _Connection | None = None
         self._slots = asyncio.Semaphore(_WAITING_MAX)
         self._connecting = asyncio.Lock()
+        self._is_closed = False
 
     async def post(self, body: bytes) -> httpx.Response:
         """See `Poster`."""
+        if self._is_closed:
+            msg = "expected a subscription, saw its end: subscribe again"
+            raise UnreachableError(msg)
         async with self._slots:
             connection = await self._connect()
             return await connection.ask(b"%s%d\r\n\r\n%s" % (self._head, len(body), body))
@@ -325,8 +341,7 @@ class Lane:
             return self._connection
 
     def close(self) -> None:
-        """See `Poster`."""
-        if self._connection is not None and self._connection.is_open:
-            self._connection.give_up(
-                UnreachableError("expected an answer, saw the end of the subscription")
-            )
+        """See `Poster`; calls on their way still get their answers."""
+        self._is_closed = True
+        if self._connection is not None:
+            self._connection.close()

@@ -30,9 +30,11 @@ class Master:
         self.bodies: list[bytes] = []
         self.heads: list[bytes] = []
         self.connections = 0
+        self.writers: list[asyncio.StreamWriter] = []
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self.writers.append(writer)
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -97,6 +99,26 @@ async def test_a_connection_that_ends_fails_all_that_wait_and_nothing_is_sent_tw
         assert (await lane.post(b"after")).status_code == 202
     assert master.bodies == [b"after"]
     assert master.connections == 2
+
+
+async def test_a_lane_that_is_closed_waits_for_answers_and_takes_no_more() -> None:
+    arrived = asyncio.Event()
+
+    def answer(_: int) -> bytes:
+        arrived.set()
+        return b""
+
+    master = Master(answer)
+    async with master.lane() as lane:
+        last = asyncio.ensure_future(lane.post(b"teardown"))
+        await arrived.wait()
+        lane.close()
+        with pytest.raises(UnreachableError, match="subscribe again"):
+            await lane.post(b"too late")
+        assert not last.done()
+        master.writers[0].write(ACCEPTED)
+        assert (await last).status_code == 202
+    assert master.bodies == [b"teardown"]
 
 
 async def test_silence_fails_what_waits_within_the_time_out() -> None:

@@ -17,7 +17,7 @@ from stacks.local.mesos.simulated import SimulatedTasks, make_agent
 from stacks.local.session import Session
 from stacks.local.simulated_settings import SimulatedAgentsSettings
 from tests.local.rig import Rig
-from tests.performance.mesos.batch import Batch, Job
+from tests.performance.mesos.batch import Batch
 from tests.waiting import until
 
 AGENTS, TASKS, BOUND_S = 100, 1000, 60.0
@@ -62,7 +62,7 @@ async def test_a_batch_framework_launches_a_thousand_tasks_on_a_hundred_agents(r
             lambda: all(agent.registered_with for agent in agents), "all have registered", BOUND_S
         )
         async with SchedulerClient([master.address], timeout_s=30) as client:
-            batch = Batch(client, Job(TASKS, per_offer=TASKS // AGENTS))
+            batch = Batch(client, TASKS, per_offer=TASKS // AGENTS)
             working = asyncio.ensure_future(batch.run())
             await until(
                 lambda: batch.running == TASKS and not batch.waiting, "all tasks run", BOUND_S

@@ -56,10 +56,10 @@ class Leadership:
 
     async def _allocate(self) -> None:
         candidates, interval_s = self.core.candidates, self._settings.allocation_interval_ms / 1000
-        everyone_at = time.monotonic()
+        everyone_at = time.monotonic() + interval_s
         while True:
             try:
-                async with asyncio.timeout(interval_s):
+                async with asyncio.timeout(max(0.0, everyone_at - time.monotonic())):
                     await candidates.wake.wait()
                 await asyncio.sleep(_ALLOCATION_PAUSE_S)
             except TimeoutError:
