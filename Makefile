@@ -5,7 +5,7 @@ PYTHON ?= python3
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down test check robustness bench bench-sync bench-mesos tools setup lock clean
+.PHONY: help demo down test test-mesos check robustness bench bench-sync bench-mesos tools setup lock clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -18,6 +18,9 @@ down: setup ## stop and remove everything that the demo started
 
 test: setup ## run the default suite (ARGS="..." goes to pytest)
 	@$(RUN) pytest $(ARGS)
+
+test-mesos: setup ## run the contract tests on the mesos-master and mesos-agent of PATH
+	@$(RUN) python -m tests.local.against_mesos $(ARGS)
 
 check: setup ## check format, lint, types, import contracts, spelling and tidiness
 	@$(RUN) python -m tools.check

@@ -109,7 +109,14 @@ class OperatorClient:
         return await self._transport.call_into({"type": kind}, lambda: Inventory(kind))
 
     async def _write(self, kind: str, body: Json, *, idempotent: bool = True) -> None:
-        await self._transport.call({"type": kind, kind.lower(): body}, idempotent=idempotent)
+        call = {"type": kind, kind.lower(): body}
+        content = await self._transport.call(call, idempotent=idempotent)
+        if content.lstrip().startswith(b"<"):
+            msg = (
+                f"expected {kind} to be accepted without a text, saw a page {content[:80]!r}: is "
+                "this a master? Nobody knows whether it arrived: read what it should have changed"
+            )
+            raise ProtocolError(msg)
 
     # Masters
 

@@ -16,7 +16,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from stacks.local.process import become, end, launch, make_folder
+from components import whole_file
+from stacks.local.process import become, end, launch, make_folder, read_secret
 from stacks.local.settings import AgentSettings
 
 # Set by host targets where one file serves the agents of many nodes.
@@ -44,14 +45,24 @@ def real_command(binary: str, settings: AgentSettings) -> list[str]:
         f"--executor_shutdown_grace_period={settings.executor_shutdown_grace_period_s:g}secs",
         "--reconfiguration_policy=additive",
         "--no-systemd_enable_support",
-        "--launcher=posix",
-        "--isolation=posix/cpu,posix/mem",
+        *_isolation(settings),
         "--containerizers=mesos",
     ]
     if settings.attributes:
         pairs = ";".join(f"{name}:{value}" for name, value in settings.attributes.items())
         command.append(f"--attributes={pairs}")
+    if settings.credential_file is not None:
+        principal, _, secret = (read_secret(settings.credential_file) or "").partition(":")
+        credential = settings.work_dir / "credential.json"
+        whole_file.write(credential, json.dumps({"principal": principal, "secret": secret}))
+        command.append(f"--credential={credential.absolute()}")
     return command
+
+
+def _isolation(settings: AgentSettings) -> list[str]:
+    if settings.isolation == "cgroups":
+        return ["--launcher=linux", "--isolation=cgroups/cpu,cgroups/mem", "--cgroups_enable_cfs"]
+    return ["--launcher=posix", "--isolation=posix/cpu,posix/mem"]
 
 
 def on_node(settings: AgentSettings, variables: Mapping[str, str]) -> AgentSettings:
@@ -64,6 +75,7 @@ def on_node(settings: AgentSettings, variables: Mapping[str, str]) -> AgentSetti
 def clean_up(work_dir: Path, grace_s: float = _GRACE_S) -> list[int]:
     """End the tasks of a work folder and forget them; returns the process ids that were ended."""
     from stacks.local.mesos import executor
+    from stacks.local.mesos.cgroups import Cgroups
     from stacks.local.mesos.checkpoint import Checkpoint
 
     checkpoint = Checkpoint(work_dir)
@@ -77,8 +89,10 @@ def clean_up(work_dir: Path, grace_s: float = _GRACE_S) -> list[int]:
         time.sleep(_POLL_S)
     for process in alive:
         executor.kill(process)
+    cgroups = Cgroups()
     for record in records:
         checkpoint.remove(record)
+        cgroups.remove(record.container_id)
     return [process.pid for process in alive]
 
 

@@ -41,6 +41,8 @@ def real_command(binary: str, settings: MasterSettings) -> list[str]:
         f"--agent_reregister_timeout={duration(settings.agent_reregister_timeout_s)}",
         "--log_auto_initialize" if settings.log_auto_initialize else "--no-log_auto_initialize",
     ]
+    if settings.authenticate_agents:
+        command.append("--authenticate_agents")
     if settings.cluster is not None:
         command.append(f"--cluster={settings.cluster}")
     if settings.acls_file is not None:

@@ -188,6 +188,8 @@ class MasterSettings(Settings):
     """JSON file of ACLs, as the real program takes it; None: everybody may do everything."""
     authenticate_http_frameworks: bool = False
     """Whether the scheduler API wants the same credential."""
+    authenticate_agents: bool = False
+    """Whether agents have to give one of the credentials."""
     allocation_interval_ms: int = Field(default=200, ge=10)
     """Pause between two rounds of offers."""
     agent_ping_timeout_s: float = Field(default=15.0, gt=0)
@@ -246,10 +248,14 @@ class AgentSettings(Settings):
     """How long ZooKeeper may be away before the agent believes that there is no leader."""
     zk_auth_file: Path | None = None
     """File with `user:password` for reading the election path."""
+    credential_file: Path | None = None
+    """File with `principal:secret` that masters with `authenticate_agents` want."""
     work_dir: Path
     """Checkpoints and sandboxes; keeps the agent's identity."""
     resources: AgentResources = AgentResources()
     """What it offers."""
+    isolation: str = Field(default="posix", pattern="^(posix|cgroups)$")
+    """`cgroups` holds tasks to their processors and memory where that is permitted."""
     attributes: dict[str, str] = Field(default_factory=dict[str, str])
     """Text attributes; a changed one is refused, a new one is not."""
     executor_shutdown_grace_period_s: float = Field(default=5.0, ge=0)

@@ -333,6 +333,12 @@ async def test_a_page_of_html_is_no_master() -> None:
     async with client_of(Recorded(page)) as client:
         with pytest.raises(ProtocolError):
             await client.agents()
+    # A page in place of an empty answer is no acceptance either.
+    recorded = Recorded(page)
+    async with client_of(recorded) as client:
+        with pytest.raises(ProtocolError, match="Nobody knows whether it arrived"):
+            await client.update_quota([Quota("dev", {"cpus": 1})])
+    assert len(recorded.asked) == 1
 
 
 async def test_what_masters_accept_and_should_not_is_refused_here() -> None:

@@ -145,6 +145,7 @@ async def test_calls_carry_the_stream_and_the_framework() -> None:
         (307, "", SubscriptionLostError),
         (400, "Expecting 'offer_ids' to be present", CallRefusedError),
         (500, "<html>proxy</html>", ProtocolError),
+        (200, "<html>sign in</html>", ProtocolError),
     ],
 )
 async def test_a_call_that_fails_is_made_once(

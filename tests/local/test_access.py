@@ -12,6 +12,11 @@ import pytest
 
 from stacks.local.errors import StartError
 from stacks.local.mesos.access import Access, read_access
+from stacks.local.mesos.simulated import make_agent
+from stacks.local.mesos.streams import Stream
+from stacks.local.simulated_settings import SimulatedAgentsSettings
+from tests.local.alone import leading_alone
+from tests.local.leading import Leading, read
 from tests.local.rig import Rig, until
 
 ACLS: dict[str, Any] = {
@@ -107,6 +112,55 @@ async def test_a_master_refuses_hides_and_lets_through_by_its_rules(
               "roles": ["web"]}}},
     )  # fmt: skip
     assert (refused.status_code, refused.text) == (403, "Not authorized to use role 'web'")
+
+
+async def test_an_agent_without_the_credential_ends_and_one_that_may_not_register_is_shut_down(
+    tmp_path: Path,
+) -> None:
+    credentials, acls = tmp_path / "credentials.json", tmp_path / "acls.json"
+    known = [{"principal": name, "secret": "secret"} for name in ("agents", "guest")]
+    credentials.write_text(json.dumps({"credentials": known}))
+    rules = [
+        {"principals": {"values": ["agents"]}, "agents": {"type": "ANY"}},
+        {"principals": {"type": "NONE"}, "agents": {"type": "ANY"}},
+    ]
+    acls.write_text(json.dumps({"register_agents": rules}))
+    settings = SimulatedAgentsSettings(listen="h:1", master="zk://h:1/m", agents=1)
+    given = {"credentials_file": credentials, "acls_file": acls, "authenticate_agents": True}
+    seen: dict[str | None, list[str]] = {}
+    async with leading_alone(tmp_path, **given) as alone:
+        for number, secret in enumerate((None, "agents:wrong", "guest:secret", "agents:secret")):
+            found = seen.setdefault(secret, [])
+            agent = make_agent(settings, number, found.append)
+            async with alone.followed_by([agent], credential=secret):
+                await until(
+                    lambda a=agent, f=found: a.registered_with or f, "it is in or out", 60.0
+                )
+        agents = alone.leadership.cluster.agents.values()
+        assert [agent.info["hostname"] for agent in agents] == ["simulated-3"]
+    assert "refused authentication" in seen[None][0]
+    assert "refused authentication" in seen["agents:wrong"][0]
+    assert "Not authorized to register as an agent" in seen["guest:secret"][0]
+    assert seen["agents:secret"] == []
+
+
+async def test_events_of_a_framework_go_to_those_who_may_see_it() -> None:
+    rules = {"view_tasks": [{"principals": {"values": ["ops"]}, "users": {"values": ["root"]}}]}
+    access = Access(None, {"permissive": False, "view_frameworks": [
+        {"principals": {"type": "ANY"}, "users": {"values": ["root"]}}], **rules})  # fmt: skip
+    leading = Leading()
+    streams = {name: Stream() for name in ("ops", "guest")}
+    for name, stream in streams.items():
+        leading.cluster.subscribers.add(
+            stream, lambda action, user, name=name: access.allows(action, name, user)
+        )
+    await leading.agent()
+    framework = leading.framework()
+    leading.framework(user="hidden")
+    await leading.update(framework, await leading.launch(framework, "t"), "TASK_RUNNING")
+    kinds = {name: [event["type"] for event in read(stream)] for name, stream in streams.items()}
+    assert kinds["guest"] == ["AGENT_ADDED", "FRAMEWORK_ADDED"]
+    assert kinds["ops"] == ["AGENT_ADDED", "FRAMEWORK_ADDED", "TASK_ADDED", "TASK_UPDATED"]
 
 
 async def test_machines_go_down_and_up_through_the_older_endpoints(rig: Rig) -> None:

@@ -92,6 +92,34 @@ def test_a_limit_cuts_what_a_role_is_offered() -> None:
     assert setting.run() == {"dev": 1.5}
 
 
+def test_roles_below_one_share_what_it_has_within_its_quota() -> None:
+    setting = Setting(agents=12)
+    setting.framework("a", "dev/web")
+    setting.framework("b", "dev/data")
+    setting.framework("c", "ops")
+    assert setting.run() == {"dev/web": 3.0, "dev/data": 3.0, "ops": 6.0}
+    bound = Setting(agents=12)
+    bound.framework("a", "dev/web")
+    bound.framework("b", "dev/data")
+    bound.framework("c", "ops")
+    bound.quota("dev", limit=4)
+    assert bound.run() == {"dev/web": 2.0, "dev/data": 2.0, "ops": 8.0}
+    assert bound.cluster.held("dev")["cpus"] == 4.0
+    promised = Setting(agents=4)
+    promised.quota("dev", guarantee=3)
+    promised.framework("a", "dev/web")
+    promised.framework("b", "ops")
+    assert promised.run() == {"dev/web": 3.0, "ops": 1.0}
+
+
+def test_a_round_looks_only_at_the_agents_that_an_event_concerns() -> None:
+    setting = Setting(agents=4)
+    setting.framework("a", "dev")
+    setting.allocator.run(setting.document, frozenset({"S2", "gone"}))
+    assert [offer.agent_id for offer in setting.cluster.offers.values()] == ["S2"]
+    assert setting.run() == {"dev": 4.0}
+
+
 def test_a_guarantee_is_kept_free_while_its_role_is_away_and_met_first_when_it_comes() -> None:
     setting = Setting(agents=4)
     setting.quota("ops", guarantee=3)

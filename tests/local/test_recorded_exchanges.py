@@ -7,23 +7,16 @@ recording was made in, and takes it back.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
-import threading
-import uuid
-from collections.abc import Awaitable, Iterator
-from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any, cast
 
 import httpx
 import pytest
 
 from clients.mesos.recordio import Decoder
-from tests.fixtures.mesos import AGENT_ID, FOLDER, Exchange, load, names
-from tests.local.rig import Rig, make_rig
-from tests.waiting import until
+from tests.fixtures.mesos import FOLDER, Exchange, load, names
+from tests.local.served import Cluster
 
 START = {"nanoseconds": 1795460000000000000}
 HOUR = {"nanoseconds": 3600000000000}
@@ -76,102 +69,6 @@ UNCOUNTED = re.compile(
 )
 
 
-class Cluster:
-    """The stand-in's cluster, in a thread with a loop of its own."""
-
-    def __init__(self, hosts: str, folder: Path) -> None:
-        self._hosts = hosts
-        self._folder = folder
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-        self._stack = AsyncExitStack()
-        self.http = httpx.Client(timeout=10)
-
-    def run(self, work: Awaitable[Any]) -> Any:
-        async def wrapped() -> Any:
-            return await work
-
-        return asyncio.run_coroutine_threadsafe(wrapped(), self._loop).result(60)
-
-    async def start(self) -> None:
-        root = f"/test-{uuid.uuid4().hex[:8]}"
-        self.rig: Rig = await self._stack.enter_async_context(
-            make_rig(self._hosts, self._folder, root)
-        )
-        master = await self.rig.masters("blue", 1, allocation_interval_ms=200)
-        self.leader = master[0]
-        resources = {"cpus": 4, "mem": 2048, "disk": 1000, "ports": [31000, 31100]}
-        for number in range(2):
-            await self.rig.agent(number=number, resources=resources, attributes={"color": "blue"})
-        framework = await self.rig.framework(tasks=4)
-        await self.rig.healthy(framework, 4)
-        self.idle = await self.rig.agent(
-            number=2, resources=resources, attributes={"color": "blue"}
-        )
-        await until(lambda: self.idle.id, "the idle agent is registered")
-        self.follower = await self.rig.master("blue", 1)
-        await until(lambda: self.follower.master.leader, "the follower knows the leader")
-        # The framework has all it wants: nothing is offered while tests look.
-        await until(lambda: not self._leadership().cluster.offers, "no offer is out")
-
-    def _leadership(self) -> Any:
-        return self.leader.master.leadership
-
-    def close(self) -> None:
-        self.http.close()
-        self.run(self._stack.aclose())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-        self._loop.close()
-
-    def send(self, call: Any, *, follower: bool = False) -> httpx.Response:
-        master = self.follower if follower else self.leader
-        text = call if isinstance(call, str) else json.dumps(call)
-        text = text.replace(AGENT_ID, cast("str", self.idle.id))
-        return self.http.post(f"http://{master.address}/api/v1", content=text)
-
-    def get(self, path: str) -> httpx.Response:
-        return self.http.get(f"http://{self.leader.address}{path}")
-
-    def reset(self) -> None:
-        for call in (STOP_DOWN, CLEAR_SCHEDULE, CLEAR_QUOTA):
-            self.send(call)
-        body = {"agent_id": {"value": self.idle.id}}
-        self.send({"type": "REACTIVATE_AGENT", "reactivate_agent": body})
-
-    def set_draining(self) -> None:
-        async def change() -> None:
-            agent = self._leadership().cluster.agents[self.idle.id]
-            agent.deactivated = True
-            agent.drain_info = {"state": "DRAINING", "config": {"mark_gone": False}}
-
-        self.run(change())
-
-    def set_drained(self) -> None:
-        async def change() -> None:
-            agent = self._leadership().cluster.agents[self.idle.id]
-            agent.drain_info = {"state": "DRAINED", "config": {"mark_gone": False}}
-
-        self.run(change())
-
-
-@pytest.fixture(scope="module")
-def shared(zookeeper: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    cluster = Cluster(zookeeper, tmp_path_factory.mktemp("recorded"))
-    try:
-        cluster.run(cluster.start())
-        yield cluster
-    finally:
-        cluster.close()
-
-
-@pytest.fixture
-def cluster(shared: Cluster) -> Iterator[Cluster]:
-    yield shared
-    shared.reset()
-
-
 def answer_of(cluster: Cluster, exchange: Exchange) -> httpx.Response:
     for call in BEFORE.get(exchange.name, []):
         assert cluster.send(call).status_code == 200
@@ -217,7 +114,8 @@ def test_an_answer_is_as_recorded(cluster: Cluster, name: str) -> None:
             seen, wanted = (re.sub(r"[\d.]+", "N", text) for text in (seen, wanted))
         assert seen == wanted
         return
-    if name in EXACT:
+    # Whichever Mesos serves has a version of its own.
+    if name in EXACT and not (cluster.is_real and "version" in name):
         assert answer.json() == exchange.json
     assert_same_shape(shape(answer.json()), shape(exchange.json))
 
@@ -231,6 +129,8 @@ def test_a_follower_redirects_a_call(cluster: Cluster) -> None:
 
 
 def test_a_draining_agent_cannot_be_reactivated(cluster: Cluster) -> None:
+    if cluster.is_real:
+        pytest.skip("needs an agent that does not end its drain: a stand-in is put there by hand")
     exchange = load("reactivate_while_draining")
     cluster.set_draining()
     try:

@@ -14,15 +14,17 @@ from typing import Any
 
 import structlog
 
+from stacks.local import credential
 from stacks.local.errors import StartError
 from stacks.local.mesos import values
+from stacks.local.mesos.cgroups import Cgroups
 from stacks.local.mesos.checkpoint import Checkpoint
 from stacks.local.mesos.election import Detector
 from stacks.local.mesos.follower import CONNECT_TIMEOUT_S, SILENCE_S, Follower
 from stacks.local.mesos.outbox import Outbox
 from stacks.local.mesos.tasks import TaskRunner
 from stacks.local.mesos.values import Json
-from stacks.local.process import Listener, end, guard, make_folder
+from stacks.local.process import Listener, end, guard, make_folder, read_secret
 from stacks.local.session import Session, read_auth
 from stacks.local.settings import AgentSettings
 
@@ -44,6 +46,7 @@ class Agent(Follower[TaskRunner]):
             ip=settings.ip,
             grace_s=settings.executor_shutdown_grace_period_s,
             retry_s=settings.status_update_retry_s,
+            cgroups=Cgroups() if settings.isolation == "cgroups" else None,
         )
         super().__init__(
             info=self._make_info(),
@@ -89,7 +92,7 @@ class Agent(Follower[TaskRunner]):
         """Recover, listen and follow; returns when HTTP is served.
 
         Raises:
-            StartError: see `recover`, or the port is taken.
+            StartError: see `recover`, the port is taken, or there is no credential to read.
         """
         import httpx
 
@@ -99,8 +102,11 @@ class Agent(Follower[TaskRunner]):
         await self._listener.start()
         self.recover()
         timeout = httpx.Timeout(CONNECT_TIMEOUT_S, read=SILENCE_S)
-        messages = httpx.AsyncClient(timeout=CONNECT_TIMEOUT_S)
-        self.connect(httpx.AsyncClient(timeout=timeout), Outbox(messages))
+        secret = read_secret(self.settings.credential_file)
+        headers = {} if secret is None else {"Authorization": credential.header(secret)}
+        messages = httpx.AsyncClient(timeout=CONNECT_TIMEOUT_S, headers=headers)
+        registering = httpx.AsyncClient(timeout=timeout, headers=headers)
+        self.connect(registering, Outbox(messages))
         self._session = Session(
             self.settings.election.hosts,
             timeout_s=self.settings.zk_session_timeout_s,

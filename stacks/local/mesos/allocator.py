@@ -10,6 +10,7 @@ machine goes into maintenance.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -134,7 +135,8 @@ class _Round:
             for role, config in quota.items()
             if (found := _quantities(config, "guarantees"))
         }
-        roles = {*members, *self._guarantees, *self._limits}
+        named = {*members, *self._guarantees, *self._limits}
+        roles = {part for role in named for part in lineage(role)}
         self._held = {role: cluster.held(role) for role in roles}
         self._made: dict[str, list[Offer]] = {}
         self._free = values.subtract(
@@ -155,8 +157,9 @@ class _Round:
             if agent.active and _allocatable(agent.available) and not self._is_hidden(agent)
         ]
         for agent in agents if self._guarantees else ():
-            lacking = [r for r in self._guarantees if r in self._members and self._lacks(r)]
-            self._offer(agent, lacking, guaranteed=True)
+            lacking = {role for role in self._guarantees if self._lacks(role)}
+            due = [role for role in self._members if lineage(role)[0] in lacking]
+            self._offer(agent, due, guaranteed=True)
         for agent in agents:
             self._offer(agent, self._members, guaranteed=False)
         return self._made
@@ -176,7 +179,7 @@ class _Round:
 
     def _offer(self, agent: Agent, roles: Iterable[str], *, guaranteed: bool) -> None:
         """Offer an agent's resources to whom they are due; more may be left for another role."""
-        for role in sorted(roles, key=lambda r: (self._share(r), r)):
+        for role in sorted(roles, key=lambda r: (self._shares(r), r)):
             available = agent.available
             if not _allocatable(available):
                 return
@@ -195,12 +198,14 @@ class _Round:
         offer = Offer(number, framework.id, agent.id, role, offered, agent.free_ports)
         self._cluster.add_offer(offer)
         self._made.setdefault(framework.id, []).append(offer)
-        self._held[role] = values.add(self._held[role], offered)
+        for part in lineage(role):
+            self._held[part] = values.add(self._held[part], offered)
         self._free = values.subtract(self._free, offered)
 
     def _within(self, role: str, available: Scalars, *, guaranteed: bool) -> Scalars:
-        """What of an agent a role may have."""
-        held, limits = self._held[role], self._limits.get(role, {})
+        """What of an agent a role may have: quota is that of its top-level role."""
+        top = lineage(role)[0]
+        held, limits = self._held[top], self._limits.get(top, {})
         bound = {
             name: min(value, max(0.0, limits[name] - held.get(name, 0.0)))
             if name in limits
@@ -208,28 +213,37 @@ class _Round:
             for name, value in available.items()
         }
         if guaranteed:
-            lacking = self._lacks(role)
+            lacking = self._lacks(top)
             return {
-                name: min(value, lacking.get(name, 0.0))
-                if name in self._guarantees[role]
-                else value
+                name: min(value, lacking.get(name, 0.0)) if name in self._guarantees[top] else value
                 for name, value in bound.items()
             }
         if not self._guarantees:
             return bound
-        kept = values.total(self._lacks(other) for other in self._guarantees if other != role)
+        kept = values.total(self._lacks(other) for other in self._guarantees if other != top)
         return {
             name: min(value, max(0.0, self._free.get(name, 0.0) - kept.get(name, 0.0)))
             for name, value in bound.items()
         }
 
-    def _share(self, role: str) -> float:
-        return self._dominant(self._held[role]) / float(self._weights.get(role, 1.0))
+    def _shares(self, role: str) -> tuple[float, ...]:
+        """From the top of its tree down: siblings share what their parent has."""
+        return tuple(
+            self._dominant(self._held[part]) / float(self._weights.get(part, 1.0))
+            for part in lineage(role)
+        )
 
     def _dominant(self, held: Scalars) -> float:
         capacity = self._cluster.capacity
         shares = [amount / capacity[n] for n, amount in held.items() if capacity.get(n, 0.0) > 0]
         return max(shares, default=0.0)
+
+
+@functools.lru_cache(maxsize=4096)
+def lineage(role: str) -> tuple[str, ...]:
+    """A role's ancestors from the top on, and itself: `a/b` is below `a`."""
+    parts = role.split("/")
+    return tuple("/".join(parts[: number + 1]) for number in range(len(parts)))
 
 
 def _of(known: Mapping[str, Agent], candidates: frozenset[str]) -> list[Agent]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from stacks.local.mesos import ports, values
 from stacks.local.mesos.counters import Counters
 from stacks.local.mesos.streams import Stream
+from stacks.local.mesos.subscribers import Subscribers
 from stacks.local.mesos.values import Json, Scalars
 
 _COMPLETED_TASKS_MAX = 1000
@@ -223,7 +224,7 @@ class Cluster:
         self.frameworks: dict[str, Framework] = {}
         self.completed_frameworks: deque[Framework] = deque(maxlen=_COMPLETED_FRAMEWORKS_MAX)
         self.offers: dict[str, Offer] = {}
-        self.subscribers: set[Stream] = set()
+        self.subscribers = Subscribers()
         self.counters = Counters()
         # What all agents have together.
         self.capacity: Scalars = {}
@@ -246,18 +247,11 @@ class Cluster:
         self._offer_number += 1
         return f"{self.master_id}-O{self._offer_number - 1}"
 
-    def publish(self, event: Json) -> None:
-        """Tell the subscribers of the operator API."""
-        for stream in list(self.subscribers):
-            if stream.closed:
-                self.subscribers.discard(stream)
-            else:
-                stream.send(event)
-
     def publish_update(self, task: Task, sent: Json) -> None:
-        """Tell them of a status."""
+        """Tell the operator API's subscribers of a status."""
         body = {"framework_id": {"value": task.framework_id}, "status": sent, "state": task.state}
-        self.publish({"type": "TASK_UPDATED", "task_updated": body})
+        event = {"type": "TASK_UPDATED", "task_updated": body}
+        self.subscribers.tell_of_task(event, self.frameworks[task.framework_id].info)
 
     def tasks(self) -> Iterator[Task]:
         """Tasks of all frameworks that have not been acknowledged as ended."""
@@ -366,12 +360,25 @@ class Cluster:
 
     def consumed(self, role: str) -> Scalars:
         """What tasks of a role take."""
-        frameworks = self.frameworks.values()
-        return values.total(f.used_by_role[role] for f in frameworks if role in f.used_by_role)
+        return values.total(f.used_by_role.get(role, {}) for f in self.frameworks.values())
+
+    def consumed_below(self, role: str) -> Scalars:
+        """What tasks of a role and of all below it take, which is what its quota bounds."""
+        return values.total(
+            used
+            for framework in self.frameworks.values()
+            for name, used in framework.used_by_role.items()
+            if f"{name}/".startswith(f"{role}/")
+        )
 
     def held(self, role: str) -> Scalars:
-        """What a role has, in tasks and offers."""
-        return values.total(framework.held(role) for framework in self.frameworks.values())
+        """What a role and all roles below it have, in tasks and offers."""
+        return values.total(
+            framework.held(name)
+            for framework in self.frameworks.values()
+            for name in {*framework.used_by_role, *framework.offered_by_role}
+            if f"{name}/".startswith(f"{role}/")
+        )
 
     def restricted(
         self, sees: Callable[[Framework], bool], seen: Callable[[Framework], Framework]

@@ -98,7 +98,8 @@ class Core:
             stream.send({"type": "DRAIN", "config": agent.drain_info["config"]})
             await self.check_drained(agent)
         if known is None:
-            cluster.publish({"type": "AGENT_ADDED", "agent_added": {"agent": render.agent(agent)}})
+            added = {"agent": render.agent(agent)}
+            cluster.subscribers.tell({"type": "AGENT_ADDED", "agent_added": added})
         self.candidates.add(agent.id)
         return agent
 
@@ -244,7 +245,7 @@ class Core:
         if agent.stream is not None:
             agent.stream.close()
             agent.stream = None
-        cluster.publish(
+        cluster.subscribers.tell(
             {"type": "AGENT_REMOVED", "agent_removed": {"agent_id": {"value": agent.id}}}
         )
 

@@ -12,7 +12,7 @@ import asyncio
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,8 @@ _SCRIPT = """\
 echo $$ > executor.pid.new && mv executor.pid.new executor.pid
 trap '' HUP INT
 trap 'kill -TERM $child 2>/dev/null' TERM
-/bin/sh -c "$1" > stdout 2> stderr < /dev/null & child=$!
+(for group in $MESOS_CGROUPS; do echo 0 > "$group/cgroup.procs" || exit 125; done
+exec /bin/sh -c "$1") > stdout 2> stderr < /dev/null & child=$!
 while :; do wait $child; code=$?; kill -0 $child 2>/dev/null || break; done
 echo $code > exit.new && mv exit.new exit
 """
@@ -54,8 +55,10 @@ def start_time(pid: int) -> int | None:
     return None if fields[0] in {"Z", "X"} else int(fields[19])
 
 
-def start(command: str, sandbox: Path, environment: Mapping[str, str]) -> Process | None:
-    """Start a task; None when it ended before it could be looked at."""
+def start(
+    command: str, sandbox: Path, environment: Mapping[str, str], cgroups: Sequence[Path] = ()
+) -> Process | None:
+    """Start a task in control groups; None when it ended before it could be looked at."""
     sandbox.mkdir(parents=True, exist_ok=True)
     inherited = {
         name: value
@@ -66,7 +69,12 @@ def start(command: str, sandbox: Path, environment: Mapping[str, str]) -> Proces
         child = subprocess.Popen(
             ["/bin/sh", "-c", _SCRIPT, "mesos-executor", command],
             cwd=sandbox,
-            env={**inherited, **environment, "MESOS_SANDBOX": str(sandbox)},
+            env={
+                **inherited,
+                **environment,
+                "MESOS_SANDBOX": str(sandbox),
+                "MESOS_CGROUPS": " ".join(map(str, cgroups)),
+            },
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

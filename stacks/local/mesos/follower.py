@@ -33,7 +33,7 @@ _HISTORY_MAX = 100
 CONNECT_TIMEOUT_S = 5.0
 SILENCE_S = 600.0
 _OK = 200
-_GONE = 410
+_UNAUTHORIZED, _GONE = 401, 410
 _log = structlog.get_logger()
 Send = Callable[[Json], Awaitable[bool]]
 
@@ -173,6 +173,12 @@ class Follower(Generic[T]):
                     text = (await response.aread()).decode()
                     self.tasks.shut_down()
                     self._fail(f"Refused by the master: {text}")
+                if response.status_code == _UNAUTHORIZED:
+                    # Without touching tasks: a credential is put right, and they run on.
+                    self._fail(
+                        f"Master {leader.address} refused authentication: give this agent the "
+                        "credential file of a principal that the master knows"
+                    )
                 if response.status_code != _OK:
                     await response.aread()
                     return

@@ -64,7 +64,8 @@ class Frameworks:
             timer.cancel()
         framework.info, framework.recovered, framework.suppressed = info, False, set(suppressed)
         framework.stream, framework.stream_id = stream, stream_id
-        cluster.publish({"type": kind, kind.lower(): {"framework": render.framework(framework)}})
+        event = {"type": kind, kind.lower(): {"framework": render.framework(framework)}}
+        cluster.subscribers.tell_of_framework(event, info)
         _log.info("framework.subscribed", framework=framework_id, name=info.get("name"))
         self._candidates.add_all()
         return framework
@@ -104,11 +105,9 @@ class Frameworks:
             cluster.remove_task(task)
         for offer_id in list(framework.offers):
             cluster.remove_offer(offer_id)
-        cluster.publish(
-            {
-                "type": "FRAMEWORK_REMOVED",
-                "framework_removed": {"framework_info": framework.info},
-            }
+        removed = {"framework_info": framework.info}
+        cluster.subscribers.tell_of_framework(
+            {"type": "FRAMEWORK_REMOVED", "framework_removed": removed}, framework.info
         )
         if framework.stream is not None:
             framework.stream.close()

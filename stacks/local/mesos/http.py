@@ -9,8 +9,7 @@ master has them.
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
@@ -26,12 +25,12 @@ from stacks.local.mesos import (
     legacy,
     maintenance,
     operator_api,
-    outbox,
     quota,
     registry,
     render,
     values,
 )
+from stacks.local.mesos.agent_api import AgentApi, streamed
 from stacks.local.mesos.cluster import Cluster
 from stacks.local.mesos.leader import Leadership
 from stacks.local.mesos.streams import Stream
@@ -83,7 +82,7 @@ class _Routes:
             "maintenance/schedule": lambda lead, _: maintenance.schedule(lead.core.document),
             "maintenance/status": lambda lead, _: maintenance.status(lead.core.document),
         }
-        routes: list[Route] = []
+        routes = AgentApi(self._master, self._elsewhere).routes()
         for path, read in leading.items():
             routes.extend(_both(path, self._leading(path, read), "GET"))
         routes += [
@@ -110,8 +109,6 @@ class _Routes:
             *_both("teardown", self._teardown, "POST"),
             Route("/metrics/snapshot", self._local(self._master.metrics), methods=["GET"]),
             Route("/standin/log", self._log, methods=["POST"]),
-            Route("/standin/agent", self._agent, methods=["POST"]),
-            Route(outbox.PATH, self._agent_messages, methods=["POST"]),
             Route("/", self._page, methods=["GET"]),
         ]
         return routes
@@ -281,9 +278,12 @@ class _Routes:
             }
         )
         stream.send({"type": "HEARTBEAT"})
-        lead.cluster.subscribers.add(stream)
+        access = self._master.access
+        lead.cluster.subscribers.add(
+            stream, lambda action, user: access.allows(action, principal, user)
+        )
         return Streaming(
-            _streamed(stream, lambda: lead.cluster.subscribers.discard(stream)),
+            streamed(stream, lambda: lead.cluster.subscribers.discard(stream)),
             media_type="application/json",
         )
 
@@ -323,7 +323,7 @@ class _Routes:
         )
         framework.calls["SUBSCRIBE"] = framework.calls.get("SUBSCRIBE", 0) + 1
         return Streaming(
-            _streamed(stream, lambda: lead.core.frameworks.disconnect(framework, stream)),
+            streamed(stream, lambda: lead.core.frameworks.disconnect(framework, stream)),
             media_type="application/json",
             headers={"Mesos-Stream-Id": stream_id},
         )
@@ -333,49 +333,10 @@ class _Routes:
     async def _log(self, request: Request) -> Response:
         return JSONResponse(self._master.replica.answer(await request.json()))
 
-    async def _agent(self, request: Request) -> Response:
-        refusal = self._elsewhere("/standin/agent")
-        if refusal is not None:
-            return refusal
-        lead = self._master.leadership
-        assert lead is not None
-        stream = Stream()
-        try:
-            agent = await lead.core.enrol(await request.json(), stream)
-        except CallError as error:
-            return PlainTextResponse(str(error), error.status)
-        return Streaming(
-            _streamed(stream, lambda: lead.core.unlink(agent, stream)),
-            media_type="application/json",
-        )
-
-    async def _agent_messages(self, request: Request) -> Response:
-        lead = self._master.leadership
-        if lead is None or not self._master.elected:
-            return PlainTextResponse("Not the leader", 503)
-        messages: list[Json] = await request.json()
-        for message in messages:
-            agent = lead.cluster.agents.get(str(message["agent_id"]))
-            if agent is None:
-                continue  # It hears of that when it registers again.
-            agent.last_pong = time.monotonic()
-            if message["type"] == "UPDATE":
-                lead.core.update(message)
-        return Response(status_code=202)
-
 
 def _machines(body: Any) -> Json:
     """Machines come as a list or in a message, as people have written them."""
     return {"machines": body if isinstance(body, list) else body["machines"]}
-
-
-async def _streamed(stream: Stream, ended: Callable[[], None]) -> AsyncIterator[bytes]:
-    try:
-        async for item in stream.records():
-            yield item
-    finally:
-        stream.closed = True
-        ended()
 
 
 def _both(path: str, endpoint: _Endpoint, method: str) -> list[Route]:

@@ -86,7 +86,7 @@ class Leadership:
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(self._settings.heartbeat_interval_s)
-            self.cluster.publish({"type": "HEARTBEAT"})
+            self.cluster.subscribers.tell({"type": "HEARTBEAT"})
             for framework in self.cluster.frameworks.values():
                 framework.tell({"type": "HEARTBEAT"})
 

@@ -227,7 +227,7 @@ def roles(cluster: Cluster, document: Json, known: list[str]) -> Json:
     quota = registry.section(document, "quota")
     rendered: list[Json] = []
     for role in known:
-        consumed = {k: v for k, v in sorted(cluster.consumed(role).items()) if v > 0}
+        consumed = {k: v for k, v in sorted(cluster.consumed_below(role).items()) if v > 0}
         offered = values.total(o.resources for o in cluster.offers.values() if o.role == role)
         config: dict[str, Any] = quota.get(role) or {}
         used = {name: consumed[name] for name in sorted(consumed)}

@@ -49,6 +49,7 @@ class Master:
         self.address = f"{settings.public_hostname}:{settings.port}"
         self.leader: Leader | None = None
         self.leadership: Leadership | None = None
+        self.session: Session | None = None
         make_folder(settings.work_dir)
         self.replica = Replica(settings.work_dir)
         self.access = read_access(
@@ -81,13 +82,13 @@ class Master:
         """Whether ZooKeeper names this master."""
         return self.leader is not None and self.leader.id == self.id
 
-    async def start(self) -> None:
-        """Listen and take part; returns when HTTP is served."""
+    async def serve(self) -> None:
+        """Listen, without a part in any election yet; returns when HTTP is served."""
         import httpx
 
         from stacks.local.mesos.http import make_app
 
-        settings, path = self.settings, self.settings.election.path
+        settings = self.settings
         own = f"{settings.ip}:{settings.port}"
         self._client = httpx.AsyncClient()
         self._peers = HttpPeers(self._client, own, settings.peers)
@@ -99,24 +100,29 @@ class Master:
         )
         self._listener = Listener(make_app(self), settings.ip, settings.port)
         await self._listener.start()
-        self.session = Session(
+
+    async def start(self) -> None:
+        """Listen and take part; returns when HTTP is served."""
+        settings, path = self.settings, self.settings.election.path
+        await self.serve()
+        self.session = session = Session(
             settings.election.hosts,
             timeout_s=settings.zk_session_timeout_s,
             auth=read_auth(settings.zk_auth_file),
         )
-        self._detector = Detector(self.session, path)
+        self._detector = Detector(session, path)
         candidacy = Candidacy(
-            self.session,
+            session,
             path,
             info=self.info,
             replica_pid=replica_pid(settings.ip, settings.port),
         )
-        self.session.on_lost(self._note_lost)
-        await self.session.start()
-        self._spawn(follow_group(self.session, path, self._peers.note))
+        session.on_lost(self._note_lost)
+        await session.start()
+        self._spawn(follow_group(session, path, self._peers.note))
         self._spawn(self.registrar.recover())
         self._spawn(candidacy.hold())
-        self._spawn(self._detector.run(self._note_leader))
+        self._spawn(self._detector.run(self.note_leader))
 
     async def stop(self, *, close_session: bool) -> None:
         """For tests: stop serving. A process simply ends."""
@@ -125,7 +131,7 @@ class Master:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._listener.stop()
         await self._client.aclose()
-        if close_session:
+        if close_session and self.session is not None:
             await self.session.close()
 
     def _spawn(self, work: Awaitable[Any]) -> None:
@@ -135,7 +141,8 @@ class Master:
         if self.elected:
             self._fail("Lost leadership: the ZooKeeper session is gone; ending, as masters do")
 
-    def _note_leader(self, leader: Leader | None) -> None:
+    def note_leader(self, leader: Leader | None) -> None:
+        """ZooKeeper names another leader, or none."""
         was_elected = self.elected
         self.leader = leader
         name = None if leader is None else leader.address

@@ -178,7 +178,7 @@ def cluster(state: Cluster | None, allocator: Allocator | None) -> Metrics:
         metrics |= percentiles("allocator/mesos/allocation_run_ms", allocator.run_ms)
         metrics |= percentiles("allocator/mesos/allocation_run_latency_ms", allocator.run_ms)
     for role in sorted({role for framework in frameworks for role in framework.roles}):
-        for name, value in state.consumed(role).items():
+        for name, value in state.consumed_below(role).items():
             key = f"allocator/mesos/quota/roles/{role}/resources/{name}/consumed"
             metrics[key] = value
     return metrics

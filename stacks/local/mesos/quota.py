@@ -75,7 +75,10 @@ def _check_capacity(core: Core, configs: list[Json]) -> None:
             f"capacity '{values.text(capacity)}' (use 'force' flag to bypass this check)",
         )
     for config in configs:
-        consumed, limits = core.cluster.consumed(str(config["role"])), _quantities(config, "limits")
+        consumed, limits = (
+            core.cluster.consumed_below(str(config["role"])),
+            _quantities(config, "limits"),
+        )
         if any(consumed.get(name, 0.0) > limit for name, limit in limits.items()):
             raise CallError(
                 400,

@@ -148,7 +148,8 @@ class SchedulerApi:
         cluster.counters.launches += 1
         from stacks.local.mesos import render
 
-        cluster.publish({"type": "TASK_ADDED", "task_added": {"task": render.task(task)}})
+        added = {"type": "TASK_ADDED", "task_added": {"task": render.task(task)}}
+        cluster.subscribers.tell_of_task(added, framework.info)
         cluster.agents[named].tell(
             {
                 "type": "RUN_TASK",

@@ -14,6 +14,7 @@ from pathlib import Path
 import structlog
 
 from stacks.local.mesos import checks, executor, values
+from stacks.local.mesos.cgroups import Cgroups
 from stacks.local.mesos.checkpoint import Checkpoint, TaskRecord
 from stacks.local.mesos.values import Json
 
@@ -26,9 +27,17 @@ _log = structlog.get_logger()
 class TaskRunner:
     """All tasks of one agent. `send` passes an update to the master; false when that failed."""
 
-    def __init__(
-        self, checkpoint: Checkpoint, work_dir: Path, *, ip: str, grace_s: float, retry_s: float
+    def __init__(  # noqa: PLR0913 - by keyword, what an agent knows of itself
+        self,
+        checkpoint: Checkpoint,
+        work_dir: Path,
+        *,
+        ip: str,
+        grace_s: float,
+        retry_s: float,
+        cgroups: Cgroups | None = None,
     ) -> None:
+        self._cgroups = cgroups
         self._checkpoint = checkpoint
         self._work_dir = work_dir
         self._ip = ip
@@ -117,7 +126,8 @@ class TaskRunner:
         self._checkpoint.write(record)
         command = str(values.part(info, "command").get("value", ""))
         try:
-            process = executor.start(command, sandbox, _environment(record))
+            groups = self._limit(record)
+            process = executor.start(command, sandbox, _environment(record), groups)
         except OSError as error:
             self._report(
                 record,
@@ -132,6 +142,18 @@ class TaskRunner:
             self._note_end(record)
         else:
             self._watch(record)
+
+    def _limit(self, record: TaskRecord) -> list[Path]:
+        """Control groups with a task's limits; none where they are not wanted or not permitted."""
+        if self._cgroups is None:
+            return []
+        resources = values.scalars(record.info.get("resources", ()))
+        try:
+            return self._cgroups.make(record.container_id, resources)
+        except OSError as error:
+            _log.warning("cgroups.not_permitted", error=repr(error), note="tasks have no limits")
+            self._cgroups = None
+            return []
 
     def _note_process(self, record: TaskRecord, process: executor.Process | None) -> None:
         if process is not None:
@@ -213,7 +235,10 @@ class TaskRunner:
         code = executor.exit_code(Path(record.sandbox))
         state, message = executor.ending(code, killed=record.kill_reason is not None)
         reason = record.kill_reason
-        if reason in {None, "REASON_TASK_KILLED"}:
+        if self._cgroups is not None and self._cgroups.ran_out_of_memory(record.container_id):
+            state, message = "TASK_FAILED", "Memory limit exceeded"
+            reason = "REASON_CONTAINER_LIMITATION_MEMORY"
+        elif reason in {None, "REASON_TASK_KILLED"}:
             reason = None if state != "TASK_FAILED" else "REASON_COMMAND_EXECUTOR_FAILED"
         watching = self._checks.pop(record.key, None)
         if watching is not None:
@@ -301,6 +326,8 @@ class TaskRunner:
             watching.cancel()
         self.records.pop(record.key, None)
         self._checkpoint.remove(record)
+        if self._cgroups is not None:
+            self._cgroups.remove(record.container_id)
 
 
 def _environment(record: TaskRecord) -> dict[str, str]:

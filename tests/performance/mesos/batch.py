@@ -81,6 +81,7 @@ class Batch:
         self.running = 0
         self.moments = Moments()
         self.failures: list[BaseException] = []
+        self._is_over = False
         self._calls: set[asyncio.Task[None]] = set()
 
     @property
@@ -118,6 +119,12 @@ class Batch:
             self.moments.subscribed = time.monotonic()
             async for event in subscription.events():
                 self._handle(subscription, event)
+
+    async def end(self) -> None:
+        """Tear the framework down; what was on its way meanwhile is refused, as it should be."""
+        assert self.subscription is not None
+        self._is_over = True
+        await self.subscription.teardown()
 
     def _handle(self, subscription: Subscription, event: SchedulerEvent) -> None:
         if isinstance(event, Offers):
@@ -186,5 +193,5 @@ class Batch:
     def _done(self, work: asyncio.Task[None]) -> None:
         self._calls.discard(work)
         error = None if work.cancelled() else work.exception()
-        if error is not None:
+        if error is not None and not self._is_over:
             self.failures.append(error)

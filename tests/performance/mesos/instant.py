@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Any
@@ -135,7 +135,7 @@ def _serve(offers: int, cpus: float, told: Connection) -> None:
 
 
 @contextmanager
-def instant_master(*, offers: int, cpus: float) -> Iterator[str]:
+def instant_master(*, offers: int, cpus: float) -> Generator[str]:
     """Start one that makes so many offers; gives its address."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()

@@ -52,8 +52,7 @@ async def offers(stage: Stage) -> AsyncGenerator[Figure]:
             batch = Batch(client, 0, refuse_s=0)
             async with working(batch):
                 await until(lambda b=batch: len(b.moments.offers) >= 3, "offers again", BOUND_S)
-                assert batch.subscription is not None
-                await batch.subscription.teardown()
+                await batch.end()
             found = batch.moments
             first.append((found.offers[0] - found.subscribed) * 1000)
             again += [(b - a) * 1000 for a, b in zip(found.offers, found.offers[1:], strict=False)]
@@ -164,8 +163,7 @@ async def start(stage: Stage) -> AsyncGenerator[Figure]:
         async with working(batch):
             await until(lambda: not batch.wanted and not batch.waiting, "all launched", BOUND_S)
             await until(lambda: batch.running == batch.launched, "all tasks run", BOUND_S)
-            assert batch.subscription is not None
-            await batch.subscription.teardown()
+            await batch.end()
         moments = batch.moments
     times = [moments.running[name] - at for name, at in moments.launched.items()]
     note = f"{engine()}, one after the other, {len(times)} tasks, no image to pull"
