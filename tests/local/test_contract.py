@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
 
-from clients.mesos import OperatorClient, SchedulerClient
+from clients.mesos import OperatorClient, SchedulerClient, Subscription
 from clients.mesos.events import Subscribed
 from clients.mesos.model import DrainState
 from clients.mesos.scheduler_model import (
@@ -23,11 +23,20 @@ from tests.waiting import until
 BOUND_S = 60.0
 
 
-async def status(events: AsyncGenerator[SchedulerEvent], state: str) -> TaskStatus:
+async def status(
+    subscription: Subscription, events: AsyncGenerator[SchedulerEvent], state: str
+) -> TaskStatus:
+    """Wait for a state; each status is acknowledged, or the next one would not come."""
     async with asyncio.timeout(BOUND_S):
         async for event in events:
-            if isinstance(event, Updated) and event.status.state == state:
-                return event.status
+            if not isinstance(event, Updated):
+                continue
+            found = event.status
+            if found.uuid is not None:
+                assert found.agent_id is not None
+                await subscription.acknowledge(found.task_id, found.agent_id, found.uuid)
+            if found.state == state:
+                return found
     raise AssertionError(state)
 
 
@@ -46,17 +55,15 @@ async def test_a_framework_launches_is_told_acknowledges_kills_and_ends(cluster:
         await subscription.accept([offer.id], [task])
         if rest:
             await subscription.decline(rest)
-        running = await status(events, "TASK_RUNNING")
+        running = await status(subscription, events, "TASK_RUNNING")
         assert (running.task_id, running.agent_id) == ("contract-1", offer.agent_id)
         assert running.uuid is not None
-        await subscription.acknowledge(running.task_id, offer.agent_id, running.uuid)
         await subscription.reconcile({"contract-1": offer.agent_id})
-        again = await status(events, "TASK_RUNNING")
+        again = await status(subscription, events, "TASK_RUNNING")
         assert again.reason == "REASON_RECONCILIATION"
         await subscription.kill("contract-1", offer.agent_id)
-        killed = await status(events, "TASK_KILLED")
-        assert killed.uuid is not None
-        await subscription.acknowledge(killed.task_id, offer.agent_id, killed.uuid)
+        killed = await status(subscription, events, "TASK_KILLED")
+        assert killed.task_id == "contract-1"
         await subscription.teardown()
 
 

@@ -38,7 +38,11 @@ async def test_a_batch_packs_offers_and_counts_what_runs() -> None:
 
 def test_what_is_missing_for_the_real_programs_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     there = {"mesos-master"}
-    monkeypatch.setattr(shutil, "which", lambda name: name if name in there else None)
+
+    def which(name: str) -> str | None:
+        return name if name in there else None
+
+    monkeypatch.setattr(shutil, "which", which)
     assert "saw no mesos-agent:" in (against_mesos.missing() or "")
     there.add("mesos-agent")
     assert against_mesos.missing() is None
