@@ -67,7 +67,7 @@ class World:
         return httpx.Response(200, json=body)
 
     def _update_quota(self, _: httpx.Request) -> httpx.Response:
-        _, call = self.master.asked[-1]
+        call = self.master.asked[-1][1]
         self.quota = call["update_quota"]["quota_configs"]
         return httpx.Response(200)
 

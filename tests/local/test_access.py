@@ -21,6 +21,8 @@ from tests.local.rig import Rig, until
 
 ACLS: dict[str, Any] = {
     "permissive": False,
+    # Else no agent may register, as with a real master.
+    "register_agents": [{"principals": {"type": "ANY"}, "agents": {"type": "ANY"}}],
     "view_frameworks": [{"principals": {"values": ["ops"]}, "users": {"type": "ANY"}}],
     "view_tasks": [{"principals": {"values": ["ops"]}, "users": {"type": "ANY"}}],
     "update_quotas": [
