@@ -30,8 +30,8 @@ async def test_a_batch_packs_offers_and_counts_what_runs() -> None:
             async with working(batch):
                 await until(lambda: batch.running == 3 and not batch.waiting, "three run", 60)
 
-    # The largest first: 0.8 fills one offer, twice 0.3 go into the other, 2.0 fits nowhere.
-    assert batch.places == {"batch-1": "S0", "batch-2": "S1", "batch-3": "S1"}
+    # In their order, as far as they fit: 0.8 waits for the second offer, 2.0 for ever.
+    assert batch.places == {"batch-1": "S0", "batch-2": "S0", "batch-3": "S1"}
     assert list(batch.wanted) == [Shape(2.0, 100)]
     assert batch.by_state() == {"TASK_RUNNING": 3}
 

@@ -52,7 +52,7 @@ class Moments:
 
 
 class Batch:
-    """One framework; `wanted` are tasks to launch, largest first where they differ.
+    """One framework; `wanted` are tasks to launch: so many that are alike, or these.
 
     `per_offer` bounds how many of them one offer takes.
     """
@@ -72,8 +72,8 @@ class Batch:
         self._command = command
         self._refuse_s = refuse_s
         self._info = FrameworkInfo("batch", "root", roles=(role,), failover_timeout_s=3600.0)
-        shapes = repeat(Shape(), wanted) if isinstance(wanted, int) else wanted
-        self.wanted = deque(sorted(shapes, key=lambda shape: (-shape.cpus, -shape.mem)))
+        self._are_alike = isinstance(wanted, int)
+        self.wanted = deque(repeat(Shape(), wanted) if isinstance(wanted, int) else wanted)
         self.subscription: Subscription | None = None
         self.launched = 0
         self.states: dict[str, str] = {}
@@ -169,8 +169,8 @@ class Batch:
             # A sum of tenths is never quite what it should be.
             if shape.cpus > cpus + 1e-6 or shape.mem > mem + 1e-6:
                 passed.append(shape)
-                if not self.wanted or self.wanted[-1] == shape:
-                    break  # They are sorted: what follows is alike.
+                if self._are_alike:
+                    break
                 continue
             cpus, mem = cpus - shape.cpus, mem - shape.mem
             tasks.append(self._task(offer, shape, now))
