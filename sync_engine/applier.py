@@ -25,6 +25,7 @@ from sync_engine.errors import (
     ConnectionLostError,
     InvalidAclError,
     MultiFailedError,
+    NoAuthError,
     NoChildrenForEphemeralsError,
     NoNodeError,
     NotEmptyError,
@@ -45,6 +46,7 @@ _HOPELESS = {
     InvalidAclError.code: "invalid-acl",
     BadArgumentsError.code: "bad-arguments",
     QuotaExceededError.code: "quota-exceeded",
+    NoAuthError.code: "no-auth",
     NoChildrenForEphemeralsError.code: "parent-is-ephemeral",
     # A server without extendedTypesEnabled, asked for a time to live.
     UnimplementedError.code: "kind-not-enabled",
