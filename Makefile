@@ -22,7 +22,7 @@ test: setup ## run the default suite (ARGS="..." goes to pytest)
 check: setup ## check format, lint, types, import contracts, spelling and tidiness
 	@$(RUN) python -m tools.check
 
-robustness: setup ## run the long fault runs
+robustness: setup ## run the long fault runs (ROBUSTNESS_SEED=7 for other choices)
 	@$(RUN) pytest -m robustness --timeout 0 $(ARGS)
 
 bench: bench-sync bench-mesos ## run all benchmarks
