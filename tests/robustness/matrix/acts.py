@@ -236,20 +236,21 @@ async def second_engine_while_paused(stage: Stage) -> None:
     stage.engine.start()
     await stage.engine.await_up()
     first.send(signal.SIGCONT)
-    await _is_fenced(first)
+    await _is_fenced(stage, first)
 
 
 async def _taken_over(stage: Stage, first: Process) -> None:
     stage.engine = stage.add_process("second")
     stage.writers.history.lost_base.append(next(stage.writers.ticks))
     stage.engine.start()
-    await _is_fenced(first)
+    await _is_fenced(stage, first)
 
 
-async def _is_fenced(first: Process) -> None:
+async def _is_fenced(stage: Stage, first: Process) -> None:
     code = await first.ended()
     assert code == EXIT_FENCED, (code, first.log[-3000:])
-    assert "has taken over" in first.log
+    stage.facts["said"] = first.last_words("engine.fenced")
+    assert "has taken over" in stage.facts["said"]
 
 
 async def second_is_refused(stage: Stage) -> None:
@@ -258,4 +259,5 @@ async def second_is_refused(stage: Stage) -> None:
     second.start()
     code = await second.ended()
     assert code == EXIT_FAILED, (code, second.log[-3000:])
-    assert "saw another process use it" in second.log, second.log[-3000:]
+    stage.facts["said"] = second.last_words("engine.failed")
+    assert "saw another process use it" in stage.facts["said"]

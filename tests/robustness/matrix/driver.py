@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import time
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from tests.robustness.history import both_ways, checker
 from tests.robustness.history.acknowledged import Node
 from tests.robustness.history.checker import Journal, differences
 from tests.robustness.matrix import looks, refusals
+from tests.robustness.matrix.acts import nothing
 from tests.robustness.matrix.cases import Case, Outcome
 from tests.robustness.matrix.ensembles import Group, Groups
 from tests.robustness.matrix.stage import Stage, staged
@@ -30,7 +30,6 @@ _REST_S = 120.0
 _LOOK_PAUSE_S = 0.3
 """Looks cost the machine as much as what they look at."""
 _AUDITS_MAX = 4
-_AUDIT_S = 120.0
 _SWEEPS_S = 2.5
 _PASSWORD = "engine:secret"
 
@@ -126,14 +125,14 @@ async def _observe(case: Case, stage: Stage, seen: Seen) -> None:
     if case.expects is Outcome.ENDS:
         code = await stage.engine.ended()
         assert code > 0, code
-        lines = reversed(stage.engine.log.splitlines())
-        last = next(line for line in lines if '"engine.failed"' in line)
-        seen.said = str(json.loads(last)["reason"]).replace(str(stage.folder), "…")
+        seen.said = stage.engine.last_words("engine.failed")
         assert case.says is None or case.says in seen.said, seen.said
         assert "Traceback" not in stage.engine.log, stage.engine.log[-3000:]
     elif case.says is not None:
         state = EngineState.STALLED if case.expects is Outcome.STALLS else None
         seen.said = await stage.engine.said(case.says, state=state)
+    else:
+        seen.said = stage.facts.get("said")
     if case.expects is Outcome.QUARANTINES:
         # All else goes on.
         await looks.probed(stage)
@@ -163,9 +162,16 @@ async def _settle(case: Case, stage: Stage, seen: Seen) -> None:
         a, b = await asyncio.gather(*(_without(stage, side, foreign) for side in Side))
         seen.problems += [f"not by itself: {line}" for line in differences(a, b)]
     for _ in range(_AUDITS_MAX):
-        if (await stage.engine.client.audit(timeout_s=_AUDIT_S)).equal:
+        if (await looks.audited(stage)).equal:
             break
         await asyncio.sleep(_SWEEPS_S)
+    if case.undo is nothing and case.says is not None:
+        # What it said is true still.
+        return
+    try:
+        await stage.engine.await_up(EngineState.LIVE)
+    except AssertionError as error:
+        seen.problems.append(f"not well again: {error}")
 
 
 async def _without(stage: Stage, side: Side, foreign: set[str]) -> dict[str, Node]:
@@ -185,7 +191,7 @@ async def _check(case: Case, stage: Stage, seen: Seen) -> None:
     seen.acknowledged = stage.writers.acknowledged
     seen.unknown = len(history.writes) - seen.acknowledged
     seen.conflicts = len(lines)
-    audit = await stage.engine.client.audit(timeout_s=_AUDIT_S)
+    audit = await looks.audited(stage)
     found = audit.subtrees[stage.name]
     seen.equal = found.equal and found.digest_a == found.digest_b and not differences(a, b)
     if not seen.equal:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
+from sync_engine.client import AuditReport, EngineBusyError, EngineUnreachableError
 from sync_engine.direction import Side
 from sync_engine.errors import ConnectionLostError, NoNodeError
 from tests.robustness.history.acknowledged import Kind, Node
@@ -15,6 +16,7 @@ from tests.waiting import until
 _ARRIVED_S = 120.0
 _EQUAL_S = 120.0
 _PROBE_PAUSE_S = 0.02
+_AGAIN_S = 0.5
 
 
 async def probed(stage: Stage) -> float:
@@ -41,13 +43,26 @@ async def probed(stage: Stage) -> float:
     return time.monotonic() - began
 
 
-async def equal(stage: Stage, bound_s: float = _EQUAL_S) -> None:
+async def audited(stage: Stage) -> AuditReport:
+    """The engine's own audit, once it has started and finds the time."""
+
+    async def report() -> AuditReport | None:
+        try:
+            return await stage.engine.client.audit(timeout_s=_EQUAL_S)
+        except (EngineBusyError, EngineUnreachableError):
+            await asyncio.sleep(_AGAIN_S)
+            return None
+
+    return await until(report, "an audit", _EQUAL_S)
+
+
+async def equal(stage: Stage) -> None:
     """Wait until an audit of the engine finds both sides equal; writers stand still."""
 
     async def is_equal() -> bool:
-        return (await stage.engine.client.audit(timeout_s=bound_s)).equal
+        return (await audited(stage)).equal
 
-    await until(is_equal, "equal sides", bound_s)
+    await until(is_equal, "equal sides", _EQUAL_S)
 
 
 async def has(stage: Stage, side: Side, rel: str) -> bool:

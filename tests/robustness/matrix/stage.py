@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import json
 import os
 import random
 import signal
@@ -37,6 +38,7 @@ _UP_S = 180.0
 _SAID_S = 120.0
 _END_S = 120.0
 _LOOK_PAUSE_S = 0.1
+_UP = (EngineState.LIVE, EngineState.DEGRADED)
 _TUNING = {
     "session_timeout_s": ENGINE_SESSION_S,
     "scan_interval_s": 1.0,
@@ -75,6 +77,12 @@ class Process:
     def log(self) -> str:
         """All that it has said so far."""
         return (self.folder / "engine.log").read_text(errors="replace")
+
+    def last_words(self, event: str) -> str:
+        """The reason that it gave with the last event of a name, without this machine's folders."""
+        lines = [line for line in self.log.splitlines() if f'"event": "{event}"' in line]
+        assert lines, self.log[-3000:]
+        return str(json.loads(lines[-1])["reason"]).replace(str(self.folder.parent), "…")
 
     @property
     def pid(self) -> int:
@@ -119,14 +127,21 @@ class Process:
         except EngineUnreachableError:
             return None
 
-    async def await_up(self) -> None:
-        """Wait until it is started and its first comparison is done."""
+    async def await_up(self, *states: EngineState) -> None:
+        """Wait until it is in one of these states: without any, started and done with its first
+        comparison."""
+        seen: list[str] = []
 
         async def up() -> bool:
             status = await self._look()
-            return status is not None and status.state in (EngineState.LIVE, EngineState.DEGRADED)
+            seen[:] = ["no answer"] if status is None else [status.state.value, *status.reasons]
+            return status is not None and status.state in (states or _UP)
 
-        await until(up, f"an engine that is up ({self.folder})", _UP_S)
+        try:
+            await until(up, f"an engine that is up ({self.folder})", _UP_S)
+        except AssertionError as error:
+            msg = f"{error}, saw {seen}"
+            raise AssertionError(msg) from None
 
     async def said(self, words: str, *, state: EngineState | None = None) -> str:
         """Wait until a reason of its state has these words; returns the reason."""
