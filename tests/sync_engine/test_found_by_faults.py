@@ -220,3 +220,35 @@ def test_znode_that_could_not_be_created_is_tried_again(
     world.come_to_rest()
     # No event tells of it, and no audit was made.
     assert world.sides[Side.B].copy("/other/apps/large/below") is not None
+
+
+def test_bytes_of_a_znode_kept_for_an_operator_are_recorded_when_the_owner_creates_it(
+    world: World, clients: tuple[Client, Client]
+) -> None:
+    a, b = clients
+    world.stop()
+    b.write(Create("/other/apps/kept", b"foreign", WORLD_ALL))
+    world.start(forget_base=True)
+    world.come_to_rest()
+    a.write(Create("/apps/kept", b"mine", WORLD_ALL))
+    world.come_to_rest()
+    assert "Zm9yZWlnbg==" in [line["loser"]["data"] for line in world.conflicts() if line["loser"]]
+
+
+def test_delete_that_takes_a_znode_that_was_created_again_is_reported(
+    world: World, clients: tuple[Client, Client]
+) -> None:
+    a, b = clients
+    path, side_b = "/other/apps/x", world.sides[Side.B]
+    b.write(SetData(path, b"seen", ANY_VERSION))
+    side_b.faults.arm(Fate.DELAYED, codes=frozenset({OpCode.MULTI}))
+    a.write(Delete("/apps/x", ANY_VERSION))
+    world.until(lambda: len(world.conflicts()) == 1, "a journalled conflict")
+    b.write(Delete(path, ANY_VERSION), Create(path, b"", WORLD_ALL))
+    b.write(SetData(path, b"unseen", ANY_VERSION))
+    world.come_to_rest()
+    assert side_b.copy(path) is None
+    assert [line["reason"] for line in world.conflicts()] == [
+        "changed-by-other",
+        "created-again-by-other",
+    ]

@@ -62,8 +62,15 @@ Nodes = Mapping[str, Node]
 
 @dataclass(slots=True)
 class History:
-    """One run. `lost_base`: when bases were lost; `rests`: when nothing was under way; by order."""
+    """One run. `lost_base`: when bases were lost; `rests`: when nothing was under way; by order.
+
+    `unheard`: by order, deletes of which an engine died before it can have heard the answer, which
+    alone would have told it that the znode had been created again.
+    """
 
     writes: list[Write] = field(default_factory=list[Write])
     lost_base: list[int] = field(default_factory=list[int])
     rests: list[int] = field(default_factory=list[int])
+    unheard: dict[tuple[Side, str], list[int]] = field(
+        default_factory=dict[tuple[Side, str], list[int]]
+    )

@@ -142,14 +142,14 @@ def stale_read() -> contextlib.AbstractContextManager[Any]:
         del self, side
         return 0
 
-    async def read(self: Replicator, rels: list[str], upto: int) -> list[Znode | None]:
-        del upto
-        source = self.subtree.source.reader
-        return await source.read_many([self.subtree.source_path(rel) for rel in rels])
+    async def read(self: OwnersSide, rels: list[str], upto: int, **how: bool) -> list[Znode | None]:
+        del upto, how
+        subtree: Subtree = _part(self, "_subtree")
+        return await subtree.source.reader.read_many([subtree.source_path(rel) for rel in rels])
 
     patches = contextlib.ExitStack()
     patches.enter_context(patch.object(Fence, "barrier", barrier))
-    patches.enter_context(patch.object(Replicator, "_read_sources", read))
+    patches.enter_context(patch.object(OwnersSide, "read", read))
     return patches
 
 

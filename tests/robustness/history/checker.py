@@ -4,8 +4,9 @@ A write of the owner is there on both sides, or a later write of an owner has re
 of the other side is there too, or replaced by a later one of that side, or in the journal: with its
 bytes, and with what won. Data and ACL are looked at apart, because they are written apart.
 
-Three exceptions, which no engine can help. A znode that was deleted and created again inside one
-window of reading and writing is journalled without its bytes. An ACL that is changed inside the
+Four exceptions, which no engine can help. A znode that was deleted and created again inside one
+window of reading and writing is journalled without its bytes; and not at all, if it was deleted in
+that window and the engine died before the answer told it. An ACL that is changed inside the
 window of a delete goes with its znode: no transaction can expect an ACL. And a lost base no longer
 knows what was deleted: a delete on the other side before that moment is undone without a word.
 """
@@ -60,9 +61,15 @@ class Journal:
 
     def has_window(self, write: Write) -> bool:
         """Whether a znode was seen to have been created again unnoticed."""
-        path = self._roots.path(write.side.other, write.rel)
+        other = self._roots.path(write.side.other, write.rel)
+        own = self._roots.path(write.side, write.rel)
         return any(
-            line["reason"] == _WINDOW and line["winner"] and line["winner"]["path"] == path
+            line["reason"] == _WINDOW
+            and line["loser_side"] == write.side
+            and (
+                (line["winner"] and line["winner"]["path"] == other)
+                or (line["loser"] and line["loser"]["path"] == own)
+            )
             for line in self.lines
         )
 
@@ -190,7 +197,7 @@ def _lost_of_other(
     journal: Journal,
     history: History,
 ) -> list[str]:
-    if journal.has_window(write):
+    if journal.has_window(write) or _is_unheard(write, later, history):
         return []
     replaced = {w.kind for w in later}
     found: list[str] = []
@@ -235,6 +242,15 @@ def _is_being_deleted(write: Write, owned: Sequence[Write], history: History) ->
     """Whether the owner has deleted the znode, and the engine may not have done so yet."""
     rest = max((order for order in history.rests if order < write.order), default=0)
     return any(w.kind is Kind.DELETE and rest < w.order and w.sent < write.order for w in owned)
+
+
+def _is_unheard(write: Write, later: Sequence[Write], history: History) -> bool:
+    """Whether the next thing that became of a write is a delete that nobody heard of."""
+    until = min((w.order for w in later), default=None)
+    return any(
+        order > write.order and (until is None or order < until)
+        for order in history.unheard.get((write.side, write.rel), ())
+    )
 
 
 def _lost(write: Write) -> str:

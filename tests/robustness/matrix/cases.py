@@ -322,6 +322,7 @@ _ENSEMBLES = [
         refusals.acl_given_back(Side.A),
         says="cannot be read",
         own_user=True,
+        own_servers=True,
     ),
     Case(
         "write permission revoked",
@@ -331,6 +332,7 @@ _ENSEMBLES = [
         refusals.acl_given_back(Side.B),
         says="no-auth",
         own_user=True,
+        own_servers=True,
     ),
     Case(
         "too large for the target",

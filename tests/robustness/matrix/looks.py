@@ -72,5 +72,6 @@ async def has(stage: Stage, side: Side, rel: str) -> bool:
 
 
 def outside_shared(nodes: dict[str, Node]) -> dict[str, Node]:
-    """All but what clients of both sides write."""
-    return {rel: node for rel, node in nodes.items() if not rel.startswith(SHARED)}
+    """All but what clients of both sides write, and what is the same after every loss."""
+    same = ("", PROBE)
+    return {rel: n for rel, n in nodes.items() if not rel.startswith(SHARED) and rel not in same}
