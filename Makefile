@@ -25,7 +25,7 @@ test-mesos: setup ## run the contract tests on the mesos-master and mesos-agent 
 check: setup ## check format, lint, types, import contracts, spelling and tidiness
 	@$(RUN) python -m tools.check
 
-robustness: setup ## run the long fault runs
+robustness: setup ## run the long fault runs (ROBUSTNESS_SEED=7 for other choices)
 	@$(RUN) pytest -m robustness --timeout 0 $(ARGS)
 
 bench: bench-sync bench-mesos ## run all benchmarks

@@ -25,6 +25,7 @@ from sync_engine.errors import (
     ConnectionLostError,
     InvalidAclError,
     MultiFailedError,
+    NoAuthError,
     NoChildrenForEphemeralsError,
     NoNodeError,
     NotEmptyError,
@@ -45,6 +46,7 @@ _HOPELESS = {
     InvalidAclError.code: "invalid-acl",
     BadArgumentsError.code: "bad-arguments",
     QuotaExceededError.code: "quota-exceeded",
+    NoAuthError.code: "no-auth",
     NoChildrenForEphemeralsError.code: "parent-is-ephemeral",
     # A server without extendedTypesEnabled, asked for a time to live.
     UnimplementedError.code: "kind-not-enabled",
@@ -75,6 +77,8 @@ class Applier:
     def __init__(self, subtree: Subtree) -> None:
         self._subtree = subtree
         self._told: dict[str, tuple[object, ...]] = {}
+        self._large: dict[str, int] = {}
+        """Lost connections by large path: one of those may be too large for the other side."""
 
     async def apply(self, works: Sequence[Work]) -> Outcome:
         """Apply works; each path at most once.
@@ -189,6 +193,7 @@ class Applier:
             bytes_max=subtree.tuning.batch_bytes_max,
             ops_max=subtree.tuning.batch_ops_max,
             path_bytes=4 * len(subtree.target_path("")),
+            alone=self._large,
         )
         pool = subtree.slots[subtree.owner.other]
         if len(pending) == 1:
@@ -241,10 +246,13 @@ class Applier:
             for w in works
         ]
         note = SetData(slot.path, checkpoint.encode(record), slot.version)
+        proving = [w for w in works if transaction.needs_proof(w)]
+        proofs = [transaction.proof(w, subtree.target_path(w.rel)) for w in proving]
+        written = [*proving, *works]
         # Until an answer says what became of it, whether we wait for one or not.
         slot.unsettled = True
         try:
-            result = await subtree.fence.transact(slot.side, [note, *ops])
+            result = await subtree.fence.transact(slot.side, [note, *proofs, *ops])
         except MultiFailedError as error:
             slot.unsettled = False
             if error.index == 0:
@@ -252,12 +260,12 @@ class Applier:
                 await self._settle(slot)
                 outcome.stale.extend(works)
             else:
-                self._explain(works, error.index - 1, error.code, outcome)
+                self._explain(works, written[error.index - 1], error.code, outcome)
         except ConnectionLostError as error:
             slot.unsettled = error.sent
             if error.sent and await self._settle(slot) == record:
                 outcome.done.extend(works)
-            elif _is_large(works):
+            elif self._is_too_large(works):
                 outcome.refused.append((works[0], "too-large-for-the-other-side"))
             else:
                 raise
@@ -271,8 +279,27 @@ class Applier:
             mark = SlotMark(slot.side, slot.number, record.seq)
             subtree.base.put(checkpoint.rows_after(record, result.zxid), mark)
             czxids = [stat.czxid if stat else 0 for stat in result.stats[1:]]
-            self._check_identity(works, czxids, outcome)
+            self._check_identity(written, czxids, outcome)
+            self._forget_large(works)
             outcome.done.extend(works)
+
+    def _is_too_large(self, works: Sequence[Work]) -> bool:
+        """Whether a lost connection is once too often the answer to one large request.
+
+        The round that it ends is begun anew, so this is counted by path; and from the first one on
+        such a path is sent alone, to tell which of them it is.
+        """
+        large = [work.rel for work in works if transaction.size(work) >= _LARGE_BYTES]
+        for rel in large:
+            self._large[rel] = self._large.get(rel, 0) + 1
+        if len(works) > 1 or not large or self._large[large[0]] < _LARGE_ATTEMPTS_MAX:
+            return False
+        self._forget_large(works)
+        return True
+
+    def _forget_large(self, works: Sequence[Work]) -> None:
+        for work in works if self._large else ():
+            self._large.pop(work.rel, None)
 
     async def _send_smaller(self, slot: Slot, works: list[Work], outcome: Outcome) -> None:
         if len(works) == 1:
@@ -299,7 +326,7 @@ class Applier:
     ) -> None:
         """Find nodes that were created again at an equal version: their write hid another one."""
         for work, czxid in zip(works, czxids, strict=True):
-            if work.decision.action is not Action.UPDATE or work.target is None or not czxid:
+            if work.decision.action is Action.CREATE or work.target is None or not czxid:
                 continue
             if czxid != work.target.stamp.czxid:
                 self._report_created_again(work, outcome)
@@ -310,15 +337,16 @@ class Applier:
             subtree=subtree.name,
             reason="created-again-by-other",
             winner=work.source,
-            loser=None,
+            # Of one that was deleted nothing else is left to name its path by.
+            loser=work.loser if work.source is None else None,
             loser_side=subtree.owner.other,
+            why="its own version was not seen",
         )
         # Its row has the old identity; a look at both sides puts that right.
         outcome.first.add(work.rel)
 
-    def _explain(self, works: list[Work], index: int, code: int, outcome: Outcome) -> None:
+    def _explain(self, works: list[Work], work: Work, code: int, outcome: Outcome) -> None:
         """Sort works of a failed transaction; only the first failure in it is known."""
-        work = works[index]
         if code in _HOPELESS:
             outcome.refused.append((work, _HOPELESS[code]))
             outcome.stale.extend(w for w in works if w is not work)
@@ -336,14 +364,6 @@ class Applier:
             self._subtree.on_applied(
                 self._subtree, [(work.source_stamp, work.heard_at) for work in written]
             )
-
-
-def _is_large(works: Sequence[Work]) -> bool:
-    """Whether a lost connection is once too often the answer to one large request."""
-    if len(works) > 1 or transaction.size(works[0]) < _LARGE_BYTES:
-        return False
-    works[0].attempts += 1
-    return works[0].attempts >= _LARGE_ATTEMPTS_MAX
 
 
 def _is_update(work: Work) -> bool:

@@ -5,7 +5,9 @@ stand. Rows (`rows.py`) live in memory and are written through to SQLite; each t
 notes which checkpoint slots it covers, so that after a crash only newer slots are replayed
 (`slots.py`).
 
-Power loss may take the last transactions (synchronous=NORMAL); slots repair the rest.
+Power loss may take the last transactions (synchronous=NORMAL); slots repair the rest. A file that
+cannot be written, as on a full disk, ends the engine: what it has applied and not noted stands in
+the slots, for its next start.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from sync_engine.direction import Roots, Side
 from sync_engine.errors import StateError
@@ -36,11 +38,51 @@ class SlotMark:
     seq: int
 
 
+class _Connection(sqlite3.Connection):
+    """Tells what the machine refuses (a full disk, a failing one) from what is damaged."""
+
+    file = "memory"
+
+    def execute(self, *args: Any) -> sqlite3.Cursor:
+        try:
+            return super().execute(*args)
+        except sqlite3.OperationalError as error:
+            raise _unusable(self.file, error) from error
+
+    def executemany(self, *args: Any) -> sqlite3.Cursor:
+        try:
+            return super().executemany(*args)
+        except sqlite3.OperationalError as error:
+            raise _unusable(self.file, error) from error
+
+    def executescript(self, *args: Any) -> sqlite3.Cursor:
+        try:
+            return super().executescript(*args)
+        except sqlite3.OperationalError as error:
+            raise _unusable(self.file, error) from error
+
+
+def _unusable(file: str, error: Exception) -> StateError:
+    msg = (
+        f"expected to use the base in {file}, saw {error}: make room, or see to the disk, and "
+        "start the engine again"
+    )
+    return StateError(msg)
+
+
 class BaseStore:
     """The file under all base tables of one engine."""
 
     def __init__(self, path: Path) -> None:
-        lock = path.with_suffix(".lock").open("w")
+        """Open it, or create it.
+
+        Raises:
+            StateError: another process uses it, or the machine refuses to read or write it.
+        """
+        try:
+            lock = path.with_suffix(".lock").open("w")
+        except OSError as error:
+            raise _unusable(str(path), error) from error
         try:
             # Gone with the process, however it ends.
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -52,10 +94,16 @@ class BaseStore:
             )
             raise StateError(msg) from None
         self._lock: TextIO | None = lock
-        # Opened with 0600: rows hold digests of passwords in ACLs.
-        path.touch(mode=0o600, exist_ok=True)
         try:
+            # Opened with 0600: rows hold digests of passwords in ACLs.
+            path.touch(mode=0o600, exist_ok=True)
             self._open(path)
+        except StateError:
+            lock.close()
+            raise
+        except OSError as error:
+            lock.close()
+            raise _unusable(str(path), error) from error
         except sqlite3.DatabaseError:
             # A damaged base is a lost base: the engine compares in full, without deletes.
             path.replace(path.with_suffix(".damaged"))
@@ -86,7 +134,8 @@ class BaseStore:
         return store
 
     def _open(self, path: Path | str) -> None:
-        self.db = sqlite3.connect(path, isolation_level=None)
+        self.db = sqlite3.connect(path, isolation_level=None, factory=_Connection)
+        self.db.file = str(path)
         self._prepare()
 
     def _prepare(self) -> None:
@@ -268,8 +317,10 @@ class Base:
                 )
             db.execute("COMMIT")
         except BaseException:
-            # Whatever it was: a transaction left open would take the next one's rows with it.
-            db.execute("ROLLBACK")
+            # Whatever it was: a transaction left open would take the next one's rows with it. On
+            # a full disk SQLite has taken it back already.
+            if db.in_transaction:
+                db.execute("ROLLBACK")
             raise
         for rel, row in changes.items():
             self.acl_writes.pop(rel, None)

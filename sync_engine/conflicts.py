@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sync_engine.direction import Side
+from sync_engine.errors import StateError
 from sync_engine.znode import Znode
 
 _BYTES_MAX = 64 * 1024 * 1024
@@ -44,7 +45,11 @@ class ConflictJournal:
         why: str | None = None,
         is_held: bool = False,
     ) -> None:
-        """Write one conflict down. Held: there is no winner, only the copy of the other side."""
+        """Write one conflict down. Held: there is no winner, only the copy of the other side.
+
+        Raises:
+            StateError: it cannot be written, as on a full disk; the loser must stay.
+        """
         self.count += 1
         line = {
             "id": self.count,
@@ -60,10 +65,25 @@ class ConflictJournal:
         }
         text = json.dumps(line, separators=(",", ":")) + "\n"
         self._make_room(len(text))
+        try:
+            self._append(text)
+        except OSError as error:
+            msg = (
+                f"expected to write conflict {self.count} to {self._path}, saw {error.strerror}: "
+                "make room, or see to the disk, and start the engine again"
+            )
+            raise StateError(msg) from error
+
+    def _append(self, text: str) -> None:
         # 0600: the loser's bytes may be anything.
-        opener = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        with os.fdopen(opener, "a", encoding="utf-8") as file:
-            file.write(text)
+        opener = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+        with os.fdopen(opener, "a+b") as file:
+            if size := file.seek(0, os.SEEK_END):
+                file.seek(size - 1)
+                if file.read(1) != b"\n":
+                    # The line before was cut short, and must not take this one with it.
+                    file.write(b"\n")
+            file.write(text.encode())
             file.flush()
             os.fsync(file.fileno())
 

@@ -28,7 +28,7 @@ from sync_engine.direction import Direction, Roots, Side
 from sync_engine.documents import Ownership
 from sync_engine.election import Projector
 from sync_engine.ephemerals import EphemeralCopier
-from sync_engine.errors import SyncError, WentBackError
+from sync_engine.errors import StateError, SyncError, WentBackError
 from sync_engine.fence import Fence
 from sync_engine.held import HeldPaths
 from sync_engine.lag import LagMeter, RateMeter
@@ -245,7 +245,10 @@ class Engine(Requests):
 
     async def _close_sessions(self) -> None:
         if self.is_started:
-            self._sentry.note()
+            with suppress(StateError):
+                # What ends the engine is told already, a full disk perhaps; this is for the next
+                # start's comfort.
+                self._sentry.note()
         for owner in (*self.projectors.values(), *self.copiers.values()):
             await owner.close()
         for link in self.links.values():

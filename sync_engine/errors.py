@@ -22,7 +22,7 @@
     ├── TreeFileError             permanent: an exported file is damaged or of another kind
     ├── EnsembleError             permanent: an ensemble answers, but not what is needed
     │   └── EnsembleUnreachableError   retryable: no answer
-    ├── StateError                permanent: what the engine keeps of itself is damaged or another's
+    ├── StateError                permanent: what the engine keeps is damaged, another's, unwritable
     │   └── SameEnsembleError     permanent: both sides lead to one ensemble
     ├── WentBackError             permanent: a side holds less than it did; an operator must look
     ├── UnprovenError             retryable: a side came back and has not shown yet what it is
@@ -270,7 +270,7 @@ class EnsembleUnreachableError(EnsembleError):
 
 
 class StateError(SyncError):
-    """What the engine keeps of itself is damaged, or belongs to another pair of ensembles."""
+    """What the engine keeps of itself is damaged, is another pair's, or cannot be written."""
 
 
 class SameEnsembleError(StateError):

@@ -284,11 +284,13 @@ class Replicator:
                 subtree.counters.echoes += 1
             works.append(Work(rel, source, seen, target, row, decision, batch[rel].heard_at))
         held = subtree.shared.held.entries
-        # A delete's version does not tell of another ACL, and nothing is left to find it by later.
+        # A delete's version does not tell of another ACL, and nothing is left to find it by later;
+        # and what loses a conflict must be read before it is journalled.
         forced = [
             work
             for work in works
             if batch[work.rel].forced
+            or work.decision.conflict is not None
             or work.rel in held
             or work.decision.action is Action.DELETE
             or work.rel in subtree.base.acl_writes

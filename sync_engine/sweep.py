@@ -1,4 +1,6 @@
-"""Looks for changes that no watch tells: those of ACLs, and whatever a watch missed."""
+"""Looks for changes that no watch tells: those of ACLs, whatever a watch missed, and whether what
+was put aside can be done by now.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +16,10 @@ from sync_engine.wire import OpCode
 
 _STEP = 250
 _PAUSE_S = 0.25
+# Put aside until the znode itself changes, which its event tells.
+_UNTIL_CHANGED = frozenset({"too-large", "too-large-for-the-other-side", "bad-arguments"})
+# Others are tried again in turns: each may cost a transaction of its own.
+_AGAIN_MAX = 50
 
 
 async def run_sweep(replicator: Replicator) -> None:
@@ -29,6 +35,7 @@ async def run_sweep(replicator: Replicator) -> None:
         if not subtree.source.watch.supports_persistent:
             replicator.request_comparison()
             continue
+        _try_again(replicator)
         rels = list(subtree.base.rows)
         for start in range(0, len(rels), _STEP):
             try:
@@ -42,6 +49,16 @@ async def run_sweep(replicator: Replicator) -> None:
 def _sweep_pause_s(subtree: Subtree) -> float:
     # A small tree is looked at often, since that costs next to nothing.
     return min(subtree.tuning.scan_interval_s, 1.0 + len(subtree.base) / 200)
+
+
+def _try_again(replicator: Replicator) -> None:
+    """Look at what was put aside: no event tells that a quota was raised or an ACL given back."""
+    skipped = replicator.subtree.counters.skipped
+    later = [rel for rel, reason in skipped.items() if reason not in _UNTIL_CHANGED]
+    for rel in later[:_AGAIN_MAX]:
+        # To the end of the queue.
+        skipped[rel] = skipped.pop(rel)
+        replicator.notify(rel)
 
 
 async def _sweep(replicator: Replicator, rels: list[str]) -> None:

@@ -7,7 +7,7 @@ later transaction than its parent's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from sync_engine.acl_fence import fence
@@ -36,7 +36,6 @@ class Work:
     decision: Decision
     heard_at: float | None = None
     loser: Znode | None = None
-    attempts: int = 0
 
     @property
     def source_stamp(self) -> Stamp | None:
@@ -73,11 +72,25 @@ def operation(work: Work, path: str, *, fenced: bool, kind: NodeKind = PERSISTEN
             return Create(path, work.source.data, acl, kind=kind)
         case Action.DELETE:
             assert work.target is not None
-            return Delete(path, work.target.stamp.version)
+            # A proof comes before it, and counts.
+            return Delete(path, work.target.stamp.version + needs_proof(work))
         case _:
             assert work.source is not None
             assert work.target is not None
             return SetData(path, work.source.data, work.target.stamp.version)
+
+
+def needs_proof(work: Work) -> bool:
+    """Whether a delete must show which znode it removes: somebody else writes there, who may create
+    it again at the version that is expected, and a delete's answer holds no Stat.
+    """
+    return work.decision.action is Action.DELETE and work.decision.conflict is not None
+
+
+def proof(work: Work, path: str) -> Op:
+    """What stands before such a delete: its answer's Stat tells the identity."""
+    assert work.target is not None
+    return SetData(path, None, work.target.stamp.version)
 
 
 def target_acl(acl: tuple[Acl, ...], *, fenced: bool) -> tuple[Acl, ...]:
@@ -101,7 +114,8 @@ def size(work: Work) -> int:
     path = 4 * len(work.rel) + _OP_BYTES
     data = 0 if work.source is None or work.source.data is None else len(work.source.data)
     acl = 0 if work.view is None else sum(_ACL_ENTRY_BYTES + len(e.id) for e in work.view.acl)
-    return path + data + acl + INTENT_BYTES
+    own = path + data + acl + INTENT_BYTES
+    return own + path if needs_proof(work) else own
 
 
 def ordered(works: Iterable[Work]) -> list[Work]:
@@ -120,16 +134,24 @@ def ordered(works: Iterable[Work]) -> list[Work]:
 
 
 def batches(
-    works: Sequence[Work], *, bytes_max: int, ops_max: int, path_bytes: int
+    works: Sequence[Work],
+    *,
+    bytes_max: int,
+    ops_max: int,
+    path_bytes: int,
+    alone: Container[str] = (),
 ) -> list[list[Work]]:
-    """Split ordered works into transactions; a work that is too large alone stands alone."""
+    """Split ordered works into transactions; a work that is too large alone stands alone, and so do
+    the paths of `alone`."""
     found: list[list[Work]] = []
     used = 0
     for work in works:
         need = size(work) + path_bytes
-        if not found or used + need > bytes_max or len(found[-1]) >= ops_max:
+        is_apart = work.rel in alone
+        if not found or is_apart or used + need > bytes_max or len(found[-1]) >= ops_max:
             found.append([])
             used = _FRAME_BYTES
         found[-1].append(work)
-        used += need
+        # Nothing comes after one that stands alone.
+        used = bytes_max if is_apart else used + need
     return found

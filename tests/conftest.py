@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.providers.kubernetes import REMEMBERS
+from tests.robustness import seeds
 
 PROVIDERS = Path(__file__).with_name("providers") / "bin"
 
@@ -30,6 +31,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if "sdk_leftovers" in item.fixturenames:
             unraisable = "ignore::pytest.PytestUnraisableExceptionWarning"
             item.add_marker(pytest.mark.filterwarnings(unraisable))
+
+
+def pytest_report_header() -> str:
+    """Print what must be given to make the same choices again."""
+    return f"seed of fault runs: {seeds.base()} ({seeds.VARIABLE} gives another)"
 
 
 @pytest.fixture

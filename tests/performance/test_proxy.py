@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from sync_engine.hosts import parse_hosts
-from tests.performance.proxy import Partition, between
+from tests.performance.proxy import Flow, Partition, between
 
 _BOUND_S = 10.0
 
@@ -81,3 +81,27 @@ async def test_nothing_is_left_open(cut: bool) -> None:
                 partition.cut()
         left = {task for task in asyncio.all_tasks() if "take" in repr(task)}
         assert not left
+
+
+async def test_one_direction_can_be_cut_alone() -> None:
+    async with (
+        echoing() as hosts,
+        between(hosts) as (partition, way),
+        connected(way) as (reader, writer),
+    ):
+        partition.cut([Flow.ANSWERS])
+        writer.write(b"two\n")
+        await silent(partition, asyncio.create_task(reader.readline()))
+
+
+async def test_a_delay_holds_up_both_directions() -> None:
+    async with (
+        echoing() as hosts,
+        between(hosts) as (partition, way),
+        connected(way) as (reader, writer),
+    ):
+        partition.delay(0.1, 0.1)
+        began = asyncio.get_running_loop().time()
+        writer.write(b"one\n")
+        assert await asyncio.wait_for(reader.readline(), _BOUND_S) == b"one\n"
+        assert asyncio.get_running_loop().time() - began >= 0.2

@@ -30,6 +30,22 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 @pytest.fixture
+def ordinary(tmp_path: Path) -> Iterator[World]:
+    """An engine that is no super user, and has copied `/x` and `/y`."""
+    made = World(1, tmp_path)
+    try:
+        (tmp_path / "super").write_text("engine:secret")
+        a = Client(made.sides[Side.A], "operator")
+        for rel in ("x", "y"):
+            a.write(Create(f"/apps/{rel}", b"1", WORLD_ALL))
+        made.start()
+        made.come_to_rest()
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
 def clients(world: World) -> tuple[Client, Client]:
     """Clients of side a, who owns, and of side b; the engine has copied `/x`."""
     a, b = (Client(world.sides[side], f"client-{side}") for side in Side)
@@ -137,3 +153,102 @@ def test_znode_kept_for_an_operator_does_not_keep_the_engine_busy_with_its_paren
     assert world.is_idle
     world.settle()
     assert world.sides[Side.B].copy("/other/apps/x") is None
+
+
+def test_znode_that_the_engine_may_no_longer_read_is_not_taken_for_deleted(
+    ordinary: World,
+) -> None:
+    a = Client(ordinary.sides[Side.A], "client")
+    a.write(SetData("/apps/x", b"2", ANY_VERSION))
+    a.write(SetAcl("/apps/x", _FOREIGN_ACL, ANY_VERSION))
+    ordinary.pass_s(5)
+    copy = ordinary.sides[Side.B].copy("/other/apps/x")
+    assert copy is not None
+    assert copy.data == b"1"
+    assert ordinary.replicator.subtree.counters.unreadable == {"/apps/x"}
+    a.write(SetAcl("/apps/x", WORLD_ALL, ANY_VERSION))
+    ordinary.come_to_rest()
+    copy = ordinary.sides[Side.B].copy("/other/apps/x")
+    assert copy is not None
+    assert copy.data == b"2"
+    assert ordinary.replicator.subtree.counters.unreadable == set()
+
+
+def test_znode_that_cannot_be_read_does_not_keep_others_from_being_looked_at(
+    ordinary: World,
+) -> None:
+    a = Client(ordinary.sides[Side.A], "client")
+    a.write(SetAcl("/apps/x", _FOREIGN_ACL, ANY_VERSION))
+    a.write(SetAcl("/apps/y", _OTHER_ACL, ANY_VERSION))
+    ordinary.come_to_rest()
+    assert ordinary.replicator.subtree.counters.unreadable == {"/apps/x"}
+    copy = ordinary.sides[Side.B].copy("/other/apps/y")
+    assert copy is not None
+    # No watch tells of it: the sweep found it.
+    assert copy.acl == _OTHER_ACL
+
+
+def test_znode_that_the_engine_may_no_longer_write_is_put_aside_and_tried_again(
+    ordinary: World,
+) -> None:
+    a, b = (Client(ordinary.sides[side], f"client-{side}") for side in Side)
+    b.write(SetAcl("/other/apps/x", _FOREIGN_ACL, ANY_VERSION))
+    a.write(SetData("/apps/x", b"2", ANY_VERSION))
+    a.write(SetData("/apps/y", b"2", ANY_VERSION))
+    ordinary.pass_s(5)
+    assert ordinary.is_idle
+    assert ordinary.replicator.subtree.counters.skipped == {"/x": "no-auth"}
+    y = ordinary.sides[Side.B].copy("/other/apps/y")
+    assert y is not None
+    assert y.data == b"2"
+    b.write(SetAcl("/other/apps/x", WORLD_ALL, ANY_VERSION))
+    ordinary.come_to_rest()
+    x = ordinary.sides[Side.B].copy("/other/apps/x")
+    assert x is not None
+    assert x.data == b"2"
+    assert ordinary.replicator.subtree.counters.skipped == {}
+
+
+def test_znode_that_could_not_be_created_is_tried_again(
+    world: World, clients: tuple[Client, Client]
+) -> None:
+    a, _ = clients
+    a.write(Create("/apps/large", bytes(1_048_400), WORLD_ALL))
+    a.write(Create("/apps/large/below", b"", WORLD_ALL))
+    world.come_to_rest()
+    a.write(SetData("/apps/large", b"small", ANY_VERSION))
+    world.come_to_rest()
+    # No event tells of it, and no audit was made.
+    assert world.sides[Side.B].copy("/other/apps/large/below") is not None
+
+
+def test_bytes_of_a_znode_kept_for_an_operator_are_recorded_when_the_owner_creates_it(
+    world: World, clients: tuple[Client, Client]
+) -> None:
+    a, b = clients
+    world.stop()
+    b.write(Create("/other/apps/kept", b"foreign", WORLD_ALL))
+    world.start(forget_base=True)
+    world.come_to_rest()
+    a.write(Create("/apps/kept", b"mine", WORLD_ALL))
+    world.come_to_rest()
+    assert "Zm9yZWlnbg==" in [line["loser"]["data"] for line in world.conflicts() if line["loser"]]
+
+
+def test_delete_that_takes_a_znode_that_was_created_again_is_reported(
+    world: World, clients: tuple[Client, Client]
+) -> None:
+    a, b = clients
+    path, side_b = "/other/apps/x", world.sides[Side.B]
+    b.write(SetData(path, b"seen", ANY_VERSION))
+    side_b.faults.arm(Fate.DELAYED, codes=frozenset({OpCode.MULTI}))
+    a.write(Delete("/apps/x", ANY_VERSION))
+    world.until(lambda: len(world.conflicts()) == 1, "a journalled conflict")
+    b.write(Delete(path, ANY_VERSION), Create(path, b"", WORLD_ALL))
+    b.write(SetData(path, b"unseen", ANY_VERSION))
+    world.come_to_rest()
+    assert side_b.copy(path) is None
+    assert [line["reason"] for line in world.conflicts()] == [
+        "changed-by-other",
+        "created-again-by-other",
+    ]

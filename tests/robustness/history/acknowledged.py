@@ -25,7 +25,9 @@ class Kind(StrEnum):
 class Write:
     """One acknowledged write. `order` counts over both sides; `owned`: its side was the owner.
 
-    `data` and `acl` are what it wrote, of either only where its kind writes it.
+    `data` and `acl` are what it wrote, of either only where its kind writes it. One that is not
+    `acknowledged` was sent, and nobody knows whether it was applied. `began` is when it was sent,
+    on the scale of `order`; None: at the moment it was acknowledged.
     """
 
     order: int
@@ -37,6 +39,13 @@ class Write:
     data: bytes | None = None
     acl: AclSet = frozenset()
     aversion: int = 0
+    acknowledged: bool = True
+    began: int | None = None
+
+    @property
+    def sent(self) -> int:
+        """The earliest moment at which it may have been applied."""
+        return self.order if self.began is None else self.began
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +62,15 @@ Nodes = Mapping[str, Node]
 
 @dataclass(slots=True)
 class History:
-    """One run. `lost_base`: when bases were lost; `rests`: when nothing was under way; by order."""
+    """One run. `lost_base`: when bases were lost; `rests`: when nothing was under way; by order.
+
+    `unheard`: by order, deletes of which an engine died before it can have heard the answer, which
+    alone would have told it that the znode had been created again.
+    """
 
     writes: list[Write] = field(default_factory=list[Write])
     lost_base: list[int] = field(default_factory=list[int])
     rests: list[int] = field(default_factory=list[int])
+    unheard: dict[tuple[Side, str], list[int]] = field(
+        default_factory=dict[tuple[Side, str], list[int]]
+    )

@@ -135,6 +135,24 @@ def wide_acl() -> contextlib.AbstractContextManager[Any]:
     return patch.object(transaction, "target_acl", target_acl)
 
 
+def stale_read() -> contextlib.AbstractContextManager[Any]:
+    """What is read after an event may be older than the event: no barrier, no sync, no retry."""
+
+    async def barrier(self: Fence, side: Side) -> int:
+        del self, side
+        return 0
+
+    async def read(self: OwnersSide, rels: list[str], upto: int, **how: bool) -> list[Znode | None]:
+        del upto, how
+        subtree: Subtree = _part(self, "_subtree")
+        return await subtree.source.reader.read_many([subtree.source_path(rel) for rel in rels])
+
+    patches = contextlib.ExitStack()
+    patches.enter_context(patch.object(Fence, "barrier", barrier))
+    patches.enter_context(patch.object(OwnersSide, "read", read))
+    return patches
+
+
 def mistaken_delete() -> contextlib.AbstractContextManager[Any]:
     """A znode that cannot be read once is taken for deleted."""
     real, is_due = _part(OwnersSide, "read"), _every(_EVERY)
@@ -279,12 +297,16 @@ _CONFLICTS = Plan(1, foreign=2, troubles=0, lives=1)
 _WIDE = Plan(1, foreign=0, troubles=0, lives=1, paths=200)
 _HOT_LOSSES = Plan(1, foreign=0, troubles=20, lives=1, writes=60)
 _LOSSES = Plan(1, foreign=0, troubles=20, lives=1, writes=60, paths=200)
+# Most of what they do is to create, and a created znode that was not seen has no row by which a
+# sweep would find it.
+_LAGGING = Plan(1, foreign=0, troubles=0, lives=1, paths=400, lag_s=0.3)
 BUGS = (
     Bug("lost event", lost_event, _WIDE, "the sides differ"),
     Bug("ignored gap", ignored_gap, _LOSSES, "the sides differ"),
     Bug("doubled write", doubled_write, _QUIET, "was written before"),
     Bug("skipped ACL", skipped_acl, _QUIET, "the sides differ"),
     Bug("wide ACL", wide_acl, _QUIET, "the sides differ"),
+    Bug("stale read", stale_read, _LAGGING, "the sides differ"),
     Bug("mistaken delete", mistaken_delete, _WIDE, "the sides differ"),
     Bug("wrong winner", wrong_winner, _CONFLICTS, "the sides differ"),
     Bug("silent conflict", silent_conflict, _CONFLICTS, "is nowhere"),

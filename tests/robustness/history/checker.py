@@ -4,8 +4,9 @@ A write of the owner is there on both sides, or a later write of an owner has re
 of the other side is there too, or replaced by a later one of that side, or in the journal: with its
 bytes, and with what won. Data and ACL are looked at apart, because they are written apart.
 
-Three exceptions, which no engine can help. A znode that was deleted and created again inside one
-window of reading and writing is journalled without its bytes. An ACL that is changed inside the
+Four exceptions, which no engine can help. A znode that was deleted and created again inside one
+window of reading and writing is journalled without its bytes; and not at all, if it was deleted in
+that window and the engine died before the answer told it. An ACL that is changed inside the
 window of a delete goes with its znode: no transaction can expect an ACL. And a lost base no longer
 knows what was deleted: a delete on the other side before that moment is undone without a word.
 """
@@ -23,7 +24,10 @@ from tests.robustness.history.acknowledged import AclSet, History, Kind, Node, N
 _DATA = frozenset({Kind.CREATE, Kind.SET})
 _ACL = frozenset({Kind.CREATE, Kind.SET_ACL})
 _WINDOW = "created-again-by-other"
+_UNDELETED = ("deleted-by-other", "deleted-above-new-children")
 _SHOWN_MAX = 5
+# What a write cannot have found, as a set where there is no znode.
+_IMPOSSIBLE = Node(b"impossible", frozenset())
 
 
 class Journal:
@@ -48,7 +52,7 @@ class Journal:
         """Whether a delete is there, with the znode that won over it."""
         path = self._roots.path(write.side.other, write.rel)
         return any(
-            line["reason"] == "deleted-by-other"
+            line["reason"] in _UNDELETED
             and line["loser_side"] == write.side
             and line["winner"] is not None
             and line["winner"]["path"] == path
@@ -57,9 +61,24 @@ class Journal:
 
     def has_window(self, write: Write) -> bool:
         """Whether a znode was seen to have been created again unnoticed."""
-        path = self._roots.path(write.side.other, write.rel)
+        other = self._roots.path(write.side.other, write.rel)
+        own = self._roots.path(write.side, write.rel)
         return any(
-            line["reason"] == _WINDOW and line["winner"] and line["winner"]["path"] == path
+            line["reason"] == _WINDOW
+            and line["loser_side"] == write.side
+            and (
+                (line["winner"] and line["winner"]["path"] == other)
+                or (line["loser"] and line["loser"]["path"] == own)
+            )
+            for line in self.lines
+        )
+
+    def has_loser(self, path: str, node: Node) -> bool:
+        """Whether a znode's data is there, whoever wrote it."""
+        return any(
+            line["loser"] is not None
+            and line["loser"]["path"] == path
+            and _data(line["loser"]) == node.data
             for line in self.lines
         )
 
@@ -103,7 +122,7 @@ def problems(history: History, a: Nodes, b: Nodes, journal: Journal) -> list[str
         owned = [write for write in writes if write.owned]
         found += _lost_of_owner(rel, owned, a.get(rel))
         for index, write in enumerate(writes):
-            if not write.owned:
+            if not write.owned and write.acknowledged:
                 later = [w for w in writes[index + 1 :] if w.side is write.side]
                 earlier = [w for w in writes[:index] if w.side is write.side and not w.owned]
                 if write.kind is not Kind.DELETE:
@@ -129,6 +148,9 @@ def _lost_of_owner(rel: str, owned: Sequence[Write], node: Node | None) -> list[
     """The last write of the owners is what must be there."""
     if not owned:
         return [] if node is None else [f"{rel}: nobody who owns it wrote {node}"]
+    if not all(write.acknowledged for write in owned):
+        nodes = possible(owned)
+        return [] if node in nodes else [f"{rel}: expected one of {nodes}, saw {node}"]
     if owned[-1].kind is Kind.DELETE:
         return [] if node is None else [f"{rel}: {owned[-1]} was undone, saw {node}"]
     data = next((w for w in reversed(owned) if w.kind in _DATA), None)
@@ -143,6 +165,31 @@ def _lost_of_owner(rel: str, owned: Sequence[Write], node: Node | None) -> list[
     return found
 
 
+def possible(writes: Sequence[Write]) -> list[Node | None]:
+    """What a path may hold after these writes, of which the last ones may not have been applied."""
+    found: list[Node | None] = [None]
+    for write in writes:
+        after = [node for before in found if (node := _after(before, write)) is not _IMPOSSIBLE]
+        found = list(dict.fromkeys(after if write.acknowledged else [*found, *after]))
+    return found
+
+
+def _after(before: Node | None, write: Write) -> Node | None:
+    if (before is None) != (write.kind is Kind.CREATE):
+        return _IMPOSSIBLE
+    match write.kind:
+        case Kind.CREATE:
+            return Node(write.data, write.acl)
+        case Kind.SET:
+            assert before is not None
+            return Node(write.data, before.acl)
+        case Kind.SET_ACL:
+            assert before is not None
+            return Node(before.data, write.acl)
+        case Kind.DELETE:
+            return None
+
+
 def _lost_of_other(
     write: Write,
     later: Sequence[Write],
@@ -150,7 +197,7 @@ def _lost_of_other(
     journal: Journal,
     history: History,
 ) -> list[str]:
-    if journal.has_window(write):
+    if journal.has_window(write) or _is_unheard(write, later, history):
         return []
     replaced = {w.kind for w in later}
     found: list[str] = []
@@ -194,7 +241,16 @@ def _is_delete_kept(
 def _is_being_deleted(write: Write, owned: Sequence[Write], history: History) -> bool:
     """Whether the owner has deleted the znode, and the engine may not have done so yet."""
     rest = max((order for order in history.rests if order < write.order), default=0)
-    return any(w.kind is Kind.DELETE and rest < w.order < write.order for w in owned)
+    return any(w.kind is Kind.DELETE and rest < w.order and w.sent < write.order for w in owned)
+
+
+def _is_unheard(write: Write, later: Sequence[Write], history: History) -> bool:
+    """Whether the next thing that became of a write is a delete that nobody heard of."""
+    until = min((w.order for w in later), default=None)
+    return any(
+        order > write.order and (until is None or order < until)
+        for order in history.unheard.get((write.side, write.rel), ())
+    )
 
 
 def _lost(write: Write) -> str:

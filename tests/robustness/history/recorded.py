@@ -21,6 +21,9 @@ from tests.sync_engine.memory.ensemble import Txn
 from tests.sync_engine.memory.tree import Create, EndSession, Op, Result, SetAcl
 from tests.sync_engine.memory.world import ROOTS, SUBTREE, World
 
+# An answer is on its way for less; an engine that goes on to write for longer has heard it.
+_ANSWER_S = 0.05
+
 
 def complaints(world: World) -> list[str]:
     """Everything that does not hold of a run that has come to rest."""
@@ -57,12 +60,23 @@ def history(world: World) -> History:
         key=lambda entry: entry[1].order,
     )
     found = History(rests=list(world.rests))
+    last_s = {
+        txn.who: txn.at_s
+        for _, txn in both
+        # The end of its sessions comes long after its own.
+        if not all(isinstance(op, EndSession) for op in txn.ops)
+    }
     owner, term = Side.A, 0
     for side, txn in both:
         if is_engine(txn.who):
             doc = _ownership(txn)
             if doc is not None and doc.term > term:
                 owner, term = doc.owner, doc.term
+            if txn.who != world.who and last_s.get(txn.who, 0.0) - txn.at_s < _ANSWER_S:
+                for op in txn.ops:
+                    rel = ROOTS.rel(side, op.path) if isinstance(op, Delete) else None
+                    if rel is not None:
+                        found.unheard.setdefault((side, rel), []).append(txn.order)
             continue
         found.writes.extend(_writes(side, txn, owned=side is owner))
     # A base that was made while there was nothing but the root lacked nothing.
