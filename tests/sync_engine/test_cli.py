@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -215,3 +217,15 @@ async def test_without_an_engine_its_verbs_say_so(
     rig = rig_of(pair, tmp_path, {})
     found = await call(rig, *words, code=cli.EXIT_FAILED)
     assert "is it running?" in found.stderr
+
+
+def test_without_the_engines_packages_it_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("sync_engine")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    with pytest.raises(SystemExit) as ended:
+        importlib.import_module("sync_engine.entry").main()
+    assert ended.value.code == 1
+    assert "pip install 'mesos-platform[sync]'" in capsys.readouterr().err
