@@ -28,19 +28,23 @@ async def run_sweep(replicator: Replicator) -> None:
         await asyncio.sleep(_sweep_pause_s(subtree))
         if replicator.stalled is not None:
             continue
-        if not subtree.source.watch.supports_persistent:
+        if subtree.source.watch.supports_persistent:
+            await _sweep_all(replicator)
+        else:
             replicator.request_comparison()
-            continue
-        rels = list(subtree.base.rows)
-        for start in range(0, len(rels), _STEP):
-            try:
-                await _sweep(replicator, rels[start : start + _STEP])
-            except SyncError:
-                # The side is away or overloaded; the next pass looks again.
-                break
-            await asyncio.sleep(_PAUSE_S)
         with suppress(SyncError):
             await _release(replicator)
+
+
+async def _sweep_all(replicator: Replicator) -> None:
+    rels = list(replicator.subtree.base.rows)
+    for start in range(0, len(rels), _STEP):
+        try:
+            await _sweep(replicator, rels[start : start + _STEP])
+        except SyncError:
+            # The side is away or overloaded; the next pass looks again.
+            return
+        await asyncio.sleep(_PAUSE_S)
 
 
 async def run_scans(marker: Replicator, workers: Callable[[], Iterable[Replicator]]) -> None:
