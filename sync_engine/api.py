@@ -6,6 +6,7 @@ token. Errors are `{"error": type, "message": text}`: 4xx are refusals, 503 may 
 
 from __future__ import annotations
 
+import os
 import secrets
 from pathlib import Path
 from typing import TypeVar
@@ -29,6 +30,7 @@ from sync_engine.resolving import Choice
 _log = structlog.get_logger()
 _OPEN_PATHS = {"/healthz", "/readyz", "/metrics"}
 _TOKEN_BYTES_MIN = 8
+_TOKEN_BYTES = 24
 _BODY_BYTES_MAX = 64 * 1024
 _TIMEOUT_MAX_S = 3600.0
 
@@ -110,6 +112,27 @@ def read_token(path: Path) -> str:
         )
         raise RulesError(msg)
     return text
+
+
+def make_token(path: Path) -> None:
+    """Make a token unless there is one; whoever reads the file first finds it whole.
+
+    Raises:
+        RulesError: it cannot be written.
+    """
+    if path.exists():
+        return
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(_TOKEN_BYTES) + "\n")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        msg = f"expected to make the API's token in {path}, saw {error.strerror}: make room for it"
+        raise RulesError(msg) from None
 
 
 def build(engine: Engine, token: str) -> Starlette:

@@ -56,16 +56,18 @@ def node_hash(rel: str, seen: View) -> bytes:
 
 async def sum_side(subtree: Subtree, side: Side) -> TreeSum:
     """Read one side of a subtree in full."""
-    lane = subtree.links[side].reader
-    root = subtree.roots.root(side)
     found = TreeSum()
     await subtree.catch_up(side)
-    async for nodes in lane.scan(root):
+    async for nodes in subtree.scan(side):
         for node in nodes:
             rel = subtree.roots.rel(side, node.path)
             if rel is None or node.stat.ephemeral_owner or is_reserved(node.path, subtree):
                 continue
-            seen = view(node, subtree.base.get(rel))
+            row = subtree.base.get(rel)
+            if row is not None and row.is_gone(side.other):
+                # It stays for what is not the engine's, and is itself none of it.
+                continue
+            seen = view(node, row)
             if seen is None:
                 continue
             hashed = node_hash(rel, seen)

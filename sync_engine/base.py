@@ -22,7 +22,8 @@ from typing import Any, TextIO
 
 from sync_engine.direction import Roots, Side
 from sync_engine.errors import StateError
-from sync_engine.rows import Row, Stamp, decode_acl, encode_acl
+from sync_engine.globs import EVERYTHING, Selection
+from sync_engine.rows import GONE, Row, Stamp, decode_acl, encode_acl
 from sync_engine.znode import Acl
 
 # A file of another layout is no base; the engine then compares in full.
@@ -249,6 +250,41 @@ class Base:
             )
         }
         """Original ACLs that were sent to the other side and whose rows do not have them yet."""
+        self.kept = {rel for rel, row in self.rows.items() if row.is_kept}
+        """Paths that stay on one side though they were deleted on the other."""
+        self._selection = EVERYTHING
+
+    def narrow(self, selection: Selection) -> None:
+        """Let the rows that are not selected sleep, with all that is known of them.
+
+        They stay in the file as they were last equal, and nothing is decided about them. When they
+        are selected again, that tells what was deleted meanwhile from what was never there. Of a
+        path that the base has never seen only a full comparison may say whose it is, so another
+        selection than the last one makes the base one that is not trusted.
+        """
+        key = f"selection:{self._subtree}"
+        if (self._store.meta(key) or "") != selection.text:
+            self._store.forget_note(f"trusted:{self._subtree}")
+            self._store.note(key, selection.text)
+        self._selection = selection
+        if selection.is_everything:
+            return
+        for table in (self.rows, self.acl_writes):
+            for rel in [rel for rel in table if not selection.covers(rel)]:
+                del table[rel]
+        self.kept = {rel for rel in self.kept if selection.covers(rel)}
+
+    def asleep(self, rel: str) -> Row | None:
+        """The row of a path that is not selected."""
+        found = self._store.db.execute(
+            "SELECT rows.a, rows.b, rows.data_hash, acls.acl FROM rows JOIN acls "
+            "ON acls.id = rows.acl WHERE subtree = ? AND rel = ?",
+            (self._subtree, rel),
+        ).fetchone()
+        if found is None:
+            return None
+        a, b, hashed, acl = found
+        return Row(stamp_of_text(a), stamp_of_text(b), hashed, decode_acl(acl))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -256,6 +292,11 @@ class Base:
     def get(self, rel: str) -> Row | None:
         """The row of a path."""
         return self.rows.get(rel)
+
+    def count_on(self, side: Side) -> int:
+        """How many paths are known to be there."""
+        stamps = (row.stamp(side) for row in self.rows.values())
+        return sum(stamp is not None and stamp != GONE for stamp in stamps)
 
     @property
     def is_trusted(self) -> bool:
@@ -324,10 +365,14 @@ class Base:
             raise
         for rel, row in changes.items():
             self.acl_writes.pop(rel, None)
-            if row is None:
+            if row is None or not self._selection.covers(rel):
                 self.rows.pop(rel, None)
             else:
                 self.rows[rel] = row
+            if row is not None and row.is_kept:
+                self.kept.add(rel)
+            else:
+                self.kept.discard(rel)
 
 
 def stamp_text(stamp: Stamp | None) -> str | None:

@@ -48,7 +48,7 @@ for _verb in (*engine_verbs.VERBS, *tree_verbs.VERBS):
 def run(rules_file: Path) -> None:
     """Run the engine until it is told to stop."""
     configure_logs()
-    rules, token = load(rules_file)
+    rules, token = load(rules_file, may_make_token=True)
     sys.exit(asyncio.run(serve(rules, token)))
 
 

@@ -26,12 +26,11 @@ async def compare(
     """Read the owner's side and yield what must be done; parents come before children."""
     others = {} if trusted else await _other_side(subtree)
     seen: set[str] = set()
-    reader = subtree.source.reader
     await subtree.catch_up(subtree.owner)
     # Everything is looked at anew.
     subtree.counters.unreadable.clear()
     on_unreadable = subtree.counters.unreadable.add
-    async for nodes in reader.scan(subtree.source_path(""), on_unreadable=on_unreadable):
+    async for nodes in subtree.scan(subtree.owner, on_unreadable=on_unreadable):
         works: list[Work] = []
         for node in nodes:
             rel = subtree.roots.rel(subtree.owner, node.path)
@@ -46,15 +45,16 @@ async def compare(
         if works:
             yield works
     if not trusted:
-        left = [rel for rel in others if rel not in seen]
+        # What the base knows is found missing below, where many of them are noticed.
+        left = [rel for rel in others if rel not in seen and subtree.base.get(rel) is None]
         yield [_left_over(subtree, rel, others[rel]) for rel in left]
     unreadable = subtree.counters.unreadable
     owner = subtree.owner
     missing = [
         rel
         for rel, row in subtree.base.rows.items()
-        # What was never on the owner's side is not missing there.
-        if rel not in seen and row.stamp(owner) is not None
+        # What was never on the owner's side is not missing there, nor is what is known to be gone.
+        if rel not in seen and row.stamp(owner) is not None and not row.is_gone(owner)
     ]
     if unreadable:
         missing = [
@@ -92,10 +92,10 @@ def is_reserved(path: str, subtree: Subtree) -> bool:
 
 
 async def _other_side(subtree: Subtree) -> dict[str, View]:
-    side, link = subtree.owner.other, subtree.target
+    side = subtree.owner.other
     found: dict[str, View] = {}
     await subtree.catch_up(side)
-    async for nodes in link.reader.scan(subtree.target_path("")):
+    async for nodes in subtree.scan(side):
         for node in nodes:
             rel = subtree.roots.rel(side, node.path)
             if rel is None:

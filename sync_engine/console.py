@@ -33,7 +33,7 @@ EXIT_DIFFERENT = 4
 EPILOG = """\b
 Exit codes:
   0  done
-  1  it failed; the message says what to do
+  1  it failed; the message says what to do; check: a run would fail, or wait for an operator
   2  the rules file, a file that it names or the command line is wrong
   3  run: a newer engine has taken over
   4  audit, diff: the sides differ; plan: a run would write
@@ -67,14 +67,29 @@ def fail(error: SyncError | OSError, *, as_json: bool = False) -> NoReturn:
     sys.exit(EXIT_FENCED if isinstance(error, FencedError) else EXIT_FAILED)
 
 
-def load(rules_file: Path, *, as_json: bool = False) -> tuple[Rules, str]:
-    """The rules and the token of the REST interface; ends the process if they are wrong."""
+def load_rules(rules_file: Path, *, as_json: bool = False) -> Rules:
+    """The rules; ends the process if they, or files that they name, are wrong."""
     try:
         rules = read_rules(rules_file)
         for side in Side:
             read_auth(rules.sides[side].auth)
             make_context(rules.sides[side].tls)
-        return rules, api.read_token(rules.token_file)
+        if rules.token_file is not None:
+            api.read_token(rules.token_file)
+    except RulesError as error:
+        fail(error, as_json=as_json)
+    return rules
+
+
+def load(
+    rules_file: Path, *, as_json: bool = False, may_make_token: bool = False
+) -> tuple[Rules, str]:
+    """The rules and the token of the REST interface; ends the process if they are wrong."""
+    rules = load_rules(rules_file, as_json=as_json)
+    try:
+        if rules.token_file is None and may_make_token:
+            api.make_token(rules.token_path)
+        return rules, api.read_token(rules.token_path)
     except RulesError as error:
         fail(error, as_json=as_json)
 
@@ -90,7 +105,7 @@ def ask(
     rules, _ = load(rules_file, as_json=as_json)
 
     async def run() -> R:
-        async with EngineClient(f"http://{rules.listen}", rules.token_file) as client:
+        async with EngineClient(f"http://{rules.listen}", rules.token_path) as client:
             return await work(client)
 
     return do(run, as_json=as_json, waiting=waiting)

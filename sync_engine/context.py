@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from sync_engine.base import Base
@@ -11,9 +11,11 @@ from sync_engine.decide import Decision, View, decide, decide_two_way, hold_conf
 from sync_engine.direction import Direction, Roots, Side
 from sync_engine.documents import Ownership
 from sync_engine.fence import Fence
+from sync_engine.globs import EVERYTHING, Selection
 from sync_engine.held import HeldPaths
 from sync_engine.link import Link
 from sync_engine.merge import MergeRunner
+from sync_engine.reader import ScanOptions
 from sync_engine.rows import Row, Stamp
 from sync_engine.settings import ENGINE_PATH, Tuning
 from sync_engine.slots import SlotPool
@@ -77,6 +79,8 @@ class Subtree:
     shared: Shared
     kind: Callable[[str], NodeKind]
     """What a relative path is created as."""
+    selection: Selection = EVERYTHING
+    """Which relative paths are the engine's; all others are left alone on both sides."""
     counters: Counters = field(default_factory=Counters)
 
     def decide(
@@ -147,6 +151,25 @@ class Subtree:
     def target_path(self, rel: str) -> str:
         """Full path on the other side."""
         return self.roots.path(self.owner.other, rel)
+
+    def covers(self, rel: str) -> bool:
+        """Whether a relative path is the engine's."""
+        return self.selection.covers(rel)
+
+    def scan(
+        self,
+        side: Side,
+        *,
+        on_unreadable: Callable[[str], None] | None = None,
+        everything: bool = False,
+    ) -> AsyncGenerator[list[Znode]]:
+        """Read what is the engine's on a side, or all of it; see `Lane.scan`."""
+        options = ScanOptions()
+        if on_unreadable is not None:
+            options["on_unreadable"] = on_unreadable
+        if not (everything or self.selection.is_everything):
+            options["is_wanted"] = lambda path: self.covers(self.roots.rel(side, path) or "")
+        return self.links[side].reader.scan(self.roots.root(side), **options)
 
     async def catch_up(self, side: Side) -> None:
         """Let later reads of a side's reader see all that was acknowledged there before."""

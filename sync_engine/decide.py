@@ -101,7 +101,7 @@ def view(
 def assumed(row: Row | None, target: Side) -> View | None:
     """The target's copy if nobody but the engine has written there."""
     stamp = None if row is None else row.stamp(target)
-    if row is None or stamp is None:
+    if row is None or stamp is None or row.is_gone(target):
         return None
     return View(stamp, row.data_hash, row.acl)
 
@@ -127,7 +127,9 @@ def decide(
         return Decision(Action.SKIP, reason=reason)
     was_there = row is not None and row.stamp(owner) is not None
     if target is None:
-        lost = row is not None and was_there and row.stamp(owner.other) is not None
+        lost = was_there and row is not None and row.stamp(owner.other) is not None
+        # One that stays where it was deleted was not deleted by the other side.
+        lost = lost and row is not None and not row.is_kept
         return Decision(
             Action.CREATE, data=True, acl=True, conflict="deleted-by-other" if lost else None
         )
@@ -183,7 +185,11 @@ def _decide_two_way_gone(
     if row is None or alive:
         return Decision(Action.YIELD)
     if not _differs_from_base(target, row):
-        return Decision(Action.DELETE)
+        # One that stays though it was deleted here, too: perhaps nothing is below it any more.
+        return Decision(Action.DELETE if not row.is_gone(side.other) else Action.YIELD)
+    if row.is_kept:
+        # Written anew since it was deleted.
+        return Decision(Action.YIELD)
     choice = choose_deleted(policy, side)
     return _settled(choice, side, Decision(Action.DELETE, conflict="changed-by-other"))
 
@@ -194,6 +200,9 @@ def _decide_two_way_only_here(
     create = Decision(Action.CREATE, data=True, acl=True)
     if row is None:
         return create
+    if row.is_kept:
+        stays = row.is_gone(side.other) and not _differs_from_base(source, row)
+        return Decision(Action.NOTHING) if stays else create
     if alive:
         why = "new children keep their parent"
         return replace(create, conflict="deleted-above-new-children", why=why)

@@ -80,7 +80,7 @@ class DeleteGuard:
     def _is_all(self, missing: int) -> bool:
         subtree = self._subtree
         owner = subtree.owner
-        rows = sum(row.stamp(owner) is not None for row in subtree.base.rows.values())
+        rows = subtree.base.count_on(owner)
         if self.is_confirmed or rows < _TREE_MIN or missing < rows or subtree.is_internal:
             return False
         self._stall(

@@ -30,6 +30,7 @@ from sync_engine.election import Projector
 from sync_engine.ephemerals import EphemeralCopier
 from sync_engine.errors import StateError, SyncError, WentBackError
 from sync_engine.fence import Fence
+from sync_engine.globs import EVERYTHING
 from sync_engine.held import HeldPaths
 from sync_engine.lag import LagMeter, RateMeter
 from sync_engine.link import Link
@@ -43,7 +44,7 @@ from sync_engine.requests import Requests
 from sync_engine.sentry import Sentry
 from sync_engine.settings import Ephemerals, Rules, SubtreeRule
 from sync_engine.strategy import Policy
-from sync_engine.sweep import run_sweep
+from sync_engine.sweep import run_scans, run_sweep
 from sync_engine.watch import WatchEvent
 from sync_engine.znode import PERSISTENT, is_within
 
@@ -59,6 +60,8 @@ class Meters:
     def __init__(self) -> None:
         self.lag = LagMeter(time.monotonic)
         self.rate = RateMeter(time.monotonic)
+        self.zxid_heard: int | None = None
+        self.zxid_applied = 0
 
 
 class Engine(Requests):
@@ -303,13 +306,17 @@ class Engine(Requests):
         self.probes[direction] = probe
         self._spawn(replicator.run())
         self._spawn(probe.run())
+        self._spawn(run_scans(replicator, self.workers))
 
     async def _subtree(
         self, name: str, roots: Roots, doc: Ownership, rule: SubtreeRule | None = None
     ) -> Subtree:
+        selection = EVERYTHING if rule is None else rule.selection
         base = Base(self.store, name, roots)
+        found = await slots.load(name, self.links, base)
+        base.narrow(selection)
         shared = Shared(
-            HeldPaths(self.store, name),
+            HeldPaths(self.store, name, selection),
             self.clocks.skew_ms,
             self.mergers.get(name),
             may_be_sequential=self.store.meta(f"sequential:{name}") == "yes",
@@ -319,7 +326,7 @@ class Engine(Requests):
             roots=roots,
             doc=doc,
             base=base,
-            slots=await slots.load(name, self.links, base),
+            slots=found,
             links=self.links,
             fence=self.fence,
             conflicts=self.conflicts,
@@ -328,15 +335,20 @@ class Engine(Requests):
             policy=Policy(doc.owner) if rule is None else self.rules.policy(rule),
             shared=shared,
             kind=(lambda _: PERSISTENT) if rule is None else rule.kind,
+            selection=selection,
         )
 
     # Events
 
     def _on_event(self, side: Side, event: WatchEvent) -> None:
         heard_at, path = now(), event.path
+        if event.zxid is not None:
+            meters = self.meters[Direction.leaving(side)]
+            meters.zxid_heard = max(meters.zxid_heard or 0, event.zxid)
         for replicator in self._listeners:
-            rel = replicator.subtree.roots.rel(side, path)
-            if rel is not None and replicator.subtree.owner is side:
+            subtree = replicator.subtree
+            rel = subtree.roots.rel(side, path)
+            if rel is not None and subtree.owner is side and subtree.covers(rel):
                 replicator.notify(rel, heard_at, zxid=event.zxid)
         for copier in self.copiers.values():
             if copier.source is side:
@@ -358,6 +370,8 @@ class Engine(Requests):
     def _on_applied(self, subtree: Subtree, applied: Sequence[Applied]) -> None:
         direction = subtree.direction
         meters = self.meters[direction]
+        zxids = (stamp.mzxid for stamp, _ in applied if stamp is not None)
+        meters.zxid_applied = max(meters.zxid_applied, *zxids, 0)
         if subtree.is_internal:
             for stamp, _ in applied:
                 self.probes[direction].note_applied(stamp)

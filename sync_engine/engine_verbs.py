@@ -10,8 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from sync_engine.client import EngineClient
 from sync_engine.console import (
@@ -47,12 +49,20 @@ _WATCH_S = 1.0
 @click.command()
 @rules_option
 @json_option
-@click.option("--watch", is_flag=True, help="Print again every second.")
+@click.option("--watch", is_flag=True, help="Every second, in place where it is a terminal.")
 def status(*, rules_file: Path, as_json: bool, watch: bool) -> None:
     """Show how the engine is."""
+
+    def look() -> EngineStatus:
+        return ask(rules_file, lambda client: client.status(), as_json=as_json)
+
+    if watch and not as_json and Console().is_terminal:
+        with Live(status_view(look()), auto_refresh=False) as live:
+            while True:
+                time.sleep(_WATCH_S)
+                live.update(status_view(look()), refresh=True)
     while True:
-        found = ask(rules_file, lambda client: client.status(), as_json=as_json)
-        show(found, show_status, as_json=as_json)
+        show(look(), lambda found: Console().print(status_view(found)), as_json=as_json)
         if not watch:
             return
         time.sleep(_WATCH_S)
@@ -80,12 +90,27 @@ def audit(*, rules_file: Path, as_json: bool, timeout_s: float) -> None:
 @json_option
 @timeout_option
 @click.argument("subtree")
-@click.argument("to", type=side_choice)
-def flip(*, rules_file: Path, as_json: bool, timeout_s: float, subtree: str, to: str) -> None:
-    """Make side TO the owner of SUBTREE; its writers must stand still."""
+@click.argument("to", type=side_choice, required=False)
+def flip(
+    *, rules_file: Path, as_json: bool, timeout_s: float, subtree: str, to: str | None
+) -> None:
+    """Make side TO the owner of SUBTREE; its writers must stand still.
+
+    Without TO it is the side that does not own it now. Calling again with TO finishes what was
+    begun and changes nothing that is done; without TO it turns it back.
+    """
+
+    async def work(client: EngineClient) -> FlipReport:
+        side = None if to is None else Side(to)
+        if side is None:
+            known = (await client.status()).subtrees.get(subtree)
+            # The engine says which subtrees there are.
+            side = Side.B if known is None else known.owner.other
+        return await client.flip(subtree, side, timeout_s=timeout_s)
+
     found = ask(
         rules_file,
-        lambda client: client.flip(subtree, Side(to), timeout_s=timeout_s),
+        work,
         as_json=as_json,
         waiting=f"changing the owner of {subtree}",
     )
@@ -196,7 +221,7 @@ def export_(*, rules_file: Path, as_json: bool, file: Path) -> None:
     rules, _ = load(rules_file, as_json=as_json)
 
     async def work() -> ConflictExport:
-        async with EngineClient(f"http://{rules.listen}", rules.token_file) as client:
+        async with EngineClient(f"http://{rules.listen}", rules.token_path) as client:
             count = after = 0
             while True:
                 page = await client.conflicts(after=after)
@@ -223,29 +248,24 @@ def export_(*, rules_file: Path, as_json: bool, file: Path) -> None:
 VERBS: tuple[click.Command, ...] = (status, audit, flip, project, confirm, pad, conflicts)
 
 
-def show_status(found: EngineStatus) -> None:
+def status_view(found: EngineStatus) -> Group:
     """A table for people."""
-    console = Console()
-    console.print(
-        f"[bold]{found.state.value}[/] epoch {found.epoch}, {found.conflicts} conflicts, "
-        f"{found.held} wait"
-    )
-    for reason in found.reasons:
-        console.print(f"  {reason}", markup=False)
-    table = Table("direction", "backlog", "applied", "per s", "lag p50 ms", "p99 ms", "max ms")
+    head = f"{found.state.value}, epoch {found.epoch}, {found.conflicts} conflicts"
+    lines = [Text(f"{head}, {found.held} wait", style="bold")]
+    lines += [Text(f"  {reason}") for reason in found.reasons]
+    ways = Table("direction", "backlog", "applied", "per s", "lag p50 ms", "p99 ms", "max ms")
     for name, way in found.directions.items():
         lag = [way.lag.p50_ms, way.lag.p99_ms, way.lag.max_ms]
         shown = ["-" if value is None else f"{value:.1f}" for value in lag]
-        table.add_row(
+        ways.add_row(
             name.value, str(way.backlog), str(way.applied), f"{way.applied_per_s:.1f}", *shown
         )
-    console.print(table)
-    table = Table("subtree", "owner", "znodes", "fenced")
+    subtrees = Table("subtree", "owner", "znodes", "fenced")
     for name, subtree in found.subtrees.items():
         fenced = "a" * subtree.fenced_a + "b" * subtree.fenced_b
         owner = f"{subtree.owner.value}, both ways" if subtree.both_ways else subtree.owner.value
-        table.add_row(name, owner, str(subtree.znodes), fenced or "-")
-    console.print(table)
+        subtrees.add_row(name, owner, str(subtree.znodes), fenced or "-")
+    return Group(*lines, ways, subtrees)
 
 
 def show_audit(found: AuditReport) -> None:

@@ -67,7 +67,7 @@ class EphemeralCopier:
     def notify(self, path: str) -> None:
         """Say that a path of the owner's side has changed."""
         rel = self._subtree.roots.rel(self.source, path)
-        if rel is None:
+        if rel is None or not self._subtree.covers(rel):
             return
         if len(self._dirty) >= _DIRTY_MAX:
             self.request_comparison()
@@ -175,7 +175,7 @@ class EphemeralCopier:
         for side in Side:
             lane, root = self._subtree.links[side].reader, self._subtree.roots.root(side)
             await lane.sync(root)
-            async for nodes in lane.scan(root, on_unreadable=lambda _: None):
+            async for nodes in self._subtree.scan(side, on_unreadable=lambda _: None):
                 for node in nodes:
                     rel = self._subtree.roots.rel(side, node.path)
                     owner = node.stat.ephemeral_owner

@@ -33,7 +33,7 @@ class Fence:
 
     def __init__(self, links: Mapping[Side, Link], holder: str) -> None:
         self._links = links
-        self._holder = holder
+        self.holder = holder
         self._versions: dict[Side, int] = {}
         self._lock = asyncio.Lock()
         self.zxids: dict[Side, int] = {}
@@ -74,7 +74,7 @@ class Fence:
         async with self._lock:
             found = {side: await self._read(side) for side in Side}
             for side, (doc, _) in found.items():
-                if doc.holder != self._holder:
+                if doc.holder != self.holder:
                     self._lose(self._taken_by(side, doc))
                     raise FencedError(self.lost)
             epoch = max(doc.epoch for doc, _ in found.values()) + 1
@@ -130,7 +130,7 @@ class Fence:
             if self._versions[side] != used:
                 return
             doc, version = await self._read(side)
-            if doc.holder == self._holder:
+            if doc.holder == self.holder:
                 # A raise whose answer was lost with its connection.
                 self._versions[side] = version
                 return
@@ -139,7 +139,7 @@ class Fence:
 
     def _taken_by(self, side: Side, doc: Epoch) -> str:
         return (
-            f"expected epoch {self.epoch} of {self._holder} on side {side.value}, saw "
+            f"expected epoch {self.epoch} of {self.holder} on side {side.value}, saw "
             f"{doc.epoch} of {doc.holder or 'nobody'}: that engine has taken over, "
             "this one must not write"
         )
@@ -156,7 +156,7 @@ class Fence:
         return documents.decode(Epoch, data, documents.EPOCH), stat.version
 
     async def _write(self, side: Side, epoch: int, version: int) -> None:
-        data = Epoch(epoch=epoch, holder=self._holder).encode()
+        data = Epoch(epoch=epoch, holder=self.holder).encode()
         stat = await self._links[side].writer.set_data(documents.EPOCH, data, version)
         self.zxids[side] = stat.mzxid
         self._versions[side] = stat.version

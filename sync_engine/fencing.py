@@ -61,7 +61,7 @@ async def fence_side(subtree: Subtree, side: Side) -> list[str]:
 
 
 async def restore_side(subtree: Subtree, side: Side) -> None:
-    """Put the original ACLs back.
+    """Put the original ACLs back, also where the rules left something out since it was fenced.
 
     Raises:
         EngineRefusedError: nobody knows an original.
@@ -72,7 +72,7 @@ async def restore_side(subtree: Subtree, side: Side) -> None:
     def plan(rel: str, node: Znode) -> tuple[Acl, ...] | None:
         if not is_fenced(node.acl):
             return None
-        row = subtree.base.get(rel)
+        row = subtree.base.get(rel) or subtree.base.asleep(rel)
         if row is None or is_fenced(row.acl):
             unknown.append(rel)
             return None
@@ -80,7 +80,7 @@ async def restore_side(subtree: Subtree, side: Side) -> None:
 
     for _ in range(_PASSES_MAX):
         unknown.clear()
-        written = await _rewrite(subtree, side, plan)
+        written = await _rewrite(subtree, side, plan, everything=True)
         for rel in unknown:
             await _restore_from_other(subtree, side, rel)
         if not written and not unknown:
@@ -112,22 +112,21 @@ async def check_is_super(link: Link) -> None:
 
 async def find_ephemeral(subtree: Subtree, side: Side, own: Sequence[int]) -> str | None:
     """Path of an ephemeral that is not the engine's; None if there is none."""
-    lane = subtree.links[side].reader
     await subtree.catch_up(side)
     found: str | None = None
-    async for nodes in lane.scan(subtree.roots.root(side)):
+    async for nodes in subtree.scan(side):
         for node in nodes:
             if node.stat.ephemeral_owner and node.stat.ephemeral_owner not in own:
                 found = found or node.path
     return found
 
 
-async def _rewrite(subtree: Subtree, side: Side, plan: Plan) -> int:
+async def _rewrite(subtree: Subtree, side: Side, plan: Plan, *, everything: bool = False) -> int:
     """One pass; returns how many nodes the plan wanted to change."""
-    link, root = subtree.links[side], subtree.roots.root(side)
+    link = subtree.links[side]
     wanted = 0
     await subtree.catch_up(side)
-    async for nodes in link.reader.scan(root):
+    async for nodes in subtree.scan(side, everything=everything):
         subtree.fence.check_held()
         todo: list[tuple[str, Znode, tuple[Acl, ...]]] = []
         for node in nodes:

@@ -28,6 +28,8 @@ class Facts:
     """Why a subtree waits for an operator."""
     troubles: Sequence[str] = ()
     """What does not stop replication but needs a look."""
+    limits: Sequence[str] = ()
+    """What cannot be promised, though nothing is wrong."""
     waiting: str | None = None
     """What the start waits for."""
 
@@ -39,7 +41,7 @@ def assess(facts: Facts) -> tuple[EngineState, list[str]]:
         for side, seconds in sorted(facts.disconnected_s.items())
     ]
     stalls = [f"subtree {name}: {why}" for name, why in sorted(facts.stalled.items())]
-    reasons = [*stalls, *away, *facts.troubles]
+    reasons = [*stalls, *away, *facts.troubles, *facts.limits]
     if facts.fenced is not None:
         return EngineState.FENCED, [facts.fenced]
     if facts.held and not facts.stopped:

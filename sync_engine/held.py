@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 
 from sync_engine.base import BaseStore, stamp_of_text, stamp_text
+from sync_engine.globs import EVERYTHING, Selection
 from sync_engine.rows import Stamp
 
 HELD_MAX = 10_000
@@ -39,7 +40,7 @@ class HeldPath:
 class HeldPaths:
     """All that wait in one subtree."""
 
-    def __init__(self, store: BaseStore, subtree: str) -> None:
+    def __init__(self, store: BaseStore, subtree: str, selection: Selection = EVERYTHING) -> None:
         self._store = store
         self._db = store.db
         self._subtree = subtree
@@ -51,6 +52,8 @@ class HeldPaths:
         self.entries: dict[str, HeldPath] = {
             rel: HeldPath(id_, rel, at, reason, why, stamp_of_text(a), stamp_of_text(b))
             for id_, rel, at, reason, why, a, b in rows
+            # What the rules leave out by now waits until they take it in again.
+            if selection.covers(rel)
         }
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 
 from sync_engine.errors import RulesError
@@ -41,3 +42,13 @@ def parse_hosts(hosts: str) -> tuple[tuple[str, int], ...]:
 def format_server(host: str, port: int) -> str:
     """A server's address as text."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the address; a name but localhost's may lead anywhere."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -25,7 +25,7 @@ import random
 import ssl
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import structlog
 
@@ -43,7 +43,7 @@ from sync_engine.errors import (
     UnsettledReadError,
 )
 from sync_engine.hosts import format_server, parse_hosts
-from sync_engine.reader import NONE_KNOWN, KnownAcls, Reader, Reading
+from sync_engine.reader import NONE_KNOWN, KnownAcls, Reader, Reading, ScanOptions
 from sync_engine.session import LaneState, SavedSession
 from sync_engine.wire import Op, OpCode
 from sync_engine.znode import PERSISTENT, Acl, NodeKind, Stat, Znode
@@ -276,15 +276,13 @@ class Lane:
         """`Reader.read_at`."""
         return await self._reader.read_at(paths, acls)
 
-    def scan(
-        self, root: str, *, on_unreadable: Callable[[str], None] | None = None
-    ) -> AsyncGenerator[list[Znode]]:
+    def scan(self, root: str, **options: Unpack[ScanOptions]) -> AsyncGenerator[list[Znode]]:
         """Read a tree in batches, parents before their children, ephemerals included.
 
         What changes meanwhile is seen or not. A znode that cannot be read for its ACL raises
         `NoAuthError`, or goes to `on_unreadable` and the rest of its subtree is left out.
         """
-        return self._reader.scan(root, on_unreadable=on_unreadable)
+        return self._reader.scan(root, **options)
 
     async def _run(self) -> None:
         delay_s = _BACK_OFF_MIN_S

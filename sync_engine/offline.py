@@ -60,7 +60,7 @@ async def plan(rules: Rules, *, limit: int, advance: Advance) -> PlanReport:
     Raises:
         EnsembleUnreachableError: a side does not answer.
     """
-    async with _open(rules) as links:
+    async with open_links(rules) as links:
         store = BaseStore.snapshot(rules.state_dir / "base.sqlite")
         found = {
             rule.name: await _plan_one(rules, rule, links, store, limit, advance)
@@ -77,7 +77,7 @@ async def diff(rules: Rules, names: Sequence[str], *, limit: int, advance: Advan
         RulesError: no such subtree.
     """
     total, differences, znodes = 0, list[PathDifference](), dict[str, int]()
-    async with _open(rules) as links:
+    async with open_links(rules) as links:
         store = BaseStore.snapshot(rules.state_dir / "base.sqlite")
         for rule in _chosen(rules, names):
             subtree = await _subtree(rules, rule, links, store)
@@ -199,11 +199,13 @@ async def _subtree(
     if pair is None or store.meta("pair") != pair:
         # What is known is of other ensembles.
         store.bind(pair or "none")
+    base = Base(store, rule.name, roots)
+    base.narrow(rule.selection)
     return Subtree(
         name=rule.name,
         roots=roots,
         doc=doc,
-        base=Base(store, rule.name, roots),
+        base=base,
         slots={side: SlotPool(()) for side in Side},
         links=links,
         fence=_Nobody(links, "nobody"),
@@ -211,8 +213,9 @@ async def _subtree(
         tuning=rules.tuning,
         on_applied=_ignore_applied,
         policy=rules.policy(rule),
-        shared=Shared(HeldPaths(store, rule.name), lambda: None),
+        shared=Shared(HeldPaths(store, rule.name, rule.selection), lambda: None),
         kind=rule.kind,
+        selection=rule.selection,
     )
 
 
@@ -246,7 +249,7 @@ async def _get(link: Link, path: str) -> bytes | None:
 
 
 @asynccontextmanager
-async def _open(rules: Rules) -> AsyncGenerator[dict[Side, Link]]:
+async def open_links(rules: Rules) -> AsyncGenerator[dict[Side, Link]]:
     """Lanes to both sides, without watches."""
     links = {
         side: Link(side, rules.sides[side], rules.tuning, on_event=_ignore, on_gap=_ignore_gap)

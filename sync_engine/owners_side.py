@@ -91,7 +91,7 @@ class OwnersSide:
         for rel in rels:
             row = subtree.base.get(rel)
             stamp = None if row is None else row.stamp(owner)
-            if row is not None and stamp is not None:
+            if row is not None and stamp is not None and not row.is_gone(owner):
                 known = AclAt(stamp.czxid, stamp.aversion, row.acl)
                 found[subtree.source_path(rel)] = known
         return found

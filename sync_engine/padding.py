@@ -49,10 +49,9 @@ async def find_behind(subtree: Subtree, to: Side) -> list[Pad]:
 
 
 async def _counters(subtree: Subtree, side: Side) -> dict[str, int]:
-    lane, root = subtree.links[side].reader, subtree.roots.root(side)
     found: dict[str, int] = {}
     await subtree.catch_up(side)
-    async for nodes in lane.scan(root):
+    async for nodes in subtree.scan(side):
         for node in nodes:
             rel = subtree.roots.rel(side, node.path)
             if rel is not None and not node.stat.ephemeral_owner:

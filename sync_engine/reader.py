@@ -11,10 +11,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypedDict, Unpack
 
 from sync_engine import wire
 from sync_engine.errors import (
+    ConnectionLostError,
     NoAuthError,
     NoNodeError,
     SyncError,
@@ -67,6 +68,15 @@ class Submit(Protocol):
         ...
 
 
+class ScanOptions(TypedDict, total=False):
+    """What a scan may be told beside the root."""
+
+    on_unreadable: Callable[[str], None]
+    """Told of paths that the ACL hides; without it the first one is an error."""
+    is_wanted: Callable[[str], bool]
+    """Whether a path is read, and what lies below it; the root always is."""
+
+
 class Reader:
     """Reads over one lane; keeps nothing but what it learned about the sizes of znodes."""
 
@@ -98,10 +108,9 @@ class Reader:
                 znodes.append(found)
         return znodes, min(moments, default=0)
 
-    async def scan(
-        self, root: str, *, on_unreadable: Callable[[str], None] | None = None
-    ) -> AsyncGenerator[list[Znode]]:
+    async def scan(self, root: str, **options: Unpack[ScanOptions]) -> AsyncGenerator[list[Znode]]:
         """Read a tree in batches, parents before their children."""
+        on_unreadable, is_wanted = options.get("on_unreadable"), options.get("is_wanted")
         frontier: deque[str] = deque([root])
         ahead: deque[tuple[list[str], asyncio.Task[list[Znode | ZkError | None]]]] = deque()
         try:
@@ -118,7 +127,8 @@ class Reader:
                         raise found
                     elif found is not None:
                         batch.append(found)
-                frontier.extend(await self._below(batch, on_unreadable))
+                below = await self._below(batch, on_unreadable)
+                frontier.extend(below if is_wanted is None else filter(is_wanted, below))
                 if batch:
                     yield batch
         finally:
@@ -208,11 +218,17 @@ class Reader:
         acls = [
             self._submit(OpCode.GET_ACL, wire.path_body(path), _read_acl, path) for path in asked
         ]
-        answers = await gather_answers([*data, *acls])
-        found_data: list[_Data] = answers[: len(data)]
-        if self._has_multi_read and isinstance(answers[0], UnimplementedError):
+        try:
+            answers = await gather_answers([*data, *acls])
+        except ConnectionLostError:
+            # A server before 3.6 does not know multiRead, and closes the connection behind it.
+            if not (self._has_multi_read and _is_unknown(data[0])):
+                raise
+            answers = []
+        if self._has_multi_read and _is_unknown(data[0]):
             self._has_multi_read = False
             return [_Torn() for _ in paths]
+        found_data: list[_Data] = answers[: len(data)]
         if self._has_multi_read:
             if isinstance(answers[0], ZkError):
                 raise answers[0]
@@ -271,6 +287,12 @@ def _pair(path: str, data: _Data, acl: AclAt | ZkError) -> Znode | ZkError | _To
     if (stat.czxid, stat.aversion) != (acl.czxid, acl.aversion):
         return _Torn()
     return Znode(path, data[0], acl.acl, stat)
+
+
+def _is_unknown(answer: asyncio.Future[Any]) -> bool:
+    if not answer.done() or answer.cancelled():
+        return False
+    return isinstance(answer.exception(), UnimplementedError)
 
 
 async def gather_answers(futures: list[asyncio.Future[Any]]) -> list[Any]:

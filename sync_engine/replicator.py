@@ -25,10 +25,10 @@ from sync_engine.errors import (
     FencedError,
     LaneClosedError,
     NoAuthError,
-    NoNodeError,
     StateError,
     SyncError,
 )
+from sync_engine.obstacles import is_settled, look_around
 from sync_engine.owners_side import OwnersSide
 from sync_engine.patience import Patience
 from sync_engine.rounds import Overlap, Rounds, Turn
@@ -329,23 +329,13 @@ class Replicator:
         aside = self._patience.put_aside(outcome)
         for rel, reason in aside.items():
             self._quarantine(rel, reason)
+        subtree, both = self.subtree, self._twin is not None
         for rel in sorted(outcome.first):
             if not self._patience.is_over(rel):
-                await self._look_around(rel)
-        return [work for work in outcome.stale if work.rel not in aside]
-
-    async def _look_around(self, rel: str) -> None:
-        """Mark a path and its children on the other side to be looked at on both sides."""
-        self.notify(rel, forced=True)
-        try:
-            names, _ = await self.subtree.target.writer.children(self.subtree.target_path(rel))
-        except NoNodeError:
-            return
-        for name in names:
-            child = f"{rel}/{name}"
-            if self._twin is not None and self.subtree.base.get(child) is None:
-                self.subtree.shared.alive.add(rel)
-            self.notify(child, forced=True)
+                for path in await look_around(subtree, rel, outcome.stale, both_ways=both):
+                    self.notify(path, forced=True)
+        stale = [work for work in outcome.stale if work.rel not in aside]
+        return [work for work in stale if not is_settled(subtree, work)]
 
     def _put_aside(self, work: Work) -> bool:
         """Take out a work that is not copied, and say why."""

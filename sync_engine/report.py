@@ -59,6 +59,10 @@ class DirectionStatus(Report):
     lag: LagStatus = LagStatus()
     histogram: dict[str, int] = Field(default_factory=dict)
     """Samples since the start at or below each bound in ms (as Prometheus counts buckets)."""
+    zxid_heard: int | None = None
+    """zxid of the source's newest change that a watch has told; None before ZooKeeper 3.9."""
+    zxid_applied: int = 0
+    """zxid of the source's newest change that was applied, markers included."""
 
 
 class SubtreeStatus(Report):
@@ -68,6 +72,7 @@ class SubtreeStatus(Report):
     znodes: int
     """Rows of the base: paths known to be equal on both sides."""
     fenced_a: bool
+    """Whether only the engine may write to side a's copy."""
     fenced_b: bool
     flipping: bool
     stalled: str | None = None
@@ -76,6 +81,9 @@ class SubtreeStatus(Report):
     """Whether both sides' writes are copied."""
     held: int = 0
     """Conflicts that wait for an operator."""
+    kept: int = 0
+    """Paths that stay on one side, deleted on the other, for something below them that the rules
+    leave out."""
 
 
 class ProjectionStatus(Report):
@@ -94,6 +102,11 @@ class SideStatus(Report):
     """The engine's sessions on one side."""
 
     connected: bool
+    """Whether reads and writes have a server."""
+    watching: bool = False
+    """Whether watches have one."""
+    persistent_watches: bool = True
+    """Whether changes are told; else they are found by scans."""
     session_ids: list[str]
 
 
@@ -288,11 +301,33 @@ class FileReport(Report):
     sha256: str
 
 
+class ServerCheck(Report):
+    """One server of an ensemble; no mode: it does not serve."""
+
+    address: str
+    mode: str | None
+    version: str | None
+
+
+class SideCheck(Report):
+    """One ensemble."""
+
+    servers: list[ServerCheck]
+    leader: str | None
+    zxid: str
+    """The highest that a server told, in hexadecimal."""
+
+
 class CheckReport(Report):
-    """What a rules file that is right holds."""
+    """What a rules file that is right holds, and what both ensembles are."""
 
     subtrees: int
     projections: int
+    sides: dict[Side, SideCheck] = Field(default_factory=dict[Side, SideCheck])
+    """Empty where only the file was looked at."""
+    problems: list[str] = Field(default_factory=list[str])
+    """What a run would fail of, or wait for."""
+    warnings: list[str] = Field(default_factory=list[str])
 
 
 class PadReport(Report):
@@ -310,7 +345,13 @@ class EngineStatus(Report):
 
     state: EngineState
     reasons: list[str]
+    """Why it is so, worst first."""
+    limits: list[str] = Field(default_factory=list[str])
+    """Those of the reasons by which nothing is wrong: lag is bounded by scans, not by watches."""
     epoch: int
+    """Of the fence, which the highest holds."""
+    holder: str = ""
+    """Who holds the fence: `host:pid:nonce` of this engine, unless the state is `fenced`."""
     started_at: float
     directions: dict[Direction, DirectionStatus]
     subtrees: dict[str, SubtreeStatus]
@@ -321,6 +362,17 @@ class EngineStatus(Report):
     clock_skew_ms: float | None = None
     """By how much side b's clock is ahead of side a's."""
     skipped: int
+    """Paths that are not copied."""
+    skipped_paths: dict[str, str] = Field(default_factory=dict)
+    """The first 50 of them, with the reason."""
     unreadable: list[str]
     last_audit: AuditReport | None = None
     sessions: dict[Side, SideStatus]
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether both sides are followed and nothing is wrong. What lag that means, it measures:
+        a side without persistent watches is followed by scans, and the state says so."""
+        if self.state is EngineState.DEGRADED:
+            return set(self.reasons) <= set(self.limits)
+        return self.state is EngineState.LIVE

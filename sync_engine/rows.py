@@ -2,7 +2,9 @@
 
 A row holds the stamps of both copies of a path as they were last equal, a hash of the data and the
 original ACL. A row whose source stamp is None was found on the other side when no base was there to
-say whose it is: it is kept until an operator confirms that it may go.
+say whose it is: it is kept until an operator confirms that it may go. A row whose one stamp is
+`GONE` is of a path that was deleted on that side and stays on the other, because something stands
+below it that is not the engine's.
 """
 
 from __future__ import annotations
@@ -33,6 +35,10 @@ class Stamp(NamedTuple):
         return Stamp(stat.czxid, stat.mzxid, stat.version, stat.aversion)
 
 
+GONE = Stamp(0, 0, 0, 0)
+"""The stamp of no znode: this side's copy was deleted, and the other's could not be."""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One path as it was last equal on both sides."""
@@ -45,6 +51,15 @@ class Row:
     def stamp(self, side: Side) -> Stamp | None:
         """The stamp of one side's copy."""
         return self.a if side is Side.A else self.b
+
+    def is_gone(self, side: Side) -> bool:
+        """Whether the path was deleted on this side and stays on the other."""
+        return self.stamp(side) == GONE
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether one side's copy stays that was deleted on the other."""
+        return GONE in (self.a, self.b)
 
     @staticmethod
     def of(

@@ -7,16 +7,24 @@ copied both ways can neither change its owner nor hold ephemerals of the engine.
 
 from __future__ import annotations
 
-import fnmatch
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from sync_engine.direction import Direction, Side
+from sync_engine.globs import (
+    Glob,
+    Selection,
+    check_include,
+    check_pattern,
+    check_selecting,
+    shadowed,
+)
 from sync_engine.strategy import Conflict, DeleteConflict
-from sync_engine.znode import NodeKind, is_within
+from sync_engine.znode import PERSISTENT, NodeKind, is_within
 
 ENGINE_PATH = "/.zksync"
 """Where the engine keeps its own state on both sides; never synced."""
@@ -70,14 +78,9 @@ def _check_path(path: str) -> str:
 ZnodePath = Annotated[str, AfterValidator(_check_path)]
 
 
-def _check_pattern(pattern: str) -> str:
-    if pattern and not pattern.startswith("/"):
-        msg = f"expected a pattern of paths below the subtree's root, as /groups/*, saw {pattern!r}"
-        raise ValueError(msg)
-    return pattern
-
-
-Pattern = Annotated[str, AfterValidator(_check_pattern)]
+Pattern = Annotated[str, AfterValidator(check_pattern)]
+IncludePattern = Annotated[str, AfterValidator(check_include)]
+ExcludePattern = Annotated[str, AfterValidator(check_selecting)]
 
 
 class SideTls(RuleModel):
@@ -106,7 +109,7 @@ class TtlRule(RuleModel):
     """Znodes that end when nobody has changed them for a time and they have no children."""
 
     match: Pattern
-    """Pattern of paths relative to the subtree's root; `*` stands for anything, slashes too."""
+    """Pattern of paths below the subtree's root."""
     ttl_ms: int = Field(ge=1, le=(1 << 40) - 1)
     """Their time to live."""
 
@@ -120,6 +123,10 @@ class SubtreeRule(RuleModel):
     """Root of the subtree on side a."""
     path_b: ZnodePath
     """Root of the subtree on side b; may differ from `path_a`."""
+    include: tuple[IncludePattern, ...] = ()
+    """Patterns of what is copied, with all below it and the parents that it needs; none: all."""
+    exclude: tuple[ExcludePattern, ...] = ()
+    """Patterns of what is left alone on both sides with all below it, whatever `include` says."""
     owner: Side = Side.A
     """Who owns it to begin with."""
     direction: Way | None = None
@@ -145,14 +152,22 @@ class SubtreeRule(RuleModel):
         """Root of the subtree on a side."""
         return self.path_a if side is Side.A else self.path_b
 
+    @cached_property
+    def selection(self) -> Selection:
+        """Which of its paths are copied."""
+        return Selection(self.include, self.exclude)
+
+    @cached_property
+    def _kinds(self) -> tuple[tuple[Glob, NodeKind], ...]:
+        container = NodeKind(is_container=True)
+        return (
+            *((Glob(rule.match), NodeKind(ttl_ms=rule.ttl_ms)) for rule in self.ttl),
+            *((Glob(pattern), container) for pattern in self.containers),
+        )
+
     def kind(self, rel: str) -> NodeKind:
         """What a relative path is created as."""
-        for rule in self.ttl:
-            if fnmatch.fnmatchcase(rel, rule.match):
-                return NodeKind(ttl_ms=rule.ttl_ms)
-        if any(fnmatch.fnmatchcase(rel, pattern) for pattern in self.containers):
-            return NodeKind(is_container=True)
-        return NodeKind()
+        return next((kind for glob, kind in self._kinds if glob.matches(rel)), PERSISTENT)
 
     @property
     def goes_both_ways(self) -> bool:
@@ -168,6 +183,13 @@ class SubtreeRule(RuleModel):
 
 def _problems(rule: SubtreeRule) -> list[str]:
     found: list[str] = []
+    hidden = shadowed(rule.include, rule.exclude)
+    if hidden is not None:
+        index, pattern = hidden
+        found.append(
+            f"include {rule.include[index]} names nothing, because exclude {pattern} takes it: "
+            "take one of them out"
+        )
     if (rule.on_conflict is Conflict.MERGE) != (rule.merge_hook is not None):
         found.append("on_conflict: merge and merge_hook go together: give both or none")
     if rule.goes_both_ways:

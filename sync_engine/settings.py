@@ -22,9 +22,9 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from sync_engine import yaml_lines
-from sync_engine.direction import Side
+from sync_engine.direction import Roots, Side
 from sync_engine.errors import RulesError
-from sync_engine.hosts import parse_hosts
+from sync_engine.hosts import is_loopback, parse_hosts
 from sync_engine.rules import (
     ENGINE_PATH,
     RESERVED_PATHS,
@@ -123,16 +123,22 @@ class Rules(RuleModel):
     """The two ensembles."""
     state_dir: Path
     """Folder for the base table and saved sessions (created, 0700)."""
-    listen: str = Field(pattern=r"^(\[[0-9a-fA-F:.]+\]|[^:/\s]+):\d{1,5}$")
-    """`host:port` of the REST interface."""
-    token_file: Path
-    """File (0600) with the bearer token of the REST interface."""
+    listen: str = Field("127.0.0.1:8280", pattern=r"^(\[[0-9a-fA-F:.]+\]|[^:/\s]+):\d{1,5}$")
+    """`host:port` of the REST interface. Elsewhere than on loopback it wants a `token_file`."""
+    token_file: Path | None = None
+    """File (0600) with the bearer token of the REST interface. None: `token` in the state folder,
+    which a run makes if it is missing."""
     subtrees: tuple[SubtreeRule, ...] = ()
     """What is copied."""
     projections: tuple[ProjectionRule, ...] = ()
     """Whose leaders are shown to the other side."""
     tuning: Tuning = Tuning()
     """How fast, how much at once, how patient."""
+
+    @property
+    def token_path(self) -> Path:
+        """File of the bearer token."""
+        return self.token_file or self.state_dir / "token"
 
     @property
     def listen_host(self) -> str:
@@ -143,6 +149,14 @@ class Rules(RuleModel):
     def listen_port(self) -> int:
         """Port of the REST interface."""
         return int(self.listen.rpartition(":")[2])
+
+    def covers(self, side: Side, path: str) -> bool:
+        """Whether a path on a side is copied by one of the subtrees' rules."""
+        for rule in self.subtrees:
+            rel = Roots(rule.path_a, rule.path_b).rel(side, path)
+            if rel is not None:
+                return rule.selection.covers(rel)
+        return False
 
     def policy(self, rule: SubtreeRule) -> Policy:
         """Who wins the conflicts of a subtree."""
@@ -156,7 +170,17 @@ class Rules(RuleModel):
         )
 
     @model_validator(mode="after")
-    def _do_not_overlap(self) -> Self:
+    def _has_token_elsewhere(self) -> Self:
+        if self.token_file is None and not is_loopback(self.listen_host):
+            msg = (
+                f"expected a token_file where others can reach {self.listen}, saw none: name one, "
+                "or listen on 127.0.0.1"
+            )
+            raise _at(("listen",), msg)
+        return self
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
         for kind, rules in (
             ("subtree", self.subtrees),
             ("projection", self.projections),

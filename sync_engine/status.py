@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 from sync_engine.direction import Direction, Side
 from sync_engine.engine import Engine
 from sync_engine.health import Facts, assess
@@ -16,19 +18,22 @@ from sync_engine.report import (
 )
 from sync_engine.settings import Conflict
 
-_UNREADABLE_SHOWN_MAX = 50
+_PATHS_SHOWN_MAX = 50
 
 
 def gather(engine: Engine) -> EngineStatus:
     """The status now; no I/O."""
-    state, reasons = assess(gather_facts(engine))
+    facts = gather_facts(engine)
+    state, reasons = assess(facts)
     workers = engine.replicators
     all_workers = engine.workers()
     unreadable = sorted(p for w in all_workers for p in w.subtree.counters.unreadable)
     return EngineStatus(
         state=state,
         reasons=reasons,
+        limits=[limit for limit in facts.limits if limit in reasons],
         epoch=engine.fence.epoch,
+        holder=engine.fence.holder,
         started_at=engine.started_at,
         directions={direction: _direction(engine, direction) for direction in Direction},
         subtrees={name: _subtree(engine, name, worker) for name, worker in workers.items()},
@@ -37,7 +42,8 @@ def gather(engine: Engine) -> EngineStatus:
         held=sum(len(w.subtree.shared.held.entries) for w in workers.values()),
         clock_skew_ms=engine.clocks.skew_ms(),
         skipped=sum(len(w.subtree.counters.skipped) for w in all_workers),
-        unreadable=unreadable[:_UNREADABLE_SHOWN_MAX],
+        skipped_paths=_skipped(engine),
+        unreadable=unreadable[:_PATHS_SHOWN_MAX],
         last_audit=engine.last_audit,
         sessions={side: _side(engine, side) for side in Side},
     )
@@ -56,6 +62,7 @@ def gather_facts(engine: Engine) -> Facts:
         disconnected_s={side: seconds for side, seconds in away.items() if seconds is not None},
         stalled={name: w.stalled for name, w in workers.items() if w.stalled is not None},
         troubles=_troubles(engine),
+        limits=_limits(engine),
         waiting=engine.waiting,
     )
 
@@ -74,11 +81,6 @@ def _troubles(engine: Engine) -> list[str]:
     found += [p.trouble for p in engine.projectors.values() if p.trouble is not None]
     found += [copier.trouble for copier in engine.copiers.values() if copier.trouble is not None]
     found += [
-        f"side {side.value} has no persistent watches: changes are found by scans alone"
-        for side, link in engine.links.items()
-        if not link.watch.supports_persistent
-    ]
-    found += [
         f"side {side.value} came back and has not shown yet that it is what it was"
         for side, link in engine.links.items()
         if engine.is_started and link.is_connected and link.lost.is_set()
@@ -86,6 +88,15 @@ def _troubles(engine: Engine) -> list[str]:
     if engine.last_audit is not None and not engine.last_audit.equal:
         found.append("the last audit found differences")
     return found
+
+
+def _limits(engine: Engine) -> list[str]:
+    return [
+        f"side {side.value} has no persistent watches: changes are found by scans alone, at most "
+        f"{engine.rules.tuning.scan_interval_s:g} s apart"
+        for side, link in engine.links.items()
+        if not link.watch.supports_persistent
+    ]
 
 
 def _conflict_troubles(engine: Engine) -> list[str]:
@@ -115,7 +126,18 @@ def _direction(engine: Engine, direction: Direction) -> DirectionStatus:
         echoes=sum(w.subtree.counters.echoes for w in workers),
         lag=_lag(engine, direction),
         histogram=meters.lag.histogram(),
+        zxid_heard=meters.zxid_heard,
+        zxid_applied=meters.zxid_applied,
     )
+
+
+def _skipped(engine: Engine) -> dict[str, str]:
+    found = {
+        w.subtree.source_path(rel): reason
+        for w in engine.workers()
+        for rel, reason in islice(w.subtree.counters.skipped.items(), _PATHS_SHOWN_MAX)
+    }
+    return dict(islice(found.items(), _PATHS_SHOWN_MAX))
 
 
 def _lag(engine: Engine, direction: Direction) -> LagStatus:
@@ -145,6 +167,7 @@ def _subtree(engine: Engine, name: str, worker: Replicator) -> SubtreeStatus:
         stalled=worker.stalled,
         both_ways=worker.subtree.policy.both,
         held=len(worker.subtree.shared.held.entries),
+        kept=len(worker.subtree.base.kept),
     )
 
 
@@ -152,7 +175,12 @@ def _side(engine: Engine, side: Side) -> SideStatus:
     link = engine.links[side]
     ids = link.session_ids()
     ids += [p.session_id for p in engine.projectors.values() if p.target is side and p.session_id]
-    return SideStatus(connected=link.is_connected, session_ids=[format_session(i) for i in ids])
+    return SideStatus(
+        connected=link.is_connected,
+        watching=link.watch.connected,
+        persistent_watches=link.watch.supports_persistent,
+        session_ids=[format_session(i) for i in ids],
+    )
 
 
 def format_session(session_id: int) -> str:

@@ -5,13 +5,15 @@ was put aside can be done by now.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 from sync_engine import wire
 from sync_engine.context import Subtree
-from sync_engine.errors import SyncError, ZkError
+from sync_engine.errors import NoNodeError, SyncError, ZkError
 from sync_engine.reader import gather_answers
 from sync_engine.replicator import Replicator
-from sync_engine.rows import Stamp
+from sync_engine.rows import GONE, Stamp
 from sync_engine.wire import OpCode
 
 _STEP = 250
@@ -32,18 +34,40 @@ async def run_sweep(replicator: Replicator) -> None:
         await asyncio.sleep(_sweep_pause_s(subtree))
         if replicator.stalled is not None:
             continue
-        if not subtree.source.watch.supports_persistent:
+        if subtree.source.watch.supports_persistent:
+            _try_again(replicator)
+            await _sweep_all(replicator)
+        else:
             replicator.request_comparison()
-            continue
-        _try_again(replicator)
-        rels = list(subtree.base.rows)
-        for start in range(0, len(rels), _STEP):
-            try:
-                await _sweep(replicator, rels[start : start + _STEP])
-            except SyncError:
-                # The side is away or overloaded; the next pass looks again.
-                break
-            await asyncio.sleep(_PAUSE_S)
+        with suppress(SyncError):
+            await _release(replicator)
+
+
+async def _sweep_all(replicator: Replicator) -> None:
+    rels = list(replicator.subtree.base.rows)
+    for start in range(0, len(rels), _STEP):
+        try:
+            await _sweep(replicator, rels[start : start + _STEP])
+        except SyncError:
+            # The side is away or overloaded; the next pass looks again.
+            return
+        await asyncio.sleep(_PAUSE_S)
+
+
+async def run_scans(marker: Replicator, workers: Callable[[], Iterable[Replicator]]) -> None:
+    """Look at a lag marker, for ever, as seldom as at the slowest of the subtrees that go its way.
+
+    Only where its side has no persistent watches: the lag that is measured is then a change's own.
+    """
+    while True:
+        subtrees = [
+            worker.subtree
+            for worker in workers()
+            if worker.subtree.direction is marker.subtree.direction
+        ]
+        await asyncio.sleep(max(map(_sweep_pause_s, (marker.subtree, *subtrees))))
+        if not marker.subtree.source.watch.supports_persistent:
+            marker.request_comparison()
 
 
 def _sweep_pause_s(subtree: Subtree) -> float:
@@ -74,6 +98,26 @@ async def _sweep(replicator: Replicator, rels: list[str]) -> None:
         stamp = None if row is None else row.stamp(owner)
         if stamp is None or subtree.owner is not owner:
             continue
+        if stamp == GONE and isinstance(stat, NoNodeError):
+            continue
         # An error is that it is gone, or that newer servers do not say so (ZOOKEEPER-2590).
         if isinstance(stat, ZkError) or Stamp.of(stat) != stamp:
             replicator.notify(rel)
+
+
+async def _release(replicator: Replicator) -> None:
+    """Look at what stays on the other side for something below it that is gone by now."""
+    subtree = replicator.subtree
+    reader = subtree.target.reader
+    kept = [rel for rel in subtree.base.kept if _stays(subtree, rel)]
+    for start in range(0, len(kept), _STEP):
+        rels = kept[start : start + _STEP]
+        stats = await asyncio.gather(*(reader.exists(subtree.target_path(rel)) for rel in rels))
+        for rel, stat in zip(rels, stats, strict=True):
+            if stat is None or not stat.num_children:
+                replicator.notify(rel, forced=True)
+
+
+def _stays(subtree: Subtree, rel: str) -> bool:
+    row = subtree.base.get(rel)
+    return row is not None and row.is_gone(subtree.owner)

@@ -30,6 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sync_engine.ensemble import EnsembleAddress, open_lane
 from sync_engine.errors import EnsembleError, TreeFileError
 from sync_engine.lane import Lane
+from sync_engine.reader import ScanOptions
 from sync_engine.znode import Acl, Znode, content_hash, is_within
 
 _LINE_BYTES_MAX = 4 * 1024 * 1024
@@ -113,12 +114,13 @@ async def export(
     paths: Sequence[str],
     file: Path,
     *,
+    is_wanted: Callable[[str], bool] | None = None,
     advance: Callable[[int], None] | None = None,
 ) -> ExportReport:
     """Write the persistent znodes at and below the paths to a file (0600).
 
-    `advance` is told of each further znode. A file that is there already is replaced whole or not
-    at all.
+    What is not wanted is left out with all below it. `advance` is told of each further znode. A
+    file that is there already is replaced whole or not at all.
 
     Raises:
         EnsembleUnreachableError: no server takes the connection, or it broke.
@@ -132,7 +134,7 @@ async def export(
             line = _line({"format": _FORMAT, "paths": list(paths)})
             checksum.update(line)
             size += out.write(line)
-            async for znode in persistent(lane, paths):
+            async for znode in persistent(lane, paths, is_wanted=is_wanted):
                 line = _line(_entry(znode))
                 checksum.update(line)
                 size += out.write(line)
@@ -144,15 +146,20 @@ async def export(
     return ExportReport(znodes, size, sha256)
 
 
-async def persistent(lane: Lane, paths: Sequence[str]) -> AsyncGenerator[Znode]:
+async def persistent(
+    lane: Lane, paths: Sequence[str], *, is_wanted: Callable[[str], bool] | None = None
+) -> AsyncGenerator[Znode]:
     """Persistent znodes at and below the paths, each once, parents first, ZooKeeper's own left out.
 
     Raises:
         EnsembleError: a znode's ACL hides it, or part of its ACL, from us.
     """
     hidden: list[str] = []
+    options = ScanOptions(on_unreadable=hidden.append)
+    if is_wanted is not None:
+        options["is_wanted"] = is_wanted
     for root in _outermost(paths):
-        async with contextlib.aclosing(lane.scan(root, on_unreadable=hidden.append)) as batches:
+        async with contextlib.aclosing(lane.scan(root, **options)) as batches:
             async for batch in batches:
                 for znode in batch:
                     if any(entry.is_masked for entry in znode.acl):

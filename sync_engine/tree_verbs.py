@@ -6,16 +6,18 @@ import base64
 import difflib
 import sys
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import click
 
-from sync_engine import offline
+from sync_engine import offline, preflight
 from sync_engine.console import (
     EXIT_DIFFERENT,
+    EXIT_FAILED,
     do,
     json_option,
-    load,
+    load_rules,
     progress,
     rules_option,
     show,
@@ -23,7 +25,6 @@ from sync_engine.console import (
 )
 from sync_engine.direction import Side
 from sync_engine.engine_verbs import describe_copy
-from sync_engine.ensemble import EnsembleAddress
 from sync_engine.report import (
     CheckReport,
     Copy,
@@ -34,7 +35,6 @@ from sync_engine.report import (
     PlanReport,
 )
 from sync_engine.restore import Existing, restore
-from sync_engine.settings import Rules
 from sync_engine.tree import export
 
 limit_option = click.option(
@@ -47,15 +47,23 @@ file_argument = click.argument("file", type=click.Path(path_type=Path, dir_okay=
 @click.command()
 @rules_option
 @json_option
-def check(*, rules_file: Path, as_json: bool) -> None:
-    """Check the rules file and what it names, without connecting."""
-    rules, _ = load(rules_file, as_json=as_json)
+@click.option("--offline", "is_offline", is_flag=True, help="The file alone, without connecting.")
+def check(*, rules_file: Path, as_json: bool, is_offline: bool) -> None:
+    """Check the rules file, what it names and both ensembles, and change nothing; exit 1 if a run
+    would fail or wait."""
+    rules = load_rules(rules_file, as_json=as_json)
 
     def text(found: CheckReport) -> None:
         click.echo(f"{rules_file}: {found.subtrees} subtrees, {found.projections} projections")
+        show_check(found)
 
-    report = CheckReport(subtrees=len(rules.subtrees), projections=len(rules.projections))
+    if is_offline:
+        report = CheckReport(subtrees=len(rules.subtrees), projections=len(rules.projections))
+    else:
+        report = do(lambda: preflight.check(rules), as_json=as_json, waiting="asking both sides")
     show(report, text, as_json=as_json)
+    if report.problems:
+        sys.exit(EXIT_FAILED)
 
 
 @click.command()
@@ -64,7 +72,7 @@ def check(*, rules_file: Path, as_json: bool) -> None:
 @limit_option
 def plan(*, rules_file: Path, as_json: bool, limit: int) -> None:
     """Show what a run would change, and change nothing; exit 4 if it would write."""
-    rules, _ = load(rules_file, as_json=as_json)
+    rules = load_rules(rules_file, as_json=as_json)
     with progress("comparing both sides") as advance:
         found = do(lambda: offline.plan(rules, limit=limit, advance=advance), as_json=as_json)
     show(found, show_plan, as_json=as_json)
@@ -79,7 +87,7 @@ def plan(*, rules_file: Path, as_json: bool, limit: int) -> None:
 @click.argument("subtrees", nargs=-1)
 def diff(*, rules_file: Path, as_json: bool, limit: int, subtrees: tuple[str, ...]) -> None:
     """Show what differs in SUBTREES (default: all), with both versions; exit 4 if anything does."""
-    rules, _ = load(rules_file, as_json=as_json)
+    rules = load_rules(rules_file, as_json=as_json)
     with progress("comparing both sides") as advance:
         found = do(
             lambda: offline.diff(rules, subtrees, limit=limit, advance=advance), as_json=as_json
@@ -98,12 +106,17 @@ def diff(*, rules_file: Path, as_json: bool, limit: int, subtrees: tuple[str, ..
 def export_(
     *, rules_file: Path, as_json: bool, side: str, paths: tuple[str, ...], file: Path
 ) -> None:
-    """Write the subtrees of the rules (or each --path) with data and ACLs to FILE (0600)."""
-    rules, _ = load(rules_file, as_json=as_json)
+    """Write the subtrees of the rules (or each --path) with data and ACLs to FILE (0600).
+
+    What the rules leave out is left out; a --path is written whole.
+    """
+    rules = load_rules(rules_file, as_json=as_json)
     roots = paths or tuple(rule.path(Side(side)) for rule in rules.subtrees)
+    is_wanted = None if paths else partial(rules.covers, Side(side))
 
     async def work() -> FileReport:
-        found = await export(_address(rules, side), roots, file, advance=advance)
+        address = preflight.address(rules, Side(side))
+        found = await export(address, roots, file, is_wanted=is_wanted, advance=advance)
         return FileReport(znodes=found.znodes, bytes=found.bytes, sha256=found.sha256)
 
     def text(report: FileReport) -> None:
@@ -132,11 +145,11 @@ def import_(*, rules_file: Path, as_json: bool, side: str, existing: str, file: 
     A damaged file is refused before anything is written. To an engine that runs this is a client:
     write to the owner's side.
     """
-    rules, _ = load(rules_file, as_json=as_json)
+    rules = load_rules(rules_file, as_json=as_json)
 
     async def work() -> ImportReport:
         return await restore(
-            _address(rules, side), file, existing=Existing(existing), advance=advance
+            preflight.address(rules, Side(side)), file, existing=Existing(existing), advance=advance
         )
 
     def text(report: ImportReport) -> None:
@@ -153,13 +166,16 @@ def import_(*, rules_file: Path, as_json: bool, side: str, existing: str, file: 
 VERBS: tuple[click.Command, ...] = (check, plan, diff, export_, import_)
 
 
-def _address(rules: Rules, side: str) -> EnsembleAddress:
-    settings = rules.sides[Side(side)]
-    if settings.auth is None:
-        return EnsembleAddress(settings.hosts, tls=settings.tls)
-    return EnsembleAddress(
-        settings.hosts, settings.auth.file, scheme=settings.auth.scheme, tls=settings.tls
-    )
+def show_check(found: CheckReport) -> None:
+    """The servers of both sides, and what is to be said of them."""
+    for side, one in found.sides.items():
+        for server in one.servers:
+            mode, version = server.mode or "does not serve", server.version or "unknown version"
+            click.echo(f"  side {side.value}: {server.address} {mode}, {version}")
+    for warning in found.warnings:
+        click.echo(f"  warning: {warning}")
+    for problem in found.problems:
+        click.echo(f"  PROBLEM: {problem}")
 
 
 def show_plan(found: PlanReport) -> None:

@@ -158,17 +158,24 @@ class WatchSession:
     async def _add_all(self) -> None:
         """Set every watch on this connection; the next connection begins again."""
         while True:
-            paths = list(self._missing())
+            # Asked again, a server before 3.6 would again answer by closing the connection.
+            paths = list(self._missing()) if self.supports_persistent else []
             requests = [
                 self._lane.submit(OpCode.ADD_WATCH, wire.add_watch_body(path), wire.no_body, path)
                 for path in paths
             ]
             answers = await asyncio.gather(*requests, return_exceptions=True)
-            if not any(isinstance(answer, ConnectionLostError) for answer in answers):
+            if any(isinstance(a, ZkError) and a.code in _UNSUPPORTED for a in answers):
+                self.supports_persistent = False
+            is_lost = any(isinstance(answer, ConnectionLostError) for answer in answers)
+            if not is_lost or not self.supports_persistent:
                 break
             await asyncio.sleep(_PAUSE_S)
-        for path, answer in zip(paths, answers, strict=True):
-            self._take(path, answer)
+        if self.supports_persistent:
+            for path, answer in zip(paths, answers, strict=True):
+                self._take(path, answer)
+        else:
+            self._go_without()
         if self._has_gap:
             self._has_gap = False
             self._on_gap()
@@ -181,15 +188,18 @@ class WatchSession:
 
     def _take(self, path: str, answer: BaseException | None) -> None:
         future = self._paths[path]
-        if isinstance(answer, ZkError) and answer.code in _UNSUPPORTED:
-            self.supports_persistent = False
-            answer = None
         if future.done():
             return
         if answer is None:
             future.set_result(None)
         else:
             self._give_up(path, answer)
+
+    def _go_without(self) -> None:
+        """Let whoever waits for a watch go on; scans must do."""
+        for future in self._paths.values():
+            if not future.done():
+                future.set_result(None)
 
     def _give_up(self, path: str, error: BaseException) -> None:
         future = self._paths.pop(path)

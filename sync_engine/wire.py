@@ -120,7 +120,7 @@ Op = Create | SetData | Delete | Check
 
 @dataclass(frozen=True, slots=True)
 class MultiResult:
-    """Outcome of a transaction: its zxid, and a Stat for each create and set."""
+    """Outcome of a transaction: its zxid, a Stat for each set, and for creates if told."""
 
     zxid: int
     stats: list[Stat | None]
@@ -367,11 +367,11 @@ def read_multi(raw: bytes, at: int, _end: int) -> MultiResult | list[int]:
         if code == OpCode.ERROR:
             codes.append(_int.unpack_from(raw, at)[0])
             at += 4
-        elif code in _CREATES:
+            continue
+        if code == OpCode.CREATE or code in _CREATES:
             at += 4 + max(0, _int.unpack_from(raw, at)[0])
-            stats.append(Stat(*_stat.unpack_from(raw, at)))
-            at += STAT_BYTES
-        elif code == OpCode.SET_DATA:
+        # Servers as old as 3.8.0 answer each create of a transaction as the one without a Stat.
+        if code == OpCode.SET_DATA or code in _CREATES:
             stats.append(Stat(*_stat.unpack_from(raw, at)))
             at += STAT_BYTES
         else:

@@ -51,7 +51,7 @@ def require(*, engine_on_path: bool) -> None:
         )
         raise PrerequisiteError(msg)
     needed = [VENV, JDK]
-    if _is_unbuilt(recipes.ZOOKEEPER):
+    if any(_is_unbuilt(recipe) for recipe in recipes.ZOOKEEPERS):
         needed.append(MAVEN)
     engine = (recipes.PULUMI, recipes.LANGUAGE_PYTHON)
     if not engine_on_path and any(_is_unbuilt(recipe) for recipe in engine):

@@ -13,7 +13,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache as once
 from pathlib import Path
 
@@ -126,15 +126,15 @@ def _language_python(recipe: Recipe, into: Path) -> None:
 
 
 def _zookeeper(recipe: Recipe, into: Path) -> None:
-    folder = HERE / recipe.name
+    pom, sums = (HERE / source for source in recipe.sources)
     run(
         f"Fetching the jars of {recipe.full_name} with Maven: {recipe.effort}",
         [
-            *("mvn", "--batch-mode", "--no-transfer-progress", "--file", str(folder / "pom.xml")),
+            *("mvn", "--batch-mode", "--no-transfer-progress", "--file", str(pom)),
             *("dependency:copy-dependencies", f"-DoutputDirectory={into / 'lib'}"),
         ],
     )
-    _compare(into / "lib", folder / "jars.sha256")
+    _compare(into / "lib", sums)
 
 
 def _compare(folder: Path, sums: Path) -> None:
@@ -145,7 +145,7 @@ def _compare(folder: Path, sums: Path) -> None:
     if seen != expected:
         differing = sorted(n for n in {*seen, *expected} if seen.get(n) != expected.get(n))
         msg = (
-            f"expected the {len(expected)} jars of tools/zookeeper/jars.sha256, saw others: "
+            f"expected the {len(expected)} jars of {sums}, saw others: "
             f"{', '.join(differing)}; if pom.xml was changed on purpose, write their sums anew"
         )
         raise StepFailedError(msg)
@@ -197,11 +197,24 @@ ZOOKEEPER = Recipe(
     platform=_machine,
     effort="about half a minute, once",
 )
-RECIPES = (PULUMI, LANGUAGE_PYTHON, ZOOKEEPER)
+# What the sync engine is tested against besides: the server of Debian 12, whose watches do not tell
+# zxids, and the last one that has no persistent watches.
+ZOOKEEPER_3_8 = replace(
+    ZOOKEEPER,
+    version="3.8.0",
+    sources=("zookeeper-3.8.0/pom.xml", "zookeeper-3.8.0/jars.sha256"),
+)
+ZOOKEEPER_3_5 = replace(
+    ZOOKEEPER,
+    version="3.5.10",
+    sources=("zookeeper-3.5.10/pom.xml", "zookeeper-3.5.10/jars.sha256"),
+)
+ZOOKEEPERS = (ZOOKEEPER, ZOOKEEPER_3_8, ZOOKEEPER_3_5)
+RECIPES = (PULUMI, LANGUAGE_PYTHON, *ZOOKEEPERS)
 
 
 def named(name: str) -> Recipe:
-    """The recipe of a name, with or without its version.
+    """The recipe of a name, with or without its version; without, the first of that name.
 
     Raises:
         PrerequisiteError: there is none.

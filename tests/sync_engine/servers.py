@@ -21,6 +21,7 @@ from tests.ports import free_port
 from tests.waiting import block_until
 
 START_BOUND_S = 120.0
+_JARS = "MESOS_PLATFORM_TEST_ZOOKEEPER_JARS"
 PASSWORD = "super:secret"
 AUTH = [("digest", PASSWORD.encode())]
 
@@ -45,6 +46,7 @@ class Server:
         java_options: str = "",
         initial_epoch: int | None = None,
         heap_mb: int = 128,
+        jars: Path | None = None,
     ) -> None:
         self.folder = folder
         self._java_options = java_options
@@ -64,7 +66,7 @@ class Server:
             "election_port": own["election_port"],
             "servers": peers,
             "super_digest_file": str(self.auth_file),
-            "jars_dir": os.environ.get("MESOS_PLATFORM_TEST_ZOOKEEPER_JARS"),
+            "jars_dir": str(jars) if jars else os.environ.get(_JARS),
             "heap_mb": heap_mb,
             "tick_time_ms": 500,
             "initial_epoch": initial_epoch,

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -215,3 +219,38 @@ async def test_without_an_engine_its_verbs_say_so(
     rig = rig_of(pair, tmp_path, {})
     found = await call(rig, *words, code=cli.EXIT_FAILED)
     assert "is it running?" in found.stderr
+
+
+def test_without_the_engines_packages_it_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("sync_engine")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    with pytest.raises(SystemExit) as ended:
+        importlib.import_module("sync_engine.entry").main()
+    assert ended.value.code == 1
+    assert "pip install 'mesos-platform[sync]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [("zk-sync con", {"confirm", "conflicts"}), ("zk-sync flip shop ", {"a", "b"})],
+)
+def test_the_shell_completes_verbs_and_sides(words: str, told: set[str]) -> None:
+    # What the documented line of a shell asks for at each tabulator.
+    asked = {
+        "_ZK_SYNC_COMPLETE": "bash_complete",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split(" ")) - 1),
+    }
+    code = "import sys; sys.argv[0] = 'zk-sync'; from sync_engine.entry import main; main()"
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **asked},
+        capture_output=True,
+        check=True,
+        text=True,
+        timeout=60,
+    )
+    assert {line.partition(",")[2] for line in found.stdout.splitlines()} == told

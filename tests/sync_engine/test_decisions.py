@@ -264,3 +264,11 @@ def test_state_names_the_worst_first() -> None:
     state, reasons = assess(Facts(started=True, stalled={"x": "many deletes"}, troubles=["t"]))
     assert (state, reasons[0]) == (EngineState.STALLED, "subtree x: many deletes")
     assert assess(Facts(started=True, fenced="taken"))[0] is EngineState.FENCED
+
+
+def test_a_scanned_side_is_told_and_is_nothing_wrong() -> None:
+    limit = "side a has no persistent watches"
+    state, reasons = assess(Facts(started=True, limits=[limit]))
+    assert (state, reasons) == (EngineState.DEGRADED, [limit])
+    state, reasons = assess(Facts(started=True, limits=[limit], troubles=["trouble"]))
+    assert (state, reasons) == (EngineState.DEGRADED, ["trouble", limit])

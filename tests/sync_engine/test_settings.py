@@ -126,6 +126,11 @@ def test_a_key_like_no_other_is_told_with_all_that_are_known() -> None:
         ("subtrees.0.ephemerals", "keep", "ephemerals"),
         ("subtrees.0.direction", "b_to_a", "but owner is a"),
         ("subtrees.0.containers", ["app"], "below the subtree's root"),
+        ("subtrees.0.include", ["/a", "b"], "include.1: expected a pattern"),
+        ("subtrees.0.include", ["/**/b"], "at the end of an include alone"),
+        ("subtrees.0.exclude", ["/a/"], "single slashes"),
+        ("subtrees.0.exclude", ["/a**"], "a whole name"),
+        ("subtrees.0.exclude", [""], "saw the root"),
         ("subtrees.0.ttl", [{"match": "/x", "ttl_ms": 0}], "ttl_ms"),
         ("subtrees.0.ttl", [{"match": "/x", "ttl": 5}], "did you mean 'ttl_ms'"),
         ("subtrees.1.path_a", ELECTION_PATH, "elections are never copied"),
@@ -198,6 +203,21 @@ def test_an_error_names_its_line(tmp_path: Path, old: str, new: str, line: str) 
         read_rules(file)
     told = re.findall(r"line (\d+)", str(caught.value))
     assert set(map(int, told)) & set(found), str(caught.value)
+
+
+def test_an_error_in_a_list_of_patterns_names_the_line_of_its_entry(tmp_path: Path) -> None:
+    rule = {**RULES["subtrees"][0], "exclude": ["/a", "b", "/c"]}
+    text = yaml.safe_dump(_with("subtrees.0", rule), sort_keys=False)
+    line = next(i for i, each in enumerate(text.splitlines(), 1) if each.strip() == "- b")
+    file = tmp_path / "rules.yaml"
+    file.write_text(text)
+    with pytest.raises(RulesError, match=rf"line {line}: subtrees\.0\.exclude\.1"):
+        read_rules(file)
+
+
+def test_an_include_that_an_exclude_takes_is_refused() -> None:
+    changes = {**RULES["subtrees"][0], "include": ["/a/b"], "exclude": ["/a"]}
+    assert "include /a/b names nothing" in _refusal(_with("subtrees.0", changes))
 
 
 def test_a_key_that_is_given_twice_is_refused(tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from tools import recipes
-from tools.recipes import LANGUAGE_PYTHON, PULUMI, RECIPES, ZOOKEEPER, Recipe
+from tools.recipes import LANGUAGE_PYTHON, PULUMI, RECIPES, ZOOKEEPER, ZOOKEEPERS, Recipe
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.full_name)
 def test_the_version_said_is_the_version_pinned(recipe: Recipe) -> None:
     pins = (recipes.HERE / recipe.sources[0]).read_text()
 
@@ -24,7 +24,7 @@ def test_the_engine_and_its_version_flag_agree() -> None:
     assert any(flag.endswith(f".Version=v{PULUMI.version}") for flag in PULUMI.flags)
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.full_name)
 def test_a_changed_source_or_flag_or_machine_is_another_folder(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -64,8 +64,9 @@ def test_every_module_of_a_build_has_its_sum() -> None:
         ]
 
 
-def test_every_jar_has_its_sum() -> None:
-    lines = (recipes.HERE / "zookeeper" / "jars.sha256").read_text().splitlines()
+@pytest.mark.parametrize("recipe", ZOOKEEPERS, ids=lambda recipe: recipe.full_name)
+def test_every_jar_has_its_sum(recipe: Recipe) -> None:
+    lines = (recipes.HERE / recipe.sources[1]).read_text().splitlines()
 
     assert all(re.fullmatch(r"[0-9a-f]{64}  \S+\.jar", line) for line in lines)
-    assert any(f"zookeeper-{ZOOKEEPER.version}.jar" in line for line in lines)
+    assert any(f"zookeeper-{recipe.version}.jar" in line for line in lines)

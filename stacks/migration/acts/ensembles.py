@@ -17,7 +17,6 @@ from sync_engine.client import (
     AuditReport,
     EngineBusyError,
     EngineClient,
-    EngineState,
     EngineStatus,
     Side,
     facts,
@@ -60,7 +59,7 @@ async def await_live(world: World, tell: Tell, *, bound_s: float) -> EngineStatu
 
     async def look() -> EngineStatus:
         status = await engine.status()
-        if status.state is not EngineState.LIVE:
+        if not status.is_sound:
             copied = sum(subtree.znodes for subtree in status.subtrees.values())
             reasons = f" ({'; '.join(status.reasons)})" if status.reasons else ""
             msg = f"engine {status.state}{reasons}, {copied} znodes copied"
@@ -121,7 +120,7 @@ async def soak(world: World, _: Situation, tell: Tell) -> Findings:
         status = await engine.status()
         p99_ms = slowest_ms(window.upto(status))
         best = min(best, p99_ms)
-        if p99_ms <= bounds.lag_p99_ms and status.state is EngineState.LIVE:
+        if p99_ms <= bounds.lag_p99_ms and status.is_sound:
             said = f"lag p99 {p99_ms:g} ms over {bounds.soak_s:g} s"
             numbers = {"lag_p99_ms": p99_ms, "bound_ms": bounds.lag_p99_ms}
             return Findings(

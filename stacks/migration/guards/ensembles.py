@@ -13,7 +13,7 @@ from stacks.migration.evidence import Evidence
 from stacks.migration.executor import Situation
 from stacks.migration.world import World
 from stacks.topology import Color
-from sync_engine.client import EngineState, EnsembleFacts, Side, facts
+from sync_engine.client import EnsembleFacts, Side, facts
 
 # Older ones have neither the requests nor the admin's view that the engine needs.
 _ZOOKEEPER_MIN = (3, 5)
@@ -24,7 +24,7 @@ async def engine_live(world: World, _: Situation) -> Evidence:
     status = await (await world.engine()).status()
     lags = {str(way): found.lag.p99_ms for way, found in status.directions.items()}
     backlog = sum(found.backlog for found in status.directions.values())
-    ok = status.state is EngineState.LIVE and not status.unreadable
+    ok = status.is_sound and not status.unreadable
     said = f"engine {status.state}, backlog {backlog}, lag p99 {_lag_text(lags)}"
     if status.reasons or status.unreadable:
         said += f": {'; '.join([*status.reasons, *status.unreadable[:3]])}"

@@ -63,6 +63,8 @@ class World:
         self.loop = VirtualLoop(seed)
         self.folder = folder
         self.tuning = {**_TUNING, **tuning}
+        self.rule: dict[str, Any] = {}
+        """What the rule of the subtree says beside its paths, from the next start on."""
         self.sides = {
             Side.A: Ensemble("a", self.loop, epoch=1),
             Side.B: Ensemble("b", self.loop, epoch=5),
@@ -169,7 +171,7 @@ class World:
             "listen": "127.0.0.1:1",
             "token_file": str(self._auth_file),
             "subtrees": [
-                {"name": SUBTREE, "path_a": ROOTS.a, "path_b": ROOTS.b, "owner": "a"},
+                {"name": SUBTREE, "path_a": ROOTS.a, "path_b": ROOTS.b, "owner": "a", **self.rule},
             ],
             "tuning": self.tuning,
         }

@@ -1,0 +1,70 @@
+"""Trees of odd shapes and names: the real engine between ensembles in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sync_engine.direction import Side
+from sync_engine.wire import ANY_VERSION, Delete
+from sync_engine.znode import WORLD_ALL
+from tests.sync_engine.memory.ensemble import Client
+from tests.sync_engine.memory.tree import Create
+from tests.sync_engine.memory.world import ROOTS, World
+
+_NAMES = ("grün", "日本", "ключ", "مرحبا", "🦓", "e\u0301", "é", " ", "a b", "*", "?", "%2F", "..a")
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World(1, tmp_path)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def _contents(world: World, side: Side) -> dict[str, bytes | None]:
+    nodes = world.sides[side].tree.nodes
+    return {rel: node.data for path, node in nodes.items() if (rel := ROOTS.rel(side, path))}
+
+
+def _make(client: Client, rels: dict[str, bytes | None]) -> None:
+    for rel, data in rels.items():
+        assert client.write(Create(ROOTS.path(Side.A, rel), data, WORLD_ALL)) is not None, rel
+
+
+def test_a_hundred_levels_come_and_go(world: World) -> None:
+    client = Client(world.sides[Side.A], "client")
+    rels = ["".join(f"/{level}" for level in range(depth)) for depth in range(1, 101)]
+    _make(client, dict.fromkeys(rels, b"x"))
+    world.come_to_rest()
+    assert _contents(world, Side.B) == _contents(world, Side.A)
+    for rel in reversed(rels):
+        client.write(Delete(ROOTS.path(Side.A, rel), ANY_VERSION))
+    world.until(lambda: world.replicator.stalled is not None, "a question to the operator")
+    world.settle()
+    assert _contents(world, Side.B) == {}
+
+
+def test_twenty_thousand_children_arrive(world: World) -> None:
+    client = Client(world.sides[Side.A], "client")
+    _make(client, {f"/{number:05}-{'x' * 50}": b"" for number in range(20_000)})
+    world.come_to_rest()
+    assert _contents(world, Side.B) == _contents(world, Side.A)
+
+
+def test_names_in_any_script_arrive_and_null_stays_apart_from_empty(world: World) -> None:
+    client = Client(world.sides[Side.A], "client")
+    rels: dict[str, bytes | None] = {f"/{name}": name.encode() for name in _NAMES}
+    _make(client, {**rels, "/null": None, "/empty": b""})
+    world.start()
+    world.come_to_rest()
+    _make(client, {f"{rel}/live": None for rel in rels})
+    world.come_to_rest()
+    found = _contents(world, Side.B)
+    assert found == _contents(world, Side.A)
+    assert (found["/null"], found["/empty"]) == (None, b"")
+    assert len(found) == 2 * len(_NAMES) + 2
