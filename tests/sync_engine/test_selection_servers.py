@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from sync_engine import offline
@@ -14,7 +16,7 @@ from sync_engine.settings import parse_rules
 from sync_engine.tree import stored
 from sync_engine.znode import PERM_ALL, WORLD_ALL, Acl
 from tests.sync_engine.rig import tree, worker
-from tests.sync_engine.servers import Server
+from tests.sync_engine.servers import Server, start_all
 from tests.sync_engine.test_two_way import rig_of
 from tests.waiting import until
 
@@ -34,8 +36,18 @@ async def _until_names(lane: Lane, root: str, *rels: str) -> None:
     await until(are_there, f"exactly {rels}")
 
 
-async def test_what_is_left_out_is_neither_copied_nor_read(pair: Pair, tmp_path: Path) -> None:
-    rig = rig_of(pair, tmp_path, {"exclude": ["/locked", "/**/cache"]})
+@pytest.fixture
+def fresh_pair(tmp_path: Path) -> Iterator[Pair]:
+    """Servers of one test: a stranger cannot use what an engine with credentials left on others."""
+    pair = Server(tmp_path / "side-a"), Server(tmp_path / "side-b")
+    with start_all(*pair):
+        yield pair
+
+
+async def test_what_is_left_out_is_neither_copied_nor_read(
+    fresh_pair: Pair, tmp_path: Path
+) -> None:
+    rig = rig_of(fresh_pair, tmp_path, {"exclude": ["/locked", "/**/cache"]})
     for side in ("a", "b"):
         # A stranger, from whom the ACL hides what is left out.
         del rig.document["sides"][side]["auth"]
