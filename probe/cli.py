@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,7 +80,8 @@ def once(settings_file: Path | None, *, as_json: bool, chosen: Sequence[str], sc
     if scope:
         from probe.report.scope import exporter  # noqa: PLC0415 - asked for seldom
 
-        click.echo(exporter.to_json(nodes, settings.host_name))
+        told = exporter.write(nodes, probe=settings.host_name, time_ms=round(time.time() * 1000))
+        click.echo(told.decode())
         return
     shown = {name: found for name, found in nodes.items() if not chosen or name in chosen}
     if as_json:
@@ -106,7 +108,7 @@ def _print(nodes: Mapping[str, Mapping[str, Mapping[str, Any]]], *, everything: 
 
 
 def _short(value: object, chars_max: int = 60) -> str:
-    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    text = str(value)
     return text if len(text) <= chars_max else text[: chars_max - 1] + "…"
 
 

@@ -1,6 +1,6 @@
 """What a collector is: something that looks at one source, and says what it cannot see.
 
-A collector writes what it sees into the tables of its site. It is looked after by the runner: timed,
+A collector writes what it sees into the tables of its site. The runner looks after it: it is timed,
 slowed down when the budget is short, restarted when it hangs. It may raise; that is counted and
 shown, and the others go on.
 """

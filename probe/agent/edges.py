@@ -1,9 +1,9 @@
 """From sockets and tracked connections to who talks to whom: decisions only, no input or output.
 
-A *flow* is one connection, oriented: the client's address and port, the server's address and port. A
-local port on which somebody listens, or has listened a moment ago, makes a socket the server's side;
-every other socket is a client's. Flows of one client, one server and one server port are one *edge*,
-so an edge costs one node however many connections it has, and its clients' ports do not matter.
+A *flow* is one connection, oriented: address and port of the client, address and port of the
+server. A local port on which somebody listens, or has listened a moment ago, makes a socket the
+server's side; every other socket is a client's. Flows of one client, one server and one server port
+are one *edge*: it costs one node however many connections it has, and clients' ports do not matter.
 
 What is not known is left out, never guessed: a connection that was seen only after its end has no
 owner, and an address that no container claims belongs to none.
@@ -17,8 +17,10 @@ from typing import NamedTuple
 
 # A listener that has gone still tells who the server was of connections that outlive it.
 LISTENER_MEMORY_S = 150.0
-# How long an edge stays without an open connection.
-EDGE_MEMORY_S = 60.0
+# How long a flow, and with it its edge, stays without an open socket. Longer than the kernel tracks
+# a connection that has ended (120 s), and than two dumps are apart: one that a dump tells of again
+# must not look new.
+EDGE_MEMORY_S = 150.0
 FLOWS_MAX = 200_000
 
 
@@ -146,10 +148,11 @@ class Edges:
             is_server = mine
         else:
             is_server = local_port not in self.ephemeral
-            if is_server is (remote_port not in self.ephemeral):
-                # Of another host nothing is known; who has a port of clients here is one.
-                if remote in self.local or is_loopback(remote) or is_server:
-                    return None
+            looks_alike = is_server is (remote_port not in self.ephemeral)
+            # Of another host nothing is known; who has a port of clients here is one.
+            is_within = remote in self.local or is_loopback(remote)
+            if looks_alike and (is_within or is_server):
+                return None
         if is_server:
             return Flow(scope, protocol, remote, remote_port, local, local_port), True
         asked = Flow(scope, protocol, local, local_port, remote, remote_port)
@@ -176,7 +179,7 @@ class Edges:
             if known is None:
                 return
         known.sockets += 1
-        known.seen_at = now
+        self._touch(known, now)
         if known.sockets == 1:
             self._count(known.key, 1)
         self.owned(flow, is_server=is_server, pid=pid)
@@ -196,7 +199,7 @@ class Edges:
         if known is None or not known.sockets:
             return
         known.sockets -= 1
-        known.seen_at = now
+        self._touch(known, now)
         if not known.sockets:
             self._count(known.key, -1)
 
@@ -206,9 +209,11 @@ class Edges:
         if known is None:
             self._begin(flow, now, evidence)
         else:
-            known.seen_at = now
-            if evidence == "conntrack":
-                self.edges[known.key].evidence = evidence
+            self._touch(known, now)
+            edge = self.edges[known.key]
+            if edge.evidence != evidence and evidence == "conntrack":
+                edge.evidence = evidence
+                self.changed.add(known.key)
 
     def dialled(self, flow: Flow, address: bytes, port: int) -> None:
         """What the client of a flow asked for."""
@@ -247,6 +252,12 @@ class Edges:
             self.changed.discard(key)
         self.listeners.forget(now)
         return gone
+
+    def _touch(self, known: _Known, now: float) -> None:
+        """An edge outlives all of its flows."""
+        known.seen_at = now
+        edge = self.edges[known.key]
+        edge.seen_at = max(edge.seen_at, now)
 
     def _begin(self, flow: Flow, now: float, evidence: str) -> _Known | None:
         if len(self._flows) >= FLOWS_MAX:

@@ -21,10 +21,7 @@ class OpenFiles:
 
     def __init__(self, most: int = 65_536) -> None:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if hard == resource.RLIM_INFINITY or hard > most:
-            hard_wanted = most
-        else:
-            hard_wanted = hard
+        hard_wanted = most if hard == resource.RLIM_INFINITY else min(hard, most)
         if soft < hard_wanted:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard_wanted, hard))
             soft = hard_wanted

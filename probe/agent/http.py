@@ -129,7 +129,8 @@ class Connection:
         answer = await self.request("GET", path)
         if not answer.is_success:
             msg = f"expected success of {path} at {self._place}, saw status {answer.status}"
-            raise RefusedError(f"{msg}: {answer.body[:200]!r}", status=answer.status)
+            msg = f"{msg}: {answer.body[:200]!r}"
+            raise RefusedError(msg, status=answer.status)
         return answer.body
 
     async def _exchange(
@@ -173,7 +174,8 @@ class Connection:
                 if response.status_code != 200:  # noqa: PLR2004 - as HTTP counts
                     msg = f"expected a stream of {path} at {self._place}"
                     status = response.status_code
-                    raise RefusedError(f"{msg}, saw status {status}", status=status)
+                    msg = f"{msg}, saw status {status}"
+                    raise RefusedError(msg, status=status)
                 yield b""
                 async for piece in self._body():
                     yield piece

@@ -1,7 +1,8 @@
 """Events as JSON lines on standard error, each kind of trouble once, until it is over.
 
-A collector that fails each second would fill a disk with what is known already: a repeated problem is
-counted in the report instead. Writing never fails the agent: a full disk is somebody else's alarm.
+A collector that fails each second would fill a disk with what is known already: a problem that is
+repeated is counted in the report instead. Writing never fails the agent: a full disk is somebody
+else's alarm.
 """
 
 from __future__ import annotations

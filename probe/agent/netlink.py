@@ -131,15 +131,15 @@ def _attribute(length: int, kind: int) -> bytes:
 
 
 # What stands before the values of a tuple, for one address family: nests and attribute headers.
-def _frame(address_bytes: int) -> tuple[bytes, bytes, bytes]:
-    nest = 8 + 2 * (address_bytes + 4)
-    before_source = _attribute(nest - 4, _NESTED | 1) + _attribute(4 + address_bytes, 1)
-    before_target = _attribute(4 + address_bytes, 2)
+def _frame(address_bytes: int, source_kind: int) -> tuple[bytes, bytes, bytes]:
+    each = 4 + address_bytes
+    before_source = _attribute(4 + 2 * each, _NESTED | 1) + _attribute(each, source_kind)
+    before_target = _attribute(each, source_kind + 1)
     before_protocol = _attribute(28, _NESTED | 2) + _attribute(5, 1)
     return before_source, before_target, before_protocol
 
 
-_FRAMES = {4: _frame(4), 16: _frame(16)}
+_FRAMES = {4: _frame(4, 1), 16: _frame(16, 3)}
 
 
 class ConnectionTracking:

@@ -116,7 +116,8 @@ class Outlet:
             return
         if not answer.is_success:
             msg = f"expected {self.place} to take a report, saw status {answer.status}"
-            raise RefusedError(f"{msg}: {answer.body[:200]!r}", status=answer.status)
+            msg = f"{msg}: {answer.body[:200]!r}"
+            raise RefusedError(msg, status=answer.status)
         try:
             reply = msgspec.json.decode(answer.body, type=Reply)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 REDACTED = "•••"
 _LINE_CHARS_MAX = 4096
-_SECRET = (
+_NAMES_OF_THEM = (
     r"(?:pass(?:word|wd|phrase|code)?|pwd|secrets?|tokens?|api[-_.]?keys?|access[-_.]?keys?"
     r"|private[-_.]?keys?|secret[-_.]?keys?|encryption[-_.]?keys?|auth|authorization|credentials?"
     r"|creds?|bearer|cookie|session[-_.]?(?:id|key)|signature|sas|dsn|salt|otp|pin|jwt)"
@@ -22,7 +22,7 @@ _SECRET = (
 _WORD_END = r"(?:[-_.](?:value|text|plain|base64|b64|0|1))?"
 # A name ends in such a word, at a boundary: `compass` and `bypass` do not, `dbPassword` does.
 _NAME = re.compile(
-    rf"(?:^|[-_.\s/:])(?:\w+[-_.])*{_SECRET}{_WORD_END}$|^pg?password$", re.IGNORECASE
+    rf"(?:^|[-_.\s/:])(?:\w+[-_.])*{_NAMES_OF_THEM}{_WORD_END}$|^pg?password$", re.IGNORECASE
 )
 _CAMEL = re.compile(
     r"[a-z0-9](?:Pass(?:word|wd|phrase)?|Pwd|Secret|Token|ApiKey|AccessKey|PrivateKey|SecretKey"

@@ -1,7 +1,8 @@
 """What an agent says of itself, and the UNIX socket that says it.
 
-`GET /status` gives JSON, `/metrics` the same for Prometheus, `/healthz` whether every collector that
-can work does. The socket is the agent's user's alone (0600); nothing can be changed through it.
+`GET /status` gives JSON, `/metrics` the same for Prometheus, `/healthz` whether every collector
+that can work does. The socket is the agent's user's alone (0600); nothing can be changed through
+it.
 """
 
 from __future__ import annotations

@@ -168,5 +168,7 @@ def of(change: Change) -> Report:
             claims[topology, id_] = {change.probe: Claim(version, alive=False)}
         for id_, (since, values) in nodes.told.items():
             fields = {n: Field(version, change.time_ms, v) for n, v in values.items()}
-            claims[topology, id_] = {change.probe: Claim(Version(*since), True, fields)}
+            claims[topology, id_] = {
+                change.probe: Claim(Version(*since), alive=True, fields=fields)
+            }
     return Report({change.probe: standing}, claims)

@@ -100,8 +100,7 @@ class Mirror:
         fresh = frame.kind is Kind.SNAPSHOT
         symbols = [] if fresh else self._symbols
         if frame.symbols_from > len(symbols):
-            msg = f"expected symbols from {len(symbols)} on, saw {frame.symbols_from}"
-            raise DecodeError(f"{msg}: ask the probe for a snapshot")
+            _refuse(f"symbols from {len(symbols)} on", str(frame.symbols_from))
         symbols = [*symbols[: frame.symbols_from], *frame.symbols]
         tables: dict[str, Rows] = {} if fresh else self._tables
         planned = [_plan(table, tables.get(table.topology), symbols) for table in frame.tables]

@@ -109,18 +109,22 @@ def counter(name: str, meaning: str, unit: str = "") -> Column:
 
 def fits(value: Value, type_: Type) -> bool:
     """Whether a value may stand in a column of a type."""
-    if value is None:
-        return True
+    return value is None or _fits(value, type_)
+
+
+def _fits(value: Value, type_: Type) -> bool:
     match type_:
         case Type.TEXT | Type.SYMBOL | Type.REF:
             return isinstance(value, str)
         case Type.INT:
             return isinstance(value, int) and not isinstance(value, bool)
         case Type.FLOAT:
-            if isinstance(value, bool):
-                return False
-            return isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
+            return isinstance(value, int | float) and _is_number(value)
         case Type.BOOL:
             return isinstance(value, bool)
         case Type.TEXTS:
             return isinstance(value, list)
+
+
+def _is_number(value: float) -> bool:
+    return not isinstance(value, bool) and math.isfinite(value)

@@ -1,9 +1,9 @@
 """The bytes of a report: frames of a stream, columnar, in MessagePack, compressed.
 
-A frame is a snapshot (everything; the stream begins anew with it) or a delta (what changed since the
-frame before). A frame without changes keeps the lease. `docs/reference/report.md` describes every
-field. Nothing of what comes in is trusted: sizes are bounded before anything is allocated, types
-are checked while decoding, what remains is checked by `Mirror` when a frame is applied.
+A frame is a snapshot (everything; the stream begins anew with it) or a delta (what changed since
+the frame before). A frame without changes keeps the lease. `docs/reference/report.md` describes
+every field. Nothing of what comes in is trusted: sizes are bounded before anything is allocated,
+types are checked while decoding, what remains is checked by `Mirror` when a frame is applied.
 
 ::
 

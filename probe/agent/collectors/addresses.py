@@ -22,7 +22,7 @@ def networks(proc: str) -> list[str]:
         words = line.split()
         if len(words) > 7 and words[2] == "00000000" and words[1] != "00000000":  # noqa: PLR2004 - columns of the table
             network = _v4_text(words[1])
-            prefix = bin(int(words[7], 16)).count("1")
+            prefix = int(words[7], 16).bit_count()
             found.add(f"{network}/{prefix}")
     for text in _v6(proc):
         interface = ipaddress.ip_interface(text.partition(" ")[2])
@@ -45,7 +45,7 @@ def _v4(proc: str) -> list[str]:
     for line in _lines(f"{proc}/1/net/route", f"{proc}/net/route")[1:]:
         words = line.split()
         if len(words) > 7 and words[1] != "00000000":  # noqa: PLR2004 - columns of the table
-            network = f"{_v4_text(words[1])}/{bin(int(words[7], 16)).count('1')}"
+            network = f"{_v4_text(words[1])}/{int(words[7], 16).bit_count()}"
             routes.append((ipaddress.IPv4Network(network, strict=False), words[0]))
     return [_named(text, routes) for text in sorted(own)]
 

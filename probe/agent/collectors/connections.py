@@ -1,10 +1,10 @@
 """Who talks to whom: sockets of every network namespace, and tracked connections.
 
-Sockets of the own namespace come from socket diagnostics, those of containers from
-`/proc/PID/net`. Between two looks only keys are compared; addresses are read of new ones alone.
-Sockets that wait for their end (TIME_WAIT) tell of connections that came and went between two looks.
-Connection tracking, where allowed and switched on, adds those that left no trace, translated
-addresses and bytes. Nothing of the kernel's settings is changed.
+Sockets of the own namespace come from socket diagnostics, those of containers from `/proc/PID/net`.
+Between two looks only keys are compared; addresses are read of new ones alone. Sockets that wait
+for their end (TIME_WAIT) tell of connections that came and went between two looks. Connection
+tracking, where allowed and switched on, adds those that left no trace, addresses that are
+translated, and bytes. Nothing of the kernel's settings is changed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from typing import ClassVar
 from probe.agent import proc_net
 from probe.agent.collector import Capability, Miss, State
 from probe.agent.collectors.addresses import interface_addresses
-from probe.agent.edges import Edge, EdgeKey, Edges, Flow
+from probe.agent.collectors.connection_rows import ConnectionRows
+from probe.agent.edges import Edges, Flow
 from probe.agent.errors import NetlinkError
 from probe.agent.files import read_or_empty
 from probe.agent.netlink import (
@@ -36,7 +37,6 @@ from probe.agent.netlink import (
 from probe.agent.owners import Owners
 from probe.agent.site import Site
 
-_NAMES = {TCP: "tcp", UDP: "udp"}
 _RESOLVE_LOOKS_MAX = 4
 _TRACKING_DUMP_LOOKS = 20
 _ADDRESS_LOOKS = 10
@@ -79,6 +79,7 @@ class ConnectionsCollector:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._edges = Edges()
+        self._rows = ConnectionRows(site, self._edges)
         self._owners = Owners(site.proc)
         self._places: dict[int, _Place] = {0: _Place(0, None)}
         self._diagnostics: SocketDiagnostics | None = None
@@ -133,7 +134,7 @@ class ConnectionsCollector:
         if self._tracking is not None and self._looks % _TRACKING_DUMP_LOOKS == _ADDRESS_LOOKS:
             self._pending.extend(self._tracking.dump())
         gone = list(self._edges.forget(now))
-        self._tell(gone)
+        self._rows.tell(gone)
         self._looks += 1
 
     def capability(self) -> Capability:
@@ -244,25 +245,8 @@ class ConnectionsCollector:
         for (namespace, protocol, address, port), owners in pids.items():
             pid = next(iter(owners)) if len(owners) == 1 else 0
             self._edges.listeners.note(namespace, protocol, address, port, pid, now)
-            told.add(self._tell_listener(namespace, protocol, address, port, pid))
+            told.add(self._rows.tell_listener(namespace, protocol, address, port, pid))
         self._site.ledger["endpoint"].keep(told)
-
-    def _tell_listener(
-        self, namespace: int, protocol: int, address: bytes, port: int, pid: int
-    ) -> str:
-        text = _text(address) if any(address) else "*"
-        id_ = f"{self._site.host};{namespace};{_NAMES[protocol]};{text};{port}"
-        self._site.ledger["endpoint"].put(
-            id_,
-            host=self._site.host,
-            process=self._site.process_id(pid),
-            container=self._site.container_of(pid),
-            protocol=_NAMES[protocol],
-            address=text,
-            port=port,
-            namespace=namespace or None,
-        )
-        return id_
 
     # Connections
 
@@ -351,61 +335,6 @@ class ConnectionsCollector:
 
     def _flow(self, one: Tracked) -> Flow:
         return Flow(*(0, one.protocol, one.client, one.client_port, one.server, one.server_port))
-
-    # The report
-
-    def _tell(self, gone: list[EdgeKey]) -> None:
-        table = self._site.ledger["connection"]
-        for key in gone:
-            table.remove(self._id(key))
-        for key in self._edges.changed:
-            edge = self._edges.edges[key]
-            if edge.opened <= 0 and not edge.open:
-                table.remove(self._id(key))
-            else:
-                self._put(key, edge)
-        self._edges.changed.clear()
-
-    def _id(self, key: EdgeKey) -> str:
-        ends = f"{_text(key.client)};{_text(key.server)};{key.server_port}"
-        owners = f"{key.client_pid};{key.server_pid}"
-        return f"{self._site.host};{key.namespace};{_NAMES[key.protocol]};{ends};{owners}"
-
-    def _put(self, key: EdgeKey, edge: Edge) -> None:
-        site = self._site
-        dialled = edge.dialled
-        site.ledger["connection"].put(
-            self._id(key),
-            host=site.host,
-            client=site.process_id(key.client_pid),
-            server=site.process_id(key.server_pid),
-            client_container=self._container(key.client_pid, key.client),
-            server_container=self._container(key.server_pid, key.server),
-            protocol=_NAMES[key.protocol],
-            client_address=_text(key.client),
-            server_address=_text(key.server),
-            server_port=key.server_port,
-            dialled=None if dialled is None else f"{_text(dialled[0])}:{dialled[1]}",
-            evidence=edge.evidence,
-            open=edge.open,
-            opened=edge.opened,
-            bytes_to_server=edge.to_server,
-            bytes_to_client=edge.to_client,
-        )
-
-    def _container(self, pid: int, address: bytes) -> str | None:
-        """By its process; else by an address that is one container's alone."""
-        if (found := self._site.container_of(pid)) is not None:
-            return found
-        namespace = self._edges.local.get(address, 0)
-        if not namespace:
-            return None
-        owners = [c.id for c in self._site.containers.values() if c.namespace == namespace]
-        return owners[0] if len(owners) == 1 else None
-
-
-def _text(address: bytes) -> str:
-    return str(ipaddress.ip_address(address))
 
 
 def _ephemeral_ports(proc: str) -> range:

@@ -93,7 +93,7 @@ def time_ms(text: str) -> int | None:
         zone = rest[len(digits) :]
         text = f"{whole}.{digits[:_FRACTION_DIGITS]:0<6}{zone}"
     try:
-        when = datetime.fromisoformat(text.replace("Z", "+00:00"))
+        when = datetime.fromisoformat(text)
     except ValueError:
         return None
     if when.tzinfo is None:

@@ -7,7 +7,7 @@ from probe.report.schema import Topology, Type, counter, gauge, integer, ref, sy
 TOPOLOGY = Topology(
     name="connection",
     label="Connections",
-    identity="host;network namespace;protocol;client address;server address;server port;client pid;server pid",
+    identity="host;network namespace;protocol;addresses of client and server;port;both pids",
     columns=(
         ref("host", "host", "Where it was seen."),
         ref("client", "process", "Client, where it runs here."),
