@@ -169,6 +169,7 @@ _COLLECTORS = {
     "process": ("probe.agent.collectors.process", "ProcessCollector"),
     "connections": ("probe.agent.collectors.connections", "ConnectionsCollector"),
     "mesos": ("probe.agent.collectors.mesos", "MesosCollector"),
+    "plugins": ("probe.agent.collectors.plugins", "PluginsCollector"),
 }
 
 
@@ -179,6 +180,8 @@ def _factory(name: str, settings: Settings) -> Callable[[Site], Collector]:
         options["address"] = settings.docker_host
     elif name == "mesos":
         options["clusters"] = settings.mesos
+    elif name == "plugins":
+        options["folder"] = settings.plugins
 
     def make(site: Site) -> Collector:
         return getattr(import_module(module), class_name)(site, **options)

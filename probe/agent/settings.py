@@ -18,7 +18,7 @@ from probe.agent.http import parse_place
 
 DEFAULT_SOCKET = "/run/probe/agent.sock"
 _FILE_BYTES_MAX = 1024 * 1024
-COLLECTORS = ("host", "container", "process", "connections", "mesos")
+COLLECTORS = ("host", "container", "process", "connections", "mesos", "plugins")
 
 
 class Mesos(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -72,6 +72,8 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Where the host's cgroups are."""
     docker_host: str | None = None
     """Address of the Docker engine; None: DOCKER_HOST, then the usual socket."""
+    plugins: str = "/var/run/scope/plugins"
+    """Folder of the sockets of plugins."""
     mesos: tuple[Mesos, ...] = ()
     """Clusters to look at; one agent a cluster is enough."""
 

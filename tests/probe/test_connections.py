@@ -219,15 +219,15 @@ asyncio.run(main())
 """
 
 
-def in_namespace(tracked: str) -> dict[str, Any]:
-    """What an agent sees in namespaces that hold nothing but itself."""
+def isolated(script: str, argument: str) -> dict[str, Any]:
+    """What a script says in namespaces that hold nothing but itself."""
     if os.geteuid() != 0:
         pytest.skip("namespaces of one's own need root")
     done = subprocess.run(
         [
             *("unshare", "--net", "--pid", "--mount", "--fork", "--kill-child", "--mount-proc"),
             *("sh", "-c", 'ip link set lo up && exec "$@"', "sh"),
-            *(sys.executable, "-c", IN_NAMESPACE, tracked),
+            *(sys.executable, "-c", script, argument),
         ],
         check=True,
         capture_output=True,
@@ -239,7 +239,7 @@ def in_namespace(tracked: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("tracked", ["tracked", "untracked"])
 def test_held_and_short_connections_are_found_with_their_owners(tracked: str) -> None:
-    told = in_namespace(tracked)
+    told = isolated(IN_NAMESPACE, tracked)
     edges_told = [e for e in told["connection"].values() if e["server_port"] == told["port"]]
     (process,) = [id_ for id_, v in told["process"].items() if v["name"].startswith("python")]
 
@@ -255,6 +255,97 @@ def test_held_and_short_connections_are_found_with_their_owners(tracked: str) ->
     mode, state = told["capability"]
     assert ("connection tracking" in mode) is (tracked == "tracked")
     assert state == ("full" if tracked == "tracked" else "partial")
+
+
+IN_CONTAINER = """
+import socket, sys
+server = socket.create_server(("0.0.0.0", 8080))
+print("up", flush=True)
+accepted, _ = server.accept()
+out = socket.create_connection(("10.9.0.1", 9090))
+loop = socket.create_connection(("127.0.0.1", 8080)), server.accept()[0]
+print("connected", flush=True)
+sys.stdin.read()
+"""
+
+BESIDE_CONTAINER = """
+import asyncio, json, os, socket, subprocess, sys
+from probe.agent.agent import Agent
+from probe.agent.log import Log
+from probe.agent.settings import Settings
+from probe.agent.site import KnownContainer
+
+def run(*command):
+    subprocess.run(command, check=True)
+
+async def main():
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    child = subprocess.Popen(["unshare", "--net", sys.executable, "-c", sys.argv[1]], **pipes)
+    def inside(*command):
+        run("nsenter", "-t", str(child.pid), "-n", *command)
+    assert child.stdout.readline() == b"up\\n"
+    run("ip", "link", "add", "outer", "type", "veth", "peer", "name", "inner")
+    run("ip", "link", "set", "inner", "netns", str(child.pid))
+    run("ip", "address", "add", "10.9.0.1/24", "dev", "outer")
+    run("ip", "link", "set", "outer", "up")
+    inside("ip", "link", "set", "lo", "up")
+    inside("ip", "address", "add", "10.9.0.2/24", "dev", "inner")
+    inside("ip", "link", "set", "inner", "up")
+    server = socket.create_server(("0.0.0.0", 9090))
+    to = socket.create_connection(("10.9.0.2", 8080))
+    accepted, _ = server.accept()
+    assert child.stdout.readline() == b"connected\\n"
+    agent = Agent(Settings(host="n", collectors=("host", "process", "connections")), Log())
+    namespace = os.stat(f"/proc/{child.pid}/ns/net").st_ino
+    agent.site.containers["c"] = KnownContainer("c", child.pid, namespace, ("10.9.0.2",))
+    agent.site.containers_version += 1
+    collectors = [make(agent.site) for make in agent.runner._factories]
+    for one in collectors:
+        await one.start()
+        await one.collect()
+    told = {name: dict(table) for name, table in agent.ledger.tables.items()}
+    told["pids"] = [os.getpid(), child.pid]
+    child.kill()
+    child.wait()
+    for one in collectors:
+        await one.collect()
+    told["after"] = {e["server_port"]: e["open"] for _, e in agent.ledger["connection"]}
+    for one in collectors:
+        await one.close()
+    print(json.dumps(told, default=dict))
+
+asyncio.run(main())
+"""
+
+
+def test_both_sides_of_a_container_s_connections_are_one_edge_with_both_owners() -> None:
+    told = isolated(BESIDE_CONTAINER, IN_CONTAINER)
+    outer, inner = told["pids"]
+    names = {
+        id_: "outer" if node["pid"] == outer else "inner" if node["pid"] == inner else "?"
+        for id_, node in told["process"].items()
+    }
+    edges_told = {
+        (
+            names.get(edge.get("client", ""), ""),
+            names.get(edge.get("server", ""), ""),
+            edge["server_address"],
+            edge["server_port"],
+            edge.get("client_container"),
+            edge.get("server_container"),
+            edge["open"],
+        )
+        for edge in told["connection"].values()
+    }
+
+    assert edges_told == {
+        ("outer", "inner", "10.9.0.2", 8080, None, "c", 1),
+        ("inner", "outer", "10.9.0.1", 9090, "c", None, 1),
+        ("inner", "inner", "127.0.0.1", 8080, "c", "c", 1),
+    }
+    listeners = {(one["port"], one.get("container")) for one in told["endpoint"].values()}
+    assert listeners == {(8080, "c"), (9090, None)}
+    assert told["after"].get(9090, 0) == 0
 
 
 def test_a_tracked_connection_is_read_from_its_message() -> None:

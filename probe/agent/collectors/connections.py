@@ -41,6 +41,7 @@ _RESOLVE_LOOKS_MAX = 4
 _TRACKING_DUMP_LOOKS = 20
 _ADDRESS_LOOKS = 10
 _EVENTS_PENDING_MAX = 50_000
+_TABLE_FULL = 0.95
 _CONNECTED_STATES = 1 << 1
 
 
@@ -150,6 +151,7 @@ class ConnectionsCollector:
             misses.append(Miss(what, "a firewall rule that looks at connection state"))
         else:
             ways.append("connection tracking")
+            misses.extend(self._tracking_misses(self._tracking))
         if self._owners.forbidden:
             what = f"owners of connections of {self._owners.forbidden} processes"
             misses.append(Miss(what, "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"))
@@ -158,6 +160,21 @@ class ConnectionsCollector:
             misses.append(Miss(what, "the host's pid namespace and CAP_SYS_PTRACE"))
         mode = ", ".join(ways)
         return Capability(State.PARTIAL if misses else State.FULL, mode, tuple(misses))
+
+    def _tracking_misses(self, tracking: ConnectionTracking) -> list[Miss]:
+        misses: list[Miss] = []
+        folder = f"{self._site.proc}/sys/net/netfilter/nf_conntrack"
+        count, most = (_number(f"{folder}_{name}") for name in ("count", "max"))
+        if most and count >= most * _TABLE_FULL:
+            what = f"connections that the kernel drops: {count} of {most} are tracked"
+            misses.append(Miss(what, "a larger net.netfilter.nf_conntrack_max"))
+        if self._lost_events:
+            what = f"{self._lost_events} times events came faster than they were read"
+            misses.append(Miss(what, "more of the budget, or fewer short connections"))
+        if tracking.unread:
+            what = f"{tracking.unread} tracked connections of a shape that is not known here"
+            misses.append(Miss(what, "connections without zones"))
+        return misses
 
     async def close(self) -> None:
         """Close sockets."""
@@ -335,6 +352,11 @@ class ConnectionsCollector:
 
     def _flow(self, one: Tracked) -> Flow:
         return Flow(*(0, one.protocol, one.client, one.client_port, one.server, one.server_port))
+
+
+def _number(path: str) -> int:
+    text = read_or_empty(path).strip()
+    return int(text) if text.isdigit() else 0
 
 
 def _ephemeral_ports(proc: str) -> range:

@@ -9,49 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias, TypeVar
-
-import msgspec
+from typing import TypeAlias
 
 from probe.report.errors import ScopeReportError
 from probe.report.schema import Type, Value
+from probe.report.scope import document
+from probe.report.scope.document import Node
 from probe.report.scope.keys import KINDS, LABEL_PREFIXES, Kind
 from probe.report.topologies import TOPOLOGIES
 
-_T = TypeVar("_T")
 Nodes: TypeAlias = dict[str, dict[str, dict[str, Value]]]
-REPORT_BYTES_MAX = 64 * 1024 * 1024
-_OTHERS = frozenset(("Sampling", "Window", "Shortcut", "ID", "TS", "DNS", "Plugins"))
-
-
-class _Latest(msgspec.Struct):
-    value: str = ""
-
-
-class _Sample(msgspec.Struct):
-    value: float = 0.0
-
-
-class _Metric(msgspec.Struct):
-    samples: list[_Sample] | None = None
-
-
-class _Node(msgspec.Struct):
-    id: str = ""
-    latest: dict[str, _Latest] | None = None
-    sets: dict[str, list[str] | None] | None = None
-    metrics: dict[str, _Metric] | None = None
-    parents: dict[str, list[str] | None] | None = None
-    adjacency: list[str] | None = None
-
-    def text(self, key: str) -> str:
-        """A value of Latest; empty without one."""
-        found = (self.latest or {}).get(key)
-        return "" if found is None else found.value
-
-
-class _Topology(msgspec.Struct):
-    nodes: dict[str, _Node] | None = None
 
 
 @dataclass
@@ -68,18 +35,13 @@ def read(data: bytes) -> Imported:
     Raises:
         ScopeReportError: it is none.
     """
-    if len(data) > REPORT_BYTES_MAX:
-        msg = f"expected a report of at most {REPORT_BYTES_MAX} bytes, saw {len(data)}"
-        raise ScopeReportError(msg)
-    sections = _decode(data, _SECTIONS)
+    told = document.sections(data)
     found = Imported()
-    topologies: dict[str, dict[str, _Node]] = {}
-    for name, raw in sections.items():
-        if name in _OTHERS:
-            continue
-        topologies[name] = _decode(raw, _TOPOLOGY).nodes or {}
+    topologies = {
+        name: document.nodes(raw) for name, raw in told.items() if name not in document.OTHERS
+    }
     if not topologies:
-        msg = f"expected topologies such as Host, saw {', '.join(sorted(sections))[:200] or 'none'}"
+        msg = f"expected topologies such as Host, saw {', '.join(sorted(told))[:200] or 'none'}"
         raise ScopeReportError(msg)
     for name, kind in KINDS.items():
         for node_id, node in topologies.pop(name, {}).items():
@@ -92,18 +54,6 @@ def read(data: bytes) -> Imported:
     return found
 
 
-_SECTIONS = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_TOPOLOGY = msgspec.json.Decoder(_Topology)
-
-
-def _decode(data: bytes | msgspec.Raw, decoder: msgspec.json.Decoder[_T]) -> _T:
-    try:
-        return decoder.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        msg = f"expected a report of Scope as JSON, saw: {str(error)[:200]}"
-        raise ScopeReportError(msg) from None
-
-
 def bare(node_id: str, tag: str) -> str:
     """An id without its tag."""
     return node_id.removesuffix(f";{tag}") if tag else node_id
@@ -114,7 +64,7 @@ def process_id(node_id: str) -> str:
     return f"{node_id};0"
 
 
-def _values(kind: Kind, node: _Node) -> dict[str, Value]:
+def _values(kind: Kind, node: Node) -> dict[str, Value]:
     topology = TOPOLOGIES[kind.ours]
     values: dict[str, Value] = {}
     for key, column in kind.latest.items():
@@ -145,7 +95,7 @@ def _values(kind: Kind, node: _Node) -> dict[str, Value]:
     return values
 
 
-def _labels(node: _Node) -> list[str]:
+def _labels(node: Node) -> list[str]:
     return [
         f"{key.removeprefix(prefix)}={latest.value}"
         for key, latest in (node.latest or {}).items()
@@ -162,7 +112,7 @@ def _typed(text: str, type_: Type) -> Value:
     return text
 
 
-def _edges(endpoints: Mapping[str, _Node]) -> dict[str, dict[str, Value]]:
+def _edges(endpoints: Mapping[str, Node]) -> dict[str, dict[str, Value]]:
     """Connections of one client address, server and port, taken together."""
     edges: dict[str, dict[str, Value]] = {}
     for node_id, client in endpoints.items():
@@ -170,7 +120,7 @@ def _edges(endpoints: Mapping[str, _Node]) -> dict[str, dict[str, Value]]:
             ends = _end(node_id), _end(server_id)
             if ends[0] is None or ends[1] is None:
                 continue
-            server = endpoints.get(server_id, _Node())
+            server = endpoints.get(server_id, Node())
             _add(edges, client, server, ends[0], ends[1])
     return edges
 
@@ -184,8 +134,8 @@ def _end(node_id: str) -> tuple[str, int] | None:
 
 def _add(
     edges: dict[str, dict[str, Value]],
-    client: _Node,
-    server: _Node,
+    client: Node,
+    server: Node,
     client_end: tuple[str, int],
     server_end: tuple[str, int],
 ) -> None:
@@ -214,6 +164,6 @@ def _add(
     edge["evidence"] = "conntrack" if tracked else "proc"
 
 
-def _owner(endpoint: _Node) -> str | None:
+def _owner(endpoint: Node) -> str | None:
     pid, host = endpoint.text("pid"), bare(endpoint.text("host_node_id"), "<host>")
     return process_id(f"{host};{pid}") if pid and host else None

@@ -17,6 +17,7 @@ from probe.report.topologies import (
     mesos_framework,
     mesos_master,
     mesos_task,
+    plugin,
     process,
     zookeeper_server,
 )
@@ -33,6 +34,7 @@ _MODULES = (
     mesos_framework,
     mesos_master,
     mesos_task,
+    plugin,
     process,
     zookeeper_server,
 )
