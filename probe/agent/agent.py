@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from importlib import import_module
@@ -82,11 +83,11 @@ class Agent:
         interval_s = self.settings.publish_interval_s
         due = time.monotonic()
         while True:
-            try:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, due - time.monotonic())):
                     await self._news.wait()
                 await asyncio.sleep(_URGENT_S)
-            except TimeoutError:
+            if time.monotonic() >= due:
                 due = time.monotonic() + interval_s
                 self.runner.tell()
             self._news.clear()

@@ -7,7 +7,7 @@ the style of this project.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import msgspec
@@ -21,6 +21,10 @@ _NOT_FOUND = 404
 _FILTERS = '{"type":["container","image"]}'
 
 
+# What a report can carry.
+_Int = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+
+
 class Health(msgspec.Struct, rename="pascal"):
     """Of a container with a check."""
 
@@ -31,8 +35,8 @@ class ContainerState(msgspec.Struct, rename="pascal"):
     """What a container does."""
 
     status: str = ""
-    pid: int = 0
-    exit_code: int = 0
+    pid: _Int = 0
+    exit_code: _Int = 0
     started_at: str = ""
     health: Health | None = None
 
@@ -50,8 +54,6 @@ class HostConfig(msgspec.Struct, rename="pascal"):
     """How it uses its host."""
 
     network_mode: str = ""
-    nano_cpus: int = 0
-    memory: int = 0
 
 
 class Endpoint(msgspec.Struct):
@@ -84,7 +86,7 @@ class Container(msgspec.Struct, rename="pascal"):
     path: str = ""
     args: list[str] | None = None
     image: str = ""
-    restart_count: int = 0
+    restart_count: _Int = 0
     state: ContainerState = msgspec.field(default_factory=ContainerState)
     config: ContainerConfig = msgspec.field(default_factory=ContainerConfig)
     host_config: HostConfig = msgspec.field(default_factory=HostConfig)
@@ -102,7 +104,7 @@ class Image(msgspec.Struct, rename="pascal"):
 
     id: str
     repo_tags: list[str] | None = None
-    size: int = 0
+    size: _Int = 0
 
 
 class Actor(msgspec.Struct):

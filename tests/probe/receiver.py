@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,11 +29,16 @@ class Receiver:
     times: list[float] = field(default_factory=list[float])
     tokens: list[str | None] = field(default_factory=list[str | None])
     answers: list[int] = field(default_factory=list[int])
+    context: ssl.SSLContext | None = None
+    """TLS, and whom it asks for a certificate; None: plain HTTP."""
+    clients: list[str] = field(default_factory=list[str])
+    """Names in the certificates that were shown."""
     _server: asyncio.Server | None = None
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        scheme = "http" if self.context is None else "https"
+        return f"{scheme}://127.0.0.1:{self.port}"
 
     @property
     def snapshots(self) -> int:
@@ -44,7 +50,9 @@ class Receiver:
         return {} if mirror is None else mirror.nodes(topology)
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(
+            self._serve, "127.0.0.1", self.port, ssl=self.context
+        )
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -54,6 +62,9 @@ class Receiver:
             self._server = None
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        shown: dict[str, Any] | None = writer.get_extra_info("peercert")
+        if shown:
+            self.clients.append(dict(pair for (pair,) in shown["subject"])["commonName"])
         protocol = h11.Connection(h11.SERVER)
         with contextlib.suppress(OSError, h11.ProtocolError, asyncio.CancelledError):
             while self._server is not None and await self._one(protocol, reader, writer):
@@ -105,9 +116,11 @@ class Receiver:
 
 
 @contextlib.asynccontextmanager
-async def receiving(port: int = 0) -> AsyncGenerator[Receiver]:
+async def receiving(
+    port: int = 0, context: ssl.SSLContext | None = None
+) -> AsyncGenerator[Receiver]:
     """A receiver that runs."""
-    receiver = Receiver(port)
+    receiver = Receiver(port, context=context)
     await receiver.start()
     try:
         yield receiver

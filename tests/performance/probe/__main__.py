@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 import traceback
@@ -58,7 +59,8 @@ def figures(name: str, result: Result) -> Iterator[Figure]:
         what, (cpu, cpu_anchor), (rss, rss_anchor), wire = _GOALS[name]
         costs = ", ".join(f"{n} {ms:.1f}" for n, ms in result.collectors.items())
         nodes = ", ".join(f"{count} {kind}" for kind, count in result.nodes.items())
-        note = f"{nodes}; ms/s: {costs}"
+        reports = f"{result.reports} reports in {ROWS[name].window_s:g} s"
+        note = f"{nodes}; {reports}; ms/s: {costs}; load {os.getloadavg()[0]:.0f}"
         if result.degraded:
             note = f"{note}; degraded: {result.degraded}"
         yield Figure(f"processor, {what}", "%", result.cpu_percent, cpu, anchor=cpu_anchor,
@@ -71,7 +73,7 @@ def figures(name: str, result: Result) -> Iterator[Figure]:
     if result.event_ms:
         yield Figure("container event to report sent, p95", "ms", world.p95(result.event_ms), 200,
                      anchor=3000, anchor_name="Scope: one publish period",
-                     note=f"{len(result.event_ms)} events")  # fmt: skip
+                     note=_latencies(result.event_ms))  # fmt: skip
     if result.wanted:
         mode = result.modes["connections"]
         target = 99 if "tracking" in mode else None
@@ -79,6 +81,12 @@ def figures(name: str, result: Result) -> Iterator[Figure]:
         yield Figure(f"edges found of connections of 100 ms: {mode}", "%", share, target,
                      Sense.AT_LEAST, note=f"{result.found} of {result.wanted}")  # fmt: skip
         yield Figure(f"false edges: {mode}", "", result.false, 0)
+
+
+def _latencies(took: list[float]) -> str:
+    middle, least = statistics.median(took), min(took)
+    load = os.getloadavg()[0]
+    return f"{len(took)} events, median {middle:.0f} ms, least {least:.0f} ms; load {load:.1f}"
 
 
 def measure(scenario: Scenario) -> Result:

@@ -65,6 +65,8 @@ class Result:
     cpu_percent: float
     rss_mb: float
     bytes_per_s: float
+    reports: int
+    """In the window: fewer than one each 3 s say that the machine was too busy to measure on."""
     nodes: dict[str, int]
     event_ms: list[float] = field(default_factory=list[float])
     found: int = 0
@@ -258,6 +260,7 @@ async def _measure(  # noqa: PLR0917 - the whole stage
         cpu_percent=100 * (_cpu_s(pid) - cpu) / elapsed,
         rss_mb=max(rss),
         bytes_per_s=sum(app.sizes[first_frame:]) / elapsed,
+        reports=len(app.sizes) - first_frame,
         nodes={t: len(app.nodes(t)) for t in ("container", "process", "connection", "endpoint")},
     )
     moving.cancel()
