@@ -142,7 +142,7 @@ def _print_status(found: agent_status.Status) -> None:
             f"{one.interval_s:g} s  {one.mode}"
         )
         for miss in one.misses:
-            click.echo(f"    cannot see {miss}")
+            click.echo(f"    missed: {miss}")
         if one.problem:
             click.echo(f"    {one.problem} ({one.failures} failures, {one.restarts} restarts)")
     for app in found.apps:
@@ -171,7 +171,7 @@ def _print_diagnosis(found: Diagnosis) -> None:
     for one in found.findings:
         click.echo(f"{one.state:<8} {one.collector:<12} {one.nodes} nodes, by {one.mode}")
         for miss in one.misses:
-            click.echo(f"         cannot see {miss}")
+            click.echo(f"         missed: {miss}")
         if one.problem:
             click.echo(f"         {one.problem}")
     if not found.host_processes:

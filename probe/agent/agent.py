@@ -26,6 +26,7 @@ from probe.report.ledger import Ledger
 # Events that come together go out together.
 _URGENT_S = 0.02
 _GOVERN_S = 5.0
+_START_S = 15.0
 
 
 class Agent:
@@ -94,6 +95,9 @@ class Agent:
             self.publisher.publish()
 
     async def _govern(self) -> None:
+        # The start costs more than any later moment, and says nothing of them.
+        await asyncio.sleep(_START_S)
+        self._meter = Meter()
         while True:
             await asyncio.sleep(_GOVERN_S)
             self._use = self._meter.sample()
@@ -167,6 +171,7 @@ def _outlets(settings: Settings, log: Log) -> list[Outlet]:
 _COLLECTORS = {
     "host": ("probe.agent.collectors.host", "HostCollector"),
     "container": ("probe.agent.collectors.container", "ContainerCollector"),
+    "mesos_container": ("probe.agent.collectors.mesos_container", "MesosContainerCollector"),
     "process": ("probe.agent.collectors.process", "ProcessCollector"),
     "connections": ("probe.agent.collectors.connections", "ConnectionsCollector"),
     "mesos": ("probe.agent.collectors.mesos", "MesosCollector"),

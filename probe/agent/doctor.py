@@ -65,6 +65,7 @@ _TABLES = {
     "container": ("container",),
     "process": ("process",),
     "connections": ("connection", "endpoint"),
+    "mesos_container": (),
     "plugins": ("plugin",),
     "mesos": ("mesos_master", "mesos_agent", "mesos_task", "zookeeper_server", "marathon_app"),
 }

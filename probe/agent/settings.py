@@ -18,7 +18,10 @@ from probe.agent.http import parse_place
 
 DEFAULT_SOCKET = "/run/probe/agent.sock"
 _FILE_BYTES_MAX = 1024 * 1024
-COLLECTORS = ("host", "container", "process", "connections", "mesos", "plugins")
+COLLECTORS = (
+    *("host", "container", "process", "mesos_container"),
+    *("connections", "mesos", "plugins"),
+)
 
 
 class Mesos(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

@@ -232,7 +232,13 @@ async def run(scenario: Scenario) -> Result:
                 settings = {
                     "apps": [app.url],
                     "host": "bench",
-                    "collectors": ["host", "container", "process", "connections"],
+                    "collectors": [
+                        "host",
+                        "container",
+                        "process",
+                        "mesos_container",
+                        "connections",
+                    ],
                     "docker_host": engine.address,
                     "cgroups": str(groups.root),
                     "status_socket": str(folder / "agent.sock"),
