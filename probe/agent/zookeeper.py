@@ -79,7 +79,7 @@ def read_srvr(text: str) -> dict[str, Value]:
             values[_SRVR[name]] = _typed(_SRVR[name], value.strip())
         elif name.startswith("Latency") and (found := re.search(r": [\d.]+/([\d.]+)/", line)):
             values["latency_ms"] = float(found[1])
-    if "state" not in values:
+    if not values.get("state"):
         msg = f"expected an answer to srvr, saw {text[:80]!r}: is this a ZooKeeper server?"
         raise AnswerError(msg)
     return values
