@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from probe.agent import proc_net
 from probe.agent.edges import EDGE_MEMORY_S, Edges, Flow
 from probe.agent.netlink import (
     LISTEN_STATES,
@@ -19,6 +18,7 @@ from probe.agent.netlink import (
     TCP,
     SocketDiagnostics,
 )
+from probe.agent.proc_net import Tables
 
 HERE, THERE = bytes((10, 0, 0, 5)), bytes((10, 0, 0, 9))
 LOOPBACK = bytes((127, 0, 0, 1))
@@ -144,7 +144,7 @@ def test_diagnostics_and_proc_tell_the_same() -> None:
             told: list[set[tuple[Any, ...]]] = []
             for _, fresh in (
                 diagnostics.keys(TCP, states, set()),
-                proc_net.keys("/proc", "self", TCP, states, set()),
+                Tables("/proc", "self").keys(TCP, states, set()),
             ):
                 mine = [one for one in fresh if port in {one.local_port, one.remote_port}]
                 told.append({tuple(one)[1:] for one in mine})
@@ -167,7 +167,7 @@ def test_addresses_of_version_6_and_those_of_4_inside_of_them_are_read() -> None
     diagnostics = SocketDiagnostics()
     try:
         _, fresh = diagnostics.keys(TCP, OPEN_STATES, set())
-        _, texts = proc_net.keys("/proc", "self", TCP, OPEN_STATES, set())
+        _, texts = Tables("/proc", "self").keys(TCP, OPEN_STATES, set())
         for told in (fresh, texts):
             locals_ = {one.local for one in told if one.local_port == port}
             assert locals_ == {LOOPBACK, bytes(15) + b"\x01"}
