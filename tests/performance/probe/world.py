@@ -37,7 +37,7 @@ from tests.waiting import until
 _CGROUPS = Path("/sys/fs/cgroup")
 _COUNTERS = {"cpuacct": "cpuacct.usage", "memory": "memory.usage_in_bytes"}
 _FOLDER = "probe-bench"
-_START_S = 120.0
+_START_S = 240.0
 
 
 @dataclass(frozen=True)
