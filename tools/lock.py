@@ -15,6 +15,7 @@ FOLDER = CHECKOUT / "requirements"
 LOCKS = {
     "dev": ("--all-extras", "--group", "dev"),
     "local": ("--extra", "infra", "--extra", "local", "--extra", "sync"),
+    "probe": ("--extra", "probe"),
     "sync": ("--extra", "sync"),
 }
 _HEADER = "# Written by `make lock` from pyproject.toml; do not edit.\n"

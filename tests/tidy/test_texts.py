@@ -31,6 +31,8 @@ SECRETS = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----|AKIA[0-9A-Z]{16}")
 # A commit, a branch, a tracker: what is true of the code stands in the code.
 LEFTOVERS = re.compile(r"\b(?:FIXME|XXX|TODO)\b")
 THIS = Path("tests/tidy/test_texts.py")
+# What another project recorded on its own machine, unchanged.
+RECORDED = Path("tests/fixtures/scope/report.json")
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +55,9 @@ def test_no_host_of_a_package_registry_is_named(texts: dict[Path, str]) -> None:
 
 
 def test_no_place_of_one_machine_is_named(texts: dict[Path, str]) -> None:
-    assert not found(texts, OTHERS_PLACES)
+    ours = {path: text for path, text in texts.items() if path != RECORDED}
+
+    assert not found(ours, OTHERS_PLACES)
 
 
 def test_no_secret_is_kept(texts: dict[Path, str]) -> None:

@@ -1,0 +1,195 @@
+"""The agent as a whole: collectors, publisher, budget and status, and how they meet."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from probe.agent import budget
+from probe.agent.budget import Budget, Meter, Use
+from probe.agent.collector import Collector
+from probe.agent.files import OpenFiles
+from probe.agent.http import TlsFiles, parse_place
+from probe.agent.log import Log
+from probe.agent.publisher import Outlet, Publisher, Ring
+from probe.agent.runner import Runner
+from probe.agent.settings import Settings
+from probe.agent.site import Site
+from probe.agent.status import CollectorStatus, OutletStatus, Status, StatusServer
+from probe.report.ledger import Ledger
+
+# Events that come together go out together.
+_URGENT_S = 0.02
+_GOVERN_S = 5.0
+_START_S = 15.0
+
+
+class Agent:
+    """One agent. Nothing is looked at before `run` or `once`."""
+
+    def __init__(self, settings: Settings, log: Log | None = None) -> None:
+        self.settings = settings
+        self._log = log or Log()
+        self._news = asyncio.Event()
+        host = settings.host_name
+        self.ledger = Ledger(host, epoch=int(time.time() * 1000))
+        self.site = Site(
+            host,
+            self.ledger,
+            OpenFiles(),
+            proc=settings.proc,
+            cgroups=settings.cgroups,
+            urgent=self._news.set,
+            redact=settings.redact,
+        )
+        self.runner = Runner(
+            self.site, [_factory(n, settings) for n in settings.collectors], self._log
+        )
+        self.publisher = Publisher(
+            self.ledger,
+            _outlets(settings, self._log),
+            wall=self.site.wall,
+            lease_ms=round(settings.lease_s * 1000),
+            ring=Ring(int(settings.buffer_mb_max * 1e6)),
+        )
+        self._budget = Budget(settings.cpu_percent_max, settings.rss_mb_max)
+        self._meter = Meter()
+        self._level = 0
+        self._use = Use(0.0, 0.0)
+        self._began = time.monotonic()
+
+    async def once(self) -> None:
+        """Let every collector look once; the ledger then holds what there is."""
+        await self.runner.once()
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        self._log.event("agent.began", host=self.site.host, apps=list(self.settings.apps))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.runner.run())
+            group.create_task(self.publisher.run())
+            group.create_task(self._publish())
+            group.create_task(self._govern())
+            if self.settings.status_socket:
+                server = StatusServer(self.settings.status_socket, self.status, self._log)
+                group.create_task(server.run())
+
+    async def _publish(self) -> None:
+        """Make a frame each interval, and soon after something that somebody waits for."""
+        interval_s = self.settings.publish_interval_s
+        due = time.monotonic()
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, due - time.monotonic())):
+                    await self._news.wait()
+                await asyncio.sleep(_URGENT_S)
+            if time.monotonic() >= due:
+                due = time.monotonic() + interval_s
+                self.runner.tell()
+            self._news.clear()
+            self.publisher.publish()
+
+    async def _govern(self) -> None:
+        # The start costs more than any later moment, and says nothing of them.
+        await asyncio.sleep(_START_S)
+        self._meter = Meter()
+        while True:
+            await asyncio.sleep(_GOVERN_S)
+            self._use = self._meter.sample()
+            level = budget.decide(self._level, self._use, self._budget)
+            if level != self._level:
+                self._log.event("budget.changed", level=level, cpu_percent=self._use.cpu_percent)
+                self._level = level
+                self.runner.slow_down(budget.factors(level))
+
+    def status(self) -> Status:
+        """What is known of the agent itself."""
+        use = self._meter.sample()
+        now = self.site.clock()
+        publisher = self.publisher
+        return Status(
+            host=self.site.host,
+            uptime_s=round(time.monotonic() - self._began, 1),
+            cpu_percent=round(use.cpu_percent, 2),
+            cpu_percent_max=self._budget.cpu_percent,
+            rss_mb=round(use.rss_mb, 1),
+            rss_mb_max=self._budget.rss_mb,
+            degraded=[step.meaning for step in budget.STEPS[: self._level]],
+            nodes={name: len(table) for name, table in self.ledger.tables.items() if len(table)},
+            frame=self.ledger.seq,
+            frame_bytes=publisher.frame_bytes,
+            buffered_bytes=publisher.ring.size,
+            dropped_frames=publisher.ring.dropped,
+            open_files=self.site.files.used,
+            collectors=[
+                CollectorStatus(
+                    name=work.name,
+                    state=work.capability.state.value,
+                    mode=work.capability.mode,
+                    misses=[str(miss) for miss in work.capability.misses],
+                    problem=work.problem,
+                    interval_s=work.interval_s * work.factor,
+                    cpu_ms_per_s=round(work.cost_ms_per_s(now), 2),
+                    looks=work.looks,
+                    failures=work.failures,
+                    restarts=work.restarts,
+                )
+                for work in self.runner.work.values()
+            ],
+            apps=[
+                OutletStatus(
+                    app=str(outlet.place),
+                    acknowledged=outlet.acknowledged[1] if outlet.acknowledged else None,
+                    frames=outlet.sent_frames,
+                    bytes=outlet.sent_bytes,
+                    snapshots=outlet.snapshots,
+                    failures=outlet.failed,
+                    problem=outlet.problem,
+                )
+                for outlet in publisher.outlets
+            ],
+        )
+
+
+def _outlets(settings: Settings, log: Log) -> list[Outlet]:
+    def path(name: str | None) -> Path | None:
+        return None if name is None else Path(name)
+
+    tls = TlsFiles(path(settings.ca_file), path(settings.cert_file), path(settings.key_file))
+    token_file = path(settings.token_file)
+    return [
+        Outlet(parse_place(app), token_file=token_file, tls=tls, log=log) for app in settings.apps
+    ]
+
+
+# name → module and class. Loaded on first use: what is switched off costs no memory.
+_COLLECTORS = {
+    "host": ("probe.agent.collectors.host", "HostCollector"),
+    "container": ("probe.agent.collectors.container", "ContainerCollector"),
+    "mesos_container": ("probe.agent.collectors.mesos_container", "MesosContainerCollector"),
+    "process": ("probe.agent.collectors.process", "ProcessCollector"),
+    "connections": ("probe.agent.collectors.connections", "ConnectionsCollector"),
+    "mesos": ("probe.agent.collectors.mesos", "MesosCollector"),
+    "plugins": ("probe.agent.collectors.plugins", "PluginsCollector"),
+}
+
+
+def _factory(name: str, settings: Settings) -> Callable[[Site], Collector]:
+    module, class_name = _COLLECTORS[name]
+    options: dict[str, Any] = {}
+    if name == "container":
+        options["address"] = settings.docker_host
+    elif name == "mesos":
+        options["clusters"] = settings.mesos
+    elif name == "plugins":
+        options["folder"] = settings.plugins
+
+    def make(site: Site) -> Collector:
+        return getattr(import_module(module), class_name)(site, **options)
+
+    return make

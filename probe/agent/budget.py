@@ -1,0 +1,101 @@
+"""How the agent stays inside its budget: it measures itself, and looks less often where it must.
+
+The order is stated, one step at a time, the least missed first: see `STEPS`. A step is taken when
+the use of the last while is above the budget, and taken back when there is room for what it saved.
+Deciding is pure; measuring is one read of /proc/self.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from probe.agent.files import read
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of degradation: the factor on the interval of a collector."""
+
+    collector: str
+    factor: float
+    meaning: str
+
+
+STEPS: Sequence[Step] = (
+    Step("process", 2, "processes are looked at half as often"),
+    Step("connections", 2, "connections are looked at half as often: short ones are missed sooner"),
+    Step("mesos", 2, "Mesos, Marathon and ZooKeeper are asked half as often"),
+    Step("plugins", 3, "plugins are asked a third as often"),
+    Step("process", 5, "processes are looked at a fifth as often"),
+    Step("container", 2, "metrics of containers half as often; their events come as before"),
+    Step("connections", 5, "connections are looked at a fifth as often"),
+    Step("container", 5, "metrics of containers a fifth as often; their events come as before"),
+    Step("host", 5, "metrics of the host a fifth as often"),
+)
+# Below this share of the budget a step is taken back; between the two nothing changes.
+_ROOM = 0.6
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What the agent may use: percent of one processor, and megabytes of resident memory."""
+
+    cpu_percent: float = 5.0
+    rss_mb: float = 100.0
+
+
+@dataclass(frozen=True)
+class Use:
+    """What it uses, over the last while."""
+
+    cpu_percent: float
+    rss_mb: float
+
+
+def decide(level: int, use: Use, budget: Budget) -> int:
+    """How many steps are to be taken, after so many have been."""
+    share = max(use.cpu_percent / budget.cpu_percent, use.rss_mb / budget.rss_mb)
+    if share > 1:
+        return min(level + 1, len(STEPS))
+    # Memory that was freed seldom goes back to the kernel, so processor time alone decides here.
+    if use.cpu_percent / budget.cpu_percent < _ROOM and use.rss_mb <= budget.rss_mb:
+        return max(level - 1, 0)
+    return level
+
+
+def factors(level: int) -> Mapping[str, float]:
+    """Factors on the intervals of collectors, by name."""
+    found: dict[str, float] = {}
+    for step in STEPS[:level]:
+        found[step.collector] = max(step.factor, found.get(step.collector, 1))
+    return found
+
+
+class Meter:
+    """Measures this process over a sliding window."""
+
+    def __init__(self, window_s: float = 30.0) -> None:
+        self._window_s = window_s
+        self._samples: deque[tuple[float, float]] = deque()
+        self._page_bytes = os.sysconf("SC_PAGE_SIZE")
+        self.sample()
+
+    def sample(self) -> Use:
+        """Measure now."""
+        now, used = time.monotonic(), time.process_time()
+        self._samples.append((now, used))
+        while len(self._samples) > 2 and now - self._samples[0][0] > self._window_s:  # noqa: PLR2004 - a difference takes two
+            self._samples.popleft()
+        begun, used_then = self._samples[0]
+        elapsed = now - begun
+        cpu = 100 * (used - used_then) / elapsed if elapsed > 0 else 0.0
+        return Use(cpu, rss_mb(self._page_bytes))
+
+
+def rss_mb(page_bytes: int) -> float:
+    """Resident memory of this process."""
+    return int(read("/proc/self/statm").split()[1]) * page_bytes / 1e6

@@ -1,0 +1,377 @@
+"""Who talks to whom: sockets of every network namespace, and tracked connections.
+
+Sockets of the own namespace come from socket diagnostics, those of containers from `/proc/PID/net`.
+Between two looks only keys are compared; addresses are read of new ones alone. Sockets that wait
+for their end (TIME_WAIT) tell of connections that came and went between two looks. Connection
+tracking, where allowed and switched on, adds those that left no trace, addresses that are
+translated, and bytes. Nothing of the kernel's settings is changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+from typing import ClassVar
+
+from probe.agent import proc_net
+from probe.agent.collector import Capability, Miss, State
+from probe.agent.collectors.addresses import interface_addresses
+from probe.agent.collectors.connection_rows import ConnectionRows
+from probe.agent.edges import Edges, Flow
+from probe.agent.errors import NetlinkError
+from probe.agent.files import read_or_empty
+from probe.agent.netlink import (
+    CLOSING_STATES,
+    LISTEN_STATES,
+    OPEN_STATES,
+    TCP,
+    UDP,
+    UNCONNECTED_STATES,
+    ConnectionTracking,
+    Dumped,
+    SocketDiagnostics,
+    Tracked,
+)
+from probe.agent.owners import Owners
+from probe.agent.place import Open, Place
+from probe.agent.proc_net import Tables
+from probe.agent.site import Site
+
+_RESOLVE_LOOKS_MAX = 4
+_TRACKING_DUMP_LOOKS = 20
+_ADDRESS_LOOKS = 10
+_EVENTS_PENDING_MAX = 50_000
+_TABLE_FULL = 0.95
+# A glance costs 0.1 ms, a look 3 ms. A thousand namespaces are glanced at in 12 s; what came and
+# went meanwhile still waits for its end (TIME_WAIT, 60 s).
+_GLANCES_A_LOOK = 256
+_PLACES_A_LOOK = 12
+_PLACE_S_MAX = 45.0
+_CONNECTED_STATES = 1 << 1
+
+
+class ConnectionsCollector:
+    """Looks at connections and at who listens."""
+
+    name: ClassVar[str] = "connections"
+    interval_s: ClassVar[float] = 3.0
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._edges = Edges()
+        self._rows = ConnectionRows(site, self._edges)
+        self._owners = Owners(site.proc)
+        self._places: dict[int, Place] = {0: Place(0, None)}
+        self._diagnostics: SocketDiagnostics | None = None
+        self._tracking: ConnectionTracking | None = None
+        self._tracking_problem: str | None = None
+        self._pending: list[Tracked] = []
+        self._lost_events = 0
+        self._tracked_any = False
+        self._hidden_places = 0
+        self._looks = 0
+        self._turn = 0
+        self._tables: dict[int, Tables] = {}
+        self._inode_pids: dict[int, int] = {}
+        self._unjudged = 0
+        self._edges.ephemeral = _ephemeral_ports(site.proc)
+
+    async def start(self) -> None:
+        """Find out which of the kernel's interfaces may be used."""
+        self._site.ledger["connection"].keep(set())
+        self._site.ledger["endpoint"].keep(set())
+        with contextlib.suppress(NetlinkError):
+            self._diagnostics = SocketDiagnostics()
+        try:
+            self._tracking = ConnectionTracking()
+            # Also finds out whether dumps are allowed, and takes what was there before us.
+            self._pending.extend(self._tracking.dump())
+            asyncio.get_running_loop().add_reader(self._tracking.fileno(), self._take_events)
+        except NetlinkError as error:
+            self._tracking_problem = str(error)
+            if self._tracking is not None:
+                self._tracking.close()
+                self._tracking = None
+
+    async def collect(self) -> None:
+        """Look once."""
+        now = self._site.clock()
+        if self._looks % _ADDRESS_LOOKS == 0:
+            self._learn_addresses()
+        self._learn_places()
+        due = self._due(now)
+        for place in due:
+            try:
+                self._look_at_listeners(place, now)
+            except OSError:
+                self._leave(place, now)
+        self._resolve_listeners(now)
+        self._translate()
+        for place in due:
+            try:
+                self._look_at_connections(place, now)
+            except OSError:
+                self._leave(place, now)
+        self._resolve(now)
+        self._judge_pending(now)
+        if self._tracking is not None and self._looks % _TRACKING_DUMP_LOOKS == _ADDRESS_LOOKS:
+            self._pending.extend(self._tracking.dump())
+        gone = list(self._edges.forget(now))
+        self._rows.tell(gone)
+        self._looks += 1
+
+    def capability(self) -> Capability:
+        """What the kernel lets us see."""
+        ways = ["socket diagnostics" if self._diagnostics is not None else "proc"]
+        misses: list[Miss] = []
+        if self._tracking is None:
+            seen = self._tracking_problem or "not asked"
+            what = f"translated addresses, bytes, connections shorter than a look ({seen})"
+            misses.append(Miss(what, "CAP_NET_ADMIN and the kernel's nf_conntrack"))
+        elif not self._tracked_any:
+            what = "translated addresses, bytes: no connection is tracked in this namespace"
+            misses.append(Miss(what, "a firewall rule that looks at connection state"))
+        else:
+            ways.append("connection tracking")
+            misses.extend(self._tracking_misses(self._tracking))
+        if self._owners.forbidden:
+            what = f"owners of connections of {self._owners.forbidden} processes"
+            misses.append(Miss(what, "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"))
+        if self._hidden_places:
+            what = f"connections inside of {self._hidden_places} containers"
+            misses.append(Miss(what, "the host's pid namespace and CAP_SYS_PTRACE"))
+        others = len(self._places) - 1
+        if others:
+            looks = -(-others // _GLANCES_A_LOOK)
+            ways.append(f"proc of {others} namespaces, a glance each {looks * self.interval_s:g} s")
+        mode = ", ".join(ways)
+        return Capability(State.PARTIAL if misses else State.FULL, mode, tuple(misses))
+
+    def _tracking_misses(self, tracking: ConnectionTracking) -> list[Miss]:
+        misses: list[Miss] = []
+        folder = f"{self._site.proc}/sys/net/netfilter/nf_conntrack"
+        count, most = (_number(f"{folder}_{name}") for name in ("count", "max"))
+        if most and count >= most * _TABLE_FULL:
+            what = f"connections that the kernel drops: {count} of {most} are tracked"
+            misses.append(Miss(what, "a larger net.netfilter.nf_conntrack_max"))
+        if self._lost_events:
+            what = f"{self._lost_events} times events came faster than they were read"
+            misses.append(Miss(what, "more of the budget, or fewer short connections"))
+        if tracking.unread:
+            what = f"{tracking.unread} tracked connections of a shape that is not known here"
+            misses.append(Miss(what, "connections without zones"))
+        return misses
+
+    async def close(self) -> None:
+        """Close sockets."""
+        if self._tracking is not None:
+            asyncio.get_running_loop().remove_reader(self._tracking.fileno())
+            self._tracking.close()
+        if self._diagnostics is not None:
+            self._diagnostics.close()
+
+    # Where to look
+
+    def _learn_addresses(self) -> None:
+        local: dict[bytes, int] = {}
+        for text in interface_addresses(self._site.proc):
+            address = text.partition(" ")[2].partition("/")[0]
+            local[ipaddress.ip_address(address).packed] = 0
+        self._edges.local = local
+
+    def _learn_places(self) -> None:
+        """One place a network namespace, looked at through one of its processes."""
+        here: dict[int, int] = {}
+        for container in self._site.containers.values():
+            if container.namespace:
+                here.setdefault(container.namespace, container.pid)
+                for address in container.addresses:
+                    packed = ipaddress.ip_address(address).packed
+                    self._edges.local[packed] = container.namespace
+        now = self._site.clock()
+        for namespace in [n for n in self._places if n and n not in here]:
+            self._leave(self._places[namespace], now)
+        for namespace, pid in here.items():
+            self._places.setdefault(namespace, Place(namespace, pid)).pid = pid
+        self._hidden_places = 0
+
+    def _due(self, now: float) -> list[Place]:
+        """Places to look at now: our own always; of the others, in turns, those whose sockets are
+        not as many as they were, or that were not looked at for long."""
+        self._tables.clear()
+        others = [place for place in self._places.values() if place.namespace]
+        due: list[Place] = []
+        for _ in range(min(len(others), _GLANCES_A_LOOK)):
+            place = others[self._turn % len(others)]
+            self._turn += 1
+            try:
+                usage = proc_net.usage(self._site.proc, place.pid or 0)
+            except OSError:
+                self._leave(place, now)
+                continue
+            is_old = any(usage) and now - place.looked_at >= _PLACE_S_MAX
+            if (usage != place.usage and (any(usage) or place.usage is not None)) or is_old:
+                place.usage, place.looked_at = usage, now
+                due.append(place)
+            if len(due) == _PLACES_A_LOOK:
+                break
+        return [self._places[0], *due]
+
+    def _leave(self, place: Place, now: float) -> None:
+        if place.namespace == 0:
+            raise OSError
+        self._hidden_places += 1
+        for one in place.open.values():
+            self._edges.closed(one.flow, now)
+        place.open.clear()
+        self._places.pop(place.namespace, None)
+
+    def _keys(
+        self, place: Place, protocol: int, states: int, known: set[bytes]
+    ) -> tuple[set[bytes], list[Dumped]]:
+        if place.pid is None and self._diagnostics is not None:
+            return self._diagnostics.keys(protocol, states, known)
+        tables = self._tables.get(place.namespace)
+        if tables is None:
+            tables = self._tables[place.namespace] = Tables(self._site.proc, place.pid or "self")
+        return tables.keys(protocol, states, known)
+
+    # Listeners
+
+    def _look_at_listeners(self, place: Place, now: float) -> None:
+        for protocol, states in ((TCP, LISTEN_STATES), (UDP, UNCONNECTED_STATES)):
+            known = place.listening.get(protocol, set())
+            seen, fresh = self._keys(place, protocol, states, known)
+            for key in known - seen:
+                place.listeners.pop(key, None)
+            for one in fresh:
+                if protocol == TCP or one.local_port not in self._edges.ephemeral:
+                    place.listeners[one.key] = (protocol, one)
+            place.listening[protocol] = seen
+        for protocol, one in place.listeners.values():
+            self._edges.listeners.note(
+                *(place.namespace, protocol, one.local, one.local_port),
+                self._inode_pids.get(one.inode, 0),
+                now,
+            )
+
+    def _resolve_listeners(self, now: float) -> None:
+        all_of_them = [
+            (place.namespace, protocol, one)
+            for place in self._places.values()
+            for protocol, one in place.listeners.values()
+        ]
+        wanted = {one.inode for _, _, one in all_of_them} - self._inode_pids.keys()
+        self._inode_pids |= self._owners.find(wanted, list(self._site.processes), now)
+        alive = {one.inode for _, _, one in all_of_them}
+        for inode in [inode for inode in self._inode_pids if inode not in alive]:
+            del self._inode_pids[inode]
+        pids: dict[tuple[int, int, bytes, int], set[int]] = {}
+        for namespace, protocol, one in all_of_them:
+            place = (namespace, protocol, one.local, one.local_port)
+            pids.setdefault(place, set()).add(self._inode_pids.get(one.inode, 0))
+        told: set[str] = set()
+        for (namespace, protocol, address, port), owners in pids.items():
+            pid = next(iter(owners)) if len(owners) == 1 else 0
+            self._edges.listeners.note(namespace, protocol, address, port, pid, now)
+            told.add(self._rows.tell_listener(namespace, protocol, address, port, pid))
+        self._site.ledger["endpoint"].keep(told)
+
+    # Connections
+
+    def _look_at_connections(self, place: Place, now: float) -> None:
+        for protocol in (TCP, UDP):
+            states = OPEN_STATES if protocol == TCP else _CONNECTED_STATES
+            known = place.keys.get(protocol, set())
+            seen, fresh = self._keys(place, protocol, states, known)
+            gone: dict[int, set[int]] = {}
+            for key in known - seen:
+                one = place.open.pop(key, None)
+                if one is None:
+                    continue
+                self._edges.closed(one.flow, now)
+                if one.pid:
+                    gone.setdefault(one.pid, set()).add(one.inode)
+            for pid, inodes in gone.items():
+                self._owners.closed(pid, inodes)
+            for socket in fresh:
+                oriented = self._orient(place, protocol, socket)
+                if oriented is None:
+                    self._unjudged += 1
+                    continue
+                flow, is_server = oriented
+                place.open[socket.key] = Open(flow, is_server, socket.inode)
+                self._edges.opened(flow, is_server=is_server, pid=0, now=now, evidence="socket")
+            place.keys[protocol] = seen
+        closing, fresh = self._keys(place, TCP, CLOSING_STATES, place.closing)
+        for socket in fresh:
+            oriented = self._orient(place, TCP, socket)
+            if oriented is not None:
+                self._edges.seen(oriented[0], now, "socket")
+        place.closing = closing
+
+    def _orient(self, place: Place, protocol: int, one: Dumped) -> tuple[Flow, bool] | None:
+        return self._edges.orient(
+            *(place.namespace, protocol),
+            *(one.local, one.local_port, one.remote, one.remote_port),
+        )
+
+    def _resolve(self, now: float) -> None:
+        """Find owners of sockets that have none yet."""
+        waiting: dict[int, Open] = {}
+        for place in self._places.values():
+            for one in place.open.values():
+                if not one.pid and one.inode and one.tries < _RESOLVE_LOOKS_MAX:
+                    one.tries += 1
+                    waiting[one.inode] = one
+        for inode, pid in self._owners.find(set(waiting), list(self._site.processes), now).items():
+            one = waiting[inode]
+            one.pid = pid
+            self._edges.owned(one.flow, is_server=one.is_server, pid=pid)
+
+    # Connection tracking
+
+    def _take_events(self) -> None:
+        assert self._tracking is not None, "only its events call this"
+        try:
+            self._pending.extend(self._tracking.events())
+        except NetlinkError:
+            self._lost_events += 1
+        if len(self._pending) > _EVENTS_PENDING_MAX:
+            self._lost_events += len(self._pending) - _EVENTS_PENDING_MAX
+            del self._pending[_EVENTS_PENDING_MAX:]
+
+    def _translate(self) -> None:
+        """Learn translations before sockets are read, which know only what was dialled."""
+        for one in self._pending:
+            self._tracked_any = True
+            if one.is_new and (one.dialled, one.dialled_port) != (one.server, one.server_port):
+                flow = self._flow(one)
+                asked = flow._replace(server=one.dialled, server_port=one.dialled_port)
+                self._edges.translate(asked, flow)
+
+    def _judge_pending(self, now: float) -> None:
+        """Count tracked connections, after sockets have said whose they are."""
+        pending, self._pending = self._pending, []
+        for one in pending:
+            flow = self._flow(one)
+            if one.is_new:
+                self._edges.seen(flow, now, "conntrack")
+                if (one.dialled, one.dialled_port) != (one.server, one.server_port):
+                    self._edges.dialled(flow, one.dialled, one.dialled_port)
+            if one.counters is not None:
+                self._edges.carried(flow, *one.counters)
+
+    def _flow(self, one: Tracked) -> Flow:
+        return Flow(*(0, one.protocol, one.client, one.client_port, one.server, one.server_port))
+
+
+def _number(path: str) -> int:
+    text = read_or_empty(path).strip()
+    return int(text) if text.isdigit() else 0
+
+
+def _ephemeral_ports(proc: str) -> range:
+    words = read_or_empty(f"{proc}/sys/net/ipv4/ip_local_port_range").split()
+    return range(int(words[0]), int(words[1]) + 1) if len(words) == 2 else range(32_768, 61_000)  # noqa: PLR2004 - first and last

@@ -1,0 +1,181 @@
+"""Plugins of Weave Scope, protocol version 1, unchanged: HTTP over UNIX sockets in one folder.
+
+Each socket is a plugin, its name the plugin's id. `GET /report` has half a second; what comes adds
+columns to nodes that are here. A plugin that is slow, gone, huge or wrong is noted as failed and
+asked again less and less often; what it told goes, and nothing else is touched. Plugins are asked
+one after the other, so that no two large answers are held at once.
+"""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+from probe.agent.collector import Capability, Miss, State
+from probe.agent.errors import HttpError
+from probe.agent.http import Connection, Place
+from probe.agent.site import Site
+from probe.agent.text import TEXT_CHARS_MAX, clean, clean_all
+from probe.report.errors import ScopeReportError
+from probe.report.schema import Value
+from probe.report.scope import plugin
+from probe.report.scope.plugin import PluginReport
+
+DEFAULT_FOLDER = "/var/run/scope/plugins"
+_TIMEOUT_S = 0.5
+_PLUGINS_MAX = 32
+# Looks that a plugin is left alone for after its first, second, … failure in a row.
+_PAUSES = (0, 1, 3, 11)
+
+
+@dataclass
+class _Plugin:
+    """One plugin, and what it has told: topology, id and column."""
+
+    connection: Connection
+    told: set[tuple[str, str, str]] = field(default_factory=set[tuple[str, str, str]])
+    failures: int = 0
+    in_a_row: int = 0
+    pause: int = 0
+    problem: str | None = None
+
+
+class PluginsCollector:
+    """Asks plugins."""
+
+    name: ClassVar[str] = "plugins"
+    interval_s: ClassVar[float] = 5.0
+
+    def __init__(self, site: Site, folder: str = DEFAULT_FOLDER) -> None:
+        self._site = site
+        self._folder = Path(folder)
+        self._plugins: dict[str, _Plugin] = {}
+        self._is_readable = True
+
+    async def start(self) -> None:
+        """Nothing to find out: plugins come and go."""
+        self._site.ledger["plugin"].keep(set())
+
+    async def collect(self) -> None:
+        """Ask every plugin once."""
+        sockets = self._find()
+        for name in [name for name in self._plugins if name not in sockets]:
+            await self._leave(name)
+        for name, path in sockets.items():
+            one = self._plugins.get(name)
+            if one is None:
+                place = Place("localhost", unix_socket=str(path))
+                one = self._plugins[name] = _Plugin(Connection(place, timeout_s=_TIMEOUT_S))
+            if one.pause:
+                one.pause -= 1
+                continue
+            await self._ask(name, one)
+
+    def capability(self) -> Capability:
+        """Failed plugins are missed."""
+        failed = [f"plugin {n}: {p.problem}" for n, p in self._plugins.items() if p.problem]
+        misses = tuple(Miss(one, "mend or remove it") for one in failed)
+        if not self._is_readable:
+            misses = (*misses, Miss(f"plugins in {self._folder}", "let this user list it"))
+        mode = f"{len(self._plugins)} sockets in {self._folder}"
+        return Capability(State.PARTIAL if misses else State.FULL, mode, misses)
+
+    async def close(self) -> None:
+        """Close connections."""
+        for name in list(self._plugins):
+            await self._leave(name)
+
+    def _find(self) -> dict[str, Path]:
+        """Sockets by the id of their plugin."""
+        found: dict[str, Path] = {}
+        self._is_readable = True
+        try:
+            for path in sorted(self._folder.rglob("*")):
+                if len(found) < _PLUGINS_MAX and stat.S_ISSOCK(path.stat().st_mode):
+                    found[clean(path.stem, 64)] = path
+        except FileNotFoundError:
+            pass  # No folder, or a socket that went meanwhile: the next look is soon.
+        except PermissionError:
+            self._is_readable = False
+        return found
+
+    async def _ask(self, name: str, one: _Plugin) -> None:
+        try:
+            report = plugin.read(await one.connection.get("/report"), name)
+        except (HttpError, ScopeReportError) as error:
+            one.failures += 1
+            one.pause = _PAUSES[min(one.in_a_row, len(_PAUSES) - 1)]
+            one.in_a_row += 1
+            one.problem = clean(str(error), TEXT_CHARS_MAX)
+            self._take_back(one, set())
+            self._site.ledger["plugin"].put(
+                self._id(name),
+                host=self._site.host,
+                state=State.FAILED.value,
+                problem=one.problem,
+                failures=one.failures,
+            )
+            return
+        one.problem, one.in_a_row = None, 0
+        self._tell(name, one, report)
+
+    def _tell(self, name: str, one: _Plugin, report: PluginReport) -> None:
+        told: set[tuple[str, str, str]] = set()
+        strangers = 0
+        for topology, nodes in report.nodes.items():
+            table = self._site.ledger[topology]
+            for scope_id, values in nodes.items():
+                id_ = self._ours(topology, scope_id)
+                if id_ is None or id_ not in table:
+                    strangers += len(values)
+                    continue
+                row = table.row(id_)
+                for column, value in values.items():
+                    column = clean(column, 160)  # noqa: PLW2901 - as it may be shown
+                    table.set(row, column, _shown(value))
+                    told.add((topology, id_, column))
+        self._take_back(one, told)
+        spec = report.spec
+        self._site.ledger["plugin"].put(
+            self._id(name),
+            host=self._site.host,
+            label=clean(spec.label),
+            description=clean(spec.description, TEXT_CHARS_MAX),
+            interfaces=clean_all(spec.interfaces[:16]),
+            state=State.FULL.value,
+            problem=None,
+            nodes=len({(topology, id_) for topology, id_, _ in told}),
+            left_out=report.left_out + strangers,
+            failures=one.failures,
+        )
+
+    def _ours(self, topology: str, scope_id: str) -> str | None:
+        """The id of a node here. A plugin knows the host by its own name for it."""
+        if topology == "host":
+            return self._site.host
+        if topology == "process":
+            _, pid, _ = [*scope_id.rsplit(";", 2), "", ""][:3]
+            return self._site.process_id(int(pid)) if pid.isdigit() else None
+        return scope_id
+
+    def _take_back(self, one: _Plugin, told: set[tuple[str, str, str]]) -> None:
+        for topology, id_, column in one.told - told:
+            table = self._site.ledger[topology]
+            if id_ in table:
+                table.set(table.row(id_), column, None)
+        one.told = told
+
+    async def _leave(self, name: str) -> None:
+        one = self._plugins.pop(name)
+        self._take_back(one, set())
+        self._site.ledger["plugin"].remove(self._id(name))
+        await one.connection.close()
+
+    def _id(self, name: str) -> str:
+        return f"{self._site.host};{name}"
+
+
+def _shown(value: Value) -> Value:
+    return clean(value, TEXT_CHARS_MAX) if isinstance(value, str) else value

@@ -1,0 +1,233 @@
+"""Processes: who they are, and what they use.
+
+One file a process stays open, `/proc/PID/stat`. It answers for the process that it was opened for
+and for no other: once that has ended, reading it is an error, even if its pid was given out again.
+What has not moved since the last look is the same bytes, and costs no more than comparing them.
+Processes that live shorter than a look are counted by the host (`processes_started`).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from typing import ClassVar
+
+from probe.agent.collector import Capability, Miss, State
+from probe.agent.collectors.host import boot_wall_s
+from probe.agent.files import CounterFile, read_or_empty
+from probe.agent.redaction import command_line
+from probe.agent.site import KnownProcess, Site
+from probe.agent.text import TEXT_CHARS_MAX, clean
+
+_SLOW_LOOKS = 5
+_COMMAND_BYTES_MAX = 8 * 1024
+_CGROUP_ID = re.compile(rb"(?<![0-9a-f])([0-9a-f]{64})(?![0-9a-f])")
+# Guards against a loop of parents, which a pid that is reused between two reads can make.
+_ANCESTORS_MAX = 64
+
+
+@dataclass(slots=True)
+class _Process:
+    """One process. `row` is its row in the table."""
+
+    id: str
+    row: int
+    file: CounterFile
+    raw: bytes
+    ticks: int
+    seen_at: float
+    is_moving: bool
+
+
+class ProcessCollector:
+    """Looks at all processes."""
+
+    name: ClassVar[str] = "process"
+    interval_s: ClassVar[float] = 3.0
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._table = site.ledger["process"]
+        self._known: dict[int, _Process] = {}
+        self._ticks_per_s = os.sysconf("SC_CLK_TCK")
+        self._page_bytes = os.sysconf("SC_PAGE_SIZE")
+        self._looks = 0
+        self._containers_version = -1
+        self._unlinked: set[int] = set()
+        self._hidden_files = 0
+        self._boot_s = boot_wall_s()
+
+    async def start(self) -> None:
+        """Nothing to find out: /proc is always there."""
+        self._table.keep(set())
+        self._site.processes.clear()
+
+    async def collect(self) -> None:
+        """Look at all processes once."""
+        now = self._site.clock()
+        listed = {int(name) for name in os.listdir(self._site.proc) if name.isdigit()}  # noqa: PTH208 - a Path a process costs more than the look
+        for pid in [pid for pid in self._known if pid not in listed]:
+            self._forget(pid)
+        for pid in listed:
+            process = self._known.get(pid)
+            if process is not None and not self._look(process, now):
+                self._forget(pid)
+                process = None
+            if process is None:
+                self._meet(pid, now)
+        self._link_containers()
+        if self._looks % _SLOW_LOOKS == 0:
+            self._count_files()
+        self._looks += 1
+
+    def capability(self) -> Capability:
+        """Open files of others need a privilege."""
+        if not self._hidden_files:
+            return Capability(State.FULL, "proc")
+        miss = Miss(
+            f"open files and connections of {self._hidden_files} processes of other users",
+            "run as root, or with CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH",
+        )
+        return Capability(State.PARTIAL, "proc", (miss,))
+
+    async def close(self) -> None:
+        """Close files."""
+        for process in self._known.values():
+            process.file.close()
+        self._known.clear()
+
+    def _look(self, process: _Process, now: float) -> bool:
+        """Read one process again; False when it has ended."""
+        try:
+            raw = process.file.read()
+        except OSError:
+            return False
+        if raw == process.raw:
+            if process.is_moving:
+                process.is_moving = False
+                self._table.set(process.row, "cpu_percent", 0.0)
+            process.seen_at = now
+            return True
+        words = raw[raw.rindex(b")") + 2 :].split()
+        if _name(raw) != _name(process.raw):
+            self._describe(process, raw)  # It has become another program.
+        process.raw = raw
+        ticks = int(words[11]) + int(words[12])
+        elapsed = now - process.seen_at
+        if elapsed > 0:
+            used = 100 * (ticks - process.ticks) / self._ticks_per_s / elapsed
+            process.is_moving = used > 0
+            self._table.set(process.row, "cpu_percent", round(max(0.0, used), 1))
+        process.ticks, process.seen_at = ticks, now
+        self._tell_stat(process, words)
+        return True
+
+    def _tell_stat(self, process: _Process, words: list[bytes]) -> None:
+        table, row = self._table, process.row
+        table.set(row, "ppid", int(words[1]))
+        table.set(row, "threads", int(words[17]))
+        table.set(row, "rss_bytes", int(words[21]) * self._page_bytes)
+
+    def _meet(self, pid: int, now: float) -> None:
+        path = f"{self._site.proc}/{pid}"
+        try:
+            file = self._site.files.open(f"{path}/stat")
+        except OSError:  # It ended between the list and now.
+            return
+        try:
+            raw = file.read()
+            words = raw[raw.rindex(b")") + 2 :].split()
+            start = int(words[19])
+            id_ = f"{self._site.host};{pid};{start}"
+            user = os.stat(path).st_uid  # noqa: PTH116 - a Path a process costs more than the look
+        except (OSError, ValueError, IndexError):
+            file.close()
+            return
+        ticks = int(words[11]) + int(words[12])
+        row = self._table.put(
+            id_,
+            host=self._site.host,
+            pid=pid,
+            user=str(user),
+            started_ms=round((self._boot_s + start / self._ticks_per_s) * 1000),
+            open_files_max=_open_files_max(path),
+        )
+        process = _Process(id_, row, file, raw, ticks, now, is_moving=False)
+        self._known[pid] = process
+        self._site.processes[pid] = KnownProcess(id_, int(words[1]))
+        self._tell_stat(process, words)
+        self._describe(process, raw)
+        self._unlinked.add(pid)
+
+    def _describe(self, process: _Process, raw: bytes) -> None:
+        pid = int(process.id.split(";")[-2])
+        line = read_or_empty(f"{self._site.proc}/{pid}/cmdline", _COMMAND_BYTES_MAX)
+        arguments = [clean(one, TEXT_CHARS_MAX) for one in line.rstrip(b"\0").split(b"\0")]
+        shown = command_line(arguments) if self._site.redact else " ".join(arguments)
+        self._table.set(process.row, "name", clean(_name(raw)))
+        self._table.set(process.row, "command_line", clean(shown, TEXT_CHARS_MAX) or None)
+
+    def _forget(self, pid: int) -> None:
+        process = self._known.pop(pid)
+        process.file.close()
+        self._unlinked.discard(pid)
+        self._table.remove(process.id)
+        self._site.processes.pop(pid, None)
+
+    def _link_containers(self) -> None:
+        """Say which container each process runs in: of new processes, and of all that are in none
+        when containers have changed."""
+        pids = self._unlinked
+        if self._containers_version != self._site.containers_version:
+            self._containers_version = self._site.containers_version
+            pids = {
+                pid
+                for pid, process in self._known.items()
+                if self._table.get(process.id, "container") is None
+            }
+        firsts = {one.pid: one.id for one in self._site.containers.values() if one.pid}
+        for pid in pids if firsts else ():
+            self._table.set(self._known[pid].row, "container", self._container_of(pid, firsts))
+        self._unlinked = set()
+
+    def _container_of(self, pid: int, firsts: dict[int, str]) -> str | None:
+        ancestor = pid
+        for _ in range(_ANCESTORS_MAX):
+            if ancestor in firsts:
+                return firsts[ancestor]
+            known = self._site.processes.get(ancestor)
+            if known is None or known.ppid <= 1:
+                break
+            ancestor = known.ppid
+        # A process that was put into it from outside (`docker exec`) is nobody's descendant.
+        found = _CGROUP_ID.search(read_or_empty(f"{self._site.proc}/{pid}/cgroup"))
+        id_ = found[1].decode() if found else None
+        return id_ if id_ in self._site.containers else None
+
+    def _count_files(self) -> None:
+        hidden = 0
+        for pid, process in self._known.items():
+            try:
+                # The kernel tells the number as the size of the folder, since 6.2.
+                path = f"{self._site.proc}/{pid}/fd"
+                count = os.stat(path).st_size or len(os.listdir(path))  # noqa: PTH116, PTH208 - a Path a process costs more than the look
+            except PermissionError:
+                hidden += 1
+                continue
+            except OSError:
+                continue
+            self._table.set(process.row, "open_files", count)
+        self._hidden_files = hidden
+
+
+def _name(raw: bytes) -> bytes:
+    return raw[raw.index(b"(") + 1 : raw.rindex(b")")]
+
+
+def _open_files_max(path: str) -> int | None:
+    for line in read_or_empty(f"{path}/limits").splitlines():
+        if line.startswith(b"Max open files"):
+            soft = line.split()[3]
+            return int(soft) if soft.isdigit() else None
+    return None

@@ -1,0 +1,105 @@
+"""What an agent can see on this machine, and what each missing capability would add.
+
+Collectors are started as they are in service, look once, and say what they miss: the doctor has no
+opinion of its own, so it cannot be wrong about them.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+
+import msgspec
+
+from probe.agent.agent import Agent
+from probe.agent.files import read_or_empty
+from probe.agent.log import Log
+from probe.agent.settings import Settings
+
+# Bits of CapEff, as linux/capability.h numbers them.
+_CAPABILITIES = {
+    "CAP_DAC_READ_SEARCH": 2,
+    "CAP_NET_ADMIN": 12,
+    "CAP_SYS_PTRACE": 19,
+    "CAP_SYS_ADMIN": 21,
+}
+_ADDS = {
+    "CAP_DAC_READ_SEARCH": "files of processes of other users",
+    "CAP_NET_ADMIN": "connection tracking: address translation, short connections, bytes",
+    "CAP_SYS_PTRACE": "open files of other users' processes, and with them who owns a connection",
+    "CAP_SYS_ADMIN": "nothing that an agent needs today",
+}
+
+
+class Finding(msgspec.Struct):
+    """What a collector can do here."""
+
+    collector: str
+    state: str
+    mode: str
+    nodes: int
+    misses: list[str]
+    problem: str | None
+
+
+class Granted(msgspec.Struct):
+    """A capability of this process."""
+
+    name: str
+    held: bool
+    adds: str
+
+
+class Diagnosis(msgspec.Struct):
+    """All of it."""
+
+    user: int
+    findings: list[Finding]
+    capabilities: list[Granted]
+    host_processes: bool
+    """Whether process 1 is the host's, and not a container's."""
+
+
+_TABLES = {
+    "host": ("host",),
+    "container": ("container",),
+    "process": ("process",),
+    "connections": ("connection", "endpoint"),
+    "mesos_container": (),
+    "plugins": ("plugin",),
+    "mesos": ("mesos_master", "mesos_agent", "mesos_task", "zookeeper_server", "marathon_app"),
+}
+
+
+async def diagnose(settings: Settings) -> Diagnosis:
+    """Look once with everything."""
+    agent = Agent(settings, Log(io.StringIO()))
+    await agent.once()
+    findings = [
+        Finding(
+            collector=name,
+            state=work.capability.state.value,
+            mode=work.capability.mode,
+            nodes=sum(len(agent.ledger[table]) for table in _TABLES[name]),
+            misses=[str(miss) for miss in work.capability.misses],
+            problem=work.problem,
+        )
+        for name, work in agent.runner.work.items()
+    ]
+    return Diagnosis(os.geteuid(), findings, capabilities(), _sees_host(settings.proc))
+
+
+def capabilities() -> list[Granted]:
+    """Capabilities that matter to an agent."""
+    held = 0
+    for line in read_or_empty("/proc/self/status").splitlines():
+        if line.startswith(b"CapEff:"):
+            held = int(line.split()[1], 16)
+    return [
+        Granted(name, bool(held >> bit & 1), _ADDS[name]) for name, bit in _CAPABILITIES.items()
+    ]
+
+
+def _sees_host(proc: str) -> bool:
+    """In the first pid namespace the kernel's own threads are seen."""
+    return read_or_empty(f"{proc}/2/comm").strip() == b"kthreadd"

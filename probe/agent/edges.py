@@ -1,0 +1,304 @@
+"""From sockets and tracked connections to who talks to whom: decisions only, no input or output.
+
+A *flow* is one connection, oriented: address and port of the client, address and port of the
+server. A local port on which somebody listens, or has listened a moment ago, makes a socket the
+server's side; every other socket is a client's. Flows of one client, one server and one server port
+are one *edge*: it costs one node however many connections it has, and clients' ports do not matter.
+
+What is not known is left out, never guessed: a connection that was seen only after its end has no
+owner, and an address that no container claims belongs to none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+# A listener that has gone still tells who the server was of connections that outlive it.
+LISTENER_MEMORY_S = 150.0
+# How long a flow, and with it its edge, stays without an open socket. Longer than the kernel tracks
+# a connection that has ended (120 s), and than two dumps are apart: one that a dump tells of again
+# must not look new.
+EDGE_MEMORY_S = 150.0
+FLOWS_MAX = 200_000
+
+
+class Flow(NamedTuple):
+    """One connection, oriented. `namespace` tells loopback addresses apart; it is 0 for others,
+    so that both sides of a connection between two namespaces are one flow."""
+
+    namespace: int
+    protocol: int
+    client: bytes
+    client_port: int
+    server: bytes
+    server_port: int
+
+
+class EdgeKey(NamedTuple):
+    """What makes an edge."""
+
+    namespace: int
+    protocol: int
+    client: bytes
+    server: bytes
+    server_port: int
+    client_pid: int
+    server_pid: int
+
+
+@dataclass(slots=True)
+class Edge:
+    """An edge. `opened` counts up, `open` is now."""
+
+    open: int = 0
+    opened: int = 0
+    seen_at: float = 0.0
+    evidence: str = "socket"
+    dialled: tuple[bytes, int] | None = None
+    to_server: int | None = None
+    to_client: int | None = None
+
+
+@dataclass(slots=True)
+class _Known:
+    """A flow that is known. `sockets`: how many of its two sides are open here."""
+
+    key: EdgeKey
+    sockets: int
+    seen_at: float
+
+
+_WILDCARDS = (b"", bytes(4), bytes(16))
+_LOOPBACK_V6 = bytes(15) + b"\x01"
+
+
+def is_loopback(address: bytes) -> bool:
+    """Whether an address means another place in every network namespace."""
+    return address[0] == 127 if len(address) == 4 else address == _LOOPBACK_V6  # noqa: PLR2004 - 127/8, IPv4
+
+
+class Listeners:
+    """Where somebody listens, or has listened a moment ago: by namespace, protocol and port."""
+
+    def __init__(self) -> None:
+        self._places: dict[tuple[int, int, int], dict[bytes, tuple[int, float]]] = {}
+
+    def note(  # noqa: PLR0913, PLR0917 - what makes a listener
+        self, namespace: int, protocol: int, address: bytes, port: int, pid: int, now: float
+    ) -> None:
+        """Somebody listens there now; pid 0 for an unknown or ambiguous one."""
+        here = self._places.setdefault((namespace, protocol, port), {})
+        here[b"" if address in _WILDCARDS else address] = (pid, now)
+
+    def has(self, namespace: int, protocol: int, port: int) -> bool:
+        """Whether somebody listens on a port, or has a moment ago."""
+        return (namespace, protocol, port) in self._places
+
+    def pid(self, namespace: int, protocol: int, address: bytes, port: int) -> int:
+        """Who listens there; 0 for nobody known."""
+        here = self._places.get((namespace, protocol, port), {})
+        return (here.get(address) or here.get(b"") or (0, 0.0))[0]
+
+    def forget(self, now: float) -> None:
+        """Forget those that have been gone for long."""
+        for key, here in list(self._places.items()):
+            kept = {a: (p, at) for a, (p, at) in here.items() if now - at <= LISTENER_MEMORY_S}
+            if kept:
+                self._places[key] = kept
+            else:
+                del self._places[key]
+
+
+@dataclass
+class Edges:
+    """All edges, and the flows that they are made of."""
+
+    ephemeral: range = range(32_768, 61_000)
+    """Ports that the kernel gives to clients."""
+    listeners: Listeners = field(default_factory=Listeners)
+    edges: dict[EdgeKey, Edge] = field(default_factory=dict[EdgeKey, Edge])
+    changed: set[EdgeKey] = field(default_factory=set[EdgeKey])
+    dropped: int = 0
+    """Flows that were too many."""
+    local: dict[bytes, int] = field(default_factory=dict[bytes, int])
+    """Addresses of this host and its containers, each with its network namespace: what somebody
+    listens on here says nothing of another host's ports."""
+    _flows: dict[Flow, _Known] = field(default_factory=dict[Flow, _Known])
+    _translated: dict[Flow, Flow] = field(default_factory=dict[Flow, Flow])
+
+    def orient(  # noqa: PLR0913, PLR0917 - the two ends of a socket
+        self,
+        namespace: int,
+        protocol: int,
+        local: bytes,
+        local_port: int,
+        remote: bytes,
+        remote_port: int,
+    ) -> tuple[Flow, bool] | None:
+        """The flow that a socket is a side of, and whether that is the server's.
+
+        None where nothing tells: nobody listens on either port any more, and both are of the kind
+        that clients are given.
+        """
+        scope = namespace if is_loopback(local) or is_loopback(remote) else 0
+        mine = self.listeners.has(namespace, protocol, local_port)
+        if mine is not self._listens_there(namespace, protocol, remote, remote_port):
+            is_server = mine
+        else:
+            is_server = local_port not in self.ephemeral
+            looks_alike = is_server is (remote_port not in self.ephemeral)
+            # Of another host nothing is known; who has a port of clients here is one.
+            is_within = remote in self.local or is_loopback(remote)
+            if looks_alike and (is_within or is_server):
+                return None
+        if is_server:
+            return Flow(scope, protocol, remote, remote_port, local, local_port), True
+        asked = Flow(scope, protocol, local, local_port, remote, remote_port)
+        return self._translated.get(asked, asked), False
+
+    def _listens_there(self, namespace: int, protocol: int, remote: bytes, port: int) -> bool:
+        if not is_loopback(remote):
+            here = self.local.get(remote)
+            if here is None:
+                return False
+            namespace = here
+        return self.listeners.has(namespace, protocol, port)
+
+    def translate(self, asked: Flow, answered: Flow) -> None:
+        """Note that a client that asked for one address was answered by another."""
+        if len(self._translated) < FLOWS_MAX:
+            self._translated[asked] = answered
+
+    def opened(self, flow: Flow, *, is_server: bool, pid: int, now: float, evidence: str) -> None:
+        """A socket of a flow is open; pid 0 for an unknown owner."""
+        known = self._flows.get(flow)
+        if known is None:
+            known = self._begin(flow, now, evidence)
+            if known is None:
+                return
+        known.sockets += 1
+        self._touch(known, now)
+        if known.sockets == 1:
+            self._count(known.key, 1)
+        self.owned(flow, is_server=is_server, pid=pid)
+
+    def owned(self, flow: Flow, *, is_server: bool, pid: int) -> None:
+        """Who owns a side of a flow has become known."""
+        known = self._flows.get(flow)
+        if known is None or not pid:
+            return
+        column = "server_pid" if is_server else "client_pid"
+        if getattr(known.key, column) != pid:
+            self._move(known, known.key._replace(**{column: pid}))
+
+    def closed(self, flow: Flow, now: float) -> None:
+        """A socket of a flow has gone."""
+        known = self._flows.get(flow)
+        if known is None or not known.sockets:
+            return
+        known.sockets -= 1
+        self._touch(known, now)
+        if not known.sockets:
+            self._count(known.key, -1)
+
+    def seen(self, flow: Flow, now: float, evidence: str) -> None:
+        """A connection was there, whether or not it still is."""
+        known = self._flows.get(flow)
+        if known is None:
+            self._begin(flow, now, evidence)
+        else:
+            self._touch(known, now)
+            edge = self.edges[known.key]
+            if edge.evidence != evidence and evidence == "conntrack":
+                edge.evidence = evidence
+                self.changed.add(known.key)
+
+    def dialled(self, flow: Flow, address: bytes, port: int) -> None:
+        """What the client of a flow asked for."""
+        known = self._flows.get(flow)
+        if known is not None:
+            self.edges[known.key].dialled = (address, port)
+            self.changed.add(known.key)
+
+    def carried(self, flow: Flow, to_server: int, to_client: int) -> None:
+        """How many bytes a flow has carried in all."""
+        known = self._flows.get(flow)
+        if known is not None:
+            edge = self.edges[known.key]
+            edge.to_server = (edge.to_server or 0) + to_server
+            edge.to_client = (edge.to_client or 0) + to_client
+            self.changed.add(known.key)
+
+    def forget(self, now: float) -> Iterable[EdgeKey]:
+        """Let go of what has been over for long; returns the edges that are gone."""
+        over = [
+            flow
+            for flow, known in self._flows.items()
+            if not known.sockets and now - known.seen_at > EDGE_MEMORY_S
+        ]
+        for flow in over:
+            del self._flows[flow]
+        for asked in [a for a, flow in self._translated.items() if flow not in self._flows]:
+            del self._translated[asked]
+        gone = [
+            key
+            for key, edge in self.edges.items()
+            if not edge.open and now - edge.seen_at > EDGE_MEMORY_S
+        ]
+        for key in gone:
+            del self.edges[key]
+            self.changed.discard(key)
+        self.listeners.forget(now)
+        return gone
+
+    def _touch(self, known: _Known, now: float) -> None:
+        """An edge outlives all of its flows."""
+        known.seen_at = now
+        edge = self.edges[known.key]
+        edge.seen_at = max(edge.seen_at, now)
+
+    def _begin(self, flow: Flow, now: float, evidence: str) -> _Known | None:
+        if len(self._flows) >= FLOWS_MAX:
+            self.dropped += 1
+            return None
+        namespace, protocol, client, _, server, port = flow
+        key = EdgeKey(namespace, protocol, client, server, port, 0, self._listener(flow))
+        known = self._flows[flow] = _Known(key, 0, now)
+        edge = self.edges.setdefault(key, Edge(evidence=evidence))
+        edge.opened += 1
+        edge.seen_at = now
+        self.changed.add(key)
+        return known
+
+    def _listener(self, flow: Flow) -> int:
+        """Who listens where a flow goes to, if that is here."""
+        if is_loopback(flow.server):
+            namespace = flow.namespace
+        elif (here := self.local.get(flow.server)) is not None:
+            namespace = here
+        else:
+            return 0
+        return self.listeners.pid(namespace, flow.protocol, flow.server, flow.server_port)
+
+    def _move(self, known: _Known, key: EdgeKey) -> None:
+        """Count a flow to another edge, of which more is known."""
+        old = self.edges[known.key]
+        edge = self.edges.setdefault(key, Edge(evidence=old.evidence, dialled=old.dialled))
+        edge.opened += 1
+        edge.seen_at = max(edge.seen_at, old.seen_at)
+        old.opened -= 1
+        if known.sockets:
+            edge.open += 1
+            old.open -= 1
+        self.changed |= {known.key, key}
+        if not old.opened:
+            # Nobody else was counted to it: it has only become better known.
+            old.seen_at = float("-inf")
+        known.key = key
+
+    def _count(self, key: EdgeKey, step: int) -> None:
+        edge = self.edges[key]
+        edge.open += step
+        self.changed.add(key)

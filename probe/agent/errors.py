@@ -1,0 +1,75 @@
+"""What can go wrong in the agent.
+
+::
+
+    AgentError
+    ├── SettingsError        permanent: settings that cannot be used
+    ├── AbsentError          permanent: what a collector looks at is not here, or not allowed
+    ├── HttpError            somebody who is asked over HTTP
+    │   ├── UnreachableError     retryable: no connection, or no answer in time
+    │   ├── AnswerError          retryable: an answer that cannot be read
+    │   └── RefusedError         permanent: an answer that says no; `status` says how
+    ├── NetlinkError         retryable: the kernel refuses a question
+    └── NotRunningError      permanent: no agent answers at the status socket
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class AgentError(Exception):
+    """Root of this package's errors."""
+
+    retryable: ClassVar[bool] = False
+    """Whether the same may succeed later without anybody changing anything."""
+
+
+class SettingsError(AgentError):
+    """Settings that cannot be used."""
+
+
+class AbsentError(AgentError):
+    """What a collector looks at is not here, or not allowed; `grant` says what would add it."""
+
+    def __init__(self, message: str, *, grant: str) -> None:
+        self.grant = grant
+        super().__init__(message)
+
+
+class HttpError(AgentError):
+    """Somebody who is asked over HTTP does not give what is needed."""
+
+
+class UnreachableError(HttpError):
+    """No connection, or no answer in time."""
+
+    retryable = True
+
+
+class AnswerError(HttpError):
+    """An answer that cannot be read."""
+
+    retryable = True
+
+
+class RefusedError(HttpError):
+    """An answer that says no."""
+
+    def __init__(self, message: str, *, status: int) -> None:
+        self.status = status
+        super().__init__(message)
+
+
+class NetlinkError(AgentError):
+    """The kernel refuses a question."""
+
+    retryable = True
+
+    def __init__(self, message: str, *, errno: int) -> None:
+        self.errno = errno
+        super().__init__(message)
+
+
+class NotRunningError(AgentError):
+    """No agent answers at the status socket."""

@@ -1,0 +1,242 @@
+"""Sends frames to apps: in order, each once, without ever holding up those who collect.
+
+Frames stand in one ring with a bound. Every app has its own place in it; one that was away goes on
+where it stopped, and needs a snapshot only if the ring has moved past that place, or if it says so.
+What an app does not take is dropped from the ring's old end, never waited for. After an outage
+apps are tried again with growing, random pauses, so that not every probe comes at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from probe.agent.errors import AgentError, AnswerError, RefusedError, SettingsError
+from probe.agent.http import Answer, Connection, Place, TlsFiles
+from probe.agent.log import Log
+from probe.report import wire
+from probe.report.ledger import Ledger
+
+PATH = "/api/v1/report"
+RING_BYTES_MAX = 8 * 1024 * 1024
+_TIMEOUT_S = 10.0
+_RETRY_S = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
+_SNAPSHOT_WANTED = 409
+
+
+class Reply(msgspec.Struct):
+    """What an app says: up to which frame it has this probe's stream."""
+
+    epoch: int
+    seq: int
+
+
+@dataclass(frozen=True)
+class Sent:
+    """An encoded frame."""
+
+    epoch: int
+    seq: int
+    data: bytes
+
+
+class Ring:
+    """The last frames, inside a bound."""
+
+    def __init__(self, bytes_max: int = RING_BYTES_MAX) -> None:
+        self._frames: deque[Sent] = deque()
+        self._bytes_max = bytes_max
+        self.size = 0
+        self.dropped = 0
+
+    def add(self, sent: Sent) -> None:
+        """Add the next frame; old ones go where there is no room."""
+        self._frames.append(sent)
+        self.size += len(sent.data)
+        while self.size > self._bytes_max and len(self._frames) > 1:
+            self.size -= len(self._frames.popleft().data)
+            self.dropped += 1
+
+    def after(self, epoch: int, seq: int) -> Sent | None:
+        """The frame that follows another; None when it is not there."""
+        for sent in reversed(self._frames):
+            if (sent.epoch, sent.seq) == (epoch, seq + 1):
+                return sent
+            if (sent.epoch, sent.seq) <= (epoch, seq):
+                break
+        return None
+
+
+class Outlet:
+    """One app, and how far it has come."""
+
+    def __init__(self, place: Place, *, token_file: Path | None, tls: TlsFiles, log: Log) -> None:
+        self.place = place
+        self._token_file = token_file
+        self._connection = Connection(place, timeout_s=_TIMEOUT_S, context=tls.context)
+        self._log = log
+        self.acknowledged: tuple[int, int] | None = None
+        """Epoch and number of the last frame that the app has; None before a snapshot."""
+        self.sent_frames = 0
+        self.sent_bytes = 0
+        self.snapshots = 0
+        self.failed = 0
+        self.problem: str | None = None
+
+    async def post(self, data: bytes) -> Answer:
+        """Send a frame.
+
+        Raises:
+            HttpError: the app does not take it now.
+            SettingsError: a file of a secret cannot be used.
+        """
+        headers = {"Content-Type": wire.CONTENT_TYPE}
+        if self._token_file is not None:
+            headers["Authorization"] = f"Bearer {read_token(self._token_file)}"
+        answer = await self._connection.request("POST", PATH, headers=headers, body=data)
+        self.sent_bytes += len(data)
+        self.sent_frames += 1
+        return answer
+
+    def take(self, answer: Answer) -> None:
+        """Read an app's reply.
+
+        Raises:
+            RefusedError: it does not take reports of ours.
+            AnswerError: it is no reply.
+        """
+        if answer.status == _SNAPSHOT_WANTED:
+            self.acknowledged = None
+            return
+        if not answer.is_success:
+            msg = f"expected {self.place} to take a report, saw status {answer.status}"
+            msg = f"{msg}: {answer.body[:200]!r}"
+            raise RefusedError(msg, status=answer.status)
+        try:
+            reply = msgspec.json.decode(answer.body, type=Reply)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            msg = f"expected a reply of an app at {self.place}, saw {str(error)[:100]}"
+            raise AnswerError(msg) from None
+        self.acknowledged = (reply.epoch, reply.seq)
+
+    def well(self) -> None:
+        """Note that it takes frames."""
+        self.problem = None
+        self._log.well(f"app {self.place}")
+
+    def ill(self, error: AgentError) -> None:
+        """Note that it does not."""
+        self.failed += 1
+        self.problem = str(error)
+        self._log.trouble(f"app {self.place}", str(error))
+
+    async def close(self) -> None:
+        """Close its connection."""
+        await self._connection.close()
+
+
+class Publisher:
+    """Makes frames of what was collected, and keeps every app supplied."""
+
+    def __init__(  # noqa: PLR0913 - by keyword, what it is made of
+        self,
+        ledger: Ledger,
+        outlets: list[Outlet],
+        *,
+        wall: Callable[[], float],
+        lease_ms: int,
+        ring: Ring | None = None,
+        random_: random.Random | None = None,
+    ) -> None:
+        self._ledger = ledger
+        self.outlets = outlets
+        self._wall = wall
+        self._lease_ms = lease_ms
+        self.ring = ring or Ring()
+        self._random = random_ or random.Random()  # noqa: S311 - pauses, no secrets
+        self._news: dict[int, asyncio.Event] = {id(one): asyncio.Event() for one in outlets}
+        self.frame_bytes = 0
+
+    def publish(self) -> None:
+        """Make the next frame of what has changed, and wake those who send."""
+        frame = self._ledger.delta(self._now_ms(), self._lease_ms)
+        sent = Sent(frame.epoch, frame.seq, wire.encode(frame))
+        self.frame_bytes += len(sent.data)
+        self.ring.add(sent)
+        for event in self._news.values():
+            event.set()
+
+    async def run(self) -> None:
+        """Send until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for outlet in self.outlets:
+                group.create_task(self._supply(outlet))
+
+    async def _supply(self, outlet: Outlet) -> None:
+        news = self._news[id(outlet)]
+        failed = 0
+        try:
+            while True:
+                await news.wait()
+                news.clear()
+                try:
+                    await self._catch_up(outlet)
+                    failed = 0
+                except AgentError as error:
+                    outlet.ill(error)
+                    pause = _RETRY_S[min(failed, len(_RETRY_S) - 1)]
+                    failed += 1
+                    await asyncio.sleep(pause * self._random.uniform(0.5, 1.5))
+                    news.set()
+        finally:
+            await outlet.close()
+
+    async def _catch_up(self, outlet: Outlet) -> None:
+        """Send until the app has everything. A bound of frames: it may refuse each of them."""
+        while True:
+            before = outlet.acknowledged
+            if before == (self._ledger.epoch, self._ledger.seq):
+                outlet.well()
+                return
+            following = None if before is None else self.ring.after(*before)
+            if following is None:
+                outlet.snapshots += 1
+                outlet.take(await outlet.post(self._snapshot()))
+            else:
+                outlet.take(await outlet.post(following.data))
+            if outlet.acknowledged == before:
+                msg = f"expected {outlet.place} to go on from frame {before}, saw it stay there"
+                raise AnswerError(msg)
+
+    def _snapshot(self) -> bytes:
+        """Everything up to now. What has changed since the last frame goes out as one first, so
+        that every app has the same stream."""
+        self.publish()
+        return wire.encode(self._ledger.snapshot(self._now_ms(), self._lease_ms))
+
+    def _now_ms(self) -> int:
+        return round(self._wall() * 1000)
+
+
+def read_token(path: Path) -> str:
+    """Read a bearer token, anew for each use: it may have been rotated.
+
+    Raises:
+        SettingsError: there is none in the file.
+    """
+    try:
+        token = path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        seen = error.strerror if isinstance(error, OSError) else "bytes that are no text"
+        msg = f"expected a token in {path}, saw {seen}: create it with mode 0600"
+        raise SettingsError(msg) from None
+    if not token or not token.isascii() or not token.isprintable():
+        msg = f"expected a token of printable characters in {path}, saw none"
+        raise SettingsError(msg)
+    return token

@@ -1,0 +1,151 @@
+"""What an agent is told: where to publish, what it may use, what to look at.
+
+One YAML or JSON file, checked whole before anything starts; every setting has a default, so there
+may be no file at all. An unknown key is an error. Secrets are never values in here, only names of
+files. Read with msgspec, because pydantic alone would take a third of the memory that is allowed.
+"""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from probe.agent.errors import SettingsError
+from probe.agent.http import parse_place
+
+DEFAULT_SOCKET = "/run/probe/agent.sock"
+_FILE_BYTES_MAX = 1024 * 1024
+COLLECTORS = (
+    *("host", "container", "process", "mesos_container"),
+    *("connections", "mesos", "plugins"),
+)
+
+
+class Mesos(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """A cluster to look at. `cluster` is its name in the report: a colour."""
+
+    cluster: str
+    masters: tuple[str, ...] = ()
+    """`host:port` of each, as the masters name each other."""
+    credential_file: str | None = None
+    """File (0600) with `principal:secret`."""
+    zookeeper: tuple[str, ...] = ()
+    """`host:port` of each server of its ensemble."""
+    marathon: tuple[str, ...] = ()
+    """`host:port` of each Marathon."""
+
+
+class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """All settings of an agent."""
+
+    apps: tuple[str, ...] = ()
+    """Where to publish: `http://host:port`, several for several apps."""
+    host: str = ""
+    """Name of this node in the report; empty: the host name."""
+    collectors: tuple[str, ...] = COLLECTORS
+    """What is looked at."""
+    token_file: str | None = None
+    """File (0600) with the bearer token for the apps."""
+    ca_file: str | None = None
+    """Authorities that an app's certificate is checked against; None: the system's."""
+    cert_file: str | None = None
+    """Certificate of this agent, where apps want one."""
+    key_file: str | None = None
+    """Its key (0600)."""
+    publish_interval_s: float = 3.0
+    """Between two reports; what somebody waits for goes out at once."""
+    lease_s: float = 30.0
+    """How long an app believes what it was told without another frame."""
+    cpu_percent_max: float = 5.0
+    """Budget: percent of one processor."""
+    rss_mb_max: float = 100.0
+    """Budget: resident memory."""
+    buffer_mb_max: float = 8.0
+    """Frames that are kept while an app is away."""
+    redact: bool = True
+    """Take secrets out of command lines and labels."""
+    status_socket: str = DEFAULT_SOCKET
+    """UNIX socket that answers `probe agent status`; empty: none."""
+    proc: str = "/proc"
+    """Where the host's /proc is."""
+    cgroups: str = "/sys/fs/cgroup"
+    """Where the host's cgroups are."""
+    docker_host: str | None = None
+    """Address of the Docker engine; None: DOCKER_HOST, then the usual socket."""
+    plugins: str = "/var/run/scope/plugins"
+    """Folder of the sockets of plugins."""
+    mesos: tuple[Mesos, ...] = ()
+    """Clusters to look at; one agent a cluster is enough."""
+
+    @property
+    def host_name(self) -> str:
+        """Name of this node."""
+        return self.host or socket.gethostname()
+
+
+def read_settings(path: Path | None) -> Settings:
+    """Read settings; without a file all have their defaults.
+
+    Raises:
+        SettingsError: they cannot be used.
+    """
+    if path is None:
+        return Settings()
+    try:
+        data = path.read_bytes()[:_FILE_BYTES_MAX]
+    except OSError as error:
+        msg = f"expected settings in {path}, saw: {error.strerror}"
+        raise SettingsError(msg) from None
+    return parse_settings(data, str(path))
+
+
+def parse_settings(data: bytes, where: str) -> Settings:
+    """Check settings.
+
+    Raises:
+        SettingsError: they cannot be used.
+    """
+    try:
+        settings = msgspec.convert(_load(data), Settings)
+    except (msgspec.ValidationError, ValueError) as error:
+        msg = f"expected settings of an agent in {where}, saw: {str(error)[:300]}"
+        raise SettingsError(msg) from None
+    unknown = sorted(set(settings.collectors) - set(COLLECTORS))
+    if unknown:
+        msg = f"expected collectors of {', '.join(COLLECTORS)}, saw {', '.join(unknown)}"
+        raise SettingsError(msg)
+    for app in settings.apps:
+        parse_place(app)
+    numbers = {
+        "publish_interval_s": settings.publish_interval_s,
+        "lease_s": settings.lease_s,
+        "cpu_percent_max": settings.cpu_percent_max,
+        "rss_mb_max": settings.rss_mb_max,
+        "buffer_mb_max": settings.buffer_mb_max,
+    }
+    for name, value in numbers.items():
+        if value <= 0:
+            msg = f"expected {name} above 0, saw {value:g}"
+            raise SettingsError(msg)
+    if settings.lease_s < 2 * settings.publish_interval_s:
+        msg = (
+            f"expected lease_s of at least two publish intervals, saw {settings.lease_s:g} for "
+            f"{settings.publish_interval_s:g}: nodes would look gone between two reports"
+        )
+        raise SettingsError(msg)
+    return settings
+
+
+def _load(data: bytes) -> Any:
+    if data.lstrip()[:1] == b"{":
+        return msgspec.json.decode(data)
+    import yaml  # noqa: PLC0415 - costs 2 MB, and JSON does without
+
+    try:
+        loaded = yaml.safe_load(data)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from None
+    return {} if loaded is None else loaded

@@ -1,0 +1,185 @@
+"""`probe`: runs an agent, asks one, or looks once without one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from probe.agent import status as agent_status
+from probe.agent.agent import Agent
+from probe.agent.errors import SettingsError
+from probe.agent.log import Log
+from probe.agent.settings import Settings
+from probe.console import EPILOG, EXIT_UNWELL, do, fail, json_option, load, settings_option
+
+if TYPE_CHECKING:
+    from probe.agent.doctor import Diagnosis
+
+_NODES_SHOWN = 20
+
+
+@click.group(epilog=EPILOG)
+def main() -> None:
+    """See what runs on a node, and what talks to what."""
+
+
+@main.group()
+def agent() -> None:
+    """The agent of this node."""
+
+
+@agent.command()
+@settings_option
+@click.option("--app", "apps", multiple=True, help="Publish there too: http://host:port.")
+def run(settings_file: Path | None, apps: Sequence[str]) -> None:
+    """Collect and publish until told to stop."""
+    settings = load(settings_file)
+    if apps:
+        settings = msgspec.structs.replace(settings, apps=(*settings.apps, *apps))
+    try:
+        do(_serve(settings))
+    except SettingsError as error:
+        fail(error)
+
+
+async def _serve(settings: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop.set)
+    log = Log()
+    working = asyncio.create_task(Agent(settings, log).run())
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not working.done():
+        working.cancel()
+    try:
+        await working
+    except asyncio.CancelledError:
+        log.event("agent.ended")
+
+
+@agent.command()
+@settings_option
+@json_option
+@click.option("--topology", "chosen", multiple=True, help="Only this kind of node.")
+@click.option("--scope", is_flag=True, help="Print a report as Weave Scope writes it (JSON).")
+def once(settings_file: Path | None, *, as_json: bool, chosen: Sequence[str], scope: bool) -> None:
+    """Look once and print the report."""
+    settings = load(settings_file, as_json=as_json)
+    nodes = do(_look(settings), as_json=as_json)
+    if scope:
+        from probe.report.scope import exporter  # noqa: PLC0415 - asked for seldom
+
+        told = exporter.write(nodes, probe=settings.host_name, time_ms=round(time.time() * 1000))
+        click.echo(told.decode())
+        return
+    shown = {name: found for name, found in nodes.items() if not chosen or name in chosen}
+    if as_json:
+        click.echo(json.dumps(shown, indent=2, sort_keys=True))
+    else:
+        _print(shown, everything=bool(chosen))
+
+
+async def _look(settings: Settings) -> dict[str, dict[str, Mapping[str, Any]]]:
+    looking = Agent(settings, Log())
+    await looking.once()
+    return {name: dict(table) for name, table in looking.ledger.tables.items() if len(table)}
+
+
+def _print(nodes: Mapping[str, Mapping[str, Mapping[str, Any]]], *, everything: bool) -> None:
+    for topology, found in nodes.items():
+        click.echo(click.style(f"{topology} ({len(found)})", bold=True))
+        for number, (id_, values) in enumerate(found.items()):
+            if number == _NODES_SHOWN and not everything:
+                click.echo(f"  … and {len(found) - number} more: --topology {topology}")
+                break
+            told = "  ".join(f"{name}={_short(value)}" for name, value in values.items())
+            click.echo(f"  {id_}  {told}")
+
+
+def _short(value: object, chars_max: int = 60) -> str:
+    text = str(value)
+    return text if len(text) <= chars_max else text[: chars_max - 1] + "…"
+
+
+@agent.command()
+@settings_option
+@json_option
+def status(settings_file: Path | None, *, as_json: bool) -> None:
+    """Ask the running agent what it does and costs."""
+    settings = load(settings_file, as_json=as_json)
+    found = do(agent_status.ask(settings.status_socket), as_json=as_json)
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(found)))
+    else:
+        _print_status(found)
+    if not found.is_healthy:
+        raise SystemExit(EXIT_UNWELL)
+
+
+def _print_status(found: agent_status.Status) -> None:
+    click.echo(
+        f"{found.host}: up {found.uptime_s:.0f} s, {found.cpu_percent:.1f} % of a processor (of "
+        f"{found.cpu_percent_max:g}), {found.rss_mb:.0f} MB (of {found.rss_mb_max:g})"
+    )
+    nodes = ", ".join(f"{count} {name}" for name, count in found.nodes.items())
+    click.echo(f"frame {found.frame}: {nodes}")
+    for meaning in found.degraded:
+        click.echo(f"degraded: {meaning}")
+    for one in found.collectors:
+        click.echo(
+            f"  {one.name:<12} {one.state:<8} {one.cpu_ms_per_s:6.1f} ms/s  each "
+            f"{one.interval_s:g} s  {one.mode}"
+        )
+        for miss in one.misses:
+            click.echo(f"    missed: {miss}")
+        if one.problem:
+            click.echo(f"    {one.problem} ({one.failures} failures, {one.restarts} restarts)")
+    for app in found.apps:
+        state = app.problem or f"has frame {app.acknowledged}"
+        click.echo(f"  app {app.app}: {state}; {app.frames} frames, {app.bytes / 1e3:.0f} kB")
+
+
+@agent.command()
+@settings_option
+@json_option
+def doctor(settings_file: Path | None, *, as_json: bool) -> None:
+    """Say what can be seen on this machine, and what would add the rest."""
+    from probe.agent.doctor import diagnose  # noqa: PLC0415 - asked for seldom
+
+    settings = load(settings_file, as_json=as_json)
+    found = do(diagnose(settings), as_json=as_json)
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(found)))
+    else:
+        _print_diagnosis(found)
+    if any(one.state != "full" for one in found.findings):
+        raise SystemExit(EXIT_UNWELL)
+
+
+def _print_diagnosis(found: Diagnosis) -> None:
+    for one in found.findings:
+        click.echo(f"{one.state:<8} {one.collector:<12} {one.nodes} nodes, by {one.mode}")
+        for miss in one.misses:
+            click.echo(f"         missed: {miss}")
+        if one.problem:
+            click.echo(f"         {one.problem}")
+    if not found.host_processes:
+        click.echo("Processes are those of a container: run in the host's pid namespace.")
+    for capability in found.capabilities:
+        held = "held" if capability.held else "missing"
+        click.echo(f"{held:<8} {capability.name:<20} {capability.adds}")
+
+
+if __name__ == "__main__":
+    main()

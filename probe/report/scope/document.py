@@ -1,0 +1,88 @@
+"""The JSON of a report of Weave Scope, as far as it is read: sections, nodes, values."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import msgspec
+
+from probe.report.errors import ScopeReportError
+
+REPORT_BYTES_MAX = 64 * 1024 * 1024
+OTHERS = frozenset(("Sampling", "Window", "Shortcut", "ID", "TS", "DNS", "Plugins"))
+"""Sections that are no topology."""
+_T = TypeVar("_T")
+
+
+class Latest(msgspec.Struct):
+    """A value; when it was told is not read."""
+
+    value: str = ""
+
+
+class Sample(msgspec.Struct):
+    """A measured value."""
+
+    value: float = 0.0
+
+
+class Metric(msgspec.Struct):
+    """Measured values, the last one last."""
+
+    samples: list[Sample] | None = None
+
+
+class Node(msgspec.Struct):
+    """A node."""
+
+    id: str = ""
+    latest: dict[str, Latest] | None = None
+    sets: dict[str, list[str] | None] | None = None
+    metrics: dict[str, Metric] | None = None
+    parents: dict[str, list[str] | None] | None = None
+    adjacency: list[str] | None = None
+
+    def text(self, key: str) -> str:
+        """A value of Latest; empty without one."""
+        found = (self.latest or {}).get(key)
+        return "" if found is None else found.value
+
+
+class Section(msgspec.Struct):
+    """A topology."""
+
+    nodes: dict[str, Node] | None = None
+
+
+_SECTIONS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_SECTION = msgspec.json.Decoder(Section)
+
+
+def sections(data: bytes, bytes_max: int = REPORT_BYTES_MAX) -> dict[str, msgspec.Raw]:
+    """A report's sections, unread.
+
+    Raises (both):
+        ScopeReportError: it is no report.
+    """
+    if len(data) > bytes_max:
+        msg = f"expected a report of at most {bytes_max} bytes, saw {len(data)}"
+        raise ScopeReportError(msg)
+    return decode(data, _SECTIONS)
+
+
+def nodes(raw: msgspec.Raw) -> dict[str, Node]:
+    """The nodes of a topology."""
+    return decode(raw, _SECTION).nodes or {}
+
+
+def decode(data: bytes | msgspec.Raw, decoder: msgspec.json.Decoder[_T]) -> _T:
+    """Read with a decoder.
+
+    Raises:
+        ScopeReportError: it is something else.
+    """
+    try:
+        return decoder.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        msg = f"expected a report of Scope as JSON, saw: {str(error)[:200]}"
+        raise ScopeReportError(msg) from None

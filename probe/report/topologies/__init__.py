@@ -1,0 +1,41 @@
+"""All topologies, one file a kind. The order is that of their names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from probe.report.schema import Topology
+from probe.report.topologies import (
+    collector,
+    connection,
+    container,
+    container_image,
+    endpoint,
+    host,
+    marathon_app,
+    mesos_agent,
+    mesos_framework,
+    mesos_master,
+    mesos_task,
+    plugin,
+    process,
+    zookeeper_server,
+)
+
+_MODULES = (
+    collector,
+    connection,
+    container,
+    container_image,
+    endpoint,
+    host,
+    marathon_app,
+    mesos_agent,
+    mesos_framework,
+    mesos_master,
+    mesos_task,
+    plugin,
+    process,
+    zookeeper_server,
+)
+TOPOLOGIES: Mapping[str, Topology] = {module.TOPOLOGY.name: module.TOPOLOGY for module in _MODULES}

@@ -1,0 +1,18 @@
+"""A Mesos master."""
+
+from __future__ import annotations
+
+from probe.report.schema import Topology, flag, ref, symbol, text
+
+TOPOLOGY = Topology(
+    name="mesos_master",
+    label="Mesos masters",
+    identity="address:port",
+    columns=(
+        text("cluster", "Cluster, as the settings name it: a colour."),
+        flag("leading", "It leads."),
+        symbol("version", "Version."),
+        ref("process", "process", "Its process, where it runs here."),
+        text("id", "Id of its term, of the leader."),
+    ),
+)

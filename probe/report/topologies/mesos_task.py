@@ -1,0 +1,22 @@
+"""A Mesos task that has not ended."""
+
+from __future__ import annotations
+
+from probe.report.schema import Topology, ref, symbol, text, texts
+
+TOPOLOGY = Topology(
+    name="mesos_task",
+    label="Mesos tasks",
+    identity="framework id;task id",
+    columns=(
+        text("cluster", "Cluster, as the settings name it."),
+        text("name", "Name."),
+        text("task_id", "Id within its framework."),
+        ref("framework", "mesos_framework", "Framework."),
+        ref("agent", "mesos_agent", "Agent that it runs on."),
+        ref("app", "marathon_app", "Marathon app that it is an instance of."),
+        ref("process", "process", "First process, where it runs here."),
+        symbol("state", "State, as Mesos names it."),
+        texts("resources", "Resources, `name=quantity`."),
+    ),
+)

@@ -1,0 +1,1 @@
+"""What the probe costs and finds: scenarios that it is measured in."""

@@ -1,0 +1,243 @@
+"""`probe agent`: what its verbs print and how they end, as processes of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from probe.agent.errors import SettingsError
+from probe.agent.settings import Settings, parse_settings
+from probe.console import EXIT_NOT_RUNNING, EXIT_SETTINGS, EXIT_UNWELL
+from probe.report.scope import importer
+from tests.probe.receiver import receiving
+from tests.waiting import block_until, until
+
+_NOBODY = 65_534
+_BOUND_S = 60.0
+
+
+def settings(folder: Path, **more: Any) -> Path:
+    file = folder / "settings.json"
+    given = {
+        "host": "node",
+        "collectors": ["host", "process"],
+        "status_socket": str(folder / "agent.sock"),
+        "publish_interval_s": 0.5,
+        **more,
+    }
+    file.write_text(json.dumps(given))
+    return file
+
+
+def run(*arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "probe.cli", "agent", *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=_BOUND_S, check=False, **more
+    )
+
+
+@contextlib.contextmanager
+def agent(file: Path, *arguments: str) -> Generator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "probe.cli", "agent", "run", "--settings", str(file), *arguments],
+        stderr=subprocess.PIPE,
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.communicate(timeout=_BOUND_S)
+
+
+def test_once_prints_a_report_of_this_machine(tmp_path: Path) -> None:
+    done = run("once", "--settings", str(settings(tmp_path)), "--json")
+    told = json.loads(done.stdout)
+
+    assert done.returncode == 0
+    assert told["host"]["node"]["cpus"] == os.cpu_count()
+    assert told["host"]["node"]["memory_total_bytes"] > 0
+    mine = [p for p in told["process"].values() if p["pid"] == os.getpid()]
+    assert len(mine) == 1
+    text = run("once", "--settings", str(settings(tmp_path)), "--topology", "host")
+    assert text.stdout.startswith("host (1)\n  node  ")
+
+
+def test_once_writes_a_report_that_scope_takes(tmp_path: Path) -> None:
+    done = run("once", "--settings", str(settings(tmp_path)), "--scope")
+    found = importer.read(done.stdout.encode())
+
+    assert found.nodes["host"].keys() == {"node"}
+    assert any(p["pid"] == os.getpid() for p in found.nodes["process"].values())
+
+
+async def test_run_publishes_and_status_tells_of_it(tmp_path: Path) -> None:
+    async with receiving() as app:
+        with agent(settings(tmp_path), "--app", app.url) as process:
+            await until(lambda: len(app.frames) > 3, "frames come", _BOUND_S)
+            assert app.nodes("host").keys() == {"node"}
+            assert app.snapshots == 1
+            file = str(tmp_path / "settings.json")
+            status = await _status(file)
+
+            assert status["frame"] >= 3
+            assert {one["name"] for one in status["collectors"]} == {"host", "process"}
+            assert status["apps"][0]["problem"] is None
+            assert (tmp_path / "agent.sock").stat().st_mode & 0o777 == 0o600
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(_BOUND_S) == 0
+        assert not (tmp_path / "agent.sock").exists()
+
+
+async def _status(file: str) -> dict[str, Any]:
+    import asyncio  # noqa: PLC0415 - the app must go on while a process is waited for
+
+    done = await asyncio.to_thread(run, "status", "--settings", file, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_metrics_and_health_are_told_at_the_socket(tmp_path: Path) -> None:
+    curl = shutil.which("curl")
+    if curl is None:
+        pytest.skip("curl is not installed")
+    place = tmp_path / "agent.sock"
+    with agent(settings(tmp_path)):
+        block_until(place.exists, "the socket is there", _BOUND_S)
+
+        def ask(path: str) -> str:
+            command = [curl, "-s", "--unix-socket", str(place), f"http://x{path}"]
+            return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+        block_until(lambda: 'nodes{topology="process"}' in ask("/metrics"), "it counts", _BOUND_S)
+        assert ask("/healthz") == "ok\n"
+        assert "expected /status" in ask("/other")
+
+
+def test_status_without_an_agent_says_what_to_do(tmp_path: Path) -> None:
+    done = run("status", "--settings", str(settings(tmp_path)), "--json")
+
+    assert done.returncode == EXIT_NOT_RUNNING
+    assert json.loads(done.stderr)["error"] == "NotRunningError"
+    assert "probe agent run" in done.stderr
+
+
+def test_the_doctor_says_what_is_missing_and_what_would_add_it(tmp_path: Path) -> None:
+    file = settings(
+        tmp_path,
+        collectors=["host", "container", "process", "connections"],
+        docker_host=f"unix://{tmp_path}/none.sock",
+    )
+    done = run("doctor", "--settings", str(file), "--json")
+    told = json.loads(done.stdout)
+    findings = {one["collector"]: one for one in told["findings"]}
+
+    assert done.returncode == EXIT_UNWELL
+    assert findings["container"]["state"] == "absent"
+    assert "docker_host" in findings["container"]["misses"][0]
+    assert findings["host"]["nodes"] == 1
+    assert findings["process"]["nodes"] > 1
+    assert findings["connections"]["state"] in {"full", "partial"}
+
+
+@pytest.fixture
+def open_folder() -> Generator[Path]:
+    """A folder that every user can look into; those of pytest are the user's own."""
+    with tempfile.TemporaryDirectory(prefix="probe-cli-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def test_the_doctor_is_right_without_privileges(open_folder: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can run it as somebody else")
+    file = settings(open_folder, collectors=["host", "process", "connections"])
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        pytest.skip("setpriv is not installed")
+    # An interpreter that only root can reach would be a miss of another kind.
+    reach = subprocess.run(
+        [setpriv, f"--reuid={_NOBODY}", "--clear-groups", sys.executable, "-c", "import probe"],
+        capture_output=True,
+        check=False,
+        env={**os.environ, "HOME": "/"},
+    )
+    if reach.returncode:
+        pytest.skip("nobody else can run this interpreter")
+    command = [setpriv, f"--reuid={_NOBODY}", "--clear-groups", "--inh-caps=-all", sys.executable]
+    done = subprocess.run(
+        [*command, "-m", "probe.cli", "agent", "doctor", "--settings", str(file), "--json"],
+        capture_output=True,
+        text=True,
+        timeout=_BOUND_S,
+        check=False,
+    )
+    assert done.returncode == EXIT_UNWELL, done.stderr
+    told = json.loads(done.stdout)
+    findings = {one["collector"]: one for one in told["findings"]}
+
+    assert told["user"] == _NOBODY
+    assert not any(one["held"] for one in told["capabilities"])
+    assert findings["host"]["state"] == "full"
+    assert findings["process"]["state"] == "partial"
+    assert "CAP_SYS_PTRACE" in findings["process"]["misses"][0]
+    assert findings["process"]["nodes"] > 10
+    assert findings["connections"]["state"] == "partial"
+    assert any("CAP_NET_ADMIN" in miss for miss in findings["connections"]["misses"])
+
+
+WRONG = {
+    "an unknown key": ({"hots": "x"}, "hots"),
+    "another type": ({"lease_s": "long"}, "lease_s"),
+    "an unknown collector": ({"collectors": ["hosts"]}, "hosts"),
+    "an address without a scheme": ({"apps": ["localhost:80"]}, "http://host:port"),
+    "no interval": ({"publish_interval_s": 0}, "above 0"),
+    "a lease that runs out between two reports": ({"lease_s": 4}, "two publish intervals"),
+}
+
+
+@pytest.mark.parametrize(("given", "says"), WRONG.values(), ids=WRONG.keys())
+def test_wrong_settings_are_refused_before_anything_starts(
+    tmp_path: Path, given: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(SettingsError, match="expected") as raised:
+        parse_settings(json.dumps(given).encode(), "file")
+    assert says in str(raised.value)
+
+
+def test_a_wrong_file_ends_with_its_own_code(tmp_path: Path) -> None:
+    done = run("once", "--settings", str(tmp_path / "none.yaml"))
+    assert done.returncode == EXIT_SETTINGS
+    assert "none.yaml" in done.stderr
+    (tmp_path / "broken.yaml").write_text("a: [")
+    assert run("once", "--settings", str(tmp_path / "broken.yaml")).returncode == EXIT_SETTINGS
+
+
+def test_settings_may_be_yaml() -> None:
+    found = parse_settings(b"host: n\nmesos:\n- cluster: blue\n  masters: ['h:5050']\n", "file")
+    assert found.host == "n"
+    assert found.mesos[0].masters == ("h:5050",)
+    assert parse_settings(b"", "file") == Settings()
+
+
+def test_the_hot_process_loads_nothing_that_costs_megabytes() -> None:
+    script = (
+        "import sys, probe.cli, probe.agent.collectors.container, probe.agent.collectors.host,"
+        "probe.agent.collectors.process, probe.agent.collectors.connections\n"
+        "print(sorted({'httpx', 'pydantic', 'yaml', 'rich', 'starlette', 'pulumi', 'kazoo'}"
+        " & sys.modules.keys()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"

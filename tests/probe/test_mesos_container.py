@@ -1,0 +1,101 @@
+"""Containers of the Mesos containerizer, found by their cgroups and tied to their tasks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from probe.agent.collector import State
+from probe.agent.collectors.mesos_container import MesosContainerCollector
+from probe.agent.collectors.process import ProcessCollector
+from probe.agent.site import KnownProcess, Site
+from tests.probe.sites import Clock, News, site
+
+ID = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
+NESTED = "11111111-2222-3333-4444-555555555555"
+
+
+class World:
+    """A /proc and cgroups made by hand, of version 1 and of version 2."""
+
+    def __init__(self, folder: Path, *, is_v2: bool = False) -> None:
+        self.proc, self.cgroups = folder / "proc", folder / "cgroup"
+        self.proc.mkdir()
+        self.cgroups.mkdir()
+        self.is_v2 = is_v2
+        if is_v2:
+            (self.cgroups / "cgroup.controllers").write_text("cpu memory io\n")
+        self.clock, self.news = Clock(), News()
+        self.site: Site = site(
+            proc=str(self.proc), cgroups=str(self.cgroups), clock=self.clock, urgent=self.news
+        )
+
+    def process(self, pid: int, path: str) -> None:
+        (self.proc / str(pid)).mkdir()
+        lines = f"0::{path}\n" if self.is_v2 else f"4:memory:{path}\n2:cpuacct:{path}\n0::/\n"
+        (self.proc / str(pid) / "cgroup").write_text(lines)
+        self.site.processes[pid] = KnownProcess(f"node;{pid};1", 1)
+
+    def count(self, path: str, *, cpu_ns: int, memory: int) -> None:
+        if self.is_v2:
+            files = {f"{path}/cpu.stat": f"usage_usec {cpu_ns // 1000}\nuser_usec 1\n"}
+            files |= {f"{path}/memory.current": f"{memory}\n", f"{path}/memory.max": "max\n"}
+            files |= {f"{path}/io.stat": "8:0 rbytes=4096 wbytes=0 rios=1\n"}
+        else:
+            files = {f"/cpuacct{path}/cpuacct.usage": f"{cpu_ns}\n"}
+            files |= {f"/memory{path}/memory.usage_in_bytes": f"{memory}\n"}
+            files |= {f"/memory{path}/memory.limit_in_bytes": f"{1 << 26}\n"}
+        for name, content in files.items():
+            file = Path(f"{self.cgroups}{name}")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(content)
+
+    def node(self) -> dict[str, Any]:
+        return dict(self.site.ledger["container"].node(ID))
+
+
+async def check(world: World) -> None:
+    path = f"/mesos/{ID}"
+    world.count(path, cpu_ns=0, memory=4096)
+    world.process(70, path)
+    world.process(71, f"{path}/mesos/{NESTED}")
+    world.process(80, "/system.slice/mesos-agent.service")
+    world.site.ledger["mesos_task"].put("F;web.1", name="web", process="node;71;1")
+    collector = MesosContainerCollector(world.site)
+    await collector.start()
+    await collector.collect()
+    world.count(path, cpu_ns=1_500_000_000, memory=8192)
+    world.clock.now += 3
+    await collector.collect()
+
+    assert world.site.ledger["container"].ids() == [ID]
+    node = world.node()
+    assert (node["runtime"], node["state"], node["pid"]) == ("mesos", "running", 70)
+    assert (node["task"], node["name"]) == ("F;web.1", "web")
+    assert (node["cpu_percent"], node["memory_bytes"]) == (50.0, 8192)
+    assert world.site.containers[ID].pid == 70
+    assert collector.capability().state is State.FULL
+    world.site.processes.clear()
+    await collector.collect()
+    assert len(world.site.ledger["container"]) == 0
+    assert world.news.count == 2
+    await collector.close()
+    assert world.site.files.used == 0
+
+
+async def test_a_container_is_told_of_with_its_task_and_use(tmp_path: Path) -> None:
+    await check(World(tmp_path))
+
+
+async def test_the_same_on_a_host_with_cgroups_of_version_2(tmp_path: Path) -> None:
+    await check(World(tmp_path, is_v2=True))
+
+
+async def test_a_machine_without_mesos_has_none_and_misses_nothing() -> None:
+    place = site()
+    await ProcessCollector(place).collect()
+    collector = MesosContainerCollector(place)
+    await collector.collect()
+
+    assert len(place.ledger["container"]) == 0
+    assert collector.capability().state is State.FULL

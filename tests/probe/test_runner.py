@@ -1,0 +1,231 @@
+"""Collectors are timed, slowed down, restarted when they hang; one's trouble is nobody else's."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import json
+import time
+from collections.abc import AsyncGenerator, Callable
+from typing import ClassVar
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from probe.agent import budget
+from probe.agent.budget import STEPS, Budget, Use
+from probe.agent.collector import Capability, Collector, State
+from probe.agent.errors import AbsentError
+from probe.agent.log import Log
+from probe.agent.runner import Runner
+from probe.agent.site import Site
+from tests.probe.properties import patient
+from tests.probe.sites import site
+from tests.waiting import until
+
+
+class Scripted:
+    """Does what it is told at each look."""
+
+    name: ClassVar[str] = "scripted"
+    interval_s: ClassVar[float] = 0.01
+
+    def __init__(self, script: Callable[[int], object]) -> None:
+        self._script = script
+        self.looks = 0
+        self.closed = False
+
+    async def start(self) -> None:
+        await asyncio.sleep(0)
+
+    async def collect(self) -> None:
+        self.looks += 1
+        done = self._script(self.looks)
+        if asyncio.isfuture(done) or asyncio.iscoroutine(done):
+            await done
+
+    def capability(self) -> Capability:
+        return Capability(State.FULL, "scripted")
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+class Other(Scripted):
+    """Another one."""
+
+    name: ClassVar[str] = "other"
+
+
+class Stage:
+    """A runner of scripted collectors, all that were made of them, and what was logged."""
+
+    def __init__(self, *scripts: Callable[[int], object], look_s_max: float = 5.0) -> None:
+        self.made: list[list[Scripted]] = [[] for _ in scripts]
+        self.log = io.StringIO()
+        self.site = site(clock=time.monotonic)
+        self.runner = Runner(
+            self.site,
+            [self._factory(n, script) for n, script in enumerate(scripts)],
+            Log(self.log),
+            look_s_max=look_s_max,
+        )
+
+    def _factory(self, number: int, script: Callable[[int], object]) -> Callable[[Site], Collector]:
+        def make(_: Site) -> Collector:
+            collector = (Scripted, Other)[number](script)
+            self.made[number].append(collector)
+            return collector
+
+        return make
+
+    def events(self) -> list[str]:
+        return [json.loads(line)["event"] for line in self.log.getvalue().splitlines()]
+
+
+@contextlib.asynccontextmanager
+async def running(stage: Stage) -> AsyncGenerator[Stage]:
+    task = asyncio.create_task(stage.runner.run())
+    try:
+        yield stage
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction] - pytest uses it
+    monkeypatch.setattr("probe.agent.runner._RETRY_S", (0.01,))
+
+
+def nothing(_: int) -> None:
+    """A look that sees nothing."""
+
+
+def failing(look: int) -> None:
+    msg = f"look {look} sees nothing"
+    raise ValueError(msg)
+
+
+async def test_a_collector_that_fails_is_made_anew_and_the_other_goes_on() -> None:
+    async with running(Stage(failing, nothing)) as stage:
+        await until(lambda: len(stage.made[0]) > 3, "it is made anew")
+        await until(lambda: stage.made[1][0].looks > 3, "the other goes on")
+        stage.runner.tell()
+        told = stage.site.ledger["collector"].node("node;scripted")
+
+        assert told["state"] == "failed"
+        assert "sees nothing" in str(told["problem"])
+        assert all(one.closed for one in stage.made[0][:-1])
+        assert stage.site.ledger["collector"].node("node;other")["state"] == "full"
+
+
+async def test_a_collector_that_hangs_is_given_up_and_made_anew() -> None:
+    hung = asyncio.Event()
+
+    def hang_once(_: int) -> object:
+        return hung.wait() if len(stage.made[0]) == 1 else None
+
+    stage = Stage(hang_once, look_s_max=0.1)
+    async with running(stage):
+        await until(lambda: len(stage.made[0]) == 2, "it is made anew")
+        await until(lambda: stage.made[0][1].looks > 2, "it looks again")
+        work = stage.runner.work["scripted"]
+
+        assert work.restarts == 1
+        assert work.problem is None
+        assert stage.events() == ["trouble.began", "trouble.ended"]
+
+
+async def test_a_trouble_that_goes_on_is_written_once() -> None:
+    def always(_: int) -> None:
+        msg = "still broken"
+        raise ValueError(msg)
+
+    async with running(Stage(always)) as stage:
+        await until(lambda: len(stage.made[0]) > 5, "it failed often")
+        assert stage.events() == ["trouble.began"]
+
+
+async def test_what_is_absent_is_not_a_failure() -> None:
+    def absent(_: int) -> None:
+        msg = "no engine"
+        raise AbsentError(msg, grant="install one")
+
+    async with running(Stage(absent)) as stage:
+        await until(lambda: "scripted" in stage.runner.work, "it was made")
+        await until(
+            lambda: stage.runner.work["scripted"].capability.state is State.ABSENT, "it is absent"
+        )
+        stage.runner.tell()
+        told = stage.site.ledger["collector"].node("node;scripted")
+
+        assert told["misses"] == ["no engine: install one"]
+        assert told["failures"] == 0
+
+
+async def test_only_a_collector_s_own_time_is_counted_as_its_cost() -> None:
+    def busy(_: int) -> None:
+        begun = time.thread_time()
+        while time.thread_time() - begun < 0.01:
+            pass
+
+    def waiting(_: int) -> object:
+        return asyncio.sleep(0.01)
+
+    async with running(Stage(busy, waiting)) as stage:
+        await until(lambda: stage.made[0] and stage.made[0][0].looks > 10, "it has worked")
+        work = stage.runner.work
+
+        assert work["scripted"].cpu_s >= 0.1
+        assert work["other"].cpu_s < work["scripted"].cpu_s / 3
+
+
+async def test_a_disk_that_is_full_does_not_end_anything() -> None:
+    class Full(io.StringIO):
+        def write(self, s: str) -> int:
+            del s
+            raise OSError(28, "No space left on device")
+
+    Log(Full()).trouble("a", "b")
+    Log(Full()).event("c")
+
+
+USES = st.builds(Use, st.floats(0, 50), st.floats(0, 500))
+
+
+@patient
+@given(st.integers(0, len(STEPS)), USES)
+def test_degradation_goes_one_step_at_a_time_and_only_where_it_must(level: int, use: Use) -> None:
+    limits = Budget(cpu_percent=5, rss_mb=100)
+    decided = budget.decide(level, use, limits)
+
+    assert 0 <= decided <= len(STEPS)
+    assert abs(decided - level) <= 1
+    if use.cpu_percent > 5 or use.rss_mb > 100:
+        assert decided >= level
+    else:
+        assert decided <= level
+
+
+def test_the_least_missed_goes_first_and_events_of_containers_never() -> None:
+    assert budget.factors(0) == {}
+    assert budget.factors(1) == {"process": 2}
+    assert budget.factors(len(STEPS))["container"] == 5
+    for level in range(len(STEPS)):
+        before, after = budget.factors(level), budget.factors(level + 1)
+        assert all(after[name] >= factor for name, factor in before.items())
+
+
+def test_the_agent_measures_itself() -> None:
+    meter = budget.Meter()
+    begun = time.process_time()
+    while time.process_time() - begun < 0.05:
+        pass
+    use = meter.sample()
+
+    assert use.cpu_percent > 0
+    assert 10 < use.rss_mb < 2000
