@@ -28,7 +28,10 @@ LOWEST_NUMBER_MIN = 3
 
 
 async def raise_election_numbers(world: World, _: Situation, tell: Tell) -> Findings:
-    """Restart the source's masters, followers first, until every number leaves room below it."""
+    """Restart the source's masters, followers first, until every number leaves room below it.
+
+    Frameworks stand still: Marathon would end with the old leader, and ask the new one.
+    """
     if await projected(world) is not ProjectionKind.OFF:
         return Findings(numbers={"skipped": "a leader is projected already"})
     color = world.source
