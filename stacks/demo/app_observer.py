@@ -28,6 +28,8 @@ from stacks.demo.processes import Processes
 
 Json = Mapping[str, Any]
 _RUNNING = "TASK_RUNNING"
+# As patient as the apps' own health checks: a busy machine makes tasks slow, not ill.
+_SERVE_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,11 @@ class AppObserver:
             return
         if told is not None:
             running = {task.id: task for task in told.tasks if task.state == _RUNNING}
-            new = [task for task in running.values() if task.id not in self._tasks]
-            serving |= await self._ask_all(new)
-            ill = {task.id for task in running.values() if task.healthy is False}
-            serving -= ill
             self._framework_id, self._tasks = told.framework_id, {**self._tasks, **running}
+        # New ones, and those that had only just begun to serve when they were asked.
+        serving |= await self._ask_all(t for t in self._tasks.values() if t.id not in serving)
+        if told is not None:
+            serving -= {task.id for task in told.tasks if task.healthy is False}
         # Whose process is not known yet, is known by its answer alone.
         healthy = Counter(self._tasks[task].app_id for task in serving if lives.get(task, True))
         self._seen.apps.append(
@@ -100,7 +102,8 @@ class AppObserver:
         if not task.ports:
             return False
         try:
-            answer = await self._client.get(f"http://{task.host}:{task.ports[0]}/")
+            url = f"http://{task.host}:{task.ports[0]}/"
+            answer = await self._client.get(url, timeout=_SERVE_TIMEOUT_S)
         except httpx.HTTPError:
             return False
         return answer.is_success

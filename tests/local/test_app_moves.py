@@ -15,6 +15,7 @@ from clients.marathon import MarathonClient
 from stacks.migration.acts import apps
 from stacks.migration.bounds import Bounds
 from stacks.migration.errors import ActFailedError
+from stacks.migration.evidence import Evidence
 from stacks.migration.executor import Situation
 from stacks.migration.readers import Inventory
 from stacks.migration.world import World
@@ -37,13 +38,13 @@ class Stage:
     leaving: str
     least: list[int] = field(default_factory=list[int])
 
-    def world(self, **bounds: Any) -> World:
+    def world(self, batch_s: float = BOUND_S) -> World:
         async def marathon() -> MarathonClient:
             return self.client
 
-        given = {"batch_size": 2, "batch_s": BOUND_S, **bounds}
-        parts = {"has_marathon": True, "marathon": marathon, "bounds": Bounds(**given)}
-        return cast("World", SimpleNamespace(**parts))
+        bounds = Bounds(batch_size=2, batch_s=batch_s)
+        parts = SimpleNamespace(has_marathon=True, marathon=marathon, bounds=bounds)
+        return cast("World", parts)
 
     def situation(self, sizes: dict[str, int]) -> Situation:
         """A walk in whose journal these sizes stand."""
@@ -52,9 +53,9 @@ class Stage:
         parts = {"transition": SimpleNamespace(edge=4), "story": story}
         return cast("Situation", SimpleNamespace(**parts))
 
-    async def move(self, **bounds: Any) -> Any:
+    async def move(self, batch_s: float = BOUND_S) -> tuple[Evidence, ...]:
         return await apps.move_apps(
-            self.world(**bounds), self.situation({"/web": 3}), frozenset({self.leaving}), self.tell
+            self.world(batch_s), self.situation({"/web": 3}), frozenset({self.leaving}), self.tell
         )
 
     def tell(self, _: str) -> None:

@@ -33,8 +33,8 @@ def test_a_stack_without_apps_has_nothing_to_prove() -> None:
     assert prove_apps(Observations()) == []
 
 
-def sample(at: float, **values: int) -> Spoil:
-    return lambda seen: seen.apps.append(app_sample(at, **values))
+def sample(at: float, *, healthy: int = 2, alive: int = 2) -> Spoil:
+    return lambda seen: seen.apps.append(app_sample(at, healthy=healthy, alive=alive))
 
 
 def pids(at: float, changes: dict[str, int]) -> Spoil:
