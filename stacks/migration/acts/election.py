@@ -36,11 +36,13 @@ async def raise_election_numbers(world: World, _: Situation, tell: Tell) -> Find
         return Findings(numbers={"skipped": "a leader is projected already"})
     color = world.source
     restarted: list[str] = []
-    for candidate in reversed(await readers.candidates(world, color)):
-        if candidate.number < LOWEST_NUMBER_MIN and candidate.address in world.masters(color):
-            tell(f"restarting master {candidate.address}, number {candidate.number}")
-            await _restart_master(world, color, candidate.address, tell)
-            restarted.append(candidate.address)
+    # A single master rises by one each time.
+    for _ in range(LOWEST_NUMBER_MIN):
+        for candidate in reversed(await readers.candidates(world, color)):
+            if candidate.number < LOWEST_NUMBER_MIN and candidate.address in world.masters(color):
+                tell(f"restarting master {candidate.address}, number {candidate.number}")
+                await _restart_master(world, color, candidate.address, tell)
+                restarted.append(candidate.address)
 
     async def look() -> Evidence:
         evidence = await lowest_number(world, color)
