@@ -28,7 +28,7 @@ def apps_healthy(seen: Observations) -> Proof:
             if count < size:
                 short.append(f"{count} of {size} of {app} in {step_at(seen, sample.at)}")
     silent = sum(1 for sample in seen.apps if sample.framework_id is None)
-    text = f"{len(seen.apps)} samples, {silent} of them while Marathon stood still"
+    text = f"{len(seen.apps)} samples, {silent} of them without an answer of Marathon"
     if short:
         text += f"; {len(short)} short: {listed(short)}"
     expected = ", ".join(f"{app} >= {size}" for app, size in sorted(seen.app_sizes.items()))
