@@ -105,6 +105,8 @@ class _Stack:
         self._stack = stack
         self._project_dir = project_dir
         self._base: list[pulumi.Resource] = []
+        # What an app's tasks need to run, and to be ended when everything is removed.
+        self._mesos: list[pulumi.Resource] = []
         self._outputs: dict[str, Any] = {}
 
     def declare(self) -> None:
@@ -205,6 +207,7 @@ class _Stack:
                 self._placing(ensemble, protect=state.protect),
             )
             ready = [*ensemble, *masters.ready]
+            self._mesos += masters.ready
             self._outputs[f"{color}_masters"] = masters.addresses
         state = self._tier(color, Tier.AGENTS)
         if state.exists:
@@ -221,6 +224,7 @@ class _Stack:
                 ),
                 self._placing(ready, protect=state.protect),
             )
+            self._mesos += agents.ready
             self._outputs[f"{color}_agents"] = agents.addresses
 
     def _declare_engine(self, ensembles: list[pulumi.Resource]) -> None:
@@ -276,7 +280,8 @@ class _Stack:
         for definition in self._config.apps:
             # No tier's name: no update of a migration may touch them.
             name = "-".join(["apps", *str(definition["id"]).strip("/").split("/")])
-            opts = pulumi.ResourceOptions(depends_on=[*self._base, *marathon.ready])
+            needed = [*self._base, *self._mesos, *marathon.ready]
+            opts = pulumi.ResourceOptions(depends_on=needed)
             MarathonApp(name, AppArgs(definition), endpoint, opts)
 
     def _declare_clients(self, ensembles: dict[Color, list[pulumi.Resource]]) -> None:
