@@ -29,7 +29,9 @@ from pulumi.runtime.rpc import UNKNOWN
 
 from clients.errors import ClientError
 from clients.marathon.errors import MarathonError
+from clients.marathon.errors import UnreachableError as MarathonUnreachableError
 from clients.mesos.errors import MesosError
+from clients.mesos.errors import UnreachableError as MesosUnreachableError
 from components.dynamic import Provider, for_people
 from components.errors import ArgumentsError, NotConvergedError, ObjectError
 
@@ -37,6 +39,8 @@ Json = dict[str, Any]
 OBSERVED = "observed"
 # One round does it; a second repairs what somebody wrote in between. Who needs more has an enemy.
 ROUNDS_MAX = 3
+# A call that was sent and had no answer.
+UNANSWERED = (MarathonUnreachableError, MesosUnreachableError)
 _S = TypeVar("_S")
 _O = TypeVar("_O")
 _C = TypeVar("_C")
@@ -70,13 +74,18 @@ class Session(Generic[_S, _O, _C]):
         """
         spec = new if new is not None else old
         assert spec is not None
-        for _ in range(ROUNDS_MAX):
+        for more in reversed(range(ROUNDS_MAX)):
             observed = await self.observe(spec)
             calls = self.plan(old, new, observed)
             if not calls:
                 return observed
-            for call in calls:
-                await self.perform(call)
+            try:
+                for call in calls:
+                    await self.perform(call)
+            except UNANSWERED:
+                # It may have arrived. What is seen next says so, and what is planned then.
+                if not more:
+                    raise
             if new is not None:
                 old = new
         observed = await self.observe(spec)

@@ -38,6 +38,7 @@ class PortRole(StrEnum):
     MASTER = "master"
     AGENT = "agent"
     FRAMEWORK = "framework"
+    MARATHON = "marathon"
     ENGINE = "engine"
     CLIENTS = "clients"
 
@@ -141,6 +142,11 @@ class Places(Protocol):
 
     def listen_host(self) -> str:
         """Address that a member binds."""
+        ...
+
+    def task_ports(self, color: str, index: int) -> tuple[int, int] | None:
+        """First and last port that an agent may give to tasks; None: those of its default, as on a
+        machine that it has for itself."""
         ...
 
     def directory(self, member: str) -> str:

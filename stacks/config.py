@@ -30,9 +30,12 @@ from pydantic import (
     model_validator,
 )
 
+from clients.marathon.definition import read_app
+from clients.marathon.errors import DefinitionError
 from components.targets.port_map import SIZE, room_for
 from components.workload import PortRole
 from stacks.errors import ConfigError
+from stacks.sample_apps import SAMPLE_APPS
 from stacks.topology import Color, Placement, Position, Standing, TopologyError
 
 NAMESPACE = "mesos-platform"
@@ -103,6 +106,36 @@ class FrameworkConfig(_Model):
     """Long-running tasks that it keeps."""
 
 
+class MarathonConfig(_Model):
+    """Marathon and its apps."""
+
+    instances: int = Field(default=1, ge=0)
+    """Instances, of which one leads; 0: there is no Marathon. One machine has room for 3."""
+    apps: tuple[dict[str, Any], ...] | None = None
+    """Apps, in Marathon's own field names. None: two small ones on target `local`; none elsewhere,
+    where Marathon is seldom reached from where Pulumi runs."""
+
+    @field_validator("apps")
+    @classmethod
+    def _are_definitions(cls, given: tuple[dict[str, Any], ...] | None) -> Any:
+        try:
+            read = tuple(read_app(one) for one in given or ())
+        except DefinitionError as error:
+            raise ValueError(str(error)) from None
+        ids = [str(app["id"]) for app in read]
+        if twice := sorted({one for one in ids if ids.count(one) > 1}):
+            msg = f"an app is declared once, saw {', '.join(twice)} more often"
+            raise ValueError(msg)
+        return None if given is None else read
+
+    @model_validator(mode="after")
+    def _has_where_to_run(self) -> MarathonConfig:
+        if self.apps and not self.instances:
+            msg = "apps need an instance of Marathon"
+            raise ValueError(msg)
+        return self
+
+
 class TrafficConfig(_Model):
     """What each client group does."""
 
@@ -119,6 +152,7 @@ class ClusterConfig(_Model):
     masters: MastersConfig = MastersConfig()
     agents: AgentsConfig = AgentsConfig()
     framework: FrameworkConfig = FrameworkConfig()
+    marathon: MarathonConfig = MarathonConfig()
     traffic: TrafficConfig = TrafficConfig()
 
 
@@ -150,7 +184,7 @@ class ImagesConfig(_Model):
     mesos: str
     """Runs masters and agents."""
     platform: str
-    """Runs the sync engine, the sample framework and the client groups."""
+    """Runs the sync engine, the frameworks and the client groups."""
 
 
 class KubernetesConfig(_Model):
@@ -243,6 +277,17 @@ class StackConfig(_Model):
     drain_consents: tuple[str, ...] = ()
     """Names of frameworks that the stack does not declare, and so cannot move, whose tasks may be
     killed when the agents under them are drained."""
+    app_consents: tuple[str, ...] = ()
+    """Ids of apps of Marathon that may be moved although they have a volume of an agent, one
+    instance, or constraints that leave no second place beside the first."""
+
+    @property
+    def apps(self) -> tuple[dict[str, Any], ...]:
+        """Apps that the stack declares."""
+        marathon = self.cluster.marathon
+        if marathon.apps is not None:
+            return marathon.apps
+        return SAMPLE_APPS if self.target is TargetKind.LOCAL and marathon.instances else ()
 
     @model_validator(mode="after")
     def _has_its_target(self) -> StackConfig:
@@ -262,6 +307,7 @@ class StackConfig(_Model):
             ("cluster.zookeeper.replicas", self.cluster.zookeeper.replicas, _ZOOKEEPER),
             ("cluster.masters.replicas", self.cluster.masters.replicas, PortRole.MASTER),
             ("cluster.agents.count", self.cluster.agents.count, PortRole.AGENT),
+            ("cluster.marathon.instances", self.cluster.marathon.instances, PortRole.MARATHON),
             ("migration.client_groups", len(self.migration.client_groups), PortRole.CLIENTS),
         )
         wrong = [

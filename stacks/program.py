@@ -17,6 +17,9 @@ import pulumi
 
 from components.base import HostTarget, Placing
 from components.errors import ArgumentsError
+from components.marathon.app import AppArgs, MarathonApp
+from components.marathon.service import NAME as MARATHON
+from components.marathon.service import STATE_PATH, MarathonService, MarathonServiceArgs
 from components.mesos.agents import MesosAgents, MesosAgentsArgs
 from components.mesos.masters import MesosMasters, MesosMastersArgs
 from components.mesos.sample import (
@@ -49,6 +52,7 @@ class Programs:
     framework: Program
     traffic: Program
     engine: Program
+    marathon: Program
 
 
 def declare(project_dir: Path, programs: Programs | None = None) -> None:
@@ -85,6 +89,7 @@ def programs_of(config: StackConfig) -> Programs:
         framework=python("stacks.local.framework", platform),
         traffic=python("stacks.local.traffic", platform),
         engine=Program(("python", "-m", "sync_engine.cli", "run"), platform),
+        marathon=python("stacks.local.marathon", platform),
     )
 
 
@@ -100,6 +105,8 @@ class _Stack:
         self._stack = stack
         self._project_dir = project_dir
         self._base: list[pulumi.Resource] = []
+        # What an app's tasks need to run, and to be ended when everything is removed.
+        self._mesos: list[pulumi.Resource] = []
         self._outputs: dict[str, Any] = {}
 
     def declare(self) -> None:
@@ -116,6 +123,7 @@ class _Stack:
         both = [*ensembles[standing.source], *ensembles[standing.target]]
         self._declare_engine(both)
         self._declare_framework(ensembles)
+        self._declare_marathon(ensembles)
         self._declare_clients(ensembles)
         self._export(gate)
 
@@ -199,6 +207,7 @@ class _Stack:
                 self._placing(ensemble, protect=state.protect),
             )
             ready = [*ensemble, *masters.ready]
+            self._mesos += masters.ready
             self._outputs[f"{color}_masters"] = masters.addresses
         state = self._tier(color, Tier.AGENTS)
         if state.exists:
@@ -215,6 +224,7 @@ class _Stack:
                 ),
                 self._placing(ready, protect=state.protect),
             )
+            self._mesos += agents.ready
             self._outputs[f"{color}_agents"] = agents.addresses
 
     def _declare_engine(self, ensembles: list[pulumi.Resource]) -> None:
@@ -222,6 +232,9 @@ class _Stack:
         if not state.exists:
             return
         standing = self._topology.standing
+        frameworks = [Subtree("frameworks-sample", "/frameworks/sample")]
+        if self._config.cluster.marathon.instances:
+            frameworks.append(Subtree(f"frameworks-{MARATHON}", STATE_PATH))
         groups = [Subtree(f"clients-{name}", f"/apps/{name}") for name in standing.groups]
         engine = SyncEngine(
             SyncEngineArgs(
@@ -229,7 +242,7 @@ class _Stack:
                 program=self._programs.engine,
                 hosts_a=self._hosts(standing.source),
                 hosts_b=self._hosts(standing.target),
-                subtrees=(Subtree("frameworks-sample", "/frameworks/sample"), *groups),
+                subtrees=(*frameworks, *groups),
                 # As old as the ensemble that it fills.
                 fresh=self._fresh(standing.target, Tier.ZOOKEEPER),
             ),
@@ -248,6 +261,28 @@ class _Stack:
             self._placing([] if color is None else ensembles[color], protect=True),
         )
         self._outputs["frameworks"] = {"sample": framework.url}
+
+    def _declare_marathon(self, ensembles: dict[Color, list[pulumi.Resource]]) -> None:
+        config = self._config.cluster.marathon
+        if not config.instances:
+            return
+        color = self._topology.framework_color
+        marathon = MarathonService(
+            MarathonServiceArgs(
+                program=self._programs.marathon,
+                zookeeper_hosts=None if color is None else self._hosts(color),
+                instances=config.instances,
+            ),
+            self._placing([] if color is None else ensembles[color], protect=True),
+        )
+        self._outputs["marathon"] = marathon.addresses
+        endpoint = marathon.endpoint(self._stack)
+        for definition in self._config.apps:
+            # No tier's name: no update of a migration may touch them.
+            name = "-".join(["apps", *str(definition["id"]).strip("/").split("/")])
+            needed = [*self._base, *self._mesos, *marathon.ready]
+            opts = pulumi.ResourceOptions(depends_on=needed)
+            MarathonApp(name, AppArgs(definition), endpoint, opts)
 
     def _declare_clients(self, ensembles: dict[Color, list[pulumi.Resource]]) -> None:
         urls: dict[str, str] = {}

@@ -143,6 +143,9 @@ class Transport:
         body: Any = None,
     ) -> httpx.Response:
         left_s = max(0.05, deadline - time.monotonic())
+        share_s = min(left_s, self.timeout_s / _ATTEMPT_SHARE)
+        # What changes something is not asked of another instance: it has all the time there is.
+        read_s = share_s if method == "GET" else left_s
         try:
             async with asyncio.timeout(left_s):
                 return await self._client.request(
@@ -153,7 +156,7 @@ class Transport:
                     ),
                     json=body,
                     headers=_ACCEPT,
-                    timeout=min(left_s, self.timeout_s / _ATTEMPT_SHARE),
+                    timeout=httpx.Timeout(share_s, read=read_s),
                 )
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise self._unreachable(address, error, sent=False) from None

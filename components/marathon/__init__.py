@@ -1,1 +1,1 @@
-"""Marathon's run-time objects: apps, groups and rollouts."""
+"""Marathon, and its run-time objects: apps, groups and rollouts."""

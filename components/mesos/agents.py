@@ -77,13 +77,21 @@ def _workload(args: MesosAgentsArgs, placing: Placing) -> Workload:
     for index in range(args.count):
         member = f"{name}-{index}"
         endpoint = placing.target.endpoint(name, args.color, PortRole.AGENT, index)
+        resources: dict[str, Any] = {
+            "cpus": args.cpus,
+            "mem": args.mem_mb,
+            "disk": args.disk_mb,
+        }
+        ports = placing.target.task_ports(args.color, index)
+        if ports is not None:
+            resources["ports"] = list(ports)
         config: dict[str, Any] = {
             "ip": placing.target.listen_host(),
             "hostname": endpoint.host,
             "port": endpoint.port,
             "master": args.election_url,
             "work_dir": f"{placing.target.directory(member)}/{_WORK}",
-            "resources": {"cpus": args.cpus, "mem": args.mem_mb, "disk": args.disk_mb},
+            "resources": resources,
         }
         text = json.dumps(config, indent=2) + "\n"
         members.append(Member(member, index, text, {PortRole.AGENT: endpoint.port}))

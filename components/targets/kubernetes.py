@@ -44,6 +44,7 @@ _PORTS = {
     PortRole.MASTER: 5050,
     PortRole.AGENT: 5051,
     PortRole.FRAMEWORK: 8080,
+    PortRole.MARATHON: 8080,
     PortRole.ENGINE: 9090,
     PortRole.CLIENTS: 9091,
 }
@@ -80,6 +81,10 @@ class KubernetesTarget:
         """Stable name of a member, by its headless Service."""
         host = f"{workload}-{index}.{workload}.{self._namespace}.svc"
         return Endpoint(host, _port(role, color))
+
+    def task_ports(self, color: str, index: int) -> tuple[int, int] | None:
+        """Every agent has a node for itself."""
+        del color, index
 
     def directory(self, member: str) -> str:
         """Every member has a file system of its own."""

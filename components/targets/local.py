@@ -201,6 +201,11 @@ class LocalTarget:
             raise ArgumentsError(msg)
         return Endpoint(LOOPBACK, self.port_base + port_map.offset_of(role, color) + index)
 
+    def task_ports(self, color: str, index: int) -> tuple[int, int] | None:
+        """A few of the block: agents share this machine with those of other stacks."""
+        first, last = port_map.task_ports(color, index)
+        return self.port_base + first, self.port_base + last
+
     def directory(self, member: str) -> str:
         """Folder of a member, which holds its rendered file, volumes and output."""
         return str(self.run_dir / member)

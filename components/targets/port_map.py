@@ -10,6 +10,9 @@ from components.workload import PortRole
 
 SIZE = 100
 COLOR_OFFSETS = {"blue": 0, "green": 40}
+# Agents of one machine must not give the same port to two tasks.
+TASK_PORTS = 4
+_TASKS = 20
 _ROLES = {
     PortRole.ZOOKEEPER_CLIENT: (0, 3),
     PortRole.ZOOKEEPER_QUORUM: (3, 3),
@@ -18,7 +21,8 @@ _ROLES = {
     PortRole.AGENT: (15, 5),
 }
 _SHARED = {
-    PortRole.FRAMEWORK: (20, 5),
+    PortRole.FRAMEWORK: (80, 5),
+    PortRole.MARATHON: (85, 3),
     PortRole.ENGINE: (90, 1),
     PortRole.CLIENTS: (91, 9),
 }
@@ -34,3 +38,9 @@ def offset_of(role: PortRole, color: str | None) -> int:
     if color is None:
         return _SHARED[role][0]
     return COLOR_OFFSETS[color] + _ROLES[role][0]
+
+
+def task_ports(color: str, index: int) -> tuple[int, int]:
+    """First and last offset of the ports that an agent may give to its tasks."""
+    first = COLOR_OFFSETS[color] + _TASKS + index * TASK_PORTS
+    return first, first + TASK_PORTS - 1

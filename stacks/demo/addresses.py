@@ -18,6 +18,7 @@ class Addresses:
 
     run_dir: Path
     framework: str = ""
+    marathon: tuple[str, ...] = ()
     clients: Mapping[str, str] = field(default_factory=dict[str, str])
     engine: str = ""
     engine_token: Path | None = None
@@ -40,6 +41,7 @@ class Addresses:
         return cls(
             run_dir=Path(str(outputs["run_dir"])),
             framework=frameworks.get("sample", ""),
+            marathon=tuple(outputs.get("marathon") or ()),
             clients=dict(outputs.get("clients") or {}),
             engine=engine.get("url", ""),
             engine_token=Path(token) if token else None,

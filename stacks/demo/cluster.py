@@ -10,12 +10,13 @@ from typing import Any
 
 import httpx
 
+from clients.marathon import MarathonClient, MarathonError
 from clients.mesos import MesosError, OperatorClient
 from clients.mesos.model import Quota
 from components.targets import orphans
 from components.targets.supervisor import Supervisor
 from components.workload import Secret
-from stacks.config import ClusterConfig
+from stacks.config import ClusterConfig, StackConfig
 from stacks.demo.addresses import Addresses
 from stacks.demo.errors import NotHealthyError
 from stacks.demo.observations import Registry, Writes
@@ -39,10 +40,15 @@ def operator(addresses: Addresses, color: Color) -> OperatorClient:
     return OperatorClient(addresses.masters[color], addresses.secret(Secret.MESOS_OPERATOR))
 
 
+def marathon(addresses: Addresses) -> MarathonClient:
+    """A client of Marathon."""
+    return MarathonClient(addresses.marathon, addresses.secret(Secret.MESOS_OPERATOR))
+
+
 async def await_healthy(
-    addresses: Addresses, color: Color, sizes: ClusterConfig, tell: Callable[[str], None]
+    addresses: Addresses, color: Color, config: StackConfig, tell: Callable[[str], None]
 ) -> None:
-    """Wait until all of it runs: leader, agents, tasks with their processes, and traffic.
+    """Wait until all of it runs: leader, agents, tasks with their processes, apps, and traffic.
 
     Raises:
         NotHealthyError: naming what is missing when the time is up.
@@ -50,7 +56,8 @@ async def await_healthy(
     deadline = time.monotonic() + _HEALTHY_TIMEOUT_S
     async with operator(addresses, color) as masters, httpx.AsyncClient(timeout=5) as http:
         while True:
-            missing = await _missing(masters, http, addresses, sizes)
+            missing = await _missing(masters, http, addresses, config.cluster)
+            missing = missing or await _missing_apps(addresses, config)
             if missing is None:
                 return
             tell(f"waiting for {missing}")
@@ -91,6 +98,40 @@ def _missing_work(framework: Json, groups: list[Json], sizes: ClusterConfig) -> 
         if group["rate_per_s"] < traffic.rate_per_s * _RATE_SHARE_MIN:
             return f"{traffic.rate_per_s} writes/s, saw {group['rate_per_s']:.0f}"
     return None
+
+
+async def _missing_apps(addresses: Addresses, config: StackConfig) -> str | None:
+    if not config.apps:
+        return None
+    try:
+        async with marathon(addresses) as client:
+            apps = {app.id: app for app in await client.apps()}
+    except MarathonError as error:
+        return f"Marathon ({error})"
+    for definition in config.apps:
+        name, size = str(definition["id"]), int(definition.get("instances", 1))
+        app = apps.get(name)
+        healthy = 0 if app is None else app.healthy if app.has_health_checks else app.running
+        if healthy < size:
+            return f"{size} healthy instances of {name}, saw {healthy}"
+    return None
+
+
+async def read_app_failures(addresses: Addresses) -> dict[str, str] | None:
+    """The last failure of each app that has one; None when Marathon does not answer."""
+    if not addresses.marathon:
+        return None
+    try:
+        async with marathon(addresses) as client:
+            apps = [await client.app(one.id) for one in await client.apps()]
+    except MarathonError:
+        return None
+    failures = {app.id: app.definition.get("lastTaskFailure") for app in apps if app is not None}
+    return {
+        name: f"{failure.get('state')} ({failure.get('message')})"
+        for name, failure in failures.items()
+        if failure
+    }
 
 
 async def set_registry(addresses: Addresses, color: Color) -> Registry:

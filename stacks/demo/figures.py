@@ -46,6 +46,7 @@ def figures(seen: Observations) -> list[Figure]:
             "first agent loses the source's to last agent registers",
         ),
         Figure("framework not subscribed", "s", framework_gap(seen)),
+        Figure("Marathon does not answer, longest", "s", marathon_silent(seen)),
         Figure("pause of the client group's writers", "s", writers_pause(seen)),
         Figure("writes a second, median", "1/s", _median(s.rate_per_s for s in seen.traffic)),
         Figure(
@@ -133,6 +134,13 @@ def framework_gap(seen: Observations) -> float | None:
     arrived = min(arrivals)
     subscribed = [s.at for s in seen.tasks if s.told is not None and s.at < arrived]
     return round(arrived - max(subscribed), 3) if subscribed else None
+
+
+def marathon_silent(seen: Observations) -> float | None:
+    """The longest time between two samples that Marathon answered."""
+    times = [sample.at for sample in seen.apps if sample.framework_id is not None]
+    holes = [after - before for before, after in itertools.pairwise(times)]
+    return round(max(holes), 3) if holes else None
 
 
 def writers_pause(seen: Observations) -> float | None:

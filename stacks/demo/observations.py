@@ -30,6 +30,23 @@ class TaskSample:
 
 
 @dataclass(frozen=True, slots=True)
+class AppSample:
+    """Marathon's apps at one moment.
+
+    `healthy` counts, by app, tasks whose process lives, that answer, and that Marathon does not
+    call ill; while it stands still, or has not asked a task since its start, its word is not
+    needed. `alive` counts every live process that agents know of. `framework_id` is None while
+    Marathon does not answer.
+    """
+
+    at: float
+    healthy: Mapping[str, int]
+    alive: Mapping[str, int]
+    pids: Mapping[str, int]
+    framework_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class EngineSample:
     """The sync engine at one moment; `lags` is the p99 of the last minute by direction, in ms."""
 
@@ -148,6 +165,10 @@ class Observations:
     ended_at: float = 0.0
     migration_started_at: float = 0.0
     tasks: list[TaskSample] = field(default_factory=list[TaskSample])
+    apps: list[AppSample] = field(default_factory=list[AppSample])
+    app_sizes: dict[str, int] = field(default_factory=dict[str, int])
+    app_batch: int = 0
+    app_failures: dict[str, str] | None = None
     engine: list[EngineSample] = field(default_factory=list[EngineSample])
     traffic: list[TrafficSample] = field(default_factory=list[TrafficSample])
     registrations: list[Registration] = field(default_factory=list[Registration])
@@ -169,6 +190,6 @@ class Observations:
     def as_dict(self) -> dict[str, Any]:
         """For JSON; samples are counted only, they have a file of their own."""
         full = asdict(self)
-        for name in ("tasks", "engine", "traffic", "updates"):
+        for name in ("tasks", "apps", "engine", "traffic", "updates"):
             full[name] = len(full[name])
         return full

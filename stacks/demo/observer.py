@@ -19,6 +19,7 @@ from typing import Any, Self
 import httpx
 
 from stacks.demo.addresses import Addresses
+from stacks.demo.app_observer import AppObserver
 from stacks.demo.observations import (
     EngineSample,
     Observations,
@@ -28,7 +29,7 @@ from stacks.demo.observations import (
     TaskUpdate,
     TrafficSample,
 )
-from stacks.local.mesos import executor
+from stacks.demo.processes import Processes
 from sync_engine.client import EngineClient, EngineError
 
 _PAUSE_S = 0.25
@@ -46,12 +47,14 @@ class Observer:
         self._client = httpx.AsyncClient(timeout=_ANSWER_TIMEOUT_S)
         self._tasks: list[asyncio.Task[None]] = []
         self._known = Processes()
+        self._apps = AppObserver(seen, self._client)
         self._noted: set[Any] = set()
 
     async def __aenter__(self) -> Self:
         loops = (
             (self._look_at_tasks, _PAUSE_S),
             (self._look_at_agents, _SLOW_PAUSE_S),
+            (self._look_at_apps, _SLOW_PAUSE_S),
             (self._look_at_engine, _SLOW_PAUSE_S),
             (self._look_at_traffic, _SLOW_PAUSE_S),
         )
@@ -111,7 +114,16 @@ class Observer:
                         float(entry["at"]), address, str(entry["event"]), str(entry["master"])
                     )
                     self._once(registration, self.seen.registrations)
-                self._known.learn_from_agent(state)
+                self._known.learn_from_agent(state, self._framework_id())
+                self._apps.learn_from_agent(state)
+
+    def _framework_id(self) -> str | None:
+        """By the framework's own word; while that is not known, nothing is learned from agents."""
+        return self.seen.tasks[-1].framework_id if self.seen.tasks else None
+
+    async def _look_at_apps(self) -> None:
+        if self.seen.app_sizes:
+            await self._apps.look(self.addresses)
 
     async def _look_at_engine(self) -> None:
         url, token = self.addresses.engine, self.addresses.engine_token
@@ -166,72 +178,6 @@ class Observer:
         if entry not in self._noted:
             self._noted.add(entry)
             known.append(entry)
-
-
-class Processes:
-    """Processes of tasks, by id and start time: an id alone comes round again."""
-
-    def __init__(self, start_time: Callable[[int], int | None] | None = None) -> None:
-        self._start_time = start_time or executor.start_time
-        self._found: dict[str, tuple[int, int]] = {}
-
-    def pid(self, task: str) -> int:
-        """The process that a task is known to have."""
-        return self._found[task][0]
-
-    def look(self) -> dict[str, bool]:
-        """Known tasks, and whether the process of each lives now."""
-        return {
-            task: self._start_time(pid) == started for task, (pid, started) in self._found.items()
-        }
-
-    def learn(self, task: str, pid: int) -> bool:
-        """Note a process; whether it lives."""
-        started = self._start_time(pid)
-        if started is None:
-            return False
-        self._found[task] = (pid, started)
-        return True
-
-    def learn_from_agent(self, state: Json) -> None:
-        """Note processes that an agent tells, and no framework has told yet."""
-        for task in state.get("tasks") or ():
-            name = str(task["id"])
-            is_of_interest = name not in self._found and not name.startswith("canary-")
-            if is_of_interest and task["state"] == "TASK_RUNNING" and task["pid"]:
-                self.learn(name, int(task["pid"]))
-
-    def sample(self, state: Json, looked: Mapping[str, bool], at: float) -> TaskSample:
-        """What the state of a subscribed framework amounts to.
-
-        `looked` is what was known when it was asked. Tasks that were learned of since are looked at
-        now: somebody else may have told of them while the framework answered.
-        """
-        pids: dict[str, int] = {}
-        healthy = 0
-        for task in state["tasks"]:
-            name, pid = str(task["id"]), task["pid"]
-            is_other = bool(pid) and (name not in self._found or self.pid(name) != pid)
-            if is_other:
-                lives = self.learn(name, int(pid))
-            else:
-                lives = looked[name] if name in looked else self.look().get(name, False)
-            if name in self._found:
-                pids[name] = self.pid(name)
-            # A framework that has just been started calls tasks staging until it hears of them.
-            unheard = pid is None and name in self._found
-            healthy += bool(lives and (task["healthy"] or unheard))
-        for gone in set(self._found) - {str(task["id"]) for task in state["tasks"]}:
-            if not looked.get(gone, True):
-                del self._found[gone]
-        return TaskSample(
-            at=at,
-            target=int(state["target"]),
-            healthy=healthy,
-            told=int(state["healthy"]),
-            pids=pids,
-            framework_id=state["framework_id"],
-        )
 
 
 def read_updates(folder: Path) -> list[TaskUpdate]:

@@ -71,7 +71,7 @@ def tasks_lost(seen: Observations) -> Proof:
     lost = sorted({u.task_id for u in (*bad, *ended)})
     text = f"{len(lost)} in {len(seen.updates)} status updates"
     if lost:
-        text += ": " + _list(f"{u.task_id} {u.state} ({u.reason})" for u in (*bad, *ended))
+        text += ": " + listed(f"{u.task_id} {u.state} ({u.reason})" for u in (*bad, *ended))
     ok = not lost and bool(seen.updates)
     return Proof("tasks lost", ok, "0, by every status update the framework was told", text)
 
@@ -89,7 +89,7 @@ def tasks_killed_early(seen: Observations) -> Proof:
         if problem is not None:
             early.append(f"{update.task_id} {problem}")
     text = f"{len(killed)} killed" + (
-        f", {len(early)} of them early: {_list(early)}" if early else ""
+        f", {len(early)} of them early: {listed(early)}" if early else ""
     )
     return Proof(
         "tasks killed before their replacement ran",
@@ -137,7 +137,7 @@ def pids_changed(seen: Observations) -> Proof:
     ok = not told and bool(initial) and until is not None
     text = f"{len(told)} of {len(initial)} tasks, in {before} samples before the drain"
     if told:
-        text += f": {_list(told)}"
+        text += f": {listed(told)}"
     if until is None:
         text += "; no drain was seen"
     return Proof("tasks whose PID changed before their agent was drained", ok, "0", text)
@@ -150,7 +150,7 @@ def tasks_healthy(seen: Observations) -> Proof:
     target = max((s.target for s in seen.tasks), default=0)
     text = f"at least {least}, in {len(seen.tasks)} samples"
     if short:
-        where = _list(f"{s.healthy} in {_step_at(seen, s.at)}" for s in short)
+        where = listed(f"{s.healthy} in {step_at(seen, s.at)}" for s in short)
         text += f"; {len(short)} short: {where}"
     ok = bool(seen.tasks) and not short and target > 0
     return Proof("healthy tasks in every sample", ok, f">= {target}", text)
@@ -174,7 +174,7 @@ def writes_missing(seen: Observations) -> Proof:
     text = f"{total} of {writes.acknowledged} writes to {writes.paths} paths"
     if kinds:
         text += ": " + ", ".join(f"{n} {k}" for k, n in kinds.items())
-        text += f" ({_list(writes.examples)})"
+        text += f" ({listed(writes.examples)})"
     ok = not kinds and writes.acknowledged > 0
     return Proof(_WRITES, ok, expected, text)
 
@@ -193,7 +193,7 @@ def audits_equal(seen: Observations) -> Proof:
         audits = [a for a in seen.audits if a.phase == phase]
         if not audits:
             told.append(f"phase {phase} not audited")
-        told += [f"phase {phase} differs ({_list(a.differences)})" for a in audits if not a.equal]
+        told += [f"phase {phase} differs ({listed(a.differences)})" for a in audits if not a.equal]
     znodes = max((a.znodes for a in seen.audits), default=0)
     text = f"{len(seen.audits)} audits of up to {znodes} znodes"
     text += f"; {'; '.join(told)}" if told else ", all equal"
@@ -234,7 +234,7 @@ def registry_replayed(seen: Observations) -> Proof:
 def source_gone(seen: Observations) -> Proof:
     """Nothing of the source runs any more, nor does the engine."""
     at_end = seen.position == "6"
-    text = _list(seen.left_of_source) or "none"
+    text = listed(seen.left_of_source) or "none"
     if not at_end:
         text += f"; the stack stands at position {seen.position}"
     ok = at_end and not seen.left_of_source
@@ -244,17 +244,17 @@ def source_gone(seen: Observations) -> Proof:
 def nothing_left(seen: Observations) -> Proof:
     """The demo cleaned up after itself, or was told not to."""
     left = seen.left_behind
-    text = "kept running, as asked" if left is None else (_list(left) or "nothing")
+    text = "kept running, as asked" if left is None else (listed(left) or "nothing")
     return Proof("left behind", not left, "nothing", text)
 
 
-def _step_at(seen: Observations, at: float) -> str:
+def step_at(seen: Observations, at: float) -> str:
     """The step that was under way at a moment."""
     found = [s for s in seen.steps if s.at <= at <= s.at + s.seconds]
     return f"{found[-1].transition}: {found[-1].name}" if found else "no step"
 
 
-def _list(items: Iterable[str]) -> str:
+def listed(items: Iterable[str]) -> str:
     """The first few, and how many more."""
     every = list(dict.fromkeys(items))
     shown = ", ".join(itertools.islice(every, _LISTED_MAX))

@@ -89,7 +89,7 @@ def write(report: Report, seen: Observations, folder: Path) -> Sequence[Path]:
     document.write_text(json.dumps(as_dict(report, seen), indent=2, default=str) + "\n")
     samples = folder / "samples.jsonl"
     with samples.open("w") as file:
-        for kind in ("tasks", "engine", "traffic"):
+        for kind in ("tasks", "apps", "engine", "traffic"):
             for sample in getattr(seen, kind):
                 file.write(json.dumps({"kind": kind, **asdict(sample)}) + "\n")
     return text, document, samples

@@ -18,7 +18,17 @@ from rich.console import Console
 
 from components.errors import ComponentError
 from stacks.automation import StackRunner
-from stacks.demo import cluster, figures, local_stack, logs, proofs, recorder, removal, report
+from stacks.demo import (
+    app_proofs,
+    cluster,
+    figures,
+    local_stack,
+    logs,
+    proofs,
+    recorder,
+    removal,
+    report,
+)
 from stacks.demo.addresses import Addresses
 from stacks.demo.errors import DemoError, RefusedError
 from stacks.demo.observations import Audit, Observations
@@ -83,7 +93,11 @@ class Demo:
             addresses = self.addresses
             with self.screen.stage("cluster healthy"):
                 config = self.runner.get_config()
-                await cluster.await_healthy(addresses, self.seen.source, config.cluster, self._tell)
+                self.seen.app_sizes = {
+                    str(app["id"]): int(app.get("instances", 1)) for app in config.apps
+                }
+                self.seen.app_batch = config.bounds.batch_size
+                await cluster.await_healthy(addresses, self.seen.source, config, self._tell)
                 self.seen.registry_set = await cluster.set_registry(addresses, self.seen.source)
             async with Observer(self.seen, addresses) as self._observer:
                 await self._first_look()
@@ -111,15 +125,24 @@ class Demo:
     async def _first_look(self) -> None:
         """What tasks there are must have been seen before anything moves."""
         deadline = time.monotonic() + _FIRST_LOOK_TIMEOUT_S
-        while not (self.seen.tasks and self.seen.traffic and self.seen.registrations):
+        while not self._has_seen_all():
             self._check_observer()
             if time.monotonic() > deadline:
                 msg = (
-                    "expected the framework, the client group and the agents to answer within "
+                    "expected frameworks, the client group and the agents to answer within "
                     f"{_FIRST_LOOK_TIMEOUT_S:.0f} s, saw no answer"
                 )
                 raise DemoError(msg)
             await asyncio.sleep(_PAUSE_S)
+
+    def _has_seen_all(self) -> bool:
+        seen = self.seen
+        wanted = sum(seen.app_sizes.values())
+        # Looks in which not every process was known yet are no beginning to compare with.
+        while seen.apps and len(seen.apps[0].pids) < wanted:
+            del seen.apps[0]
+        has_apps = bool(seen.apps) or not wanted
+        return bool(seen.tasks and seen.traffic and seen.registrations) and has_apps
 
     async def _migrate(self) -> None:
         service = MigrationService(self.project_dir, local_stack.STACK, listener=self._note)
@@ -186,6 +209,7 @@ class Demo:
                 finally:
                     if self.keep:
                         await on_thread(lambda name=program: supervisor.start(name))
+        self.seen.app_failures = await cluster.read_app_failures(addresses)
         self.seen.registry_found = await cluster.read_registry(addresses, target)
         self.seen.left_of_source = cluster.processes_of_source(supervisor, self.seen.source)
         self._check_observer()
@@ -209,7 +233,7 @@ class Demo:
             problem = self._remove(problem)
         self.seen.ended_at = time.time()
         made = Report(
-            proofs=tuple(proofs.prove(self.seen)),
+            proofs=tuple(self._prove()),
             figures=tuple(figures.figures(self.seen)),
             problem=problem,
             logs=logs_folder,
@@ -220,9 +244,12 @@ class Demo:
 
     def _proofs(self, left: list[str]) -> list[proofs.Proof]:
         self.seen.left_behind = left
-        found = proofs.prove(self.seen)
+        found = self._prove()
         self.seen.left_behind = None
         return found
+
+    def _prove(self) -> list[proofs.Proof]:
+        return [*proofs.prove(self.seen), *app_proofs.prove_apps(self.seen)]
 
     def _remove(self, problem: str | None) -> str | None:
         with self.screen.showing(), self.screen.stage("everything removed"):

@@ -147,6 +147,8 @@ def table(progress: Progress, seen: Observations, now: float) -> ConsoleRenderab
     grid.add_row("step", doing or "-")
     grid.add_row("evidence", progress.evidence or "-")
     grid.add_row("tasks", tasks_text(seen, now))
+    if seen.app_sizes:
+        grid.add_row("apps", apps_text(seen, now))
     grid.add_row("lag", lag_text(seen, now))
     grid.add_row("writes", writes_text(seen, now))
     return grid
@@ -170,6 +172,16 @@ def tasks_text(seen: Observations, now: float) -> str:
     last = seen.tasks[-1]
     by = "" if last.told is not None else " (framework stands still: processes counted)"
     return f"{last.healthy} healthy, {last.target} wanted{by}"
+
+
+def apps_text(seen: Observations, now: float) -> str:
+    """How Marathon's apps are."""
+    if not seen.apps or now - seen.apps[-1].at > _FRESH_S:
+        return "-"
+    last = seen.apps[-1]
+    counts = (f"{app} {last.healthy.get(app, 0)}/{n}" for app, n in sorted(seen.app_sizes.items()))
+    by = "" if last.framework_id is not None else " (Marathon stands still: tasks asked)"
+    return f"{', '.join(counts)} healthy{by}"
 
 
 def lag_text(seen: Observations, now: float) -> str:

@@ -228,13 +228,12 @@ class Session:
 
     async def ensure(self, path: str, acl: list[ACL] | None = None) -> None:
         """Create a node and its parents where they are missing."""
-        parts = path.strip("/").split("/")
-        for depth in range(1, len(parts) + 1):
-            step = "/" + "/".join(parts[:depth])
-            if await self.exists(step):
-                continue
-            with contextlib.suppress(NodeExistsError):
-                await self.create(step, acl=acl)
+        # From below: most of it is there most of the time.
+        if path in {"", "/"} or await self.exists(path):
+            return
+        await self.ensure(path.rpartition("/")[0], acl)
+        with contextlib.suppress(NodeExistsError):
+            await self.create(path, acl=acl)
 
     async def set(self, path: str, data: bytes) -> None:
         """Write a node, whatever it held."""

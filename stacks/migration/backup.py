@@ -16,9 +16,10 @@ from typing import Any, cast
 
 import httpx
 
+from clients.marathon.errors import MarathonError
 from clients.mesos.errors import MesosError
 from components import whole_file
-from stacks.migration import readers
+from stacks.migration import marathon, readers
 from stacks.migration.evidence import Evidence, Findings
 from stacks.migration.executor import Situation
 from stacks.migration.updates import Tell
@@ -86,6 +87,10 @@ async def _save_frameworks(world: World, folder: Path) -> Evidence:
         except httpx.HTTPError as error:
             # In the middle of edge 2 they stand still by design.
             silent.append(f"{name} does not answer ({type(error).__name__})")
+    try:
+        states |= await marathon.backup(world)
+    except MarathonError as error:
+        silent.append(f"Marathon does not answer ({type(error).__name__})")
     _write(file, states)
     said = "; ".join([f"frameworks: {len(states)}", *silent])
     return Evidence(

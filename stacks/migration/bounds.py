@@ -28,8 +28,9 @@ class Bounds:
     """Masters elect a leader and recover their registry; includes two sessions that expire."""
     agents_s: float = 90.0
     """Every agent registers with the other side's leader."""
-    frameworks_s: float = 60.0
-    """A framework subscribes and has all of its tasks."""
+    frameworks_s: float = 120.0
+    """A framework subscribes and has all of its tasks, as healthy as it was; Marathon also waits
+    for the session of one that died."""
     batch_s: float = 120.0
     """One batch of tasks is up elsewhere and ended here."""
     batch_size: int = 4

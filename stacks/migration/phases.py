@@ -102,9 +102,10 @@ FORWARD: dict[int, tuple[Step, ...]] = {
     2: (
         _guard(),
         _BACKUP,
-        _act("raise election numbers", again=True),
         _act("inventory", again=True),
         _update(2, _PREPARED),
+        # Only now: a new leader of the source ends every framework that cannot change masters.
+        _act("raise election numbers"),
         _act("inventory at rest"),
         _act("last replay"),
         _act("flip framework subtrees"),
@@ -128,6 +129,7 @@ FORWARD: dict[int, tuple[Step, ...]] = {
         _update(4),
         _act("await target agents"),
         _act("reactivate target agents"),
+        _act("restore app sizes"),
         _act("canary"),
         _proof("verify"),
         _RECORD,
@@ -218,6 +220,7 @@ BACK: dict[int, tuple[Step, ...]] = {
         _update(4, _PREPARED),
         _act("await source agents"),
         _act("reactivate source agents"),
+        _act("restore app sizes"),
         _update(4),
         _proof("verify"),
         _RECORD,

@@ -12,6 +12,7 @@ from clients.mesos.errors import MesosError
 from clients.mesos.model import Machine, MaintenanceSchedule, Quota
 from clients.mesos.operator import OperatorClient
 from components.mesos.masters import ELECTION_PATH
+from stacks.migration import marathon
 from stacks.migration.waiting import NotYetError
 from stacks.migration.world import World
 from stacks.topology import Color
@@ -82,11 +83,12 @@ class InventoriedTask:
 
 @dataclass(frozen=True)
 class Inventory:
-    """All agents and tasks of a cluster, and its frameworks' ids by name."""
+    """All agents and tasks of a cluster, its frameworks' ids by name, and apps' sizes by id."""
 
     agents: tuple[InventoriedAgent, ...] = ()
     tasks: tuple[InventoriedTask, ...] = ()
     frameworks: Mapping[str, str] = field(default_factory=dict[str, str])
+    apps: Mapping[str, int] = field(default_factory=dict[str, int])
 
     def as_dict(self) -> dict[str, Any]:
         """For the journal."""
@@ -94,6 +96,7 @@ class Inventory:
             "agents": [asdict(one) for one in self.agents],
             "tasks": [asdict(one) for one in self.tasks],
             "frameworks": dict(self.frameworks),
+            "apps": dict(self.apps),
         }
 
     @classmethod
@@ -103,6 +106,7 @@ class Inventory:
             tuple(InventoriedAgent(**one) for one in values["agents"]),
             tuple(InventoriedTask(**one) for one in values["tasks"]),
             dict(values["frameworks"]),
+            dict(values.get("apps") or {}),
         )
 
     def missing_in(self, other: Inventory) -> list[str]:
@@ -209,7 +213,8 @@ def unready(metrics: Mapping[str, Mapping[str, float]]) -> list[str]:
 
 async def framework_states(world: World) -> dict[str, dict[str, Any]]:
     """What each framework says of itself."""
-    return {name: await world.get(f"{url}/state") for name, url in world.frameworks().items()}
+    found = {name: await world.get(f"{url}/state") for name, url in world.frameworks().items()}
+    return {**found, **await marathon.states(world)}
 
 
 async def agent_ids(world: World, color: Color) -> tuple[str, ...]:

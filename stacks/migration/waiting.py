@@ -9,6 +9,8 @@ from typing import TypeVar
 
 import httpx
 
+from clients.marathon.errors import MarathonError
+from clients.marathon.errors import RetryableError as MarathonRetryableError
 from clients.mesos.errors import MesosError, RetryableError
 from stacks.migration.errors import ActFailedError, UnreachableError
 from stacks.migration.updates import Tell
@@ -35,7 +37,9 @@ async def wait_until(
     while True:
         try:
             return await look()
-        except (NotYetError, UnreachableError, RetryableError, httpx.HTTPError) as error:
+        except (
+            NotYetError, UnreachableError, RetryableError, MarathonRetryableError, httpx.HTTPError
+        ) as error:  # fmt: skip
             seen = words_of(error)
         except SyncError as error:
             if not error.retryable:
@@ -59,11 +63,10 @@ def words_of(error: Exception) -> str:
 
 
 def translated(
-    error: MesosError | SyncError | httpx.HTTPError,
+    error: MesosError | MarathonError | SyncError | httpx.HTTPError,
 ) -> UnreachableError | ActFailedError:
     """Failures of the systems we drive as errors of a migration."""
-    retryable = isinstance(error, (RetryableError, httpx.HTTPError)) or (
-        isinstance(error, SyncError) and error.retryable
-    )
+    passing = (RetryableError, MarathonRetryableError, httpx.HTTPError)
+    retryable = isinstance(error, passing) or (isinstance(error, SyncError) and error.retryable)
     kind = UnreachableError if retryable else ActFailedError
     return kind(words_of(error))

@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 
 from clients.errors import AccessError
+from clients.marathon.errors import MarathonError
 from clients.mesos.errors import MesosError
 from components.errors import ComponentError
 from stacks.automation import StackRunner
@@ -47,7 +48,7 @@ class RealWork:
         try:
             async with world:
                 return await self._perform(step, world, situation, tell)
-        except (MesosError, SyncError, httpx.HTTPError) as error:
+        except (MesosError, MarathonError, SyncError, httpx.HTTPError) as error:
             raise translated(error) from error
         except (AccessError, ComponentError) as error:
             raise ActFailedError(words_of(error)) from error
@@ -114,7 +115,8 @@ async def _until_it_holds(
         try:
             evidence = await guard(world, situation)
         except (
-            AccessError, MesosError, SyncError, httpx.HTTPError, NotYetError, MigrationError
+            AccessError, MesosError, MarathonError, SyncError, httpx.HTTPError, NotYetError,
+            MigrationError,
         ) as error:  # fmt: skip
             evidence = Evidence(name, ok=False, said=words_of(error))
         if evidence.ok or time.monotonic() > deadline:

@@ -17,6 +17,7 @@ from typing import Any, Self, cast
 import httpx
 
 from clients.access import read_credential
+from clients.marathon import MarathonClient
 from clients.mesos.errors import AuthenticationError, ForeignLeaderError
 from clients.mesos.operator import OperatorClient
 from components.targets.supervisor import Supervisor
@@ -45,6 +46,7 @@ class World:
         self._closing = AsyncExitStack()
         self._operators: dict[Color, OperatorClient] = {}
         self._engine: EngineClient | None = None
+        self._marathon: MarathonClient | None = None
         self._http: httpx.AsyncClient | None = None
 
     async def __aenter__(self) -> Self:
@@ -87,13 +89,23 @@ class World:
         """`host:port` of a colour's agents; none while it has none."""
         return self._addresses(f"{color}_agents")
 
+    @property
+    def has_marathon(self) -> bool:
+        """Whether the stack declares a Marathon."""
+        return bool(self._outputs.get("marathon"))
+
+    async def app_consents(self) -> frozenset[str]:
+        """Apps that may be moved although something speaks against it: the configuration's word."""
+        config = await asyncio.to_thread(self.runner.get_config)
+        return frozenset(config.app_consents)
+
     async def consents(self) -> frozenset[str]:
         """Frameworks whose tasks on an agent that goes may be killed: the configuration's word."""
         config = await asyncio.to_thread(self.runner.get_config)
         return frozenset(config.drain_consents)
 
     def frameworks(self) -> dict[str, str]:
-        """Address of each framework's own interface."""
+        """Address of the own interface of each framework that has the sample's."""
         return dict(self._outputs.get("frameworks") or {})
 
     def groups(self) -> dict[str, str]:
@@ -121,6 +133,14 @@ class World:
             client = OperatorClient(self.masters(color), self._secret(Secret.MESOS_OPERATOR))
             self._operators[color] = await self._closing.enter_async_context(client)
         return self._operators[color]
+
+    async def marathon(self) -> MarathonClient:
+        """Client of Marathon's instances; refuses a leader that is none of them."""
+        if self._marathon is None:
+            instances = self._addresses("marathon")
+            client = MarathonClient(instances, self._secret(Secret.MESOS_OPERATOR))
+            self._marathon = await self._closing.enter_async_context(client)
+        return self._marathon
 
     async def leading(self) -> Color:
         """The colour whose masters lead the agents that watch the source."""

@@ -113,3 +113,36 @@ def test_a_locked_app_is_told_and_not_forced(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(ObjectError, match="deployment d0: wait until"):
         AppProvider().create(props(APP, MARATHON))
     assert marathon.writes == ["POST /v2/apps"]
+
+
+@pytest.mark.parametrize("arrived", [True, False])
+def test_a_creation_that_had_no_answer_is_looked_at_before_it_is_repeated(
+    monkeypatch: pytest.MonkeyPatch, arrived: bool
+) -> None:
+    marathon = Deploying()
+
+    def lose(request: httpx.Request) -> httpx.Response:
+        if arrived:
+            marathon.change(request)
+        msg = "no answer"
+        raise httpx.ReadTimeout(msg, request=request)
+
+    marathon.answers["POST /v2/apps"] = [lose, marathon.change]
+    use_marathon(monkeypatch, marathon)
+    provider = AppProvider()
+    state = made(provider, props(APP, MARATHON))
+    assert state["observed"] == {"different": []}
+    assert marathon.writes == ["POST /v2/apps"] * (1 if arrived else 2)
+
+
+def test_a_marathon_that_never_answers_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    marathon = Deploying()
+
+    def lose(request: httpx.Request) -> httpx.Response:
+        msg = "no answer"
+        raise httpx.ReadTimeout(msg, request=request)
+
+    marathon.answers["POST /v2/apps"] = [lose]
+    use_marathon(monkeypatch, marathon)
+    with pytest.raises(ObjectError, match="it may have arrived, so look before"):
+        AppProvider().create(props(APP, MARATHON))

@@ -9,6 +9,7 @@ import pytest
 
 from components.base import Placing
 from components.errors import ArgumentsError
+from components.marathon.service import MarathonService, MarathonServiceArgs
 from components.mesos.agents import MesosAgents, MesosAgentsArgs
 from components.mesos.masters import MesosMasters, MesosMastersArgs, check_resize
 from components.mesos.sample import (
@@ -19,6 +20,7 @@ from components.mesos.sample import (
 )
 from components.workload import Program
 from components.zookeeper import ZooKeeperEnsemble, ZooKeeperEnsembleArgs
+from stacks.local.marathon.settings import MarathonSettings
 from stacks.local.settings import (
     AgentSettings,
     FrameworkSettings,
@@ -99,6 +101,58 @@ def test_the_framework_stands_still_without_an_ensemble(
     assert (settings.zk is None) is (hosts is None)
     process = recorder.named("frameworks-sample-0", "local:Process")
     assert process.inputs["running"] is (hosts is not None)
+
+
+def test_marathon_is_what_marathon_accepts_and_each_instance_names_itself(
+    run: Run, placing: Placing, tmp_path: Path
+) -> None:
+    args = MarathonServiceArgs(PROGRAM, HOSTS, instances=2, flags={"failover_timeout_s": 7200})
+
+    recorder = run(lambda: MarathonService(args, placing))
+
+    both = [
+        MarathonSettings.model_validate_json(config_of(recorder, f"frameworks-marathon-{index}"))
+        for index in range(2)
+    ]
+    assert [one.host_port for one in both] == ["127.0.0.1:20085", "127.0.0.1:20086"]
+    assert {(one.election.hosts, one.election.path) for one in both} == {(HOSTS, "/mesos")}
+    assert {(one.state.hosts, one.state.path) for one in both} == {(HOSTS, "/marathon")}
+    assert {one.failover_timeout_s for one in both} == {7200}
+    assert {one.http_credentials_file for one in both} == {tmp_path / "secrets" / "mesos-operator"}
+
+
+def test_marathon_stands_still_without_an_ensemble(run: Run, placing: Placing) -> None:
+    recorder = run(lambda: MarathonService(MarathonServiceArgs(PROGRAM, None), placing))
+
+    assert recorder.named("frameworks-marathon-0", "local:Process").inputs["running"] is False
+
+
+def test_marathon_has_an_instance_and_lies_where_it_runs() -> None:
+    with pytest.raises(ArgumentsError, match="at least one instance"):
+        MarathonServiceArgs(PROGRAM, HOSTS, instances=0)
+    with pytest.raises(ArgumentsError, match="'zk'"):
+        MarathonServiceArgs(PROGRAM, HOSTS, flags={"zk": "zk://elsewhere:2181/marathon"})
+
+
+def test_no_two_agents_of_a_machine_give_the_same_port_to_tasks(run: Run, placing: Placing) -> None:
+    def program() -> None:
+        for color in ("blue", "green"):
+            MesosAgents(
+                MesosAgentsArgs(color=color, program=PROGRAM, election_url="zk://h:1/m", count=5),
+                placing,
+            )
+
+    recorder = run(program)
+
+    given: list[int] = []
+    for color in ("blue", "green"):
+        for index in range(5):
+            config = config_of(recorder, f"{color}-agents-{index}")
+            agent = AgentSettings.model_validate_json(config)
+            first, last = agent.resources.ports
+            given += [agent.port, *range(first, last + 1)]
+    assert len(given) == len(set(given)) == 2 * 5 * 5
+    assert {20_000 <= port < 20_080 for port in given} == {True}
 
 
 def test_client_groups_are_told_apart_by_path_and_port(run: Run, placing: Placing) -> None:

@@ -24,9 +24,11 @@ import httpx
 
 from components.targets import orphans
 from components.targets.supervisor import Supervisor
+from components.workload import Secret
 from stacks import environment
 from stacks.automation import StackRunner
 from stacks.demo import local_stack
+from stacks.local.process import read_secret
 from stacks.local.writes import ledger
 from stacks.topology import Standing
 
@@ -64,6 +66,19 @@ class Rig:
         """GET /status of the client group."""
         return self._get(str(self.runner.outputs()["clients"]["traffic"]) + "/status")
 
+    def marathon(self, path: str) -> Json:
+        """GET of Marathon's API."""
+        address = self.runner.outputs()["marathon"][0]
+        secret = read_secret(self.supervisor.run_dir / "secrets" / Secret.MESOS_OPERATOR) or ""
+        user, _, password = secret.partition(":")
+        answer = httpx.get(f"http://{address}{path}", auth=(user, password), timeout=5.0)
+        answer.raise_for_status()
+        return answer.json()
+
+    def app_tasks(self) -> set[str]:
+        """Ids of all tasks of Marathon's apps."""
+        return {str(task["id"]) for task in self.marathon("/v2/tasks")["tasks"]}
+
     def hosts(self, color: str) -> str:
         """Client addresses of a colour's ensemble."""
         return str(self.runner.outputs()[f"{color}_zookeeper"])
@@ -84,7 +99,14 @@ class Rig:
             state, traffic = self.framework(), self.traffic()
             seen.update({"healthy": state["healthy"], "znodes": traffic["znodes"]})
             tasks_run = state["healthy"] == state["target"] == len(state["tasks"])
-            return tasks_run and traffic["connected"] and traffic["znodes"] >= znodes
+            apps = self.marathon("/v2/apps")["apps"]
+            seen["apps"] = {app["id"]: app["tasksHealthy"] for app in apps}
+            apps_run = bool(apps) and all(
+                app["instances"] == app["tasksHealthy"] == app["tasksRunning"]
+                and not app["deployments"]
+                for app in apps
+            )
+            return tasks_run and apps_run and traffic["connected"] and traffic["znodes"] >= znodes
 
         seen: Json = {}
         self.wait_for(is_healthy, lambda: f"a healthy cluster, saw {seen}")

@@ -22,11 +22,14 @@ class Before:
 
     framework_id: str
     pids: dict[str, int]
+    marathon_id: str
+    app_tasks: set[str]
 
 
 def note(rig: Rig) -> Before:
     """Remember what must be kept."""
-    return Before(str(rig.framework()["framework_id"]), rig.pids())
+    marathon_id = str(rig.marathon("/v2/info")["frameworkId"])
+    return Before(str(rig.framework()["framework_id"]), rig.pids(), marathon_id, rig.app_tasks())
 
 
 def problems(rig: Rig, before: Before, *, same_tasks: bool) -> list[str]:
@@ -42,6 +45,7 @@ def problems(rig: Rig, before: Before, *, same_tasks: bool) -> list[str]:
         told.append(f"framework {before.framework_id} became {state['framework_id']}")
     if same_tasks and rig.pids() != before.pids:
         told.append(f"tasks {before.pids} became {rig.pids()}")
+    told += _lost_of_marathon(rig, before, same_tasks=same_tasks)
     return [*told, *_leaks(rig), *_missing_writes(rig)]
 
 
@@ -51,6 +55,19 @@ def _lost(updates: Iterable[dict[str, object]]) -> Iterable[dict[str, object]]:
         for update in updates
         if update["state"] in LOST_STATES and not str(update["task_id"]).startswith(CANARY)
     )
+
+
+def _lost_of_marathon(rig: Rig, before: Before, *, same_tasks: bool) -> Iterable[str]:
+    marathon_id = rig.marathon("/v2/info")["frameworkId"]
+    if marathon_id != before.marathon_id:
+        yield f"Marathon {before.marathon_id} became {marathon_id}"
+    for app in rig.marathon("/v2/apps")["apps"]:
+        failure = rig.marathon(f"/v2/apps{app['id']}")["app"].get("lastTaskFailure")
+        if failure is not None:
+            yield f"a task of {app['id']}: {failure['state']} ({failure['message']})"
+    after = rig.app_tasks()
+    if len(after) != len(before.app_tasks) or (same_tasks and after != before.app_tasks):
+        yield f"app tasks {sorted(before.app_tasks)} became {sorted(after)}"
 
 
 def _leaks(rig: Rig) -> list[str]:

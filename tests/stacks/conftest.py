@@ -83,7 +83,7 @@ def walk(dev: StackRunner) -> Callable[..., None]:
 def stub_programs() -> Programs:
     """The stub in place of every program."""
     stub = Program(("python", str(Path(__file__).with_name("stub_process.py"))))
-    return Programs(stub, stub, stub, stub, stub, stub)
+    return Programs(stub, stub, stub, stub, stub, stub, stub)
 
 
 @pytest.fixture
@@ -94,6 +94,8 @@ def local(project: Path) -> Iterator[StackRunner]:
             "config:\n"
             "  mesos-platform:target: local\n"
             f"  mesos-platform:local: {{port_base: {block.base}}}\n"
+            # A stub of Marathon takes no apps.
+            "  mesos-platform:cluster: {marathon: {apps: []}}\n"
         )
         runner = StackRunner("local", project, program=lambda: declare(project, stub_programs()))
         runner.init()

@@ -74,6 +74,29 @@ def test_nested_values_may_be_json_text_as_pulumi_hands_them_over() -> None:
             "masters.replicas: a quorum has an odd",
         ),
         ({"cluster": {"zookeeper": {"replicas": 5}}}, "one machine has room for 3, saw 5"),
+        (
+            {"cluster": {"marathon": {"instances": 4}}},
+            "cluster.marathon.instances: one machine has room for 3, saw 4",
+        ),
+        (
+            {"cluster": {"marathon": {"apps": [{"id": "/a", "cmd": "x", "instance": 2}]}}},
+            (
+                "cluster.marathon.apps: expected a definition of /a that Marathon takes, saw "
+                "instance: no such field of Marathon"
+            ),
+        ),
+        (
+            {
+                "cluster": {
+                    "marathon": {"apps": [{"id": "a", "cmd": "x"}, {"id": "/a", "cmd": "y"}]}
+                }
+            },
+            "an app is declared once, saw /a more often",
+        ),
+        (
+            {"cluster": {"marathon": {"instances": 0, "apps": [{"id": "/a", "cmd": "x"}]}}},
+            "cluster.marathon: apps need an instance of Marathon",
+        ),
         ({"cluster": {"masters": {"replicas": 7}}}, "one machine has room for 5, saw 7"),
         ({"cluster": {"agents": {"count": 9}}}, "cluster.agents.count: one machine has room for 5"),
         (
@@ -96,6 +119,19 @@ def test_a_mistake_names_the_key_and_what_it_may_be(values: dict[str, Any], expe
 
     assert expected in text
     assert "Pulumi.local.yaml" in text
+
+
+def test_a_local_stack_has_sample_apps_unless_it_names_its_own_or_has_no_marathon() -> None:
+    def ids(values: dict[str, Any]) -> list[str]:
+        return [app["id"] for app in parse(values, "local").apps]
+
+    assert ids(LOCAL) == ["/shop/api", "/shop/web"]
+    own = [{"id": "own", "cmd": "exec sleep 1"}]
+    assert ids({**LOCAL, "cluster": {"marathon": {"apps": own}}}) == ["/own"]
+    assert ids({**LOCAL, "cluster": {"marathon": {"apps": []}}}) == []
+    assert ids({**LOCAL, "cluster": {"marathon": {"instances": 0}}}) == []
+    images = {"zookeeper": "z", "mesos": "m", "platform": "p"}
+    assert ids({"target": "kubernetes", "kubernetes": {"images": images}}) == []
 
 
 def test_a_cluster_has_more_room_than_one_machine() -> None:

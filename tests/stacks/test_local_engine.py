@@ -30,7 +30,7 @@ BLUE = {
     "blue-agents-0",
     "blue-agents-1",
 }
-SHARED = {"frameworks-sample-0", "clients-traffic-0"}
+SHARED = {"frameworks-sample-0", "frameworks-marathon-0", "clients-traffic-0"}
 
 
 def supervisor_of(runner: StackRunner) -> Supervisor:

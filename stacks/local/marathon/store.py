@@ -59,30 +59,40 @@ class Store:
     def __init__(self, session: Session, path: str) -> None:
         self._session = session
         self._path = f"{path}/state"
-        self._folders: set[str] = set()
 
     def _place(self, category: str, key: str) -> str:
         return f"{self._path}/{category}/{bucket(key)}/{key}"
 
-    async def _write(self, category: str, key: str, content: Any, child: str | None = None) -> None:
-        folder = f"{self._path}/{category}/{bucket(key)}"
-        path = f"{folder}/{key}" + (f"/{child}" if child else "")
+    async def _write(
+        self, category: str, key: str, content: Any, child: str | None = None, *, new: bool = False
+    ) -> None:
+        """Write a node; with `new` it is seldom there already, which spares a question."""
+        path = self._place(category, key) + (f"/{child}" if child else "")
         data = json.dumps(content, separators=(",", ":")).encode()
         if len(data) > _COMPRESS_BYTES:
             data = gzip.compress(data)
 
         async def write() -> None:
-            if folder not in self._folders:
-                await self._session.ensure(folder)
-                self._folders.add(folder)
+            if new and await self._create(path, data):
+                return
             try:
                 await self._session.set(path, data)
             except NoNodeError:
-                # An attempt whose answer was lost may have created it.
-                with contextlib.suppress(NodeExistsError):
-                    await self._session.create(path, data)
+                await self._create(path, data)
 
         await self._session.insist(write)
+
+    async def _create(self, path: str, data: bytes) -> bool:
+        """Create a node, with its folders where they are missing; false: it was there."""
+        try:
+            await self._session.create(path, data)
+        except NoNodeError:
+            await self._session.ensure(path.rpartition("/")[0])
+            return await self._create(path, data)
+        except NodeExistsError:
+            # Also by an attempt whose answer was lost.
+            return False
+        return True
 
     async def _read(self, path: str) -> Any:
         try:
@@ -173,7 +183,7 @@ class Store:
             "lastConfigChangeAt": app.last_config_change_at,
         }
         await self._write("apps", key_of(app.id), content)
-        await self._write("apps", key_of(app.id), content, child=app.version)
+        await self._write("apps", key_of(app.id), content, child=app.version, new=True)
         for old in (await self.versions(app.id))[_VERSIONS_MAX:]:
             await self._session.delete(f"{self._place('apps', key_of(app.id))}/{old}")
 
@@ -218,7 +228,7 @@ class Store:
             "original": _document(plan.original),
             "target": _document(plan.target),
         }
-        await self._write("deployment", plan.id, content)
+        await self._write("deployment", plan.id, content, new=True)
 
     async def drop_plan(self, plan: Plan) -> None:
         """Forget a deployment that is over."""

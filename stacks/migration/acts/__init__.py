@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from stacks.migration.acts import agents, election, ensembles, frameworks, masters, registry
+from stacks.migration.acts import agents, apps, election, ensembles, frameworks, masters, registry
 from stacks.migration.evidence import Findings
 from stacks.migration.executor import Situation
 from stacks.migration.updates import Tell
@@ -37,6 +37,7 @@ ACTS: Mapping[str, Act] = {
     "await frameworks on target": frameworks.await_frameworks_on_target,
     "await target agents": agents.await_target_agents,
     "reactivate target agents": agents.reactivate_target,
+    "restore app sizes": apps.restore_sizes,
     "canary": frameworks.canary,
     "deactivate source agents": agents.deactivate_source,
     "move tasks to target": frameworks.move_to_target,

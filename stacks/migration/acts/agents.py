@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from clients.mesos.model import Agent, DrainState
-from stacks.migration import phases, readers
+from stacks.migration import marathon, phases, readers
 from stacks.migration.errors import ActFailedError
 from stacks.migration.evidence import Evidence, Findings
 from stacks.migration.executor import Situation
@@ -15,6 +18,8 @@ from stacks.topology import Color, Stage
 
 TAKEN = "inventory"
 TAKEN_AT_REST = "inventory at rest"
+# On these tasks leave agents, and apps are larger for a while.
+_MOVING_EDGES = frozenset({3, 4})
 
 
 def recorded(situation: Situation) -> Inventory | None:
@@ -34,7 +39,14 @@ async def take_inventory(world: World, situation: Situation, tell: Tell) -> Find
     # After 2/moved frameworks run again, and what they have done since is as it should be.
     kept = None if position.is_settled or position.stage is Stage.MOVED else recorded(situation)
     found = kept or await _read_inventory(world, await world.leading(), tell)
+    if kept is None and situation.transition.edge in _MOVING_EDGES:
+        found = replace(found, apps=await _read_sizes(world, tell))
     return _taken(found)
+
+
+async def _read_sizes(world: World, tell: Tell) -> Mapping[str, int]:
+    what, bound_s = "Marathon to tell its apps", world.bounds.frameworks_s
+    return await wait_until(what, lambda: marathon.sizes(world), bound_s=bound_s, tell=tell)
 
 
 async def take_inventory_at_rest(world: World, situation: Situation, tell: Tell) -> Findings:

@@ -28,16 +28,21 @@ LOWEST_NUMBER_MIN = 3
 
 
 async def raise_election_numbers(world: World, _: Situation, tell: Tell) -> Findings:
-    """Restart the source's masters, followers first, until every number leaves room below it."""
+    """Restart the source's masters, followers first, until every number leaves room below it.
+
+    Frameworks stand still: Marathon would end with the old leader, and ask the new one.
+    """
     if await projected(world) is not ProjectionKind.OFF:
         return Findings(numbers={"skipped": "a leader is projected already"})
     color = world.source
     restarted: list[str] = []
-    for candidate in reversed(await readers.candidates(world, color)):
-        if candidate.number < LOWEST_NUMBER_MIN and candidate.address in world.masters(color):
-            tell(f"restarting master {candidate.address}, number {candidate.number}")
-            await _restart_master(world, color, candidate.address, tell)
-            restarted.append(candidate.address)
+    # A single master rises by one each time.
+    for _ in range(LOWEST_NUMBER_MIN):
+        for candidate in reversed(await readers.candidates(world, color)):
+            if candidate.number < LOWEST_NUMBER_MIN and candidate.address in world.masters(color):
+                tell(f"restarting master {candidate.address}, number {candidate.number}")
+                await _restart_master(world, color, candidate.address, tell)
+                restarted.append(candidate.address)
 
     async def look() -> Evidence:
         evidence = await lowest_number(world, color)

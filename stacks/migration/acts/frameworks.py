@@ -8,6 +8,7 @@ from typing import Any
 
 from stacks.migration import readers
 from stacks.migration.acts.agents import await_registered, recorded
+from stacks.migration.acts.apps import move_apps
 from stacks.migration.errors import ActFailedError
 from stacks.migration.evidence import Evidence, Findings
 from stacks.migration.executor import Situation
@@ -85,19 +86,24 @@ async def canary(world: World, _: Situation, tell: Tell) -> Findings:
     return Findings(tuple(evidence))
 
 
-async def move_to_target(world: World, _: Situation, tell: Tell) -> Findings:
+async def move_to_target(world: World, situation: Situation, tell: Tell) -> Findings:
     """Have every task of the source's agents replaced on the target's."""
-    return await _move(world, world.source, tell)
+    return await _move(world, world.source, situation, tell)
 
 
-async def move_to_source(world: World, _: Situation, tell: Tell) -> Findings:
+async def move_to_source(world: World, situation: Situation, tell: Tell) -> Findings:
     """Have every task of the target's agents replaced on the source's."""
-    return await _move(world, world.target, tell)
+    return await _move(world, world.target, situation, tell)
 
 
-async def _move(world: World, origin: Color, tell: Tell) -> Findings:
+async def _move(world: World, origin: Color, situation: Situation, tell: Tell) -> Findings:
     """Batch by batch: up elsewhere and healthy, then ended here."""
     ids = frozenset(await await_registered(world, origin, tell))
+    apps = await move_apps(world, situation, ids, tell)
+    return Findings((*apps, await _move_tasks(world, origin, ids, tell)))
+
+
+async def _move_tasks(world: World, origin: Color, ids: frozenset[str], tell: Tell) -> Evidence:
     lowest: dict[str, int] = {}
     moved = 0
     for name, url in world.frameworks().items():
@@ -118,7 +124,7 @@ async def _move(world: World, origin: Color, tell: Tell) -> Findings:
     ok = all(low >= target[name] for name, low in lowest.items())
     said = f"{moved} tasks left {origin}, fewest healthy {lowest or 'all'}"
     numbers = {"moved": moved, "healthy_min": lowest, "target": target}
-    return Findings((Evidence("moved", ok=ok, said=said, numbers=numbers, told_by="/state"),))
+    return Evidence("moved", ok=ok, said=said, numbers=numbers, told_by="/state")
 
 
 async def _targets(world: World) -> dict[str, int]:

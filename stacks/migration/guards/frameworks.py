@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from stacks.migration import readers
+from components.marathon.service import NAME as MARATHON
+from stacks.migration import app_moves, readers
 from stacks.migration.evidence import Evidence
 from stacks.migration.executor import Situation
 from stacks.migration.world import World
@@ -70,7 +71,8 @@ async def _movers_known(world: World, leaving: Color) -> Evidence:
     ids = {agent.id for agent in state.agents.registered if agent.address in own}
     names = {framework.id: framework.name for framework in state.frameworks.registered}
     counts = Counter(names.get(t.framework_id, "?") for t in state.tasks.live if t.agent_id in ids)
-    movers, consents = world.frameworks(), await world.consents()
+    movers = {*world.frameworks(), *([MARATHON] if world.has_marathon else [])}
+    consents = await world.consents()
     stuck = [name for name in counts if name not in movers and name not in consents]
     said = f"tasks on agents of {leaving}: {dict(counts)}, all can be moved or may be drained"
     if stuck:
@@ -80,6 +82,31 @@ async def _movers_known(world: World, leaving: Color) -> Evidence:
             "stack's configuration"
         )
     return Evidence("movers", ok=not stuck, said=said, numbers=dict(counts), told_by="GET_STATE")
+
+
+async def no_deployment(world: World, _: Situation) -> Evidence:
+    """Marathon deploys nothing: it would be stopped half way, or moved under its hands."""
+    if not world.has_marathon:
+        return Evidence("deployments", ok=True, said="no Marathon")
+    running = await (await world.marathon()).deployments()
+    told = [f"{one.id} of {', '.join(one.affected)}" for one in running]
+    said = f"deployments that run: {'; '.join(told)}" if told else "no deployment runs"
+    return Evidence("deployments", ok=not told, said=said, told_by="/v2/deployments")
+
+
+async def apps_movable(world: World, _: Situation) -> Evidence:
+    """Nothing speaks against moving an app, or its owner has consented."""
+    if not world.has_marathon:
+        return Evidence("apps", ok=True, said="no Marathon")
+    apps = await (await world.marathon()).apps()
+    asked = {app.id: app_moves.why_ask(app.definition) for app in apps}
+    reasons = {app_id: why for app_id, why in asked.items() if why is not None}
+    open_ = {a: why for a, why in reasons.items() if a not in await world.app_consents()}
+    said = f"{len(apps)} apps may be moved, {len(reasons)} of them by consent"
+    if open_:
+        told = "; ".join(f"{app_id} {why}" for app_id, why in open_.items())
+        said = f"{told}. Name them in app_consents of the stack's configuration to move them"
+    return Evidence("apps", ok=not open_, said=said, numbers=reasons, told_by="/v2/apps")
 
 
 async def groups_on_target(world: World, situation: Situation) -> Evidence:

@@ -31,12 +31,14 @@ from stacks.migration.guards.ensembles import (
     versions_known,
 )
 from stacks.migration.guards.frameworks import (
+    apps_movable,
     clients_write,
     frameworks_on_target,
     frameworks_survive,
     groups_on_target,
     movers_known,
     movers_known_back,
+    no_deployment,
     tasks_healthy,
 )
 from stacks.migration.guards.masters import (
@@ -61,12 +63,13 @@ OPENING: Mapping[tuple[int | None, Direction], tuple[Guard, ...]] = {
     (1, _F): (*_SYNC, audit_equal, source_leads, nothing_in_motion, tasks_healthy),
     (2, _F): (
         *_SYNC, audit_equal, owned_by_source, source_leads, clocks_agree, frameworks_survive,
-        nothing_in_motion, target_masters_apart, access_equal, tasks_healthy,
+        nothing_in_motion, no_deployment, target_masters_apart, access_equal, tasks_healthy,
     ),
     (3, _F): (*_SYNC, audit_equal, target_leads, projection_kept, nothing_in_motion, tasks_healthy),
     (4, _F): (
         *_SYNC, audit_equal, target_leads, projection_kept, registered_target_agents,
-        nothing_in_motion, room_on_target, movers_known, tasks_healthy,
+        nothing_in_motion, no_deployment, room_on_target, movers_known, apps_movable,
+        tasks_healthy,
     ),
     (5, _F): (
         *_SYNC, audit_equal, target_leads, groups_on_target, owned_by_target, frameworks_on_target,
@@ -74,10 +77,10 @@ OPENING: Mapping[tuple[int | None, Direction], tuple[Guard, ...]] = {
     ),
     (0, _B): (source_serves, source_leads),
     (1, _B): (source_serves, source_leads, projection_off, owned_by_source),
-    (2, _B): (*_SYNC, audit_equal, target_leads, tasks_healthy),
+    (2, _B): (*_SYNC, audit_equal, target_leads, no_deployment, tasks_healthy),
     (3, _B): (
-        *_SYNC, target_leads, registered_source_agents, room_on_source, movers_known_back,
-        tasks_healthy,
+        *_SYNC, target_leads, registered_source_agents, no_deployment, room_on_source,
+        movers_known_back, apps_movable, tasks_healthy,
     ),
     (4, _B): (*_SYNC, target_leads, tasks_healthy),
     (5, _B): (),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stacks.demo.observations import (
+    AppSample,
     Audit,
     EngineSample,
     Flip,
@@ -28,6 +29,8 @@ DRAIN = START + 4 * EDGE_S + 5
 END = START + 6 * EDGE_S
 OLD = {f"old-{n}": 100 + n for n in range(8)}
 NEW = {f"new-{n}": 200 + n for n in range(8)}
+OLD_APP = {"web.instance-1": 301, "web.instance-2": 302}
+NEW_APP = {"web.instance-3": 303, "web.instance-4": 304}
 HISTOGRAM = {"5": 50, "10": 90, "20": 99, "50": 100, "+Inf": 100}
 
 
@@ -56,6 +59,8 @@ def kept() -> Observations:
         *(TaskUpdate(DRAIN + 1, task, "TASK_RUNNING") for task in NEW),
         *(TaskUpdate(DRAIN + 2, task, "TASK_KILLED") for task in OLD),
     ]
+    seen.app_sizes, seen.app_batch, seen.app_failures = {"/web": 2}, 4, {}
+    seen.apps = [app_sample(START - 1 + n * 0.5) for n in range(int(2 * (END - START + 1)))]
     seen.audits = [Audit(phase, True, 1100, 0.3) for phase in range(1, 6)]
     seen.flips = [
         Flip("frameworks-sample", "2 -> 3: flip framework subtrees", "ab" * 32, 20, 0.2),
@@ -87,3 +92,13 @@ def task_sample(at: float, *, healthy: int = 8, pids: dict[str, int] | None = No
     still = CUTOVER + 5 <= at < CUTOVER + 12
     shown = pids if pids is not None else OLD if at < DRAIN + 2 else NEW
     return TaskSample(at, 8, healthy, None if still else healthy, shown, "framework-1")
+
+
+def app_sample(
+    at: float, *, healthy: int = 2, alive: int = 2, pids: dict[str, int] | None = None
+) -> AppSample:
+    """What a look at the apps shows; while Marathon stands still only tasks answer."""
+    still = CUTOVER + 5 <= at < CUTOVER + 12
+    shown = pids if pids is not None else OLD_APP if at < DRAIN + 2 else NEW_APP
+    id_ = None if still else "marathon-1"
+    return AppSample(at, {"/web": healthy}, {"/web": alive}, shown, id_)

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from stacks.demo.observations import Observations, TaskUpdate
-from stacks.demo.observer import Observer, Processes, read_updates
+from stacks.demo.observer import Observer, read_updates
+from stacks.demo.processes import Processes
 from tests.stacks.demo import stub_cluster
 from tests.waiting import until
 
@@ -95,7 +96,10 @@ def test_a_task_that_its_agent_tells_of_while_the_framework_answers_counts() -> 
     known = Processes(Machine(1, 2))
     known.sample(state(task("a", 1)), {}, 0.0)
     looked = known.look()
-    known.learn_from_agent({"tasks": [{"id": "b", "pid": 2, "state": "TASK_RUNNING"}]})
+    told = {"id": "b", "pid": 2, "state": "TASK_RUNNING", "framework_id": "f"}
+    known.learn_from_agent({"tasks": [told]}, "f")
+    known.learn_from_agent({"tasks": [{**told, "id": "of-another", "framework_id": "g"}]}, "f")
+    assert set(known.look()) == {"a", "b"}
 
     assert known.sample(state(task("a", 1), task("b", 2)), looked, 1.0).healthy == 2
 

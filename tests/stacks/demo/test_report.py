@@ -60,4 +60,4 @@ def test_files_hold_the_same_report(tmp_path: Path) -> None:
     assert read["observations"]["tasks"] == len(kept().tasks)
     assert text.read_text() == report.as_text(made(kept()))
     kinds = {json.loads(line)["kind"] for line in samples.read_text().splitlines()}
-    assert kinds == {"tasks", "engine", "traffic"}
+    assert kinds == {"tasks", "apps", "engine", "traffic"}

@@ -49,7 +49,10 @@ def resources_at(standing: Standing) -> dict[str, str]:
     }
     if topology.engine.exists:
         found["sync-engine-0"] = "up"
-    found["frameworks-sample-0"] = str(topology.framework_color)
+    for framework in ("sample", "marathon"):
+        found[f"frameworks-{framework}-0"] = str(topology.framework_color)
+    # An app belongs to the cluster: wherever Marathon runs, it is declared the same.
+    found["apps-web"] = "declared"
     for group in standing.groups:
         found[f"clients-{group}-0"] = str(topology.group_color(group))
     return found
@@ -202,6 +205,9 @@ class FakeWork:
             case "flip framework subtrees" | "flip framework subtrees back":
                 owner = "source" if name.endswith("back") else "target"
                 self._need(runs_on == "None" or self.model["owner"] == owner, "frameworks write")
+            case "raise election numbers":
+                stands = runs_on == "None" or self.model["projection"] != "off"
+                self._need(stands, "frameworks would end with the old leader")
             case "await source masters" | "drop projection":
                 masters = f"{standing.source}-masters-1"
                 self._need(masters in self.stack.resources, "no masters of the source")

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from clients.marathon.model import App, Deployment
 from clients.mesos.model import (
     Agent,
     Agents,
@@ -27,7 +28,12 @@ from stacks.migration.acts.registry import carry
 from stacks.migration.bounds import Bounds
 from stacks.migration.executor import Situation
 from stacks.migration.guards.agents import clocks_agree
-from stacks.migration.guards.frameworks import movers_known, movers_known_back
+from stacks.migration.guards.frameworks import (
+    apps_movable,
+    movers_known,
+    movers_known_back,
+    no_deployment,
+)
 from stacks.migration.guards.masters import access_equal
 from stacks.migration.world import World
 from stacks.topology import Color
@@ -210,6 +216,7 @@ async def test_a_framework_that_nobody_moves_needs_consent(
         consents=consents,
         agents=lambda color: ("s:1",) if color is BLUE else ("t:1",),  # pyright: ignore[reportUnknownLambdaType] - a stand-in's method
         frameworks=lambda: {"sample": "http://x"},
+        has_marathon=False,
     )
     found = await movers_known(world, SITUATION)
     assert found.ok is ok, found.said
@@ -219,6 +226,66 @@ async def test_a_framework_that_nobody_moves_needs_consent(
     back = await movers_known_back(world, SITUATION)
     assert not back.ok
     assert "other" in back.said
+
+
+class Marathon:
+    """Apps and deployments that a client would read."""
+
+    def __init__(self, *apps: App, deployments: tuple[Deployment, ...] = ()) -> None:
+        self._apps, self._deployments = apps, deployments
+
+    async def apps(self) -> tuple[App, ...]:
+        return self._apps
+
+    async def deployments(self) -> tuple[Deployment, ...]:
+        return self._deployments
+
+
+def with_marathon(marathon: Marathon, *, consents: tuple[str, ...] = ()) -> World:
+    async def client() -> Marathon:
+        return marathon
+
+    async def consented() -> frozenset[str]:
+        return frozenset(consents)
+
+    return world_of(
+        Masters(("b:1",)),
+        Masters(("g:1",)),
+        has_marathon=True,
+        marathon=client,
+        app_consents=consented,
+    )
+
+
+def app(name: str, **definition: Any) -> App:
+    return App(name, {"instances": 2, **definition}, 2, "v", 0, 2, 2, 0, ())
+
+
+@pytest.mark.parametrize(
+    ("consents", "ok"), [((), False), (("/one",), False), (("/one", "/unique"), True)]
+)
+async def test_an_app_that_something_speaks_against_is_moved_by_consent_only(
+    consents: tuple[str, ...], ok: bool
+) -> None:
+    marathon = Marathon(
+        app("/plain"),
+        app("/one", instances=1),
+        app("/unique", constraints=[["hostname", "UNIQUE"]]),
+    )
+    found = await apps_movable(with_marathon(marathon, consents=consents), SITUATION)
+    assert found.ok is ok, found.said
+    assert set(found.numbers) == {"/one", "/unique"}
+    if not ok:
+        assert "/unique wants hostname UNIQUE" in found.said
+        assert "app_consents" in found.said
+
+
+async def test_a_deployment_that_runs_is_named() -> None:
+    running = Deployment("d1", "v", ("/plain",), (), 1, 2)
+    found = await no_deployment(with_marathon(Marathon(deployments=(running,))), SITUATION)
+    assert not found.ok
+    assert "d1 of /plain" in found.said
+    assert (await no_deployment(with_marathon(Marathon()), SITUATION)).ok
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,121 @@
+"""Marathon itself: one instance, or several of which one leads.
+
+It belongs to a cluster and not to a colour. What it knows lies in ZooKeeper below `STATE_PATH`: its
+framework id, without which every task is somebody else's, apps and instances. A move takes that
+subtree to the other ensemble while Marathon stands still, and starts it there as the framework that
+it was. Until then its resources stay and nothing runs.
+
+Marathon ends whenever another master leads, and kills what masters do not know when it asks: see
+docs/stand-ins.md for its habits, and stacks.migration for the order that they ask of a migration.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from components.base import Component, Placing, workload_name
+from components.errors import ArgumentsError
+from components.marathon.endpoint import MarathonEndpoint
+from components.mesos.masters import ELECTION_PATH
+from components.mesos.sample import FRAMEWORKS_TIER
+from components.workload import (
+    Member,
+    PortRole,
+    Probe,
+    Program,
+    Readiness,
+    Secret,
+    Shape,
+    Workload,
+)
+
+NAME = "marathon"
+STATE_PATH = "/marathon"
+# A start with a large state takes its time, and so does a stop in order.
+_READY_S = 120
+Flags = dict[str, str | int | float]
+# They follow from where it runs, and from who may talk to it.
+_OWN = frozenset(
+    {"listen", "hostname", "master", "zk", "framework_name", "credential_file",
+     "http_credentials_file"}
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class MarathonServiceArgs:
+    """`zookeeper_hosts` is the ensemble that it runs against; None while it stands still.
+
+    `flags` are further ones, under the names of its configuration file.
+
+    Raises:
+        ArgumentsError: there would be no instance, or a flag is not for the caller to set.
+    """
+
+    program: Program
+    zookeeper_hosts: str | None
+    instances: int = 1
+    flags: Flags = field(default_factory=Flags)
+
+    def __post_init__(self) -> None:
+        if self.instances < 1:
+            msg = f"Marathon has at least one instance, saw {self.instances}"
+            raise ArgumentsError(msg)
+        if taken := sorted(_OWN & self.flags.keys()):
+            msg = f"expected flags that do not follow from where Marathon runs, saw {taken}"
+            raise ArgumentsError(msg)
+
+
+class MarathonService(Component):
+    """Marathon's instances; `addresses` are their HTTP interfaces, as they name each other."""
+
+    addresses: list[str]
+    credential_file: str
+
+    def __init__(self, args: MarathonServiceArgs, placing: Placing) -> None:
+        name = workload_name(FRAMEWORKS_TIER, None, NAME)
+        self.addresses = [
+            str(placing.target.endpoint(name, None, PortRole.MARATHON, index))
+            for index in range(args.instances)
+        ]
+        self.credential_file = placing.target.secret(Secret.MESOS_OPERATOR)
+        super().__init__("marathon", "Service", _workload(name, args, placing), placing)
+        self.finish({"addresses": self.addresses})
+
+    def endpoint(self, cluster: str) -> MarathonEndpoint:
+        """Where apps of the cluster are declared; the same whatever colour Marathon runs on."""
+        return MarathonEndpoint(cluster, self.addresses, self.credential_file)
+
+
+def _workload(name: str, args: MarathonServiceArgs, placing: Placing) -> Workload:
+    hosts = args.zookeeper_hosts
+    members: list[Member] = []
+    for index in range(args.instances):
+        member = f"{name}-{index}"
+        endpoint = placing.target.endpoint(name, None, PortRole.MARATHON, index)
+        config: dict[str, Any] = {
+            "listen": f"{placing.target.listen_host()}:{endpoint.port}",
+            "hostname": endpoint.host,
+            "master": None if hosts is None else f"zk://{hosts}{ELECTION_PATH}",
+            "zk": None if hosts is None else f"zk://{hosts}{STATE_PATH}",
+            "framework_name": NAME,
+            "credential_file": placing.target.secret(Secret.MESOS_OPERATOR),
+            # An app is a command: whoever may declare one has an operator's power over agents.
+            "http_credentials_file": placing.target.secret(Secret.MESOS_OPERATOR),
+            **args.flags,
+        }
+        text = json.dumps(config, indent=2) + "\n"
+        members.append(Member(member, index, text, {PortRole.MARATHON: endpoint.port}))
+    return Workload(
+        name=name,
+        tier=FRAMEWORKS_TIER,
+        color=None,
+        shape=Shape.STATEFUL,
+        program=args.program,
+        members=tuple(members),
+        config_suffix=".json",
+        readiness=Readiness(Probe.HTTP, PortRole.MARATHON, path="/ping", timeout_s=_READY_S),
+        secrets=(Secret.MESOS_OPERATOR,),
+        running=hosts is not None,
+    )
