@@ -5,7 +5,7 @@ PYTHON ?= python3
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down test check robustness bench bench-sync bench-mesos tools setup lock clean
+.PHONY: help demo down test test-kubernetes check robustness bench bench-sync bench-mesos tools tools-kubernetes setup lock clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -18,6 +18,9 @@ down: setup ## stop and remove everything that the demo started
 
 test: setup ## run the default suite (ARGS="..." goes to pytest)
 	@$(RUN) pytest $(ARGS)
+
+test-kubernetes: setup tools-kubernetes ## run the tests against a real Kubernetes API server, built first
+	@$(RUN) pytest tests/kubernetes $(ARGS)
 
 check: setup ## check format, lint, types, import contracts, spelling and tidiness
 	@$(RUN) python -m tools.check
@@ -40,6 +43,9 @@ setup: ## make this checkout ready to run; the other targets do it by themselves
 
 tools: ## build or fetch the outside programs
 	@$(PYTHON) -m tools.install
+
+tools-kubernetes: ## build a Kubernetes control plane for the tests (about ten minutes, once)
+	@$(PYTHON) -m tools.install kubernetes-rig
 
 lock: setup ## compile requirements/ anew from pyproject.toml
 	@$(RUN) python -m tools.lock
