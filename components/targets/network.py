@@ -1,7 +1,8 @@
 """NetworkPolicies of a workload: what components.network.policies allows, and nothing else.
 
 A namespace denies everything both ways; each workload then gets the flows of its tier. Agents use
-their node's network, which policies do not cover, so others meet them as addresses of nodes.
+their node's network, which policies do not cover: others meet them as addresses of nodes, and who
+reaches an agent's own port is for a firewall of the nodes to say.
 """
 
 from __future__ import annotations

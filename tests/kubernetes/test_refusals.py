@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from stacks.errors import ConfigError, ResourceFailedError, StackError
 from tests import ports
-from tests.kubernetes.control_plane import ControlPlane
+from tests.kubernetes.control_plane import ControlPlane, node
 from tests.kubernetes.stack import IMAGES, ClusterStack
-from tests.providers.cluster.api import Cluster
+from tests.providers.cluster.api import Cluster, Object
 from tests.providers.kubernetes import APPLIES
 
-_BOUND_S = 300
+_BOUND_S = 600
 
 
 def is_untouched(stack: ClusterStack) -> bool:
     return stack.cluster.get("v1", "Namespace", stack.namespace) is None
 
 
+@pytest.mark.timeout(_BOUND_S)
 @pytest.mark.parametrize(
-    ("kubernetes", "cluster", "expected"),
+    ("kubernetes", "sizes", "expected"),
     [
         ({}, {"zookeeper": {"replicas": 4}}, "odd number of members"),
         ({}, {"masters": {"replicas": 2}}, "odd number of members"),
@@ -32,10 +34,10 @@ def is_untouched(stack: ClusterStack) -> bool:
 def test_a_wrong_configuration_changes_nothing(
     stack: ClusterStack,
     kubernetes: dict[str, object],
-    cluster: dict[str, object],
+    sizes: dict[str, object],
     expected: str,
 ) -> None:
-    stack.configure(kubernetes=kubernetes, cluster=cluster)
+    stack.configure(kubernetes=kubernetes, cluster=sizes)
 
     for work in (stack.runner.preview, stack.runner.up):
         with pytest.raises(ConfigError, match=expected):
@@ -87,8 +89,18 @@ def test_somebody_elses_object_is_left_alone(stack: ClusterStack, cluster: Clust
     assert stack.objects() == []
 
 
+@pytest.fixture
+def spare_node(cluster: Cluster) -> Iterator[Object]:
+    """A node more than the rig has; it is made by the test."""
+    spare = node("spare", zone="a")
+    yield spare
+    cluster.delete(spare, propagation="Background")
+
+
 @pytest.mark.timeout(_BOUND_S)
-def test_pods_that_find_no_node_are_told_and_go_on_when_there_is_one(stack: ClusterStack) -> None:
+def test_pods_that_find_no_node_are_told_and_go_on_when_there_is_one(
+    spare_node: Object, stack: ClusterStack
+) -> None:
     sizes = {"zookeeper": {"replicas": 7}}
     stack.configure(kubernetes={"spread": "hosts", "ready_timeout_s": 6}, cluster=sizes)
 
@@ -101,6 +113,8 @@ def test_pods_that_find_no_node_are_told_and_go_on_when_there_is_one(stack: Clus
     assert "Unschedulable" in text
     assert "Traceback" not in text
 
-    stack.configure(kubernetes={"spread": "any"}, cluster=sizes)
+    # A wider spread would not do: those that stand already want the narrow one.
+    stack.cluster.create(spare_node)
+    stack.configure(kubernetes={"spread": "hosts"}, cluster=sizes)
     stack.runner.up()
     assert stack.get("apps/v1", "StatefulSet", "blue-zookeeper")["status"]["readyReplicas"] == 7
