@@ -10,11 +10,14 @@ in the base table.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from sync_engine.znode import PERM_READ, Acl
 
 # The hash part is no base64 of a SHA-1, so no password ever matches it.
 MARKER = Acl(PERM_READ, "digest", "zksync-fenced:no-password-has-this-hash")
+# A tree has a handful of them, and they are looked at with every write.
+_ACLS_CACHED_MAX = 1024
 _EVERYBODY_READS = Acl(PERM_READ, "world", "anyone")
 
 
@@ -29,16 +32,18 @@ def fence_for_all(acl: Iterable[Acl]) -> tuple[Acl, ...]:
     return fence((*acl, _EVERYBODY_READS))
 
 
-def is_fenced(acl: Iterable[Acl]) -> bool:
+@lru_cache(maxsize=_ACLS_CACHED_MAX)
+def is_fenced(acl: tuple[Acl, ...]) -> bool:
     """Whether an ACL is a fenced one."""
     return any(e.scheme == MARKER.scheme and e.id == MARKER.id for e in acl)
 
 
-def same_acl(left: Iterable[Acl], right: Iterable[Acl]) -> bool:
+def same_acl(left: tuple[Acl, ...], right: tuple[Acl, ...]) -> bool:
     """Whether two ACLs say the same; their order has no meaning."""
-    return set(left) == set(right)
+    return left == right or set(left) == set(right)
 
 
-def is_unreadable(acl: Iterable[Acl]) -> bool:
+@lru_cache(maxsize=_ACLS_CACHED_MAX)
+def is_unreadable(acl: tuple[Acl, ...]) -> bool:
     """Whether the server masked a digest, because the reader has no ADMIN right."""
     return any(e.is_masked for e in acl)

@@ -34,7 +34,7 @@ from sync_engine.errors import (
     ZkError,
 )
 from sync_engine.rows import Row, Stamp
-from sync_engine.slots import Slot
+from sync_engine.slots import Slot, SlotPool
 from sync_engine.transaction import Work
 from sync_engine.wire import SetData
 from sync_engine.znode import Stat, parent
@@ -184,23 +184,48 @@ class Applier:
 
     async def _send_all(self, works: list[Work], outcome: Outcome) -> None:
         subtree = self._subtree
-        free = subtree.slots[subtree.owner.other]
         pending = transaction.batches(
             works,
             bytes_max=subtree.tuning.batch_bytes_max,
             ops_max=subtree.tuning.batch_ops_max,
             path_bytes=4 * len(subtree.target_path("")),
         )
-        for start in range(0, len(pending), len(free)):
-            group = pending[start : start + len(free)]
-            sent = [
-                self._send(slot, batch, outcome) for slot, batch in zip(free, group, strict=False)
-            ]
-            # All of them end before anything is raised: a slot in use must not be used again.
-            ends = await asyncio.gather(*sent, return_exceptions=True)
-            for end in ends:
-                if isinstance(end, BaseException):
-                    raise end
+        pool = subtree.slots[subtree.owner.other]
+        if len(pending) == 1:
+            await self._send_with(pool, await pool.take(), pending[0], outcome)
+            return
+        sending: list[asyncio.Task[None]] = []
+        try:
+            for batch in pending:
+                slot = await pool.take()
+                if any(task.done() and task.exception() for task in sending):
+                    pool.give_back(slot)
+                    break
+                # Tasks begin in the order in which they are made, so batches keep theirs.
+                sending.append(asyncio.create_task(self._send_with(pool, slot, batch, outcome)))
+            # All of them end before anything is raised, so that all is noted that was applied.
+            ends = await asyncio.gather(*sending, return_exceptions=True)
+        except asyncio.CancelledError:
+            for task in sending:
+                task.cancel()
+            await asyncio.gather(*sending, return_exceptions=True)
+            raise
+        for end in ends:
+            if isinstance(end, BaseException):
+                raise end
+
+    async def settle(self) -> None:
+        """Look up transactions whose answers nobody waited for."""
+        for slot in self._subtree.slots[self._subtree.owner.other].unsettled:
+            await self._settle(slot)
+
+    async def _send_with(
+        self, pool: SlotPool, slot: Slot, works: list[Work], outcome: Outcome
+    ) -> None:
+        try:
+            await self._send(slot, works, outcome)
+        finally:
+            pool.give_back(slot)
 
     async def _send(self, slot: Slot, works: list[Work], outcome: Outcome) -> None:
         """One transaction, with its slot."""
@@ -216,9 +241,12 @@ class Applier:
             for w in works
         ]
         note = SetData(slot.path, checkpoint.encode(record), slot.version)
+        # Until an answer says what became of it, whether we wait for one or not.
+        slot.unsettled = True
         try:
             result = await subtree.fence.transact(slot.side, [note, *ops])
         except MultiFailedError as error:
+            slot.unsettled = False
             if error.index == 0:
                 # Only a transaction of ours whose answer was lost can have moved the slot.
                 await self._settle(slot)
@@ -234,8 +262,10 @@ class Applier:
             else:
                 raise
         except RequestTooLargeError:
+            slot.unsettled = False
             await self._send_smaller(slot, works, outcome)
         else:
+            slot.unsettled = False
             slot.version += 1
             slot.seq = record.seq
             mark = SlotMark(slot.side, slot.number, record.seq)
@@ -301,9 +331,11 @@ class Applier:
             outcome.first.add("" if above == "/" else above)
 
     def _tell(self, works: Sequence[Work]) -> None:
-        for work in works:
-            if work.decision.action in _WRITES:
-                self._subtree.on_applied(self._subtree, work.rel, work.source_stamp, work.heard_at)
+        written = [work for work in works if work.decision.action in _WRITES]
+        if written:
+            self._subtree.on_applied(
+                self._subtree, [(work.source_stamp, work.heard_at) for work in written]
+            )
 
 
 def _is_large(works: Sequence[Work]) -> bool:

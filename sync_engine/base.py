@@ -108,8 +108,8 @@ class BaseStore:
               a TEXT, b TEXT, UNIQUE (subtree, rel));
             """
         )
-        self._acl_ids: dict[str, int] = {
-            text: id_ for id_, text in self.db.execute("SELECT id, acl FROM acls")
+        self._acl_ids: dict[tuple[Acl, ...], int] = {
+            decode_acl(text): id_ for id_, text in self.db.execute("SELECT id, acl FROM acls")
         }
 
     def meta(self, key: str) -> str | None:
@@ -161,11 +161,10 @@ class BaseStore:
 
     def acl_id(self, acl: tuple[Acl, ...]) -> int:
         """The number under which an ACL is kept; a tree has a handful of them."""
-        text = encode_acl(acl)
-        known = self._acl_ids.get(text)
+        known = self._acl_ids.get(acl)
         if known is None:
-            cursor = self.db.execute("INSERT INTO acls (acl) VALUES (?)", (text,))
-            known = self._acl_ids[text] = int(cursor.lastrowid or 0)
+            cursor = self.db.execute("INSERT INTO acls (acl) VALUES (?)", (encode_acl(acl),))
+            known = self._acl_ids[acl] = int(cursor.lastrowid or 0)
         return known
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ Layout: magic, sequence number, source side, ACL table, intents; all integers bi
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -75,19 +75,17 @@ def encode(record: Record) -> bytes:
     side = record.source_side.value.encode()
     parts = [_HEAD.pack(_MAGIC, record.seq, side, len(acls), len(record.intents))]
     parts.extend(_sized(encode_acl(acl).encode()) for acl in acls)
-    for intent in record.intents:
-        parts.extend(_encode_intent(intent, acls[intent.acl]))
+    parts.extend(_encode_intent(intent, acls[intent.acl]) for intent in record.intents)
     return b"".join(parts)
 
 
-def _encode_intent(intent: Intent, acl: int) -> Iterable[bytes]:
-    flags = (_HAS_SOURCE if intent.source else 0) | (_HAS_TARGET if intent.target else 0)
+def _encode_intent(intent: Intent, acl: int) -> bytes:
+    source, target = intent.source, intent.target
+    flags = (_HAS_SOURCE if source else 0) | (_HAS_TARGET if target else 0)
     path = intent.rel.encode()
-    yield _INTENT.pack(intent.kind, flags, acl, len(path), intent.data_hash)
-    yield path
-    for stamp in (intent.source, intent.target):
-        if stamp is not None:
-            yield _STAMP.pack(stamp.czxid, stamp.mzxid, stamp.version, stamp.aversion)
+    head = _INTENT.pack(intent.kind, flags, acl, len(path), intent.data_hash)
+    stamps = [_STAMP.pack(*stamp) for stamp in (source, target) if stamp is not None]
+    return b"".join((head, path, *stamps))
 
 
 def decode(data: bytes | None) -> Record:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import replace
 
 from sync_engine.acl_fence import same_acl
 from sync_engine.context import Subtree
@@ -29,6 +28,8 @@ async def compare(
     seen: set[str] = set()
     reader = subtree.source.reader
     await subtree.catch_up(subtree.owner)
+    # Everything is looked at anew.
+    subtree.counters.unreadable.clear()
     on_unreadable = subtree.counters.unreadable.add
     async for nodes in reader.scan(subtree.source_path(""), on_unreadable=on_unreadable):
         works: list[Work] = []
@@ -77,7 +78,7 @@ def learn_acl(subtree: Subtree, rel: str, node: Znode | None) -> Row | None:
     written = target_acl(sent, fenced=subtree.target_is_fenced)
     if node.stat.czxid != before.czxid or not same_acl(node.acl, written):
         return row
-    after = replace(before, aversion=node.stat.aversion)
+    after = before._replace(aversion=node.stat.aversion)
     learned = Row.of(side, after, row.stamp(subtree.owner), (row.data_hash, sent))
     subtree.base.put({rel: learned})
     return learned

@@ -29,6 +29,9 @@ IN_FLIGHT_BYTES_MAX = 4 * 1024 * 1024
 """Bytes of requests under way, besides their number: a server keeps each of them in memory several
 times over, and 40 MB of transactions at once ended one with a heap of 128 MB."""
 
+EventSink = Callable[[bytes, int, int], None]
+"""Takes a watch event: a frame's bytes, start of the body, and the zxid of the header."""
+
 _length = struct.Struct(">i")
 _LENGTH_BYTES = _length.size
 
@@ -36,8 +39,11 @@ _LENGTH_BYTES = _length.size
 class Connection(asyncio.Protocol):
     """Made by `lane`, used up when it breaks: `lost` is then done and holds the reason."""
 
-    def __init__(self, in_flight_max: int, on_room: Callable[[], None]) -> None:
+    def __init__(
+        self, in_flight_max: int, on_room: Callable[[], None], on_event: EventSink | None = None
+    ) -> None:
         self._loop = asyncio.get_running_loop()
+        self._on_event = on_event
         self._in_flight_max = in_flight_max
         self._on_room = on_room
         self._transport: asyncio.Transport | None = None
@@ -255,9 +261,11 @@ class Connection(asyncio.Protocol):
             except (struct.error, IndexError, ValueError):
                 future.set_exception(ProtocolError(f"an answer for {path} that cannot be read"))
                 raise
+        elif xid == wire.XID_EVENT and self._on_event is not None:
+            self._on_event(data, at + wire.REPLY_BYTES, zxid)
         elif xid == wire.XID_AUTH:
             self._on_auth(code)
-        # Pings need no more than to be heard, and nobody asked this connection for events.
+        # Pings need no more than to be heard.
 
     def _on_auth(self, code: int) -> None:
         self._auth_missing -= 1

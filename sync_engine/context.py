@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from sync_engine.base import Base
@@ -16,9 +16,12 @@ from sync_engine.link import Link
 from sync_engine.merge import MergeRunner
 from sync_engine.rows import Row, Stamp
 from sync_engine.settings import ENGINE_PATH, Tuning
-from sync_engine.slots import Slot
+from sync_engine.slots import SlotPool
 from sync_engine.strategy import Policy
 from sync_engine.znode import NodeKind, Znode, is_within
+
+Applied = tuple[Stamp | None, float | None]
+"""Of one applied path: the stamp of what was copied, and when its change was heard of."""
 
 
 @dataclass(slots=True)
@@ -63,13 +66,13 @@ class Subtree:
     roots: Roots
     doc: Ownership
     base: Base
-    slots: Mapping[Side, list[Slot]]
+    slots: Mapping[Side, SlotPool]
     links: Mapping[Side, Link]
     fence: Fence
     conflicts: ConflictJournal
     tuning: Tuning
-    on_applied: Callable[[Subtree, str, Stamp | None, float | None], None]
-    """Told of each applied path: relative path, source's stamp, when its change was heard of."""
+    on_applied: Callable[[Subtree, Sequence[Applied]], None]
+    """Told of applied paths."""
     policy: Policy
     shared: Shared
     kind: Callable[[str], NodeKind]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 
 @dataclass(slots=True)
@@ -22,6 +24,40 @@ class Dirty:
         self.forced |= other.forced
         self.zxid = max(self.zxid, other.zxid)
         self.is_undated |= other.is_undated
+
+
+class Footprint:
+    """Paths that are taken, and what is too close to them."""
+
+    def __init__(self) -> None:
+        self._paths: set[str] = set()
+        self._parents: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def add(self, rels: Iterable[str]) -> None:
+        """Take paths that are not taken."""
+        for rel in rels:
+            self._paths.add(rel)
+            self._parents[_above(rel)] += 1
+
+    def remove(self, rels: Iterable[str]) -> None:
+        """Give taken paths back."""
+        for rel in rels:
+            self._paths.remove(rel)
+            above = _above(rel)
+            self._parents[above] -= 1
+            if not self._parents[above]:
+                del self._parents[above]
+
+    def meets(self, rel: str) -> bool:
+        """Whether a path, the one above or one right below it is taken."""
+        return rel in self._paths or rel in self._parents or _above(rel) in self._paths
+
+
+def _above(rel: str) -> str:
+    return rel.rpartition("/")[0]
 
 
 class DirtySet:
@@ -46,11 +82,27 @@ class DirtySet:
             self._paths[rel] = dirty
         return True
 
-    def take(self, count: int) -> dict[str, Dirty]:
-        """Take the oldest paths out."""
-        taken = dict(list(self._paths.items())[:count])
+    def take(self, count: int, *, apart_from: Footprint) -> dict[str, Dirty]:
+        """Take the oldest paths out that are not close to others under way."""
+        if apart_from:
+            taken = self._apart(count, apart_from)
+        else:
+            taken = dict(islice(self._paths.items(), count))
         for rel in taken:
             del self._paths[rel]
+        return taken
+
+    def _apart(self, count: int, others: Footprint) -> dict[str, Dirty]:
+        taken: dict[str, Dirty] = {}
+        # What is close to a path that has to wait waits behind it.
+        waiting = Footprint()
+        for rel, dirty in self._paths.items():
+            if others.meets(rel) or waiting.meets(rel):
+                waiting.add((rel,))
+            else:
+                taken[rel] = dirty
+            if count in (len(taken), len(waiting)):
+                break
         return taken
 
     def put_back(self, taken: Mapping[str, Dirty]) -> None:

@@ -13,7 +13,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from typing import Any, TypeGuard
 
@@ -23,7 +23,7 @@ from sync_engine import documents, slots
 from sync_engine.base import Base, BaseStore
 from sync_engine.clock import Clocks
 from sync_engine.conflicts import ConflictJournal
-from sync_engine.context import Shared, Subtree
+from sync_engine.context import Applied, Shared, Subtree
 from sync_engine.direction import Direction, Roots, Side
 from sync_engine.documents import Ownership
 from sync_engine.election import Projector
@@ -40,7 +40,6 @@ from sync_engine.provenance import Verdict, inspect, judge, read_known, read_own
 from sync_engine.replicator import Replicator, now
 from sync_engine.report import AuditReport
 from sync_engine.requests import Requests
-from sync_engine.rows import Stamp
 from sync_engine.sentry import Sentry
 from sync_engine.settings import Ephemerals, Rules, SubtreeRule
 from sync_engine.strategy import Policy
@@ -119,6 +118,8 @@ class Engine(Requests):
         self.copiers: dict[str, EphemeralCopier] = {}
         self._running: set[str] = set()
         self._markers: dict[Direction, Replicator] = {}
+        # Workers of clients' subtrees and of markers: whoever may care about an event.
+        self._listeners: list[Replicator] = []
         self._sentry = Sentry(self.links, self.probes, self.fence, self.store)
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -136,10 +137,12 @@ class Engine(Requests):
                 await self._close_sessions()
                 self._begin()
         finally:
-            self.is_stopped = True
-            await self._close_sessions()
-            self.store.close()
-            _log.info("engine.stopped")
+            try:
+                await self._close_sessions()
+            finally:
+                self.store.close()
+                self.is_stopped = True
+                _log.info("engine.stopped")
 
     async def _run_once(self) -> bool:
         """Work until the end; False where a side went back, and all must begin anew."""
@@ -272,6 +275,7 @@ class Engine(Requests):
         if rule.ephemerals is Ephemerals.OWN:
             self.copiers[name] = EphemeralCopier(subtree, self.rules.state_dir)
             self._spawn(self.copiers[name].run())
+        self._listeners += workers
         for worker in workers:
             self._spawn(worker.run())
             self._spawn(run_sweep(worker))
@@ -292,6 +296,7 @@ class Engine(Requests):
             self.clocks,
         )
         self._markers[direction] = replicator
+        self._listeners.append(replicator)
         self.probes[direction] = probe
         self._spawn(replicator.run())
         self._spawn(probe.run())
@@ -325,24 +330,21 @@ class Engine(Requests):
     # Events
 
     def _on_event(self, side: Side, event: WatchEvent) -> None:
-        heard_at = now()
-        for replicator in (*self.workers(), *self._markers.values()):
-            subtree = replicator.subtree
-            if subtree.owner is not side:
-                continue
-            rel = subtree.roots.rel(side, event.path)
-            if rel is not None:
+        heard_at, path = now(), event.path
+        for replicator in self._listeners:
+            rel = replicator.subtree.roots.rel(side, path)
+            if rel is not None and replicator.subtree.owner is side:
                 replicator.notify(rel, heard_at, zxid=event.zxid)
         for copier in self.copiers.values():
             if copier.source is side:
-                copier.notify(event.path)
+                copier.notify(path)
         for projector in self.projectors.values():
-            if is_within(event.path, projector.rule.path(side)):
+            if is_within(path, projector.rule.path(side)):
                 projector.wake()
 
     def _on_gap(self, side: Side) -> None:
         _log.warning("watch.gap", side=side)
-        for replicator in (*self.workers(), *self._markers.values()):
+        for replicator in self._listeners:
             if replicator.subtree.owner is side:
                 replicator.request_comparison()
         for copier in self.copiers.values():
@@ -350,18 +352,18 @@ class Engine(Requests):
         for projector in self.projectors.values():
             projector.wake()
 
-    def _on_applied(
-        self, subtree: Subtree, rel: str, stamp: Stamp | None, heard_at: float | None
-    ) -> None:
-        del rel  # What is measured is the direction.
+    def _on_applied(self, subtree: Subtree, applied: Sequence[Applied]) -> None:
         direction = subtree.direction
         meters = self.meters[direction]
         if subtree.is_internal:
-            self.probes[direction].note_applied(stamp)
+            for stamp, _ in applied:
+                self.probes[direction].note_applied(stamp)
             return
-        meters.rate.add(1)
-        if heard_at is not None:
-            meters.lag.record((now() - heard_at) * 1000)
+        meters.rate.add(len(applied))
+        done_at = now()
+        for _, heard_at in applied:
+            if heard_at is not None:
+                meters.lag.record((done_at - heard_at) * 1000)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -64,23 +64,25 @@ def _name(bound: float) -> str:
 class RateMeter:
     """How many changes a second were applied lately."""
 
-    _WINDOW_S = 10.0
-    # More entries than multis in the window at any real rate.
-    _ENTRIES_MAX = 50_000
+    _WINDOW_S = 10
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._entries: deque[tuple[float, int]] = deque(maxlen=self._ENTRIES_MAX)
+        # By the second in which they were applied.
+        self._seconds: deque[tuple[int, int]] = deque(maxlen=self._WINDOW_S + 1)
         self.total = 0
 
     def add(self, count: int) -> None:
         """Count changes that were applied now."""
         self.total += count
-        self._entries.append((self._clock(), count))
+        second = int(self._clock())
+        if self._seconds and self._seconds[-1][0] == second:
+            self._seconds[-1] = (second, self._seconds[-1][1] + count)
+        else:
+            self._seconds.append((second, count))
 
     def per_s(self) -> float:
-        """The rate over the last ten seconds."""
-        since = self._clock() - self._WINDOW_S
-        while self._entries and self._entries[0][0] < since:
-            self._entries.popleft()
-        return sum(count for _, count in self._entries) / self._WINDOW_S
+        """The rate over the last ten whole seconds; of the one that runs, nothing counts."""
+        now = int(self._clock())
+        counts = (count for second, count in self._seconds if 0 < now - second <= self._WINDOW_S)
+        return sum(counts) / self._WINDOW_S

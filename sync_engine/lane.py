@@ -30,7 +30,7 @@ from typing import Any
 import structlog
 
 from sync_engine import wire
-from sync_engine.connection import Connection
+from sync_engine.connection import Connection, EventSink
 from sync_engine.errors import (
     AuthFailedError,
     ConnectionLostError,
@@ -43,7 +43,7 @@ from sync_engine.errors import (
     UnsettledReadError,
 )
 from sync_engine.hosts import format_server, parse_hosts
-from sync_engine.reader import Reader
+from sync_engine.reader import NONE_KNOWN, KnownAcls, Reader, Reading
 from sync_engine.session import LaneState, SavedSession
 from sync_engine.wire import Op, OpCode
 from sync_engine.znode import PERSISTENT, Acl, NodeKind, Stat, Znode
@@ -57,8 +57,6 @@ _BACK_OFF_MIN_S, _BACK_OFF_MAX_S = 0.02, 0.5
 _STEADY_S = 1.0
 _CLOSE_BOUND_S, _HANDSHAKE_MIN_S = 2.0, 0.2
 _SYNCS_MAX, _SYNC_PAUSE_S = 500, 0.004  # 2 s; a leader applies within milliseconds
-
-
 _Request = tuple[asyncio.Future[Any], int, bytes, wire.Decoder, str | None]
 
 
@@ -76,10 +74,11 @@ class Lane:
         request_bytes_max: int = wire.REQUEST_BYTES_MAX,
         reconnect_bound_s: float | None = None,
         tls: ssl.SSLContext | None = None,
+        on_event: EventSink | None = None,
     ) -> None:
         """`reconnect_bound_s`: how long requests wait for a connection; None: session's timeout."""
         self._servers = parse_hosts(hosts)
-        self._auth, self._tls = tuple(auth), tls
+        self._auth, self._tls, self._on_event = tuple(auth), tls, on_event
         self._timeout_s = session_timeout_s
         self._in_flight_max, self._request_bytes_max = in_flight_max, request_bytes_max
         self._bound_s = session_timeout_s if reconnect_bound_s is None else reconnect_bound_s
@@ -175,10 +174,8 @@ class Lane:
             future.set_exception(self._fatal)
         elif len(body) + 8 > self._request_bytes_max:
             what = f"request for {path}" if path is not None else "request"
-            size_max = self._request_bytes_max
-            future.set_exception(
-                RequestTooLargeError(size=len(body) + 8, size_max=size_max, what=what)
-            )
+            size, size_max = len(body) + 8, self._request_bytes_max
+            future.set_exception(RequestTooLargeError(size=size, size_max=size_max, what=what))
         elif self._connection is not None and self._connection.has_room and not self._waiting:
             self._connection.forward(future, code, body, decode, path)
         elif len(self._waiting) >= WAITING_MAX:
@@ -275,6 +272,10 @@ class Lane:
         """`read` for many paths; each of them is of one moment, all of them are not."""
         return await self._reader.read_many(paths)
 
+    async def read_at(self, paths: Sequence[str], acls: KnownAcls = NONE_KNOWN) -> Reading:
+        """`Reader.read_at`."""
+        return await self._reader.read_at(paths, acls)
+
     def scan(
         self, root: str, *, on_unreadable: Callable[[str], None] | None = None
     ) -> AsyncGenerator[list[Znode]]:
@@ -316,7 +317,7 @@ class Lane:
         """One connection to one server; None if it did not come about: see `last_failure`."""
         loop = asyncio.get_running_loop()
         bound_s = max(_HANDSHAKE_MIN_S, self._timeout_s / (len(self._servers) + 1))
-        connection = Connection(self._in_flight_max, self._on_room)
+        connection = Connection(self._in_flight_max, self._on_room, self._on_event)
         name = format_server(host, port)
         greeting = wire.connect(
             last_zxid=self.last_zxid,

@@ -47,7 +47,7 @@ class Link:
             settings.hosts,
             self.auth,
             session_timeout_s=tuning.session_timeout_s,
-            tls=settings.tls,
+            tls=self.tls,
             on_event=lambda event: on_event(side, event),
             on_gap=lambda: on_gap(side),
         )

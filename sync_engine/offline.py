@@ -17,7 +17,7 @@ from sync_engine.audit import difference, differing, sum_side
 from sync_engine.base import Base, BaseStore
 from sync_engine.comparison import compare, decide_again
 from sync_engine.conflicts import ConflictJournal
-from sync_engine.context import Shared, Subtree
+from sync_engine.context import Applied, Shared, Subtree
 from sync_engine.decide import Action, Decision, is_mass_delete, view
 from sync_engine.direction import Roots, Side
 from sync_engine.documents import Identity, Ownership
@@ -38,9 +38,9 @@ from sync_engine.report import (
     SubtreePlan,
 )
 from sync_engine.resolving import copy_of
-from sync_engine.rows import Stamp
 from sync_engine.rules import SubtreeRule
 from sync_engine.settings import Rules
+from sync_engine.slots import SlotPool
 from sync_engine.transaction import Work
 from sync_engine.watch import WatchEvent
 
@@ -204,7 +204,7 @@ async def _subtree(
         roots=roots,
         doc=doc,
         base=Base(store, rule.name, roots),
-        slots={side: [] for side in Side},
+        slots={side: SlotPool(()) for side in Side},
         links=links,
         fence=_Nobody(links, "nobody"),
         conflicts=ConflictJournal(rules.state_dir / "nothing-is-recorded.jsonl"),
@@ -271,9 +271,7 @@ class _Nobody(Fence):
         return 0
 
 
-def _ignore_applied(
-    subtree: Subtree, rel: str, stamp: Stamp | None, heard_at: float | None
-) -> None:
+def _ignore_applied(subtree: Subtree, applied: Sequence[Applied]) -> None:
     """Nothing is applied."""
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 from sync_engine import wire
 from sync_engine.errors import (
@@ -38,7 +38,23 @@ _ATTEMPTS_MAX = 20
 """Reads of one znode whose ACL changes all the time."""
 
 _Data = tuple[bytes | None, Stat] | ZkError
-_AclAndStat = tuple[tuple[Acl, ...], Stat] | ZkError
+
+
+class AclAt(NamedTuple):
+    """The ACL that a znode has as long as this is its identity and its count of ACL changes."""
+
+    czxid: int
+    aversion: int
+    acl: tuple[Acl, ...]
+
+
+KnownAcls = Mapping[str, AclAt]
+"""By full path."""
+
+NONE_KNOWN: KnownAcls = {}
+Reading = tuple[list[Znode | None], int]
+"""Znodes or None, and a zxid that the server had applied before it read the first of them; 0 where
+that is not known, because the server has no multiRead."""
 
 
 class Submit(Protocol):
@@ -69,13 +85,18 @@ class Reader:
 
     async def read_many(self, paths: Sequence[str]) -> list[Znode | None]:
         """`read` for many paths, in their order."""
+        return (await self.read_at(paths))[0]
+
+    async def read_at(self, paths: Sequence[str], acls: KnownAcls = NONE_KNOWN) -> Reading:
+        """`read_many` with its moment. ACLs that are known are read again only if they changed."""
         znodes: list[Znode | None] = []
-        async for chunk in self._read_all(paths):
+        moments: list[int] = []
+        async for chunk in self._read_all(paths, moments, acls):
             for found in chunk:
                 if isinstance(found, ZkError):
                     raise found
                 znodes.append(found)
-        return znodes
+        return znodes, min(moments, default=0)
 
     async def scan(
         self, root: str, *, on_unreadable: Callable[[str], None] | None = None
@@ -112,7 +133,7 @@ class Reader:
         if not parents:
             return []
         paths: list[str] = []
-        answers = await _gather(
+        answers = await gather_answers(
             [
                 self._submit(
                     OpCode.GET_CHILDREN2,
@@ -134,11 +155,14 @@ class Reader:
                 paths += [join(path, name) for name in sorted(answer[0])]
         return paths
 
-    async def _read_all(self, paths: Sequence[str]) -> AsyncGenerator[list[Znode | ZkError | None]]:
+    async def _read_all(
+        self, paths: Sequence[str], moments: list[int], acls: KnownAcls
+    ) -> AsyncGenerator[list[Znode | ZkError | None]]:
         left = deque(paths)
         while left:
             chunks = [self._take(left) for _ in range(self._chunks_ahead) if left]
-            for found in await asyncio.gather(*map(self._read_chunk, chunks)):
+            reads = [self._read_chunk(chunk, moments, acls) for chunk in chunks]
+            for found in await asyncio.gather(*reads):
                 yield found
 
     def _take(self, frontier: deque[str]) -> list[str]:
@@ -153,12 +177,20 @@ class Reader:
             size += len(paths[-1])
         return paths
 
-    async def _read_chunk(self, paths: Sequence[str]) -> list[Znode | ZkError | None]:
+    async def _read_chunk(
+        self,
+        paths: Sequence[str],
+        moments: list[int] | None = None,
+        acls: KnownAcls = NONE_KNOWN,
+    ) -> list[Znode | ZkError | None]:
         """One chunk; an error of one znode does not spoil the others."""
+        moments = [] if moments is None else moments
         found: dict[str, Znode | ZkError | None] = {}
         left = list(dict.fromkeys(paths))
         for _ in range(_ATTEMPTS_MAX):
-            outcomes = zip(left, await self._read_once(left), strict=True)
+            outcomes = zip(left, await self._read_once(left, moments, acls), strict=True)
+            # What did not go with its data is read the next time.
+            acls = NONE_KNOWN
             found |= {path: out for path, out in outcomes if not isinstance(out, _Torn)}
             left = [path for path in left if path not in found]
             if not left:
@@ -168,13 +200,15 @@ class Reader:
         )
         raise UnsettledReadError(msg)
 
-    async def _read_once(self, paths: Sequence[str]) -> list[Znode | ZkError | _Torn | None]:
-        data = self._ask_for_data(paths)
+    async def _read_once(
+        self, paths: Sequence[str], moments: list[int], known: KnownAcls
+    ) -> list[Znode | ZkError | _Torn | None]:
+        data = self._ask_for_data(paths, moments)
+        asked = [path for path in paths if path not in known]
         acls = [
-            self._submit(OpCode.GET_ACL, wire.path_body(path), wire.read_acl, path)
-            for path in paths
+            self._submit(OpCode.GET_ACL, wire.path_body(path), _read_acl, path) for path in asked
         ]
-        answers = await _gather([*data, *acls])
+        answers = await gather_answers([*data, *acls])
         found_data: list[_Data] = answers[: len(data)]
         if self._has_multi_read and isinstance(answers[0], UnimplementedError):
             self._has_multi_read = False
@@ -187,12 +221,22 @@ class Reader:
                 for path, entry in zip(paths, answers[0], strict=True)
             ]
         self._learn(found_data)
-        return list(map(_pair, paths, found_data, answers[len(data) :]))
+        found_acls: dict[str, AclAt | ZkError] = dict(known)
+        found_acls |= zip(asked, answers[len(data) :], strict=True)
+        return [
+            _pair(path, one, found_acls[path]) for path, one in zip(paths, found_data, strict=True)
+        ]
 
-    def _ask_for_data(self, paths: Sequence[str]) -> list[asyncio.Future[Any]]:
+    def _ask_for_data(self, paths: Sequence[str], moments: list[int]) -> list[asyncio.Future[Any]]:
+        def decode(raw: bytes, at: int, end: int) -> Any:
+            moments.append(wire.read_zxid(raw, at, end))
+            return wire.read_multi_data(raw, at, end)
+
         if self._has_multi_read:
             body = wire.multi_read_body(paths)
-            return [self._submit(OpCode.MULTI_READ, body, wire.read_multi_data, None)]
+            return [self._submit(OpCode.MULTI_READ, body, decode, None)]
+        # An error's answer tells no zxid to whoever asked.
+        moments.append(0)
         return [
             self._submit(OpCode.GET_DATA, wire.watchless_body(path), wire.read_data, path)
             for path in paths
@@ -210,7 +254,12 @@ class _Torn:
     """Data and ACL of different moments."""
 
 
-def _pair(path: str, data: _Data, acl: _AclAndStat) -> Znode | ZkError | _Torn | None:
+def _read_acl(raw: bytes, at: int, end: int) -> AclAt:
+    acl, stat = wire.read_acl(raw, at, end)
+    return AclAt(stat.czxid, stat.aversion, acl)
+
+
+def _pair(path: str, data: _Data, acl: AclAt | ZkError) -> Znode | ZkError | _Torn | None:
     for answer in (data, acl):
         if isinstance(answer, NoNodeError):
             return None
@@ -219,12 +268,12 @@ def _pair(path: str, data: _Data, acl: _AclAndStat) -> Znode | ZkError | _Torn |
     if isinstance(acl, ZkError):
         return acl
     stat = data[1]
-    if (stat.czxid, stat.aversion) != (acl[1].czxid, acl[1].aversion):
+    if (stat.czxid, stat.aversion) != (acl.czxid, acl.aversion):
         return _Torn()
-    return Znode(path, data[0], acl[0], stat)
+    return Znode(path, data[0], acl.acl, stat)
 
 
-async def _gather(futures: list[asyncio.Future[Any]]) -> list[Any]:
+async def gather_answers(futures: list[asyncio.Future[Any]]) -> list[Any]:
     """Results in order, ZooKeeper's own errors among them; any other error is raised at the end, so
     that none of them goes unseen."""
     results: list[Any] = []

@@ -1,16 +1,14 @@
 """Keeps the other side of one subtree equal to its owner's side.
 
 Watch events only name paths: a set of dirty paths is all that is remembered, however often they
-change, and what is copied is what a read after the event finds. The connection that reads may have
-an older server than the watch's, so every read follows a `sync` on its own connection, and counts
-only if that server had reached the event's zxid; where events tell none (before ZooKeeper 3.9), the
-zxid of a transaction of ours that came after. Events that were lost with a connection are made up
-for by a comparison (`comparison.py`).
+change, and what is copied is what a read after the event finds (`owners_side.py`). Events that were
+lost with a connection are made up for by a comparison (`comparison.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 
 import structlog
@@ -19,7 +17,8 @@ from sync_engine.applier import Applier, Outcome
 from sync_engine.arbiter import Arbiter
 from sync_engine.comparison import compare, decide_again, ensure_above
 from sync_engine.context import Subtree
-from sync_engine.decide import Action, Decision, assumed, is_mass_delete, view
+from sync_engine.decide import Action, Decision, assumed, view
+from sync_engine.delete_guard import DeleteGuard
 from sync_engine.dirty import Dirty, DirtySet
 from sync_engine.errors import (
     AuthFailedError,
@@ -30,18 +29,15 @@ from sync_engine.errors import (
     StateError,
     SyncError,
 )
+from sync_engine.owners_side import OwnersSide
 from sync_engine.patience import Patience
+from sync_engine.rounds import Overlap, Rounds, Turn
 from sync_engine.transaction import Work
-from sync_engine.znode import Znode
 
 _log = structlog.get_logger()
-# One round's paths: at 1,000 writes/s a round holds ten or so; more at once only let others wait.
-ROUND_MAX = 2_000
 # Decisions on one path that were overtaken by writes on the other side; then it waits for the next
 # look at it.
 _ATTEMPTS_MAX = 8
-# A subtree of fewer znodes than this is its root alone.
-_TREE_MIN = 2
 _PAUSE_MIN_S = 0.05
 _PAUSE_MAX_S = 1.0
 
@@ -54,7 +50,7 @@ class Replicator:
 
     def __init__(self, subtree: Subtree, *, twin: Replicator | None = None) -> None:
         self.subtree = subtree
-        self.lock = asyncio.Lock() if twin is None else twin.lock
+        self.lock = Turn() if twin is None else twin.lock
         self._arbiter = Arbiter(subtree, self.stall)
         self._twin: Replicator | None = None
         if twin is not None:
@@ -63,19 +59,20 @@ class Replicator:
         self.stalled: str | None = None
         self.is_copying = not subtree.base.is_trusted
         self.last_failure: str | None = None
+        self._source = OwnersSide(subtree)
         self._applier = Applier(subtree)
         self._patience = Patience()
         self._dirty = DirtySet(subtree.tuning.backlog_max)
-        self._busy = 0
+        self._rounds = Rounds(self._dirty, self._round)
+        self._deletes = DeleteGuard(subtree, self.stall)
         self._compare_wanted = True
-        self._confirmed = False
         self._wake = asyncio.Event()
         self._wake.set()
 
     @property
     def backlog(self) -> int:
         """Paths that are known to have changed and are not applied."""
-        return len(self._dirty) + self._busy
+        return len(self._dirty) + len(self._rounds)
 
     @property
     def is_idle(self) -> bool:
@@ -98,6 +95,7 @@ class Replicator:
         is_undated = heard_at is not None and zxid is None
         if not self._dirty.add(rel, Dirty(heard_at, forced, zxid or 0, is_undated)):
             self.request_comparison()
+        self._rounds.wake()
         self._wake.set()
 
     def request_comparison(self) -> None:
@@ -120,14 +118,16 @@ class Replicator:
         """Look at a path on both sides now; `shared.resolved` says who wins."""
         async with self.lock:
             upto = await self.subtree.fence.barrier(self.subtree.owner)
-            (source,) = await self._read_sources([rel], upto)
+            (source,) = await self._source.read([rel], upto)
+            if source is None and self._source.is_hidden(rel):
+                raise NoAuthError(self.subtree.source_path(rel))
             work = Work(rel, source, None, None, None, Decision(Action.NOTHING))
             await decide_again(self.subtree, [work])
             await self._apply([work])
 
     def confirm(self) -> None:
         """Let what replication waits for happen, as many deletes."""
-        self._confirmed = True
+        self._deletes.is_confirmed = True
         kept = [
             rel
             for rel, row in self.subtree.base.rows.items()
@@ -184,14 +184,18 @@ class Replicator:
                 # Cancelled, too: a comparison that was not made to its end is still wanted.
                 self._compare_wanted = True
                 raise
-        while self._dirty and self.stalled is None:
-            await self._round()
-            if self._twin is not None:
-                # The twin waits for the lock.
-                self._wake.set()
-                break
-        if not self._dirty and not self._compare_wanted:
-            self._confirmed = False
+        await self._applier.settle()
+        await self._rounds.run(self._goes_on)
+        if self._dirty:
+            # Somebody waits for the lock.
+            self._wake.set()
+        self._end_confirmation()
+
+    def _goes_on(self, begun: int) -> bool:
+        if self.stalled is not None or self._compare_wanted:
+            return False
+        # Whoever waits for the lock gets it soon, but two that wait for each other get on as well.
+        return not begun or not self.lock.is_wanted
 
     async def drain(self) -> None:
         """Compare with the owner's side as it is now, and apply all; the caller holds `lock`."""
@@ -207,23 +211,38 @@ class Replicator:
     async def _compare(self) -> None:
         subtree = self.subtree
         trusted = subtree.base.is_trusted
-        async for works in compare(subtree, trusted=trusted, found_missing=self._found_missing):
-            held = [work for work in works if work.rel in subtree.shared.held.entries]
-            if held:
-                await decide_again(self.subtree, held)
-            await self._apply(works)
-            if self.stalled is not None:
-                return
+        found = compare(subtree, trusted=trusted, found_missing=self._found_missing)
+        async with contextlib.aclosing(found), Overlap() as copying:
+            left: list[Work] = []
+            async for works in found:
+                left += works
+                if len(left) < subtree.tuning.batch_ops_max:
+                    continue
+                # Parents go before children: transactions are applied in the order of their start.
+                await copying.add(self._copy(left))
+                left = []
+                if self.stalled is not None:
+                    return
+            await copying.add(self._copy(left))
+        if self.stalled is not None:
+            return
         for rel in subtree.base.acl_writes:
             self.notify(rel, forced=True)
         if not trusted:
             subtree.base.trust()
         self.is_copying = False
 
+    async def _copy(self, works: list[Work]) -> None:
+        held = [work for work in works if work.rel in self.subtree.shared.held.entries]
+        if held:
+            await decide_again(self.subtree, held)
+        if works and self.stalled is None:
+            await self._apply(works)
+
     def _found_missing(self, rels: list[str]) -> None:
         """Take paths of the base that a comparison did not find on the owner's side."""
         self._check_proven()
-        if self._is_empty(rels) or self._guard(len(rels)):
+        if self._deletes.refuses_missing(len(rels)):
             return
         for rel in rels:
             self.notify(rel)
@@ -232,58 +251,31 @@ class Replicator:
         for link in self.subtree.links.values():
             link.check_proven()
 
-    def _is_empty(self, missing: list[str]) -> bool:
-        """Stop if nothing at all is left, however little it was."""
-        owner = self.subtree.owner
-        rows = sum(row.stamp(owner) is not None for row in self.subtree.base.rows.values())
-        if self._confirmed or rows < _TREE_MIN or len(missing) < rows or self.subtree.is_internal:
+    async def _round(self, batch: dict[str, Dirty]) -> bool:
+        """Look at dirty paths and apply what they need; False if that must wait."""
+        works = await self._decide(batch)
+        deletes = sum(w.decision.action is Action.DELETE for w in works)
+        if self._deletes.refuses_more(deletes):
             return False
-        self.stall(
-            f"side {owner.value} holds nothing of the {rows} znodes that it had: if "
-            "its clients deleted them, confirm; if the ensemble lost its data, restore it first"
-        )
-        return True
-
-    def _guard(self, deletes: int) -> bool:
-        """Stop if so much vanished that the source may have lost its data."""
-        tuning, rows = self.subtree.tuning, len(self.subtree.base)
-        if self._confirmed or not is_mass_delete(
-            deletes, rows, share_max=tuning.delete_share_max, deletes_min=tuning.delete_count_free
-        ):
-            return False
-        self.stall(
-            f"{deletes} of {rows} znodes are gone on side {self.subtree.owner.value}: if its "
-            "clients deleted them, confirm; if the ensemble lost its data, restore it first"
-        )
-        return True
-
-    async def _round(self) -> None:
-        """Look at some dirty paths and apply what they need."""
-        batch = self._dirty.take(ROUND_MAX)
-        self._busy = len(batch)
-        try:
-            works = await self._decide(batch)
-            deletes = sum(w.decision.action is Action.DELETE for w in works)
-            if self._guard(deletes):
-                self._dirty.put_back(batch)
-                return
+        with self._deletes.deleting(deletes):
             await self._apply(works)
-        except BaseException:
-            # Cancelled, too: a path that is forgotten is a write that is lost.
-            self._dirty.put_back(batch)
-            raise
-        finally:
-            self._busy = 0
+        self.last_failure = None
+        self._end_confirmation()
+        return True
+
+    def _end_confirmation(self) -> None:
+        """An operator's word holds for what is known to be left to do."""
+        if not self._dirty and not self._compare_wanted:
+            self._deletes.is_confirmed = False
 
     async def _decide(self, batch: dict[str, Dirty]) -> list[Work]:
         subtree = self.subtree
-        rels = list(batch)
-        upto = max(dirty.zxid for dirty in batch.values())
-        if any(dirty.is_undated for dirty in batch.values()):
-            upto = max(upto, await subtree.fence.barrier(subtree.owner))
-        sources = await self._read_sources(rels, upto)
+        sources = await self._source.read_changed(batch)
         works: list[Work] = []
-        for rel, source in zip(rels, sources, strict=True):
+        for rel, source in zip(batch, sources, strict=True):
+            if source is None and self._source.is_hidden(rel):
+                # What may not be read is not gone.
+                continue
             row = subtree.base.get(rel)
             seen = view(source, row)
             target = assumed(row, subtree.owner.other)
@@ -304,29 +296,6 @@ class Replicator:
         if forced:
             await decide_again(self.subtree, forced)
         return works
-
-    async def _read_sources(self, rels: list[str], upto: int) -> list[Znode | None]:
-        """Read the owner's copies, no older than a zxid."""
-        subtree = self.subtree
-        paths = [subtree.source_path(rel) for rel in rels]
-        reader = subtree.source.reader
-        try:
-            # The sync is sent first, on the same connection, so its answer need not be waited for.
-            reached, nodes = await asyncio.gather(reader.sync(paths[0]), reader.read_many(paths))
-            if reached < upto:
-                await reader.sync(paths[0], upto=upto)
-                nodes = await reader.read_many(paths)
-        except NoAuthError:
-            await reader.sync(paths[0], upto=upto)
-            nodes: list[Znode | None] = []
-            for path in paths:
-                try:
-                    nodes.append(await reader.read(path))
-                    subtree.counters.unreadable.discard(path)
-                except NoAuthError:
-                    subtree.counters.unreadable.add(path)
-                    nodes.append(None)
-        return nodes
 
     async def _apply(self, works: list[Work]) -> None:
         """Apply works until each is done, refused or overtaken too often."""

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sync_engine.direction import Side
 from sync_engine.znode import Acl, Stat
@@ -18,8 +19,7 @@ from sync_engine.znode import Acl, Stat
 _HASH_BYTES = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
+class Stamp(NamedTuple):
     """What of a stat tells that a copy has changed. `aversion` is the only trace of a setACL."""
 
     czxid: int

@@ -7,7 +7,7 @@ so whatever was applied and is not in the base after a crash stands in some slot
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -39,20 +39,43 @@ class Slot:
     """A transaction's answer was lost: it must be looked up before the slot is used again."""
 
 
-async def load(name: str, links: Mapping[Side, Link], base: Base) -> dict[Side, list[Slot]]:
+class SlotPool:
+    """The slots of one side, lent to one transaction at a time."""
+
+    def __init__(self, slots: Iterable[Slot]) -> None:
+        self._all = tuple(slots)
+        self._free: asyncio.Queue[Slot] = asyncio.Queue()
+        for slot in self._all:
+            self._free.put_nowait(slot)
+
+    @property
+    def unsettled(self) -> list[Slot]:
+        """Slots to look up before anything is decided: the base may lack what they record."""
+        return [slot for slot in self._all if slot.unsettled]
+
+    async def take(self) -> Slot:
+        """Wait for a free slot, first come, first served."""
+        return await self._free.get()
+
+    def give_back(self, slot: Slot) -> None:
+        """Let others use a slot."""
+        self._free.put_nowait(slot)
+
+
+async def load(name: str, links: Mapping[Side, Link], base: Base) -> dict[Side, SlotPool]:
     """Read a subtree's slots, create missing ones, and repair the base from what they record."""
-    found: dict[Side, list[Slot]] = {}
+    slots: dict[Side, list[Slot]] = {}
     applied: list[tuple[int, Record, SlotMark]] = []
     for side, link in links.items():
         folder = f"{documents.SLOTS}/{name}"
         await ensure(link, folder)
-        found[side] = []
+        slots[side] = []
         for number in range(SLOTS_PER_SIDE):
             path = f"{folder}/{number}"
             await ensure(link, path)
             data, stat = await link.writer.get(path)
             record = checkpoint.decode(data)
-            found[side].append(Slot(side, number, path, stat.version, record.seq))
+            slots[side].append(Slot(side, number, path, stat.version, record.seq))
             if record.seq > base.slot_seq(side, number):
                 applied.append((stat.mzxid, record, SlotMark(side, number, record.seq)))
     # Without rows there is nothing to repair: a full comparison comes anyway.
@@ -63,7 +86,7 @@ async def load(name: str, links: Mapping[Side, Link], base: Base) -> dict[Side, 
         _log.info(
             "slots.replayed", subtree=name, side=mark.side, slot=mark.number, rows=len(changes)
         )
-    return found
+    return {side: SlotPool(found) for side, found in slots.items()}
 
 
 async def ensure(link: Link, path: str) -> None:

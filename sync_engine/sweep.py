@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
+from sync_engine import wire
 from sync_engine.context import Subtree
-from sync_engine.errors import SyncError
+from sync_engine.errors import SyncError, ZkError
+from sync_engine.reader import gather_answers
 from sync_engine.replicator import Replicator
+from sync_engine.rows import Stamp
+from sync_engine.wire import OpCode
 
 _STEP = 250
 _PAUSE_S = 0.25
@@ -43,15 +47,16 @@ def _sweep_pause_s(subtree: Subtree) -> float:
 async def _sweep(replicator: Replicator, rels: list[str]) -> None:
     subtree = replicator.subtree
     owner, reader = subtree.owner, subtree.source.reader
-    stats = await asyncio.gather(*(reader.exists(subtree.source_path(rel)) for rel in rels))
-    for rel, stat in zip(rels, stats, strict=True):
+    # Futures without a task each: this is what an idle engine does.
+    asked = [
+        reader.submit(OpCode.EXISTS, wire.watchless_body(path), wire.read_stat, path)
+        for path in map(subtree.source_path, rels)
+    ]
+    for rel, stat in zip(rels, await gather_answers(asked), strict=True):
         row = subtree.base.get(rel)
         stamp = None if row is None else row.stamp(owner)
         if stamp is None or subtree.owner is not owner:
             continue
-        if stat is None or (stat.czxid, stat.mzxid, stat.aversion) != (
-            stamp.czxid,
-            stamp.mzxid,
-            stamp.aversion,
-        ):
+        # An error is that it is gone, or that newer servers do not say so (ZOOKEEPER-2590).
+        if isinstance(stat, ZkError) or Stamp.of(stat) != stamp:
             replicator.notify(rel)

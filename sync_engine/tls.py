@@ -5,7 +5,6 @@ from __future__ import annotations
 import ssl
 import stat
 from pathlib import Path
-from typing import Any
 
 from sync_engine.errors import RulesError
 from sync_engine.rules import SideTls
@@ -35,21 +34,6 @@ def make_context(tls: SideTls | None) -> ssl.SSLContext | None:
         msg = f"expected PEM files of certificates and their key in {named}, saw {error}: correct"
         raise RulesError(msg) from None
     return context
-
-
-def kazoo_options(tls: SideTls | None) -> dict[str, Any]:
-    """The same for kazoo, which makes its own context."""
-    if tls is None:
-        return {}
-    return {
-        "use_ssl": True,
-        "verify_certs": True,
-        "check_hostname": tls.check_hostname,
-        "ca": None if tls.ca_file is None else str(tls.ca_file),
-        "certfile": None if tls.cert_file is None else str(tls.cert_file),
-        "keyfile": None if tls.key_file is None else str(tls.key_file),
-        "keyfile_password": read_password(tls),
-    }
 
 
 def read_password(tls: SideTls) -> str | None:

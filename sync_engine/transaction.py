@@ -48,7 +48,7 @@ class Work:
         assert self.target is not None
         assert self.view is not None
         self.target = replace(
-            self.target, acl=self.view.acl, stamp=replace(self.target.stamp, aversion=aversion)
+            self.target, acl=self.view.acl, stamp=self.target.stamp._replace(aversion=aversion)
         )
 
 

@@ -30,7 +30,7 @@ class Tuning(RuleModel):
     that was restarted empty looks like one whose clients deleted everything."""
     delete_count_free: int = Field(default=20, ge=0)
     """Deletes that need no confirmation, whatever their share: small trees come and go."""
-    marker_interval_ms: int = Field(default=150, ge=10, le=60_000)
+    marker_interval_ms: int = Field(default=250, ge=10, le=60_000)
     """Pause between marker writes, by which lag is measured while clients are quiet."""
     lag_bound_s: float = Field(default=5.0, gt=0)
     """Age after which a difference counts as one, and not as a copy under way."""

@@ -20,7 +20,6 @@ from sync_engine.session import SavedSession
 from sync_engine.watch import EventKind, WatchEvent, WatchSession
 from sync_engine.wire import Create, OpCode
 from sync_engine.znode import WORLD_ALL
-from tests.sync_engine.memory import watcher
 from tests.sync_engine.memory.ensemble import Ensemble
 from tests.sync_engine.memory.loop import VirtualLoop
 from tests.sync_engine.memory.network import Network
@@ -113,8 +112,7 @@ class MemoryBench(Bench):
         self.hosts = ",".join(f"{server.name}.me" for server in self.ensemble.servers)
 
     def run(self, scenario: Callable[[Bench, Lane], Awaitable[None]]) -> None:
-        with watcher.installed():
-            self.loop.run(self._run(scenario))
+        self.loop.run(self._run(scenario))
 
     async def _run(self, scenario: Callable[[Bench, Lane], Awaitable[None]]) -> None:
         await super()._run(scenario)

@@ -10,7 +10,7 @@ import pytest
 from sync_engine.errors import FencedError
 from sync_engine.znode import PERM_ALL, PERM_READ, WORLD_ALL, Acl
 from tests.sync_engine.rig import Rig, read, tree, until_equal, worker
-from tests.sync_engine.servers import Server
+from tests.sync_engine.servers import Server, start_all
 from tests.waiting import until
 
 _RESTRICTED = (Acl(PERM_ALL, "digest", "user:hash="), Acl(PERM_READ, "world", "anyone"))
@@ -203,3 +203,26 @@ async def test_second_engine_fences_the_first(pair: Pair, tmp_path: Path) -> Non
     # The engine ends where it is left, as its process would.
     with pytest.raises(FencedError):
         await run_two()
+
+
+async def test_a_znode_that_may_no_longer_be_read_is_not_taken_for_deleted(tmp_path: Path) -> None:
+    # Servers of its own, since an engine that is nobody special cannot use what a super user left.
+    servers = Server(tmp_path / "server-a"), Server(tmp_path / "server-b")
+    rig = Rig(servers, tmp_path)
+    credentials = tmp_path / "engine-credentials"
+    credentials.write_text("engine:password-for-tests")
+    credentials.chmod(0o600)
+    for side in rig.document["sides"].values():
+        side["auth"]["file"] = str(credentials)
+    with start_all(*servers):
+        async with rig.lanes() as (a, b), rig.engine() as engine:
+            await a.create(f"{rig.a}/x", b"1", WORLD_ALL)
+            await until_equal(rig, a, b)
+            await a.set_acl(f"{rig.a}/x", (Acl(PERM_ALL, "digest", "somebody:hash"),), -1)
+            unreadable = worker(engine, rig).subtree.counters.unreadable
+            await until(lambda: unreadable == {f"{rig.a}/x"}, "the path is hidden")
+            assert await b.exists(f"{rig.b}/x") is not None
+            await a.set_acl(f"{rig.a}/x", WORLD_ALL, -1)
+            await a.set_data(f"{rig.a}/x", b"2", -1)
+            await until_equal(rig, a, b)
+            await until(lambda: not unreadable, "nothing is hidden")

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any
 from unittest.mock import patch
@@ -21,6 +22,7 @@ from sync_engine.decide import Action, Decision, View
 from sync_engine.direction import Side
 from sync_engine.engine import Engine
 from sync_engine.fence import Fence
+from sync_engine.owners_side import OwnersSide
 from sync_engine.replicator import Replicator
 from sync_engine.rows import Row
 from sync_engine.slots import Slot
@@ -135,14 +137,14 @@ def wide_acl() -> contextlib.AbstractContextManager[Any]:
 
 def mistaken_delete() -> contextlib.AbstractContextManager[Any]:
     """A znode that cannot be read once is taken for deleted."""
-    real, is_due = _part(Replicator, "_read_sources"), _every(_EVERY)
+    real, is_due = _part(OwnersSide, "read"), _every(_EVERY)
 
-    async def read(self: Replicator, rels: list[str], upto: int) -> list[Znode | None]:
-        nodes = await real(self, rels, upto)
+    async def read(self: OwnersSide, rels: list[str], upto: int, **how: bool) -> list[Znode | None]:
+        nodes = await real(self, rels, upto, **how)
         is_leaf = nodes[-1] is not None and not nodes[-1].stat.num_children
         return [*nodes[:-1], None] if is_leaf and is_due() else nodes
 
-    return patch.object(Replicator, "_read_sources", read)
+    return patch.object(OwnersSide, "read", read)
 
 
 def wrong_winner() -> contextlib.AbstractContextManager[Any]:
@@ -220,18 +222,27 @@ def forgotten_row() -> contextlib.AbstractContextManager[Any]:
     return patch.object(Base, "put", put)
 
 
-def forgotten_slot() -> contextlib.AbstractContextManager[Any]:
+_is_settling: ContextVar[bool] = ContextVar("is_settling", default=False)
+
+
+@contextlib.contextmanager
+def forgotten_slot() -> Generator[None]:
     """A transaction whose answer was lost is taken for one that was not applied."""
-    real = _part(Applier, "_settle")
+    real_settle, real_repairs = _part(Applier, "_settle"), checkpoint.repairs
 
     async def settle(self: Applier, slot: Slot) -> Any:
-        def no_repairs(*_: object) -> dict[str, Row | None]:
-            return {}
+        # Several may settle at once, each in a task of its own.
+        _is_settling.set(True)
+        try:
+            await real_settle(self, slot)
+        finally:
+            _is_settling.set(False)
 
-        with patch.object(checkpoint, "repairs", no_repairs):
-            await real(self, slot)
+    def repairs(*given: Any) -> dict[str, Row | None]:
+        return {} if _is_settling.get() else real_repairs(*given)
 
-    return patch.object(Applier, "_settle", settle)
+    with patch.object(Applier, "_settle", settle), patch.object(checkpoint, "repairs", repairs):
+        yield
 
 
 def blind_write() -> contextlib.AbstractContextManager[Any]:
@@ -266,9 +277,10 @@ def stray_write() -> contextlib.AbstractContextManager[Any]:
 _QUIET = Plan(1, foreign=0, troubles=3)
 _CONFLICTS = Plan(1, foreign=2, troubles=0, lives=1)
 _WIDE = Plan(1, foreign=0, troubles=0, lives=1, paths=200)
+_HOT_LOSSES = Plan(1, foreign=0, troubles=20, lives=1, writes=60)
 _LOSSES = Plan(1, foreign=0, troubles=20, lives=1, writes=60, paths=200)
 BUGS = (
-    Bug("lost event", lost_event, replace(_QUIET, troubles=0, lives=1), "the sides differ"),
+    Bug("lost event", lost_event, _WIDE, "the sides differ"),
     Bug("ignored gap", ignored_gap, _LOSSES, "the sides differ"),
     Bug("doubled write", doubled_write, _QUIET, "was written before"),
     Bug("skipped ACL", skipped_acl, _QUIET, "the sides differ"),
@@ -280,7 +292,12 @@ BUGS = (
     Bug("echo loop", echo_loop, _QUIET, "is the owner's to write"),
     Bug("stale engine", stale_engine, replace(_QUIET, overtakes=True), "was taken over"),
     Bug("forgotten row", forgotten_row, _QUIET, "of which nobody wrote the other side"),
-    Bug("forgotten slot", forgotten_slot, _LOSSES, "of which nobody wrote the other side"),
+    Bug(
+        "forgotten slot",
+        forgotten_slot,
+        replace(_LOSSES, paths=3),
+        "of which nobody wrote the other side",
+    ),
     Bug("blind write", blind_write, _QUIET, "expects no version"),
     Bug("stray write", stray_write, _QUIET, "lies outside the rules"),
 )

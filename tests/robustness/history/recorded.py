@@ -56,7 +56,7 @@ def history(world: World) -> History:
         ((side, txn) for side, ensemble in world.sides.items() for txn in ensemble.log),
         key=lambda entry: entry[1].order,
     )
-    found = History(lost_base=list(world.lost_base), rests=list(world.rests))
+    found = History(rests=list(world.rests))
     owner, term = Side.A, 0
     for side, txn in both:
         if is_engine(txn.who):
@@ -65,6 +65,9 @@ def history(world: World) -> History:
                 owner, term = doc.owner, doc.term
             continue
         found.writes.extend(_writes(side, txn, owned=side is owner))
+    # A base that was made while there was nothing but the root lacked nothing.
+    began = min((write.order for write in found.writes if write.rel), default=0)
+    found.lost_base.extend(order for order in world.lost_base if order > began)
     return found
 
 

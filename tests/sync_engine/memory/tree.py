@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from sync_engine.errors import (
     BadArgumentsError,
@@ -326,7 +326,7 @@ def resolve(acl: Sequence[Acl], identities: Sequence[tuple[str, str]]) -> tuple[
             own = [id_ for id_ in identities if id_ != SUPER]
             if not own:
                 raise _Refusal(InvalidAclError)
-            found |= dict.fromkeys(replace(entry, scheme=scheme, id=id_) for scheme, id_ in own)
+            found |= dict.fromkeys(entry._replace(scheme=scheme, id=id_) for scheme, id_ in own)
         elif _is_valid(entry):
             found[entry] = None
         else:

@@ -26,7 +26,6 @@ from sync_engine.replicator import Replicator
 from sync_engine.report import FlipReport
 from sync_engine.settings import parse_rules
 from sync_engine.znode import WORLD_ALL
-from tests.sync_engine.memory import watcher
 from tests.sync_engine.memory.door import SUPER_CREDENTIALS
 from tests.sync_engine.memory.ensemble import Client, Ensemble
 from tests.sync_engine.memory.loop import VirtualLoop
@@ -93,7 +92,6 @@ class World:
             if side is Side.A:
                 client.write(Create(ROOTS.a, b"", WORLD_ALL))
         self._patches = contextlib.ExitStack()
-        self._patches.enter_context(watcher.installed())
         self._patches.enter_context(self._counted(Base, "put"))
         self._patches.enter_context(self._counted(ConflictJournal, "record"))
 

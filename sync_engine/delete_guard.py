@@ -1,0 +1,102 @@
+"""Whether so much vanished that the source may have lost its data: then an operator is asked.
+
+An ensemble that was restarted empty looks like one whose clients deleted everything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
+from sync_engine.context import Subtree
+from sync_engine.decide import is_mass_delete
+
+# A subtree of fewer znodes than this is its root alone.
+_TREE_MIN = 2
+# Longer than a burst takes; clients that thin out a tree for a while do nothing remarkable.
+_WINDOW_S = 1.0
+
+
+class Sizes:
+    """Sizes of one base in the last second: a burst of deletes comes in many small rounds."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        # Falling sizes only: a larger one that came later makes the ones before it useless.
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def peak(self, size: int) -> int:
+        """Note a size; returns the largest one of the window."""
+        now = self._clock()
+        while self._seen and self._seen[-1][1] <= size:
+            self._seen.pop()
+        self._seen.append((now, size))
+        while self._seen[0][0] < now - _WINDOW_S:
+            self._seen.popleft()
+        return self._seen[0][1]
+
+    def forget(self) -> None:
+        """Begin anew: what went until now is known to be meant."""
+        self._seen.clear()
+
+
+class DeleteGuard:
+    """Counts one worker's deletes; `stall` is called with the reason when there are too many."""
+
+    def __init__(self, subtree: Subtree, stall: Callable[[str], None]) -> None:
+        self._subtree = subtree
+        self._stall = stall
+        self._sizes = Sizes(lambda: asyncio.get_running_loop().time())
+        self._under_way = 0
+        self.is_confirmed = False
+        """An operator's word: whatever vanished was meant to."""
+
+    def refuses_missing(self, missing: int) -> bool:
+        """Stop for what a comparison did not find, if that is all there was, or too much of it."""
+        return self._is_all(missing) or self._refuses(missing, len(self._subtree.base))
+
+    def refuses_more(self, deletes: int) -> bool:
+        """Stop if a round's deletes are too many, with those of the last second."""
+        if not deletes:
+            return False
+        if self.is_confirmed:
+            self._sizes.forget()
+            return False
+        rows = len(self._subtree.base)
+        peak = self._sizes.peak(rows)
+        return self._refuses(peak - rows + self._under_way + deletes, peak)
+
+    @contextmanager
+    def deleting(self, deletes: int) -> Generator[None]:
+        """Count deletes as done that are under way."""
+        self._under_way += deletes
+        try:
+            yield
+        finally:
+            self._under_way -= deletes
+
+    def _is_all(self, missing: int) -> bool:
+        subtree = self._subtree
+        owner = subtree.owner
+        rows = sum(row.stamp(owner) is not None for row in subtree.base.rows.values())
+        if self.is_confirmed or rows < _TREE_MIN or missing < rows or subtree.is_internal:
+            return False
+        self._stall(
+            f"side {owner.value} holds nothing of the {rows} znodes that it had: if "
+            "its clients deleted them, confirm; if the ensemble lost its data, restore it first"
+        )
+        return True
+
+    def _refuses(self, deletes: int, rows: int) -> bool:
+        tuning = self._subtree.tuning
+        if self.is_confirmed or not is_mass_delete(
+            deletes, rows, share_max=tuning.delete_share_max, deletes_min=tuning.delete_count_free
+        ):
+            return False
+        self._stall(
+            f"{deletes} of {rows} znodes are gone on side {self._subtree.owner.value}: if its "
+            "clients deleted them, confirm; if the ensemble lost its data, restore it first"
+        )
+        return True
