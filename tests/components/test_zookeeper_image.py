@@ -110,7 +110,8 @@ def test_servers_serve_only_together_above_their_epoch_and_tell_their_metrics(
     client = KazooClient(f"127.0.0.1:{servers[0].client_port}", auth_data=[("digest", _IDENTITY)])
     client.start(timeout=20)
     try:
-        _, stat = client.create("/a", include_data=True)
+        client.create("/a")
+        _, stat = client.get("/a")
         assert stat.czxid >> 32 == 8  # Of the epoch after the one that it begins with.
         client.set_acls("/zookeeper/quota", client.get_acls("/zookeeper/quota")[0])
     finally:
