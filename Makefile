@@ -5,7 +5,7 @@ PYTHON ?= python3
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down test test-mesos check robustness bench bench-sync bench-mesos bench-probe tools setup lock clean
+.PHONY: help demo down test test-mesos test-kubernetes check robustness bench bench-sync bench-mesos bench-probe tools tools-kubernetes setup lock clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -21,6 +21,9 @@ test: setup ## run the default suite (ARGS="..." goes to pytest)
 
 test-mesos: setup ## run the contract tests on the mesos-master and mesos-agent of PATH
 	@$(RUN) python -m tests.local.against_mesos $(ARGS)
+
+test-kubernetes: setup tools-kubernetes ## run the tests against a real Kubernetes API server, built first
+	@$(RUN) pytest tests/kubernetes $(ARGS)
 
 check: setup ## check format, lint, types, import contracts, spelling and tidiness
 	@$(RUN) python -m tools.check
@@ -45,6 +48,9 @@ setup: ## make this checkout ready to run; the other targets do it by themselves
 
 tools: ## build or fetch the outside programs
 	@$(PYTHON) -m tools.install
+
+tools-kubernetes: ## build a Kubernetes control plane for the tests (about ten minutes, once)
+	@$(PYTHON) -m tools.install kubernetes-rig
 
 lock: setup ## compile requirements/ anew from pyproject.toml
 	@$(RUN) python -m tools.lock

@@ -29,12 +29,26 @@ class Shape(StrEnum):
     PER_NODE = "per-node"
 
 
+class Spread(StrEnum):
+    """How far members of a workload are kept apart.
+
+    `zones`: each on a host of its own, hosts of all zones alike. `hosts`: each on a host of its
+    own, zones where it can be. `any`: as far apart as there is room.
+    """
+
+    ZONES = "zones"
+    HOSTS = "hosts"
+    ANY = "any"
+
+
 class PortRole(StrEnum):
     """What a port is for; a target maps it to a number."""
 
     ZOOKEEPER_CLIENT = "zk-client"
     ZOOKEEPER_QUORUM = "zk-quorum"
     ZOOKEEPER_ELECTION = "zk-election"
+    ZOOKEEPER_ADMIN = "zk-admin"
+    ZOOKEEPER_METRICS = "zk-metrics"
     MASTER = "master"
     AGENT = "agent"
     FRAMEWORK = "framework"
@@ -103,6 +117,14 @@ class Member:
 
 
 @dataclass(frozen=True)
+class Needs:
+    """What a member may use at most of memory, and is given of processors at least."""
+
+    memory_mb: int = 512
+    cpus: float = 0.1
+
+
+@dataclass(frozen=True)
 class Workload:
     """What to run.
 
@@ -112,6 +134,11 @@ class Workload:
     there. `running` false keeps the resources and runs nothing. `leaves_children` marks members
     whose children live on when they are restarted or stopped (tasks of an agent), and end only when
     the member is removed.
+
+    The rest is for targets that schedule containers. `needs` is each member's. `client_ports` are
+    those that any member serves alike, so that clients need not choose one. `ready_command` ends
+    with 0 when the member beside it serves, where no answer of a port tells. `user` is the number
+    of the user that the image is made for.
     """
 
     name: str
@@ -131,6 +158,10 @@ class Workload:
     fresh: bool = False
     leaves_children: bool = False
     stop_timeout_s: int = 10
+    needs: Needs = Needs()
+    client_ports: tuple[PortRole, ...] = ()
+    ready_command: tuple[str, ...] = ()
+    user: int | None = None
 
 
 class Places(Protocol):

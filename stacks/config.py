@@ -12,6 +12,7 @@ Pulumi. `migration` is written by the executor of migrations, a person may edit 
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import json
 import re
 from collections.abc import Mapping
@@ -32,8 +33,9 @@ from pydantic import (
 
 from clients.marathon.definition import read_app
 from clients.marathon.errors import DefinitionError
+from components.targets.image import check_image
 from components.targets.port_map import SIZE, room_for
-from components.workload import PortRole
+from components.workload import PortRole, Spread
 from stacks.errors import ConfigError
 from stacks.sample_apps import SAMPLE_APPS
 from stacks.topology import Color, Placement, Position, Standing, TopologyError
@@ -84,6 +86,10 @@ class MastersConfig(_Model):
 
     replicas: Quorum = 3
     """Masters; odd, the quorum is derived. One machine has room for 5."""
+    bootstrapped: tuple[Color, ...] = ()
+    """Colours whose masters have stored a registry. From then on a group whose logs are all empty
+    refuses to start, where it would come up healthy and without quotas and weights; its masters
+    are restarted when a colour is added here."""
 
 
 class AgentsConfig(_Model):
@@ -176,14 +182,17 @@ class LocalConfig(_Model):
         return given
 
 
-class ImagesConfig(_Model):
-    """Container images. There is no default: nobody maintains one."""
+Image = Annotated[str, AfterValidator(check_image)]
 
-    zookeeper: str
-    """Runs ZooKeeper servers."""
-    mesos: str
+
+class ImagesConfig(_Model):
+    """Container images, pinned by digest. There is no default: nobody maintains one."""
+
+    zookeeper: Image
+    """Runs ZooKeeper servers: the official image, or one laid out like it."""
+    mesos: Image
     """Runs masters and agents."""
-    platform: str
+    platform: Image
     """Runs the sync engine, the frameworks and the client groups."""
 
 
@@ -191,12 +200,26 @@ class KubernetesConfig(_Model):
     """The target `kubernetes`."""
 
     images: ImagesConfig
-    namespace: str = "mesos"
-    """Namespace of every object."""
+    node_networks: tuple[str, ...] = Field(min_length=1)
+    """Networks of the cluster's nodes, such as 10.0.0.0/16: agents use them, and so policies have
+    to know them."""
+    namespace: str = Field(default="mesos", pattern=r"^[a-z0-9]([a-z0-9-]{0,50}[a-z0-9])?$")
+    """Namespace of every object but those of agents, which lie in `<namespace>-agents`."""
+    spread: Spread = Spread.HOSTS
+    """How far members of a tier are kept apart: `zones`, `hosts`, or `any` where there is one."""
     storage_class: str | None = None
     """Class of claimed volumes; the cluster's default when None."""
     volume_gib: int = Field(default=10, ge=1)
     """Size of each claimed volume."""
+    ready_timeout_s: int = Field(default=600, ge=1)
+    """An update fails when pods are not ready within this time; what was made stays."""
+
+    @field_validator("node_networks")
+    @classmethod
+    def _are_networks(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        for text in given:
+            ipaddress.ip_network(text)
+        return given
 
 
 class BoundsConfig(_Model):

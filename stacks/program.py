@@ -30,7 +30,7 @@ from components.mesos.sample import (
 )
 from components.sync import Subtree, SyncEngine, SyncEngineArgs
 from components.workload import Program
-from components.zookeeper import ZooKeeperEnsemble, ZooKeeperEnsembleArgs, client_hosts
+from components.zookeeper import Launch, ZooKeeperEnsemble, ZooKeeperEnsembleArgs, client_hosts
 from stacks import config as stack_config
 from stacks import environment
 from stacks.config import CONFIG_WRONG, StackConfig, TargetKind
@@ -83,7 +83,9 @@ def programs_of(config: StackConfig) -> Programs:
         return Program(("python", "-m", module), image)
 
     return Programs(
-        zookeeper=python("stacks.local.zookeeper", images.zookeeper if images else None),
+        zookeeper=Program(("bash",), images.zookeeper)
+        if images
+        else python("stacks.local.zookeeper", None),
         master=python("stacks.local.mesos_master", mesos),
         agent=python("stacks.local.mesos_agent", mesos),
         framework=python("stacks.local.framework", platform),
@@ -148,8 +150,11 @@ class _Stack:
             namespace=kubernetes.namespace,
             storage_class=kubernetes.storage_class,
             volume_gib=kubernetes.volume_gib,
+            node_networks=kubernetes.node_networks,
+            spread=kubernetes.spread,
+            ready_timeout_s=kubernetes.ready_timeout_s,
         )
-        self._base = [gate, *target.declare_namespace(pulumi.ResourceOptions(depends_on=[gate]))]
+        self._base = [gate, *target.declare_base(pulumi.ResourceOptions(depends_on=[gate]))]
         return target
 
     def _placing(self, depends_on: Sequence[pulumi.Resource], *, protect: bool) -> Placing:
@@ -158,6 +163,11 @@ class _Stack:
     def _hosts(self, color: Color) -> str:
         replicas = self._config.cluster.zookeeper.replicas
         return client_hosts(color, replicas, self._placing([], protect=False))
+
+    @property
+    def _launch(self) -> Launch:
+        on_cluster = self._config.target is TargetKind.KUBERNETES
+        return Launch.IMAGE if on_cluster else Launch.LAUNCHER
 
     def _fresh(self, color: Color, tier: Tier) -> bool:
         standing = self._topology.standing
@@ -182,6 +192,7 @@ class _Stack:
                     tick_time_ms=cluster.zookeeper.tick_time_ms,
                     heap_mb=cluster.zookeeper.heap_mb,
                     fresh=self._fresh(color, Tier.ZOOKEEPER),
+                    launch=self._launch,
                 ),
                 self._placing([], protect=state.protect),
             )
@@ -203,6 +214,7 @@ class _Stack:
                     zookeeper_hosts=self._hosts(color),
                     replicas=cluster.masters.replicas,
                     fresh=self._fresh(color, Tier.MASTERS),
+                    bootstrapped=color in cluster.masters.bootstrapped,
                 ),
                 self._placing(ensemble, protect=state.protect),
             )

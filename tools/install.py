@@ -1,7 +1,8 @@
 """Build outside programs and link them into `.venv/bin`: `python3 -m tools.install [NAME ...]`.
 
-Idempotent: what is built already is only linked. Where a Pulumi engine that is new enough stands on
-PATH with its Python language host, that one is taken and none is built.
+Without a name, those that set-up needs; `kubernetes-rig` stands for all of that rig, which is not
+linked. Idempotent: what is built already is only linked. Where a Pulumi engine that is new enough
+stands on PATH with its Python language host, that one is taken and none is built.
 """
 
 from __future__ import annotations
@@ -13,31 +14,44 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tools import cache, recipes
+from tools import cache, kubernetes_recipes, prerequisites, recipes
 from tools.errors import explain
+from tools.kubernetes_recipes import KUBERNETES_RECIPES
 from tools.recipes import LANGUAGE_PYTHON, PULUMI, RECIPES, Recipe
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 BIN = CHECKOUT / ".venv" / "bin"
 ENGINE_MIN = (3, 259)
 _VERSION_S_MAX = 60.0
+KNOWN = (*RECIPES, *KUBERNETES_RECIPES)
 _HOST = "pulumi-language-python"
 
 
 def install(names: list[str]) -> None:
-    """Build what is missing of the named programs (none named: all) and link it.
+    """Build what is missing of the named programs (none named: set-up's) and link it.
 
     Raises:
         ToolError: a name is not known, or a step failed.
     """
-    wanted = [recipes.named(name) for name in names] or list(RECIPES)
+    wanted = _wanted(names) or list(RECIPES)
+    if set(wanted) & set(KUBERNETES_RECIPES):
+        prerequisites.require_go(recipe for recipe in wanted if recipe in KUBERNETES_RECIPES)
     engine = engine_on_path()
     for recipe in wanted:
         if engine is not None and recipe in {PULUMI, LANGUAGE_PYTHON}:
             _link(sorted(engine.parent.glob("pulumi*")))
             continue
         folder = cache.ensure(recipe.key(), lambda into, recipe=recipe: _build(recipe, into))
-        _link([path for path in sorted(folder.iterdir()) if path.is_file()])
+        if recipe.linked:
+            _link([path for path in sorted(folder.iterdir()) if path.is_file()])
+
+
+def _wanted(names: list[str]) -> list[Recipe]:
+    wanted: list[Recipe] = []
+    for name in names:
+        rig = name == kubernetes_recipes.ALL
+        wanted += KUBERNETES_RECIPES if rig else [recipes.named(name, KNOWN)]
+    return wanted
 
 
 def _build(recipe: Recipe, into: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tools import cache, recipes
 from tools.errors import ToolMissingError
+from tools.kubernetes_recipes import KUBERNETES_RECIPES
 
 __all__ = ["ToolMissingError", "folder", "java"]
 
@@ -18,10 +19,11 @@ def folder(name: str) -> Path:
     Raises:
         ToolMissingError: it was not built on this machine, or not from what now pins it.
     """
-    recipe = recipes.named(name)
+    recipe = recipes.named(name, (*recipes.RECIPES, *KUBERNETES_RECIPES))
     place = cache.root() / recipe.key()
     if not place.is_dir():
-        msg = f"expected {recipe.full_name} in {cache.root()}, saw none: run `make tools`"
+        target = "tools-kubernetes" if recipe in KUBERNETES_RECIPES else "tools"
+        msg = f"expected {recipe.full_name} in {cache.root()}, saw none: run `make {target}`"
         raise ToolMissingError(msg)
     return place
 

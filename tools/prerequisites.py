@@ -12,7 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from tools import cache, locate, recipes
@@ -34,6 +34,8 @@ class Prerequisite:
     """What was seen instead; None when all is well."""
     packages: tuple[tuple[str, ...], ...] = ()
     """Debian packages, a choice a line, best first."""
+    how: str | None = None
+    """What to do; None where the packages say it."""
 
 
 def require(*, engine_on_path: bool) -> None:
@@ -56,6 +58,24 @@ def require(*, engine_on_path: bool) -> None:
     engine = (recipes.PULUMI, recipes.LANGUAGE_PYTHON)
     if not engine_on_path and any(_is_unbuilt(recipe) for recipe in engine):
         needed.append(GO)
+    _see_to(needed)
+
+
+def require_go(wanted: Iterable[Recipe]) -> None:
+    """See to it that Go is there, new enough for what is not built yet among some programs.
+
+    Raises:
+        PrerequisiteError: it is not.
+        StepFailedError: the distribution's package cannot be installed.
+    """
+    unbuilt = [recipe for recipe in wanted if _is_unbuilt(recipe)]
+    if unbuilt:
+        asking = max(unbuilt, key=lambda recipe: recipes.go_version_min(recipe.name))
+        why = f"{', '.join(recipe.full_name for recipe in unbuilt)}: built from Go modules"
+        _see_to([_go_for(asking.name, why)])
+
+
+def _see_to(needed: list[Prerequisite]) -> None:
     missing = [each for each in needed if each.problem() is not None]
     if missing and _may_install():
         _install(missing)
@@ -69,12 +89,7 @@ def _is_unbuilt(recipe: Recipe) -> bool:
 
 
 def _told(each: Prerequisite) -> str:
-    how = f"install it (Debian: {' or '.join(map(' '.join, each.packages))})"
-    if each is GO:
-        how = (
-            "install it from the Go project's own page, because distributions often have an older "
-            "one, or put a Pulumi engine of version 3.259 or newer on PATH"
-        )
+    how = each.how or f"install it (Debian: {' or '.join(map(' '.join, each.packages))})"
     return f"{each.name}: {each.why}; saw {each.problem()}; {how}"
 
 
@@ -135,11 +150,23 @@ def _maven() -> str | None:
     return None if shutil.which("mvn") else "no mvn"
 
 
-def _go() -> str | None:
-    seen = recipes.go_version()
+def _go(name: str) -> str | None:
+    seen = recipes.go_version(name)
     if seen is None:
-        return "no go" if shutil.which("go") is None else "one that cannot read tools/pulumi/go.mod"
-    return None if seen >= recipes.go_version_min() else f"version {'.'.join(map(str, seen))}"
+        no_go = shutil.which("go") is None
+        return "no go" if no_go else f"one that cannot read tools/{name}/go.mod"
+    return None if seen >= recipes.go_version_min(name) else f"version {'.'.join(map(str, seen))}"
+
+
+def _go_for(name: str, why: str, *, otherwise: str = "") -> Prerequisite:
+    return Prerequisite(
+        f"Go, version {'.'.join(map(str, recipes.go_version_min(name)))} or newer",
+        why,
+        lambda: _go(name),
+        (("golang-go",),),
+        "install it from the Go project's own page, because distributions often have an older "
+        f"one{otherwise}",
+    )
 
 
 _PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
@@ -156,9 +183,8 @@ JDK = Prerequisite(
     (("openjdk-17-jdk-headless",), ("openjdk-21-jdk-headless",), ("default-jdk-headless",)),
 )
 MAVEN = Prerequisite("Maven", "it fetches ZooKeeper's jars", _maven, (("maven",),))
-GO = Prerequisite(
-    f"Go, version {'.'.join(map(str, recipes.go_version_min()))} or newer",
+GO = _go_for(
+    "pulumi",
     "the Pulumi engine is built from its Go modules",
-    _go,
-    (("golang-go",),),
+    otherwise=", or put a Pulumi engine of version 3.259 or newer on PATH",
 )

@@ -12,7 +12,7 @@ import platform
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cache as once
 from pathlib import Path
@@ -45,6 +45,10 @@ class Recipe:
     platform: Callable[[], str]
     """What else decides, of this machine."""
     effort: str
+    programs: tuple[tuple[str, str], ...] = ()
+    """Of a Go build: a program's name and its package; they decide too."""
+    linked: bool = True
+    """Whether the environment's programs hold it; a rig's would hide the user's own `kubectl`."""
 
     @property
     def full_name(self) -> str:
@@ -54,33 +58,35 @@ class Recipe:
     def key(self) -> str:
         """Name of the built folder: name, version and a hash of all it is built from."""
         digest = hashlib.sha256("\0".join((self.platform(), *self.flags)).encode())
+        for name, package in self.programs:
+            digest.update(f"\0{name} {package}".encode())
         for source in self.sources:
             digest.update(f"\0{source}\0".encode() + (HERE / source).read_bytes())
         return f"{self.full_name}-{digest.hexdigest()[:16]}"
 
 
-def go_version() -> tuple[int, ...] | None:
-    """Version of Go that would build here; None where there is no Go."""
-    found = re.match(r"go(\d+(?:\.\d+)*)", _go_said())
+def go_version(name: str = "pulumi") -> tuple[int, ...] | None:
+    """Version of Go that would build a program here; None where there is no Go."""
+    found = re.match(r"go(\d+(?:\.\d+)*)", _go_said(name))
     return tuple(map(int, found[1].split("."))) if found else None
 
 
-def go_version_min() -> tuple[int, ...]:
-    """The least that the engine's module asks for."""
-    found = re.search(r"^go (\S+)$", (HERE / "pulumi" / "go.mod").read_text(), re.MULTILINE)
+def go_version_min(name: str = "pulumi") -> tuple[int, ...]:
+    """The least that a program's module asks for."""
+    found = re.search(r"^go (\S+)$", (HERE / name / "go.mod").read_text(), re.MULTILINE)
     assert found is not None
     return tuple(map(int, found[1].split(".")))
 
 
 @once
-def _go_said() -> str:
+def _go_said(name: str) -> str:
     go = shutil.which("go")
     if go is None:
         return "no Go"
     # In the module's folder, because Go fetches the version that it asks for where it can.
     answer = subprocess.run(
         [go, "env", "GOVERSION"],
-        cwd=HERE / "pulumi",
+        cwd=HERE / name,
         capture_output=True,
         check=False,
         text=True,
@@ -89,35 +95,47 @@ def _go_said() -> str:
     return " ".join(answer.stdout.split())
 
 
-def _machine() -> str:
+def machine() -> str:
+    """What of this machine decides what is built."""
     # Not the version of Go: what is built is found again without Go, and after its updates.
     return f"{platform.system()} {platform.machine()}"
 
 
-def _go_build(recipe: Recipe, package: str, into: Path) -> None:
+def _go_build(recipe: Recipe, package: str, output: Path | str) -> None:
     # `readonly` refuses whatever go.sum does not pin.
     command = ["go", "build", "-mod=readonly", "-buildvcs=false", *recipe.flags]
     run(
-        f"Building {recipe.full_name} from its Go modules: {recipe.effort}",
-        [*command, "-o", f"{into}/", package],
+        f"Building {Path(package).name} of {recipe.full_name} from its Go modules: {recipe.effort}",
+        [*command, "-o", str(output), package],
         folder=HERE / recipe.name,
         environment={"CGO_ENABLED": "0", **_GO_PLAIN},
     )
 
 
+def go_programs(recipe: Recipe, into: Path) -> None:
+    """Build the programs that a recipe names, one after another, each told."""
+    for name, package in recipe.programs:
+        _go_build(recipe, package, into / name)
+
+
+def module_folder(recipe: Recipe, module: str) -> Path:
+    """Where the sources of a module lie that a recipe pins, unpacked."""
+    answer = run(
+        f"Taking files that lie beside {recipe.full_name}",
+        ["go", "mod", "download", "-json", module],
+        folder=HERE / recipe.name,
+        environment=_GO_PLAIN,
+    )
+    return Path(json.loads(answer[answer.index("{") :])["Dir"])
+
+
 def _pulumi(recipe: Recipe, into: Path) -> None:
-    _go_build(recipe, "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi", into)
+    _go_build(recipe, "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi", f"{into}/")
 
 
 def _language_python(recipe: Recipe, into: Path) -> None:
-    _go_build(recipe, f"{_SDK}/python/cmd/pulumi-language-python", into)
-    answer = run(
-        "Taking the scripts that lie beside the language host",
-        ["go", "mod", "download", "-json", _SDK],
-        folder=HERE / "pulumi",
-        environment=_GO_PLAIN,
-    )
-    module = Path(json.loads(answer[answer.index("{") :])["Dir"])
+    _go_build(recipe, f"{_SDK}/python/cmd/pulumi-language-python", f"{into}/")
+    module = module_folder(PULUMI, _SDK)
     for script in _SCRIPTS:
         target = into / Path(script).name
         shutil.copyfile(module / script, target)
@@ -170,7 +188,7 @@ PULUMI = Recipe(
         *("-ldflags", f"-s -w -X {_SDK}/go/common/version.Version=v3.259.0"),
     ),
     build=_pulumi,
-    platform=_machine,
+    platform=machine,
     effort="about 7 minutes on two cores, once",
 )
 # Later versions keep the language host in a module that is not published.
@@ -185,7 +203,7 @@ LANGUAGE_PYTHON = Recipe(
     ),
     flags=("-trimpath", "-ldflags", "-s -w"),
     build=_language_python,
-    platform=_machine,
+    platform=machine,
     effort="about half a minute, once",
 )
 ZOOKEEPER = Recipe(
@@ -194,7 +212,7 @@ ZOOKEEPER = Recipe(
     sources=("zookeeper/pom.xml", "zookeeper/jars.sha256"),
     flags=(),
     build=_zookeeper,
-    platform=_machine,
+    platform=machine,
     effort="about half a minute, once",
 )
 # What the sync engine is tested against besides: the server of Debian 12, whose watches do not tell
@@ -211,17 +229,19 @@ ZOOKEEPER_3_5 = replace(
 )
 ZOOKEEPERS = (ZOOKEEPER, ZOOKEEPER_3_8, ZOOKEEPER_3_5)
 RECIPES = (PULUMI, LANGUAGE_PYTHON, *ZOOKEEPERS)
+"""What set-up builds; what a rig needs besides stands in its own module."""
 
 
-def named(name: str) -> Recipe:
-    """The recipe of a name, with or without its version; without, the first of that name.
+def named(name: str, known_ones: Iterable[Recipe]) -> Recipe:
+    """The recipe of a name among some, with or without its version; without, the first of it.
 
     Raises:
         PrerequisiteError: there is none.
     """
-    for recipe in RECIPES:
+    known_ones = tuple(known_ones)
+    for recipe in known_ones:
         if name in {recipe.name, recipe.full_name}:
             return recipe
-    known = ", ".join(recipe.full_name for recipe in RECIPES)
+    known = ", ".join(recipe.full_name for recipe in known_ones)
     msg = f"expected one of {known}, saw {name}"
     raise PrerequisiteError(msg)

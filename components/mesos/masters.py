@@ -15,6 +15,7 @@ from components.base import Component, Placing, workload_name
 from components.errors import ArgumentsError
 from components.workload import (
     Member,
+    Needs,
     PortRole,
     Probe,
     Program,
@@ -34,7 +35,8 @@ class MesosMastersArgs:
     """What a group of masters is made of.
 
     `zookeeper_hosts` is the ensemble of their own colour; `fresh` empties registries when masters
-    are created.
+    are created. `bootstrapped` says that the group has stored a registry before: then a group whose
+    logs are all empty refuses to start, where it would come up healthy and know nothing.
 
     Raises:
         ArgumentsError: the number of replicas is even or below one.
@@ -45,6 +47,7 @@ class MesosMastersArgs:
     zookeeper_hosts: str
     replicas: int = 3
     fresh: bool = False
+    bootstrapped: bool = False
 
     def __post_init__(self) -> None:
         if self.replicas < 1 or self.replicas % 2 == 0:
@@ -101,6 +104,7 @@ def _workload(args: MesosMastersArgs, election_url: str, placing: Placing) -> Wo
             "port": port,
             "zk": election_url,
             "quorum": args.quorum,
+            "log_auto_initialize": not args.bootstrapped,
             "work_dir": f"{placing.target.directory(member)}/{_WORK}",
             "credential_file": placing.target.secret(Secret.MESOS_OPERATOR),
             # A task is a command: who may subscribe runs commands as the user of the agents.
@@ -121,4 +125,8 @@ def _workload(args: MesosMastersArgs, election_url: str, placing: Placing) -> Wo
         volumes=(_WORK,),
         secrets=(Secret.MESOS_OPERATOR,),
         fresh=args.fresh,
+        # An answer of /health says nothing of the registry, and a metric is no status code.
+        ready_command=("python", "-m", "stacks.local.registrar_ready", "--config", "{config}"),
+        needs=Needs(memory_mb=1024, cpus=0.5),
+        client_ports=(PortRole.MASTER,),
     )

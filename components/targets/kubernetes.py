@@ -1,46 +1,36 @@
 """Workloads as Kubernetes objects.
 
-One place for what every pod must have, so that no component can forget it: the `restricted` profile
-(no root, no capabilities, read-only root, seccomp), no service links (a Service named `marathon`
-would inject `MARATHON_PORT`, which Marathon reads as a flag), no API token, a headless Service for
-stable names, one ConfigMap with the rendered file of every member. A member finds its own by its
-pod's name.
+A workload becomes a ConfigMap with the rendered file of every member, a headless Service for stable
+names, a policy of who may reach it, the pods (components.targets.pods), and for members that must
+not all be away at once a PodDisruptionBudget. Objects are applied with the right to take back
+fields that somebody changed by hand: an update makes what is declared.
 
-Secrets are mounted from one Secret that somebody else fills (see docs); nothing here sees a value.
-Agents are the exception to `restricted`: they are the node's, so they use its network and a folder
-of it, and are replaced only when their pod is deleted, after a drain.
+Two namespaces: one that admits only pods of the `restricted` level, and one for agents, which no
+such level admits; the reasons stand there as annotations. Secrets are mounted from one Secret that
+somebody else fills; nothing here sees a value.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import pulumi
-from pulumi_kubernetes import apps, core, policy
+import pulumi_kubernetes
+from pulumi_kubernetes import apps, core, networking, policy
 from pulumi_kubernetes import meta as k8s_meta
 
 from components.errors import ArgumentsError
-from components.workload import (
-    NODE_NAME,
-    Endpoint,
-    PortRole,
-    Probe,
-    Secret,
-    Shape,
-    Workload,
-)
+from components.targets import pods
+from components.targets.image import check_image
+from components.targets.network import Reach, deny_all
+from components.workload import Endpoint, PortRole, Secret, Shape, Spread, Workload
 
-CONFIG_DIR = "/etc/mesos-platform"
-STATE_DIR = "/var/lib/mesos-platform"
-SECRETS_DIR = "/run/secrets/mesos-platform"
-SECRETS_OBJECT = "mesos-platform"
-_MEMBER = "MEMBER"
-_USER = 10001
 _PORTS = {
     PortRole.ZOOKEEPER_CLIENT: 2181,
     PortRole.ZOOKEEPER_QUORUM: 2888,
     PortRole.ZOOKEEPER_ELECTION: 3888,
+    PortRole.ZOOKEEPER_ADMIN: 8080,
+    PortRole.ZOOKEEPER_METRICS: 7000,
     PortRole.MASTER: 5050,
     PortRole.AGENT: 5051,
     PortRole.FRAMEWORK: 8080,
@@ -48,10 +38,15 @@ _PORTS = {
     PortRole.ENGINE: 9090,
     PortRole.CLIENTS: 9091,
 }
-
-
 # Agents use the network of their node, and both colours' have to stand on one beside each other.
 _AGENT_OFFSETS = {"blue": 0, "green": 1}
+_LEVEL = "pod-security.kubernetes.io"
+_WHY_PRIVILEGED = (
+    "agents start other people's containers: they need the node's network (an agent is its "
+    "address), its processes, its control groups, and a folder of it"
+)
+# Without it, a field that somebody changed by hand would be theirs, and updates would fail.
+_TAKE_BACK = {"pulumi.com/patchForce": "true"}
 
 
 def _port(role: PortRole, color: str | None) -> int:
@@ -59,19 +54,90 @@ def _port(role: PortRole, color: str | None) -> int:
     return _PORTS[role] + offset
 
 
-class KubernetesTarget:
-    """Runs workloads in one namespace of the cluster that the provider is configured for."""
+def _all_ports() -> dict[PortRole, tuple[int, ...]]:
+    colors = [*_AGENT_OFFSETS]
+    return {role: tuple(sorted({_port(role, color) for color in colors})) for role in _PORTS}
 
-    def __init__(self, *, namespace: str, storage_class: str | None, volume_gib: int) -> None:
+
+class KubernetesTarget:
+    """Runs workloads in two namespaces of the cluster that Pulumi's provider is configured for.
+
+    `node_networks` are the networks of its nodes, as agents are seen from pods; `volume_gib` is the
+    size of each claimed volume; pods must be ready within `ready_timeout_s`.
+    """
+
+    def __init__(  # noqa: PLR0913 - by keyword, one a key of the configuration
+        self,
+        *,
+        namespace: str,
+        storage_class: str | None,
+        volume_gib: int,
+        node_networks: Sequence[str],
+        spread: Spread = Spread.HOSTS,
+        ready_timeout_s: int = 600,
+    ) -> None:
         self._namespace = namespace
         self._storage_class = storage_class
         self._volume_gib = volume_gib
+        self._reach = Reach(tuple(node_networks), _all_ports())
+        self._spread = spread
+        self._ready_timeout_s = ready_timeout_s
+        self._provider: pulumi.ProviderResource | None = None
 
-    def declare_namespace(self, opts: pulumi.ResourceOptions) -> list[pulumi.Resource]:
-        """Declare the namespace that everything else lies in."""
+    def declare_base(self, opts: pulumi.ResourceOptions) -> list[pulumi.Resource]:
+        """Declare the provider and the namespaces that everything else lies in.
+
+        Called before any `run`; returns what everything else depends on.
+        """
+        self._provider = pulumi_kubernetes.Provider(
+            "kubernetes",
+            enable_server_side_apply=True,
+            # Otherwise a changed file would replace its ConfigMap, which no migration may do.
+            enable_config_map_mutable=True,
+            opts=opts,
+        )
+        inside = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(provider=self._provider))
+        return [
+            *self._declare_namespace("namespace", self._namespace, "restricted", {}, inside),
+            *self._declare_namespace(
+                "namespace-agents",
+                self._agents_namespace,
+                "privileged",
+                {"mesos-platform/why-privileged": _WHY_PRIVILEGED},
+                inside,
+            ),
+        ]
+
+    def _declare_namespace(
+        self,
+        name: str,
+        namespace: str,
+        level: str,
+        notes: dict[str, str],
+        opts: pulumi.ResourceOptions,
+    ) -> list[pulumi.Resource]:
         labels = {"app.kubernetes.io/managed-by": "pulumi"}
-        metadata = k8s_meta.v1.ObjectMetaArgs(name=self._namespace, labels=labels)
-        return [core.v1.Namespace("namespace", metadata=metadata, opts=opts)]
+        labels |= {f"{_LEVEL}/{mode}": level for mode in ("enforce", "audit", "warn")}
+        made = core.v1.Namespace(
+            name,
+            metadata=k8s_meta.v1.ObjectMetaArgs(
+                name=namespace, labels=labels, annotations={**_TAKE_BACK, **notes}
+            ),
+            opts=opts,
+        )
+        denied = networking.v1.NetworkPolicy(
+            f"{name}-deny",
+            metadata=k8s_meta.v1.ObjectMetaArgs(
+                name="deny-all", namespace=namespace, annotations=_TAKE_BACK
+            ),
+            spec=deny_all(),
+            opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=[made])),
+        )
+        return [made, denied]
+
+    @property
+    def _agents_namespace(self) -> str:
+        return f"{self._namespace}-agents"
 
     def listen_host(self) -> str:
         """Every address of the pod."""
@@ -79,7 +145,8 @@ class KubernetesTarget:
 
     def endpoint(self, workload: str, color: str | None, role: PortRole, index: int) -> Endpoint:
         """Stable name of a member, by its headless Service."""
-        host = f"{workload}-{index}.{workload}.{self._namespace}.svc"
+        namespace = self._agents_namespace if role is PortRole.AGENT else self._namespace
+        host = f"{workload}-{index}.{workload}.{namespace}.svc"
         return Endpoint(host, _port(role, color))
 
     def task_ports(self, color: str, index: int) -> tuple[int, int] | None:
@@ -87,13 +154,12 @@ class KubernetesTarget:
         del color, index
 
     def directory(self, member: str) -> str:
-        """Every member has a file system of its own."""
-        del member
-        return STATE_DIR
+        """Every member has a file system of its own; its folder is called like its workload."""
+        return pods.state_dir(member.rpartition("-")[0])
 
     def secret(self, secret: Secret) -> str:
         """File that holds a secret."""
-        return f"{SECRETS_DIR}/{secret}"
+        return f"{pods.SECRETS_DIR}/{secret}"
 
     def run(
         self,
@@ -103,30 +169,28 @@ class KubernetesTarget:
         depends_on: Sequence[pulumi.Resource],
         protect: bool,
     ) -> list[pulumi.Resource]:
-        """Declare a ConfigMap, a Service, the pods, and how many of them may be away at once."""
+        """Declare what runs a workload; returns its pods."""
         if workload.program.image is None:
             msg = f"{workload.name}: expected an image to run on Kubernetes, saw none"
             raise ArgumentsError(msg)
-        opts = pulumi.ResourceOptions(parent=parent, depends_on=list(depends_on), protect=protect)
-        core.v1.ConfigMap(
+        check_image(workload.program.image)
+        opts = pulumi.ResourceOptions(
+            parent=parent,
+            depends_on=list(depends_on),
+            protect=protect,
+            provider=self._provider,
+        )
+        files = core.v1.ConfigMap(
             workload.name,
             metadata=self._metadata(workload),
             data={f"{m.name}{workload.config_suffix}": m.config for m in workload.members},
             opts=opts,
         )
-        core.v1.Service(
+        self._declare_services(workload, opts)
+        networking.v1.NetworkPolicy(
             workload.name,
             metadata=self._metadata(workload),
-            spec=core.v1.ServiceSpecArgs(
-                cluster_ip="None",
-                # Members of a quorum must find each other before they are ready.
-                publish_not_ready_addresses=True,
-                selector=_labels(workload),
-                ports=[
-                    core.v1.ServicePortArgs(name=str(role), port=port)
-                    for role, port in workload.members[0].ports.items()
-                ],
-            ),
+            spec=self._reach.spec(workload, pods.labels(workload)),
             opts=opts,
         )
         if len(workload.members) > 1 and workload.shape is not Shape.PER_NODE:
@@ -135,60 +199,92 @@ class KubernetesTarget:
                 metadata=self._metadata(workload),
                 spec=policy.v1.PodDisruptionBudgetSpecArgs(
                     max_unavailable=1,
-                    selector=k8s_meta.v1.LabelSelectorArgs(match_labels=_labels(workload)),
+                    selector=k8s_meta.v1.LabelSelectorArgs(match_labels=pods.labels(workload)),
                 ),
                 opts=opts,
             )
-        return [self._pods(workload, opts)]
+        # A pod that starts anew must find its new file.
+        bound = f"{self._ready_timeout_s}s"
+        after = pulumi.ResourceOptions(
+            depends_on=[files],
+            custom_timeouts=pulumi.CustomTimeouts(create=bound, update=bound, delete=bound),
+        )
+        return [self._declare_pods(workload, pulumi.ResourceOptions.merge(opts, after))]
 
-    def _metadata(self, workload: Workload) -> k8s_meta.v1.ObjectMetaArgs:
+    def _declare_services(self, workload: Workload, opts: pulumi.ResourceOptions) -> None:
+        def ports(roles: Sequence[PortRole]) -> list[core.v1.ServicePortArgs]:
+            numbers = workload.members[0].ports
+            return [core.v1.ServicePortArgs(name=str(r), port=numbers[r]) for r in roles]
+
+        core.v1.Service(
+            workload.name,
+            metadata=self._metadata(workload),
+            spec=core.v1.ServiceSpecArgs(
+                cluster_ip="None",
+                # Members of a quorum must find each other before they are ready.
+                publish_not_ready_addresses=True,
+                selector=pods.labels(workload),
+                ports=ports(list(workload.members[0].ports)),
+            ),
+            opts=opts,
+        )
+        if workload.client_ports:
+            name = f"{workload.name}-client"
+            core.v1.Service(
+                name,
+                metadata=self._metadata(workload, name),
+                spec=core.v1.ServiceSpecArgs(
+                    selector=pods.labels(workload), ports=ports(workload.client_ports)
+                ),
+                opts=opts,
+            )
+
+    def _metadata(self, workload: Workload, name: str | None = None) -> k8s_meta.v1.ObjectMetaArgs:
+        on_node = workload.shape is Shape.PER_NODE
         return k8s_meta.v1.ObjectMetaArgs(
-            name=workload.name, namespace=self._namespace, labels=_labels(workload)
+            name=name or workload.name,
+            namespace=self._agents_namespace if on_node else self._namespace,
+            labels=pods.labels(workload),
+            annotations=_TAKE_BACK,
         )
 
-    def _pods(self, workload: Workload, opts: pulumi.ResourceOptions) -> pulumi.Resource:
-        selector = k8s_meta.v1.LabelSelectorArgs(match_labels=_labels(workload))
-        template = core.v1.PodTemplateSpecArgs(
-            metadata=k8s_meta.v1.ObjectMetaArgs(labels=_labels(workload)),
-            spec=_pod(workload),
-        )
+    def _declare_pods(self, workload: Workload, opts: pulumi.ResourceOptions) -> pulumi.Resource:
+        selector = k8s_meta.v1.LabelSelectorArgs(match_labels=pods.labels(workload))
+        template = pods.template(workload, self._spread)
+        metadata = self._metadata(workload)
         replicas = len(workload.members) if workload.running else 0
         match workload.shape:
             case Shape.STATEFUL:
-                return apps.v1.StatefulSet(
-                    workload.name,
-                    metadata=self._metadata(workload),
-                    spec=apps.v1.StatefulSetSpecArgs(
-                        replicas=replicas,
-                        service_name=workload.name,
-                        selector=selector,
-                        pod_management_policy="Parallel",
-                        template=template,
-                        volume_claim_templates=self._claims(workload),
-                    ),
-                    opts=opts,
+                kept = apps.v1.StatefulSetPersistentVolumeClaimRetentionPolicyArgs(
+                    when_deleted="Retain", when_scaled="Retain"
                 )
+                spec = apps.v1.StatefulSetSpecArgs(
+                    replicas=replicas,
+                    service_name=workload.name,
+                    selector=selector,
+                    # Only together are members of a quorum ready.
+                    pod_management_policy="Parallel",
+                    template=template,
+                    volume_claim_templates=self._claims(workload),
+                    persistent_volume_claim_retention_policy=kept,
+                )
+                return apps.v1.StatefulSet(workload.name, metadata=metadata, spec=spec, opts=opts)
             case Shape.STATELESS:
                 spec = apps.v1.DeploymentSpecArgs(
                     replicas=replicas, selector=selector, template=template
                 )
-                return apps.v1.Deployment(
-                    workload.name, metadata=self._metadata(workload), spec=spec, opts=opts
-                )
+                return apps.v1.Deployment(workload.name, metadata=metadata, spec=spec, opts=opts)
             case Shape.PER_NODE:
+                # Whoever replaces an agent drains it first: its tasks would die with its pod.
                 strategy = apps.v1.DaemonSetUpdateStrategyArgs(type="OnDelete")
-                return apps.v1.DaemonSet(
-                    workload.name,
-                    metadata=self._metadata(workload),
-                    spec=apps.v1.DaemonSetSpecArgs(
-                        selector=selector, template=template, update_strategy=strategy
-                    ),
-                    opts=opts,
+                spec = apps.v1.DaemonSetSpecArgs(
+                    selector=selector, template=template, update_strategy=strategy
                 )
+                return apps.v1.DaemonSet(workload.name, metadata=metadata, spec=spec, opts=opts)
 
-    def _claims(self, workload: Workload) -> list[core.v1.PersistentVolumeClaimArgs]:
+    def _claims(self, workload: Workload) -> list[core.v1.PersistentVolumeClaimArgs] | None:
         if not workload.volumes:
-            return []
+            return None
         return [
             core.v1.PersistentVolumeClaimArgs(
                 metadata=k8s_meta.v1.ObjectMetaArgs(name="state"),
@@ -201,131 +297,3 @@ class KubernetesTarget:
                 ),
             )
         ]
-
-
-def _labels(workload: Workload) -> dict[str, str]:
-    labels = {
-        "app.kubernetes.io/name": workload.name,
-        "app.kubernetes.io/component": workload.tier,
-        "app.kubernetes.io/part-of": "mesos-platform",
-    }
-    if workload.color:
-        labels["mesos-platform/color"] = workload.color
-    return labels
-
-
-def _pod(workload: Workload) -> core.v1.PodSpecArgs:
-    on_node = workload.shape is Shape.PER_NODE
-    return core.v1.PodSpecArgs(
-        enable_service_links=False,
-        automount_service_account_token=False,
-        host_network=True if on_node else None,
-        termination_grace_period_seconds=max(30, workload.stop_timeout_s),
-        security_context=core.v1.PodSecurityContextArgs(
-            run_as_non_root=None if on_node else True,
-            run_as_user=None if on_node else _USER,
-            fs_group=None if on_node else _USER,
-            seccomp_profile=core.v1.SeccompProfileArgs(type="RuntimeDefault"),
-        ),
-        topology_spread_constraints=None if on_node else _spread(workload),
-        containers=[_container(workload)],
-        volumes=_volumes(workload),
-    )
-
-
-def _spread(workload: Workload) -> list[core.v1.TopologySpreadConstraintArgs]:
-    return [
-        core.v1.TopologySpreadConstraintArgs(
-            max_skew=1,
-            topology_key="kubernetes.io/hostname",
-            when_unsatisfiable="DoNotSchedule" if len(workload.members) > 1 else "ScheduleAnyway",
-            label_selector=k8s_meta.v1.LabelSelectorArgs(match_labels=_labels(workload)),
-        )
-    ]
-
-
-def _container(workload: Workload) -> core.v1.ContainerArgs:
-    on_node = workload.shape is Shape.PER_NODE
-    # Pods of a StatefulSet are named like members; a DaemonSet's share the first one's file.
-    member = workload.members[0].name if on_node else f"$({_MEMBER})"
-    places = {
-        "{config}": f"{CONFIG_DIR}/{member}{workload.config_suffix}",
-        "{directory}": STATE_DIR,
-    }
-    words = [*workload.program.command, *workload.arguments]
-    return core.v1.ContainerArgs(
-        name=workload.tier,
-        image=workload.program.image,
-        command=[places.get(word, word) for word in words],
-        env=[
-            _from_pod(_MEMBER, "metadata.name"),
-            # Every node's agent has the same file, so it learns here which node it is.
-            *([_from_pod(NODE_NAME, "spec.nodeName")] if on_node else []),
-            *(core.v1.EnvVarArgs(name=k, value=v) for k, v in workload.environment.items()),
-        ],
-        ports=[
-            core.v1.ContainerPortArgs(name=str(role), container_port=port)
-            for role, port in workload.members[0].ports.items()
-        ],
-        readiness_probe=_probe(workload),
-        security_context=core.v1.SecurityContextArgs(
-            allow_privilege_escalation=None if on_node else False,
-            privileged=True if on_node else None,
-            read_only_root_filesystem=True,
-            capabilities=None if on_node else core.v1.CapabilitiesArgs(drop=["ALL"]),
-        ),
-        volume_mounts=[
-            core.v1.VolumeMountArgs(name="config", mount_path=CONFIG_DIR, read_only=True),
-            core.v1.VolumeMountArgs(name="secrets", mount_path=SECRETS_DIR, read_only=True),
-            core.v1.VolumeMountArgs(name="state", mount_path=STATE_DIR),
-            core.v1.VolumeMountArgs(name="tmp", mount_path="/tmp"),  # noqa: S108 - the pod's own
-        ],
-    )
-
-
-def _from_pod(name: str, path: str) -> core.v1.EnvVarArgs:
-    field = core.v1.ObjectFieldSelectorArgs(field_path=path)
-    source = core.v1.EnvVarSourceArgs(field_ref=field)
-    return core.v1.EnvVarArgs(name=name, value_from=source)
-
-
-def _probe(workload: Workload) -> core.v1.ProbeArgs | None:
-    readiness = workload.serving or workload.readiness
-    if readiness is None:
-        return None
-    port = workload.members[0].ports[readiness.port]
-    timings: dict[str, Any] = {"period_seconds": 5, "failure_threshold": 6}
-    match readiness.probe:
-        case Probe.HTTP:
-            action = core.v1.HTTPGetActionArgs(path=readiness.path, port=port)
-            return core.v1.ProbeArgs(http_get=action, **timings)
-        case Probe.TCP | Probe.ZOOKEEPER:
-            # A server of an ensemble opens its port before it serves; members must start together,
-            # so the readiness of one cannot wait for the quorum.
-            return core.v1.ProbeArgs(tcp_socket=core.v1.TCPSocketActionArgs(port=port), **timings)
-
-
-def _volumes(workload: Workload) -> list[core.v1.VolumeArgs]:
-    volumes = [
-        core.v1.VolumeArgs(
-            name="config", config_map=core.v1.ConfigMapVolumeSourceArgs(name=workload.name)
-        ),
-        core.v1.VolumeArgs(
-            name="secrets",
-            secret=core.v1.SecretVolumeSourceArgs(
-                secret_name=SECRETS_OBJECT,
-                default_mode=0o440,
-                items=[core.v1.KeyToPathArgs(key=str(s), path=str(s)) for s in workload.secrets],
-            ),
-        ),
-        core.v1.VolumeArgs(name="tmp", empty_dir=core.v1.EmptyDirVolumeSourceArgs()),
-    ]
-    if workload.shape is Shape.PER_NODE:
-        path = f"{STATE_DIR}/{workload.name}"
-        source = core.v1.HostPathVolumeSourceArgs(path=path, type="DirectoryOrCreate")
-        volumes.append(core.v1.VolumeArgs(name="state", host_path=source))
-    elif not (workload.shape is Shape.STATEFUL and workload.volumes):
-        volumes.append(
-            core.v1.VolumeArgs(name="state", empty_dir=core.v1.EmptyDirVolumeSourceArgs())
-        )
-    return volumes

@@ -34,6 +34,7 @@ def real_command(binary: str, settings: MasterSettings) -> list[str]:
         f"--port={settings.port}",
         f"--hostname={settings.public_hostname}",
         "--no-hostname_lookup",
+        f"--log_auto_initialize={'true' if settings.log_auto_initialize else 'false'}",
         f"--zk_session_timeout={duration(settings.zk_session_timeout_s)}",
         f"--agent_ping_timeout={duration(settings.agent_ping_timeout_s)}",
         f"--max_agent_ping_timeouts={settings.max_agent_ping_timeouts}",

@@ -10,19 +10,23 @@ import pytest
 from components.base import HostTarget, Placing
 from components.errors import ArgumentsError
 from components.mesos.agents import MesosAgents, MesosAgentsArgs
+from components.mesos.masters import MesosMasters, MesosMastersArgs
 from components.mesos.sample import SampleFramework, SampleFrameworkArgs
 from components.targets.kubernetes import KubernetesTarget
 from components.workload import Program
 from components.zookeeper import ZooKeeperEnsemble, ZooKeeperEnsembleArgs
-from stacks.local.settings import ZooKeeperSettings
+from stacks.local.settings import MasterSettings, ZooKeeperSettings
 from tests.components.conftest import Run
 
-PROGRAM = Program(("python", "-m", "some.module"), "example.invalid/zookeeper:1")
+IMAGE = f"example.invalid/zookeeper@sha256:{'0' * 64}"
+PROGRAM = Program(("python", "-m", "some.module"), IMAGE)
 
 
 @pytest.fixture
 def placing() -> Placing:
-    target: HostTarget = KubernetesTarget(namespace="mesos", storage_class=None, volume_gib=1)
+    target: HostTarget = KubernetesTarget(
+        namespace="mesos", storage_class=None, volume_gib=1, node_networks=["10.0.0.0/16"]
+    )
     return Placing(target)
 
 
@@ -71,6 +75,15 @@ def test_agents_are_the_nodes_and_wait_for_a_drain(run: Run, placing: Placing) -
     assert spec["updateStrategy"] == {"type": "OnDelete"}
     assert pod_of(spec)["hostNetwork"] is True
     assert pod_of(spec)["enableServiceLinks"] is False
+    metadata = recorder.named("blue-agents", "DaemonSet").inputs["metadata"]
+    assert metadata["namespace"] == "mesos-agents"
+    volumes = {each["name"]: each for each in pod_of(spec)["volumes"]}
+    mounts = {each["name"]: each for each in pod_of(spec)["containers"][0]["volumeMounts"]}
+    # One path inside and outside, because containers are started by the node's own engine.
+    assert volumes["state"]["hostPath"]["path"] == mounts["state"]["mountPath"]
+    assert mounts["state"]["mountPropagation"] == "Bidirectional"
+    # An empty list of secrets would mean all of them.
+    assert "secrets" not in volumes
 
 
 def test_agents_of_both_colours_stand_on_one_node_each_by_its_name(
@@ -108,6 +121,53 @@ def test_what_stands_still_has_no_pods(run: Run, placing: Placing) -> None:
     recorder = run(lambda: SampleFramework(args, placing))
 
     assert recorder.named("frameworks-sample", "StatefulSet").inputs["spec"]["replicas"] == 0
+
+
+def test_masters_are_ready_when_their_registry_is_and_refuse_to_begin_anew(
+    run: Run, placing: Placing
+) -> None:
+    args = MesosMastersArgs(
+        color="blue", program=PROGRAM, zookeeper_hosts="h:1", replicas=5, bootstrapped=True
+    )
+
+    recorder = run(lambda: MesosMasters(args, placing))
+
+    pod = pod_of(recorder.named("blue-masters", "StatefulSet").inputs["spec"])
+    command = pod["containers"][0]["readinessProbe"]["exec"]["command"]
+    assert command[:2] == ["sh", "-c"]
+    assert "registrar_ready --config /etc/mesos-platform/${MEMBER}.json" in command[2]
+    for text in recorder.named("blue-masters", "ConfigMap").inputs["data"].values():
+        settings = MasterSettings.model_validate_json(text)
+        assert settings.quorum == 3
+        assert settings.log_auto_initialize is False
+
+
+def test_another_file_is_another_pod(run: Run, placing: Placing) -> None:
+    def annotations(heap_mb: int) -> dict[str, str]:
+        args = ZooKeeperEnsembleArgs(color="blue", program=PROGRAM, heap_mb=heap_mb)
+        recorder = run(lambda: ZooKeeperEnsemble(args, placing))
+        spec = recorder.named("blue-zookeeper", "StatefulSet").inputs["spec"]
+        return spec["template"]["metadata"]["annotations"]
+
+    assert annotations(128) == annotations(128)
+    assert annotations(128) != annotations(256)
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        ("zookeeper:3.9", "pinned by its digest"),
+        ("zookeeper@sha256:12", "pinned by its digest"),
+        (f"docker.io/bitnami/zookeeper@sha256:{'0' * 64}", "somebody maintains"),
+    ],
+)
+def test_an_image_that_may_change_is_refused(
+    run: Run, placing: Placing, image: str, expected: str
+) -> None:
+    args = ZooKeeperEnsembleArgs(color="blue", program=Program(("python",), image))
+
+    with pytest.raises(ArgumentsError, match=expected):
+        run(lambda: ZooKeeperEnsemble(args, placing))
 
 
 def test_a_workload_without_an_image_is_refused(run: Run, placing: Placing) -> None:

@@ -4,7 +4,8 @@ It is found on PATH as `pulumi-resource-kubernetes` where the real plugin cannot
 checks what an API server would refuse at once (no name, a kind that is not known), and so previews
 of stack dev work by hand. No cluster is touched, so updates are refused: they would claim what is
 not there. Tests, which want the engine's part of an update alone, set a variable; objects are then
-kept in the engine's state.
+kept in the engine's state. Tests with an API server of their own name its kubeconfig in another
+variable, and get the provider of tests.providers.cluster.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 from pulumi.provider.experimental import property_value
 from pulumi.provider.experimental.provider import (
@@ -32,7 +34,18 @@ from pulumi.provider.experimental.server import main as serve
 VERSION = "4.34.2"
 # Set by tests alone.
 REMEMBERS = "TEST_KUBERNETES_REMEMBERS"
-GROUPS = frozenset({"core/v1", "apps/v1", "policy/v1", "rbac.authorization.k8s.io/v1", "batch/v1"})
+APPLIES = "TEST_KUBERNETES_APPLIES"
+"""Names a kubeconfig. Not KUBECONFIG, which a person has set for a cluster of theirs."""
+GROUPS = frozenset(
+    {
+        "core/v1",
+        "apps/v1",
+        "policy/v1",
+        "rbac.authorization.k8s.io/v1",
+        "batch/v1",
+        "networking.k8s.io/v1",
+    }
+)
 Properties = dict[str, property_value.PropertyValue]
 
 
@@ -111,7 +124,18 @@ def _text(properties: Properties, key: str) -> str | None:
 
 def main() -> None:
     """Serve the engine that started us."""
-    serve(sys.argv[1:], VERSION, InMemoryKubernetes())
+    serve(sys.argv[1:], VERSION, _provider())
+
+
+def _provider() -> Provider:
+    kubeconfig = os.environ.get(APPLIES)
+    if not kubeconfig:
+        return InMemoryKubernetes()
+    # The engine shows what is raised; where in these files it was raised helps nobody.
+    sys.tracebacklimit = 0
+    from tests.providers.cluster.provider import AppliedKubernetes  # noqa: PLC0415 - previews need none of it
+
+    return AppliedKubernetes(Path(kubeconfig))
 
 
 if __name__ == "__main__":

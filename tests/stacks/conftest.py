@@ -17,12 +17,14 @@ from stacks.topology import Standing
 from tests import ports
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-DEV = """\
+DIGEST = f"sha256:{'0' * 64}"
+DEV = f"""\
 config:
   mesos-platform:target: kubernetes
   # a comment that must stay
   mesos-platform:kubernetes:
-    images: {zookeeper: z, mesos: m, platform: p}
+    node_networks: [10.0.0.0/16]
+    images: {{zookeeper: z@{DIGEST}, mesos: m@{DIGEST}, platform: p@{DIGEST}}}
   mesos-platform:migration:
     position: '0'
 """

@@ -17,6 +17,9 @@ from stacks.errors import ConfigError
 from stacks.topology import LINE, Color, Placement, Position, Standing
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+DIGEST = f"sha256:{'0' * 64}"
+IMAGES = {name: f"{name}@{DIGEST}" for name in ("zookeeper", "mesos", "platform")}
+KUBERNETES: dict[str, Any] = {"images": IMAGES, "node_networks": ["10.0.0.0/16"]}
 LOCAL: dict[str, Any] = {"target": "local", "local": {"port_base": 20_000}}
 
 
@@ -135,14 +138,28 @@ def test_a_local_stack_has_sample_apps_unless_it_names_its_own_or_has_no_maratho
 
 
 def test_a_cluster_has_more_room_than_one_machine() -> None:
-    images = {"zookeeper": "z", "mesos": "m", "platform": "p"}
     sizes = {"zookeeper": {"replicas": 5}, "masters": {"replicas": 7}, "agents": {"count": 9}}
 
-    config = parse(
-        {"target": "kubernetes", "kubernetes": {"images": images}, "cluster": sizes}, "dev"
-    )
+    config = parse({"target": "kubernetes", "kubernetes": KUBERNETES, "cluster": sizes}, "dev")
 
     assert config.cluster.masters.replicas == 7
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"images": {**IMAGES, "mesos": "mesos:1.11"}}, "pinned by its digest"),
+        ({"images": {**IMAGES, "mesos": f"bitnami/mesos@{DIGEST}"}}, "somebody maintains"),
+        ({"node_networks": []}, "node_networks"),
+        ({"node_networks": ["10.0.0.300/16"]}, "10.0.0.300"),
+        ({"namespace": "Mesos"}, "saw 'Mesos'"),
+        ({"spread": "racks"}, "'zones', 'hosts' or 'any'"),
+    ],
+)
+def test_a_cluster_that_cannot_be_is_refused(values: dict[str, Any], expected: str) -> None:
+    text = refusal({"target": "kubernetes", "kubernetes": {**KUBERNETES, **values}})
+
+    assert expected in text
 
 
 def test_every_mistake_is_told_at_once() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pulumi_kubernetes import core, meta
 
 from components.workload import Program
 from stacks.automation import StackRunner
@@ -198,8 +199,10 @@ def test_without_the_real_plugin_nothing_is_claimed_to_be_created(
 
 
 def test_a_refused_resource_is_named(dev: StackRunner) -> None:
-    text = dev.config_file.read_text().replace("images:", "namespace: ''\n    images:")
-    dev.config_file.write_text(text)
+    def declare_nameless() -> None:
+        core.v1.ConfigMap("nameless", metadata=meta.v1.ObjectMetaArgs(namespace="any"))
 
-    with pytest.raises(ResourceFailedError, match="namespace"):
-        dev.preview()
+    runner = StackRunner("dev", dev.project_dir, program=declare_nameless)
+
+    with pytest.raises(ResourceFailedError, match="nameless"):
+        runner.preview()

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from tools import recipes
-from tools.recipes import LANGUAGE_PYTHON, PULUMI, RECIPES, ZOOKEEPER, ZOOKEEPERS, Recipe
+from tools.install import KNOWN
+from tools.kubernetes_recipes import KUBERNETES, KUBERNETES_RECIPES
+from tools.recipes import LANGUAGE_PYTHON, PULUMI, ZOOKEEPER, ZOOKEEPERS, Recipe
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.full_name)
+@pytest.mark.parametrize("recipe", KNOWN, ids=lambda recipe: recipe.full_name)
 def test_the_version_said_is_the_version_pinned(recipe: Recipe) -> None:
     pins = (recipes.HERE / recipe.sources[0]).read_text()
 
@@ -24,7 +26,22 @@ def test_the_engine_and_its_version_flag_agree() -> None:
     assert any(flag.endswith(f".Version=v{PULUMI.version}") for flag in PULUMI.flags)
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.full_name)
+def test_the_api_server_and_its_version_flag_agree() -> None:
+    flags = " ".join(KUBERNETES.flags)
+
+    assert f"component-base/version.gitVersion=v{KUBERNETES.version} " in flags
+
+
+def test_every_staging_module_is_the_release_of_the_server() -> None:
+    text = (recipes.HERE / "kubernetes" / "go.mod").read_text()
+    replaced = re.findall(r"^\t(k8s\.io/\S+) => (\S+) (\S+)$", text, re.MULTILINE)
+    staging = KUBERNETES.version.replace("1.", "v0.", 1)
+
+    assert len(replaced) == 33
+    assert all(old == new and version == staging for old, new, version in replaced)
+
+
+@pytest.mark.parametrize("recipe", KNOWN, ids=lambda recipe: recipe.full_name)
 def test_a_changed_source_or_flag_or_machine_is_another_folder(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -35,6 +52,7 @@ def test_a_changed_source_or_flag_or_machine_is_another_folder(
 
     assert replace(recipe, flags=("-other",)).key() != before
     assert replace(recipe, platform=lambda: "other").key() != before
+    assert replace(recipe, programs=(("other", "module/other"),)).key() != before
     for source in recipe.sources:
         text = (copy / source).read_text()
         (copy / source).write_text(f"{text}\n")
@@ -44,19 +62,21 @@ def test_a_changed_source_or_flag_or_machine_is_another_folder(
 
 
 def test_what_was_built_is_found_again_without_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = [recipe.key() for recipe in RECIPES]
+    before = [recipe.key() for recipe in KNOWN]
     monkeypatch.setenv("PATH", "/nowhere")
 
-    assert [recipe.key() for recipe in RECIPES] == before
+    assert [recipe.key() for recipe in KNOWN] == before
     assert PULUMI.platform() == ZOOKEEPER.platform()
 
 
 def test_every_module_of_a_build_has_its_sum() -> None:
-    for recipe in (PULUMI, LANGUAGE_PYTHON):
+    for recipe in (PULUMI, LANGUAGE_PYTHON, *KUBERNETES_RECIPES):
         folder = recipes.HERE / recipe.name
         wanted = re.findall(r"^\t(\S+ v\S+)", (folder / "go.mod").read_text(), re.MULTILINE)
         sums = (folder / "go.sum").read_text()
-        replaced = set(re.findall(r"^replace (\S+)", (folder / "go.mod").read_text(), re.MULTILINE))
+        replaced = set(
+            re.findall(r"^(?:replace |\t)(\S+) =>", (folder / "go.mod").read_text(), re.MULTILINE)
+        )
 
         assert wanted
         assert not [

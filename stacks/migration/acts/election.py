@@ -37,7 +37,7 @@ async def raise_election_numbers(world: World, _: Situation, tell: Tell) -> Find
     color = world.source
     restarted: list[str] = []
     # A single master rises by one each time.
-    for _ in range(LOWEST_NUMBER_MIN):
+    for _turn in range(LOWEST_NUMBER_MIN):
         for candidate in reversed(await readers.candidates(world, color)):
             if candidate.number < LOWEST_NUMBER_MIN and candidate.address in world.masters(color):
                 tell(f"restarting master {candidate.address}, number {candidate.number}")

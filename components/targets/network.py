@@ -1,0 +1,101 @@
+"""NetworkPolicies of a workload: what components.network.policies allows, and nothing else.
+
+A namespace denies everything both ways; each workload then gets the flows of its tier. Agents use
+their node's network, which policies do not cover: others meet them as addresses of nodes, and who
+reaches an agent's own port is for a firewall of the nodes to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pulumi_kubernetes import meta, networking
+
+from components.network import policies
+from components.network.policies import Flow
+from components.workload import PortRole, Workload
+
+# Namespaces carry these labels when their pods may read metrics, or use ZooKeeper.
+MAY_READ_METRICS = "mesos-platform/may-read-metrics"
+MAY_USE_ZOOKEEPER = "mesos-platform/may-use-zookeeper"
+_OUTSIDE = {policies.MONITORING: MAY_READ_METRICS, policies.GUESTS: MAY_USE_ZOOKEEPER}
+_COMPONENT = "app.kubernetes.io/component"
+_COLOR = "mesos-platform/color"
+_DNS_PORT = 53
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What flows mean on a cluster: the networks of its nodes, and which port a role has."""
+
+    node_networks: Sequence[str]
+    ports: dict[PortRole, tuple[int, ...]]
+
+    def spec(
+        self, workload: Workload, selector: dict[str, str]
+    ) -> networking.v1.NetworkPolicySpecArgs:
+        """The policy of a workload's pods."""
+        return networking.v1.NetworkPolicySpecArgs(
+            pod_selector=meta.v1.LabelSelectorArgs(match_labels=selector),
+            policy_types=["Ingress", "Egress"],
+            ingress=[
+                networking.v1.NetworkPolicyIngressRuleArgs(
+                    from_=self._peers(flow, flow.source, workload), ports=self._ports(flow)
+                )
+                for flow in policies.into(workload.tier)
+                if flow.role in workload.members[0].ports
+            ],
+            egress=[
+                _names(),
+                *(
+                    networking.v1.NetworkPolicyEgressRuleArgs(
+                        to=self._peers(flow, flow.target, workload), ports=self._ports(flow)
+                    )
+                    for flow in policies.out_of(workload.tier)
+                ),
+            ],
+        )
+
+    def _ports(self, flow: Flow) -> list[networking.v1.NetworkPolicyPortArgs]:
+        return [
+            networking.v1.NetworkPolicyPortArgs(protocol="TCP", port=port)
+            for port in self.ports[flow.role]
+        ]
+
+    def _peers(
+        self, flow: Flow, tier: str, workload: Workload
+    ) -> list[networking.v1.NetworkPolicyPeerArgs]:
+        if tier == policies.AGENTS:
+            return [
+                networking.v1.NetworkPolicyPeerArgs(
+                    ip_block=networking.v1.IPBlockArgs(cidr=network)
+                )
+                for network in self.node_networks
+            ]
+        if tier in _OUTSIDE:
+            outside = meta.v1.LabelSelectorArgs(match_labels={_OUTSIDE[tier]: "true"})
+            return [networking.v1.NetworkPolicyPeerArgs(namespace_selector=outside)]
+        wanted = {_COMPONENT: tier}
+        if flow.within_color and workload.color:
+            wanted[_COLOR] = workload.color
+        chosen = meta.v1.LabelSelectorArgs(match_labels=wanted)
+        return [networking.v1.NetworkPolicyPeerArgs(pod_selector=chosen)]
+
+
+def deny_all() -> networking.v1.NetworkPolicySpecArgs:
+    """Of a namespace: no pod opens or takes a connection."""
+    return networking.v1.NetworkPolicySpecArgs(
+        pod_selector=meta.v1.LabelSelectorArgs(), policy_types=["Ingress", "Egress"]
+    )
+
+
+def _names() -> networking.v1.NetworkPolicyEgressRuleArgs:
+    system = meta.v1.LabelSelectorArgs(match_labels={"kubernetes.io/metadata.name": "kube-system"})
+    return networking.v1.NetworkPolicyEgressRuleArgs(
+        to=[networking.v1.NetworkPolicyPeerArgs(namespace_selector=system)],
+        ports=[
+            networking.v1.NetworkPolicyPortArgs(protocol=protocol, port=_DNS_PORT)
+            for protocol in ("UDP", "TCP")
+        ],
+    )

@@ -1,0 +1,290 @@
+"""Pods of a workload, and what every one of them must have.
+
+One place, so that no component can forget it: no root, no capabilities, a read-only root, seccomp,
+no API token, no service links (a Service named `marathon` would inject `MARATHON_PORT`, which
+Marathon reads as a flag), bounds of memory, and members on hosts of their own.
+
+Agents are the exception. They start other people's containers, so they are the node's: its network
+(an agent is its address), its processes, and a folder of it under the same path inside and outside.
+They lie in a namespace of their own, which says so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+
+from pulumi_kubernetes import core
+from pulumi_kubernetes import meta as k8s_meta
+
+from components.workload import NODE_NAME, Probe, Readiness, Secret, Shape, Spread, Workload
+
+CONFIG_DIR = "/etc/mesos-platform"
+STATE_DIR = "/var/lib/mesos-platform"
+SECRETS_DIR = "/run/secrets/mesos-platform"
+SECRETS_OBJECT = "mesos-platform"
+CONFIG_DIGEST = "mesos-platform/config-digest"
+_RUNTIME_DIR = "/var/run/mesos"
+_CGROUPS_DIR = "/sys/fs/cgroup"
+_MEMBER = "MEMBER"
+# A user of no other meaning, for images that are made for none.
+_USER = 10001
+_STOP_S_MIN = 30
+_PERIOD_S = 5
+# A server may have to read gigabytes before it opens its port.
+_START_PERIODS_MAX = 120
+_TROUBLED_PERIODS_MAX = 6
+
+
+def labels(workload: Workload) -> dict[str, str]:
+    """What tells a workload's objects from others."""
+    found = {
+        "app.kubernetes.io/name": workload.name,
+        "app.kubernetes.io/component": workload.tier,
+        "app.kubernetes.io/part-of": "mesos-platform",
+    }
+    if workload.color:
+        found["mesos-platform/color"] = workload.color
+    return found
+
+
+def state_dir(workload: str) -> str:
+    """Where a member finds its own folder, and an agent's host has it too."""
+    return f"{STATE_DIR}/{workload}"
+
+
+def template(workload: Workload, spread: Spread) -> core.v1.PodTemplateSpecArgs:
+    """What every pod of a workload is made from; another configuration is another pod."""
+    text = "\0".join(f"{member.name}\0{member.config}" for member in workload.members)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return core.v1.PodTemplateSpecArgs(
+        metadata=k8s_meta.v1.ObjectMetaArgs(
+            labels=labels(workload), annotations={CONFIG_DIGEST: digest}
+        ),
+        spec=_pod(workload, spread),
+    )
+
+
+def _pod(workload: Workload, spread: Spread) -> core.v1.PodSpecArgs:
+    on_node = workload.shape is Shape.PER_NODE
+    user = workload.user or _USER
+    return core.v1.PodSpecArgs(
+        enable_service_links=False,
+        automount_service_account_token=False,
+        host_network=True if on_node else None,
+        host_pid=True if on_node else None,
+        # Names of Services, which a node's own resolver does not know.
+        dns_policy="ClusterFirstWithHostNet" if on_node else None,
+        termination_grace_period_seconds=max(_STOP_S_MIN, workload.stop_timeout_s),
+        security_context=core.v1.PodSecurityContextArgs(
+            run_as_non_root=None if on_node else True,
+            run_as_user=None if on_node else user,
+            run_as_group=None if on_node else user,
+            fs_group=None if on_node else user,
+            seccomp_profile=core.v1.SeccompProfileArgs(type="RuntimeDefault"),
+        ),
+        affinity=None if on_node else _affinity(workload, spread),
+        topology_spread_constraints=None if on_node else _zones(workload, spread),
+        containers=[_container(workload)],
+        volumes=_volumes(workload),
+    )
+
+
+def _affinity(workload: Workload, spread: Spread) -> core.v1.AffinityArgs | None:
+    if len(workload.members) == 1:
+        return None
+    apart = core.v1.PodAffinityTermArgs(
+        topology_key="kubernetes.io/hostname",
+        label_selector=k8s_meta.v1.LabelSelectorArgs(match_labels=labels(workload)),
+    )
+    if spread is Spread.ANY:
+        wish = core.v1.WeightedPodAffinityTermArgs(weight=100, pod_affinity_term=apart)
+        rule = core.v1.PodAntiAffinityArgs(
+            preferred_during_scheduling_ignored_during_execution=[wish]
+        )
+    else:
+        rule = core.v1.PodAntiAffinityArgs(
+            required_during_scheduling_ignored_during_execution=[apart]
+        )
+    return core.v1.AffinityArgs(pod_anti_affinity=rule)
+
+
+def _zones(workload: Workload, spread: Spread) -> list[core.v1.TopologySpreadConstraintArgs] | None:
+    if len(workload.members) == 1:
+        return None
+    return [
+        core.v1.TopologySpreadConstraintArgs(
+            max_skew=1,
+            topology_key="topology.kubernetes.io/zone",
+            when_unsatisfiable="DoNotSchedule" if spread is Spread.ZONES else "ScheduleAnyway",
+            label_selector=k8s_meta.v1.LabelSelectorArgs(match_labels=labels(workload)),
+        )
+    ]
+
+
+def _container(workload: Workload) -> core.v1.ContainerArgs:
+    on_node = workload.shape is Shape.PER_NODE
+    memory = f"{workload.needs.memory_mb}Mi"
+    port = _started_port(workload)
+    started = None if port is None else core.v1.TCPSocketActionArgs(port=port)
+    return core.v1.ContainerArgs(
+        name=workload.tier,
+        image=workload.program.image,
+        command=_command(
+            workload, (*workload.program.command, *workload.arguments), f"$({_MEMBER})"
+        ),
+        env=[
+            _from_pod(_MEMBER, "metadata.name"),
+            # Every node's agent has the same file, so it learns here which node it is.
+            *([_from_pod(NODE_NAME, "spec.nodeName")] if on_node else []),
+            *(core.v1.EnvVarArgs(name=k, value=v) for k, v in workload.environment.items()),
+        ],
+        ports=[
+            core.v1.ContainerPortArgs(name=str(role), container_port=port)
+            for role, port in workload.members[0].ports.items()
+        ],
+        resources=core.v1.ResourceRequirementsArgs(
+            requests={"cpu": f"{round(workload.needs.cpus * 1000)}m", "memory": memory},
+            # None of processors: a pod that is held back answers late, and leaders lose sessions.
+            limits={"memory": memory},
+        )
+        # What an agent uses is what its tasks do.
+        if not on_node
+        else None,
+        startup_probe=started
+        and core.v1.ProbeArgs(
+            tcp_socket=started, period_seconds=_PERIOD_S, failure_threshold=_START_PERIODS_MAX
+        ),
+        liveness_probe=started
+        and core.v1.ProbeArgs(
+            tcp_socket=started,
+            period_seconds=2 * _PERIOD_S,
+            failure_threshold=_TROUBLED_PERIODS_MAX,
+        ),
+        readiness_probe=_probe(workload),
+        security_context=core.v1.SecurityContextArgs(
+            allow_privilege_escalation=None if on_node else False,
+            privileged=True if on_node else None,
+            read_only_root_filesystem=True,
+            capabilities=None if on_node else core.v1.CapabilitiesArgs(drop=["ALL"]),
+        ),
+        volume_mounts=_mounts(workload),
+    )
+
+
+def _command(workload: Workload, words: tuple[str, ...], member: str) -> list[str]:
+    """Words with their places filled in; a member finds its file by its pod's name."""
+    if workload.shape is Shape.PER_NODE:
+        # Pods of a StatefulSet are named like members; a DaemonSet's share the first one's file.
+        member = workload.members[0].name
+    places = {
+        "{config}": f"{CONFIG_DIR}/{member}{workload.config_suffix}",
+        "{directory}": state_dir(workload.name),
+    }
+    return [places.get(word, word) for word in words]
+
+
+def _from_pod(name: str, path: str) -> core.v1.EnvVarArgs:
+    field = core.v1.ObjectFieldSelectorArgs(field_path=path)
+    source = core.v1.EnvVarSourceArgs(field_ref=field)
+    return core.v1.EnvVarArgs(name=name, value_from=source)
+
+
+def _started_port(workload: Workload) -> int | None:
+    asked = workload.readiness or workload.serving
+    return None if asked is None else workload.members[0].ports[asked.port]
+
+
+def _probe(workload: Workload) -> core.v1.ProbeArgs | None:
+    if workload.ready_command:
+        # Unlike a container's command, a probe's is not expanded: a shell reads the variable.
+        quoted = tuple(
+            word if word.startswith("{") else shlex.quote(word) for word in workload.ready_command
+        )
+        words = _command(workload, quoted, f"${{{_MEMBER}}}")
+        action = core.v1.ExecActionArgs(command=["sh", "-c", f"exec {' '.join(words)}"])
+        return core.v1.ProbeArgs(
+            exec_=action, period_seconds=10, timeout_seconds=10, failure_threshold=3
+        )
+    readiness = workload.serving or workload.readiness
+    return None if readiness is None else _asked(workload, readiness)
+
+
+def _asked(workload: Workload, readiness: Readiness) -> core.v1.ProbeArgs:
+    port = workload.members[0].ports[readiness.port]
+    match readiness.probe:
+        case Probe.HTTP:
+            return core.v1.ProbeArgs(
+                http_get=core.v1.HTTPGetActionArgs(path=readiness.path, port=port),
+                period_seconds=_PERIOD_S,
+                failure_threshold=_TROUBLED_PERIODS_MAX,
+            )
+        case Probe.TCP | Probe.ZOOKEEPER:
+            return core.v1.ProbeArgs(
+                tcp_socket=core.v1.TCPSocketActionArgs(port=port),
+                period_seconds=_PERIOD_S,
+                failure_threshold=_TROUBLED_PERIODS_MAX,
+            )
+
+
+def _mounts(workload: Workload) -> list[core.v1.VolumeMountArgs]:
+    on_node = workload.shape is Shape.PER_NODE
+    state = core.v1.VolumeMountArgs(
+        name="state",
+        mount_path=state_dir(workload.name),
+        # What an agent mounts for a task, the node and the next agent must see.
+        mount_propagation="Bidirectional" if on_node else None,
+    )
+    mounts = [
+        core.v1.VolumeMountArgs(name="config", mount_path=CONFIG_DIR, read_only=True),
+        state,
+        core.v1.VolumeMountArgs(name="tmp", mount_path="/tmp"),  # noqa: S108 - the pod's own
+    ]
+    if workload.secrets:
+        secrets = core.v1.VolumeMountArgs(name="secrets", mount_path=SECRETS_DIR, read_only=True)
+        mounts.append(secrets)
+    if on_node:
+        mounts += [
+            core.v1.VolumeMountArgs(name="runtime", mount_path=_RUNTIME_DIR),
+            core.v1.VolumeMountArgs(name="cgroups", mount_path=_CGROUPS_DIR),
+        ]
+    return mounts
+
+
+def _volumes(workload: Workload) -> list[core.v1.VolumeArgs]:
+    volumes = [
+        core.v1.VolumeArgs(
+            name="config", config_map=core.v1.ConfigMapVolumeSourceArgs(name=workload.name)
+        ),
+        core.v1.VolumeArgs(name="tmp", empty_dir=core.v1.EmptyDirVolumeSourceArgs()),
+    ]
+    if workload.secrets:
+        volumes.append(_secrets(workload.secrets))
+    if workload.shape is Shape.PER_NODE:
+        # Must not outlive a reboot of the node: what it says of processes would be wrong.
+        memory = core.v1.EmptyDirVolumeSourceArgs(medium="Memory")
+        volumes += [
+            _of_host("state", state_dir(workload.name), "DirectoryOrCreate"),
+            _of_host("cgroups", _CGROUPS_DIR, "Directory"),
+            core.v1.VolumeArgs(name="runtime", empty_dir=memory),
+        ]
+    elif not (workload.shape is Shape.STATEFUL and workload.volumes):
+        volumes.append(
+            core.v1.VolumeArgs(name="state", empty_dir=core.v1.EmptyDirVolumeSourceArgs())
+        )
+    return volumes
+
+
+def _secrets(wanted: tuple[Secret, ...]) -> core.v1.VolumeArgs:
+    """Those that a workload names and no other: without names it would get all of them."""
+    source = core.v1.SecretVolumeSourceArgs(
+        secret_name=SECRETS_OBJECT,
+        default_mode=0o440,
+        items=[core.v1.KeyToPathArgs(key=str(one), path=str(one)) for one in wanted],
+    )
+    return core.v1.VolumeArgs(name="secrets", secret=source)
+
+
+def _of_host(name: str, path: str, kind: str) -> core.v1.VolumeArgs:
+    source = core.v1.HostPathVolumeSourceArgs(path=path, type=kind)
+    return core.v1.VolumeArgs(name=name, host_path=source)

@@ -1,0 +1,143 @@
+"""What a server starts from in a container of the official image, or of one laid out like it.
+
+The image brings Java, bash and ZooKeeper's jars; its own entry point would write a configuration
+from variables, and cannot do what we need: start above another ensemble's epoch, keep the super
+user's digest out of arguments and variables, and write nowhere but into its volume and /tmp. So a
+member's file is a script, which prepares the data folder and then becomes the server.
+
+No input or output: the script is a text.
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+
+# `srvr` and `cons` are what a migration asks for (sessions, transaction ids), the others people do.
+FOUR_LETTER_WORDS = ("srvr", "cons", "mntr", "ruok", "isro")
+_METRICS = "org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider"
+_LIBRARY = "/apache-zookeeper-*/lib"
+_LOGBACK = """\
+<configuration>
+  <appender name="OUT" class="ch.qos.logback.core.ConsoleAppender">
+    <encoder><pattern>%d{ISO8601} %-5p [%t] %c{1}: %m%n</pattern></encoder>
+  </appender>
+  <root level="INFO"><appender-ref ref="OUT"/></root>
+</configuration>
+"""
+
+
+@dataclass(frozen=True)
+class Server:
+    """One server of an ensemble; `peers` are all of them as `host:quorum:election`, by id."""
+
+    myid: int
+    data_dir: str
+    temporary_dir: str
+    listen_host: str
+    client_port: int
+    admin_port: int
+    metrics_port: int
+    peers: tuple[str, ...]
+    tick_time_ms: int
+    heap_mb: int
+    initial_epoch: int | None
+    super_file: str
+    library: str = _LIBRARY
+
+
+def configuration(server: Server) -> str:
+    """The text of `zoo.cfg`, without the super user's digest."""
+    lines = [
+        f"tickTime={server.tick_time_ms}",
+        "initLimit=20",
+        "syncLimit=10",
+        f"dataDir={server.data_dir}",
+        f"clientPortAddress={server.listen_host}",
+        f"clientPort={server.client_port}",
+        "maxClientCnxns=0",
+        f"4lw.commands.whitelist={','.join(FOUR_LETTER_WORDS)}",
+        "admin.enableServer=true",
+        f"admin.serverAddress={server.listen_host}",
+        f"admin.serverPort={server.admin_port}",
+        f"metricsProvider.className={_METRICS}",
+        f"metricsProvider.httpHost={server.listen_host}",
+        f"metricsProvider.httpPort={server.metrics_port}",
+        "extendedTypesEnabled=true",
+        "autopurge.snapRetainCount=5",
+        "autopurge.purgeInterval=6",
+        "standaloneEnabled=false",
+        # Members are changed by the platform alone, never by a client.
+        "reconfigEnabled=false",
+        # A pod's own name may not resolve yet while it starts.
+        "quorumListenOnAllIPs=true",
+        *(f"server.{number}={peer}" for number, peer in enumerate(server.peers, 1)),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def ready_command(client_port: int) -> tuple[str, ...]:
+    """Ends with 0 when the server of this container serves in a quorum.
+
+    The pages of administration answer 200 also while it does not, so the server itself is asked.
+    """
+    ask = f'exec 3<>/dev/tcp/127.0.0.1/{client_port} && printf srvr >&3 && grep -q "^Mode: " <&3'
+    return ("bash", "-c", ask)
+
+
+def script(server: Server) -> str:
+    """The text of the script that prepares and becomes a server."""
+    epoch = "" if server.initial_epoch is None else str(server.initial_epoch)
+    return f"""\
+#!/usr/bin/env bash
+set -euo pipefail
+umask 077
+data={shlex.quote(server.data_dir)}
+conf={shlex.quote(server.temporary_dir)}/zookeeper
+myid={server.myid}
+epoch={shlex.quote(epoch)}
+mkdir -p "$data/version-2" "$conf"
+
+if [ -e "$data/myid" ] && [ "$(cat "$data/myid")" != "$myid" ]; then
+    echo "expected the data of server $myid in $data, saw that of server $(cat "$data/myid"):" \\
+        "give this member its own volume" >&2
+    exit 1
+fi
+printf '%s' "$myid" > "$data/myid"
+
+if [ -n "$epoch" ]; then
+    seen="$(cat "$data/version-2/currentEpoch" 2>/dev/null || true)"
+    # What an ensemble of a former life left on this volume must not be taken for this one's.
+    if [ -n "$seen" ] && [ "$seen" -lt "$epoch" ]; then
+        mv "$data/version-2" "$data/former-$seen-$(date +%s)"
+        mkdir "$data/version-2"
+    fi
+    # Clients that have seen higher transaction ids than a fresh ensemble's would never connect.
+    if [ -z "$(ls -A "$data/version-2")" ]; then
+        printf '%s' "$epoch" > "$data/version-2/acceptedEpoch"
+        printf '%s' "$epoch" > "$data/version-2/currentEpoch"
+    fi
+fi
+
+cat > "$conf/zoo.cfg" <<'END'
+{configuration(server)}END
+cat > "$conf/logback.xml" <<'END'
+{_LOGBACK}END
+
+identity="$(cat {shlex.quote(server.super_file)})"
+if [[ "$identity" != super:?* ]]; then
+    echo "expected super:<password> in the super user's secret, saw another form: write it anew" >&2
+    exit 1
+fi
+sum="$(printf '%s' "$identity" | sha1sum | cut -c1-40)"
+# A shell's variable cannot hold the bytes, so they go from one program to the next.
+digest="$(printf "$(printf '%s' "$sum" | sed 's/../\\\\x&/g')" | base64)"
+printf 'DigestAuthenticationProvider.superDigest=super:%s\\n' "$digest" >> "$conf/zoo.cfg"
+
+library=({server.library})
+exec java -Xmx{server.heap_mb}m -XX:+ExitOnOutOfMemoryError \\
+    -Dzookeeper.extendedTypesEnabled=true \\
+    -Dlogback.configurationFile="$conf/logback.xml" \\
+    -cp "${{library[0]}}/*" \\
+    org.apache.zookeeper.server.quorum.QuorumPeerMain "$conf/zoo.cfg"
+"""

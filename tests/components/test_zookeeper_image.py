@@ -1,0 +1,201 @@
+"""The script of a container becomes a real server, tried with real ones outside of a container."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from urllib.error import HTTPError
+
+import pytest
+from kazoo.client import KazooClient
+
+from components.zookeeper_image import Server, ready_command, script
+from tests import ports
+from tests.waiting import block_until
+from tools import locate
+
+# Three virtual machines of Java start beside the tests of another worker.
+_START_S_MAX = 60.0
+_ASK_S_MAX = 30.0
+_IDENTITY = "super:a-password"
+
+
+def server(folder: Path, myid: int, peers: tuple[str, ...], epoch: int | None) -> Server:
+    library = locate.folder("zookeeper-3.9.4") / "lib"
+    return Server(
+        myid=myid,
+        data_dir=str(folder / f"data-{myid}"),
+        temporary_dir=str(folder / f"tmp-{myid}"),
+        listen_host="127.0.0.1",
+        client_port=ports.free_port(),
+        admin_port=ports.free_port(),
+        metrics_port=ports.free_port(),
+        peers=peers,
+        tick_time_ms=200,
+        heap_mb=64,
+        initial_epoch=epoch,
+        super_file=str(folder / "super"),
+        library=str(library),
+    )
+
+
+def write(folder: Path, one: Server) -> Path:
+    path = folder / f"server-{one.myid}.sh"
+    path.write_text(script(one))
+    return path
+
+
+def ensemble_of(folder: Path, epoch: int | None) -> list[Server]:
+    (folder / "super").write_text(f"{_IDENTITY}\n")
+    peers = tuple(f"127.0.0.1:{ports.free_port()}:{ports.free_port()}" for _ in range(3))
+    return [server(folder, myid, peers, epoch) for myid in (1, 2, 3)]
+
+
+def start(started: ExitStack, folder: Path, one: Server) -> None:
+    log = started.enter_context((folder / f"server-{one.myid}.log").open("a"))
+    process = subprocess.Popen(["bash", str(write(folder, one))], stdout=log, stderr=log)
+    started.callback(process.wait, 30)
+    started.callback(process.kill)
+
+
+def status_of(one: Server, command: str) -> tuple[int, str]:
+    try:
+        url = f"http://127.0.0.1:{one.admin_port}/commands/{command}"
+        with urllib.request.urlopen(url, timeout=_ASK_S_MAX) as answer:
+            return answer.status, answer.read().decode()
+    except HTTPError as error:
+        return error.code, ""
+    except OSError:
+        return 0, ""
+
+
+def serves(one: Server) -> bool:
+    command = ready_command(one.client_port)
+    return subprocess.run(command, capture_output=True, check=False, timeout=30).returncode == 0
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[tuple[list[Server], ExitStack, Path]]:
+    servers = ensemble_of(tmp_path, epoch=7)
+    with ExitStack() as started:
+        yield servers, started, tmp_path
+
+
+def test_servers_serve_only_together_above_their_epoch_and_tell_their_metrics(
+    running: tuple[list[Server], ExitStack, Path],
+) -> None:
+    servers, started, folder = running
+    start(started, folder, servers[0])
+    # It lives and does not serve: that is what a probe of readiness must tell apart.
+    block_until(lambda: status_of(servers[0], "srvr")[0] == 200, "a live server", _START_S_MAX)
+    assert not serves(servers[0])
+
+    for one in servers[1:]:
+        start(started, folder, one)
+    block_until(lambda: all(map(serves, servers)), "serving servers", _START_S_MAX)
+
+    assert json.loads(status_of(servers[0], "srvr")[1])["error"] is None
+    url = f"http://127.0.0.1:{servers[0].metrics_port}/metrics"
+    with urllib.request.urlopen(url, timeout=_ASK_S_MAX) as answer:
+        assert "znode_count" in answer.read().decode()
+
+    # The super user is who the secret says, and no argument or variable told it.
+    client = KazooClient(f"127.0.0.1:{servers[0].client_port}", auth_data=[("digest", _IDENTITY)])
+    client.start(timeout=20)
+    try:
+        client.create("/a")
+        _, stat = client.get("/a")
+        assert stat.czxid >> 32 == 8  # Of the epoch after the one that it begins with.
+        client.set_acls("/zookeeper/quota", client.get_acls("/zookeeper/quota")[0])
+    finally:
+        client.stop()
+        client.close()
+    for one in servers:
+        arguments = b"".join(
+            path.read_bytes()
+            for path in Path("/proc").glob("[0-9]*/cmdline")
+            if path.exists() and f"tmp-{one.myid}".encode() in path.read_bytes()
+        )
+        assert b"QuorumPeerMain" in arguments
+        assert b"a-password" not in arguments
+        assert b"superDigest" not in arguments
+
+
+def sha1(text: str) -> bytes:
+    return hashlib.sha1(text.encode(), usedforsecurity=False).digest()
+
+
+def prepared(folder: Path, one: Server) -> subprocess.CompletedProcess[str]:
+    """Run all of a script but the server itself, which a stub called `java` stands for."""
+    stub = folder / "bin" / "java"
+    stub.parent.mkdir(exist_ok=True)
+    stub.write_text("#!/bin/sh\nexit 0\n")
+    stub.chmod(0o755)
+    path = f"{stub.parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        ["bash", str(write(folder, one))],
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+
+
+def test_data_of_a_former_life_is_put_aside_and_own_data_are_kept(tmp_path: Path) -> None:
+    one = ensemble_of(tmp_path, epoch=7)[0]
+    version = Path(one.data_dir) / "version-2"
+    version.mkdir(parents=True)
+    (version / "currentEpoch").write_text("3")
+    (version / "snapshot.300000001").write_text("old")
+
+    assert prepared(tmp_path, one).returncode == 0
+
+    assert sorted(path.name for path in version.iterdir()) == ["acceptedEpoch", "currentEpoch"]
+    (former,) = Path(one.data_dir).glob("former-3-*")
+    assert (former / "snapshot.300000001").read_text() == "old"
+
+    (version / "currentEpoch").write_text("9")
+    (version / "snapshot.900000001").write_text("own")
+    assert prepared(tmp_path, one).returncode == 0
+    assert (version / "currentEpoch").read_text() == "9"
+    assert (version / "snapshot.900000001").read_text() == "own"
+
+
+def test_another_members_volume_and_a_wrong_secret_are_refused(tmp_path: Path) -> None:
+    one, other, _ = ensemble_of(tmp_path, epoch=None)
+    (Path(one.data_dir)).mkdir()
+    (Path(one.data_dir) / "myid").write_text("2")
+    refused = prepared(tmp_path, one)
+    assert refused.returncode == 1
+    assert "expected the data of server 1" in refused.stderr
+
+    (tmp_path / "super").write_text("a-password")
+    refused = prepared(tmp_path, other)
+    assert refused.returncode == 1
+    assert "expected super:<password>" in refused.stderr
+    assert "a-password" not in refused.stdout + refused.stderr
+
+
+@pytest.mark.parametrize("number", range(12))
+def test_the_digest_is_zookeepers_whatever_its_bytes(tmp_path: Path, number: int) -> None:
+    one = ensemble_of(tmp_path, epoch=None)[0]
+    # Bytes that a shell would take for something: none, per cent, backslash, end of line.
+    wanted = (b"\x00", b"%", b"\\", b"\n")[number % 4]
+    identity = next(
+        text for salt in range(10_000) if wanted in sha1(text := f"super:{number}-{salt}")
+    )
+    (tmp_path / "super").write_text(identity)
+
+    assert prepared(tmp_path, one).returncode == 0
+
+    expected = base64.b64encode(sha1(identity)).decode()
+    lines = (Path(one.temporary_dir) / "zookeeper" / "zoo.cfg").read_text().splitlines()
+    assert f"DigestAuthenticationProvider.superDigest=super:{expected}" in lines

@@ -1,0 +1,147 @@
+"""What the server admits, what pods may do, and who may reach whom."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from components.network.policies import FLOWS, GUESTS, MONITORING
+from components.targets.network import MAY_READ_METRICS, MAY_USE_ZOOKEEPER
+from stacks.topology import Placement, Position, Standing
+from tests.kubernetes.reachability import Peer, is_selected, may_connect
+from tests.kubernetes.stack import ClusterStack
+from tests.providers.cluster.api import Cluster, Object
+from tests.providers.cluster.errors import RefusedError
+
+_BOUND_S = 600
+_RESTRICTED_NOT_FOR = {"blue-agents", "green-agents"}
+
+
+def with_both_colours(stack: ClusterStack) -> None:
+    """A stack in the middle of a migration, so that everything there is exists."""
+    stack.configure(kubernetes={"spread": "hosts"})
+    groups = {"traffic": Placement.SOURCE}
+    for position in (0, 1, 2):
+        stack.runner.set_migration(Standing(position=Position(position), groups=groups))
+        stack.runner.up()
+
+
+def privileged_pod(namespace: str) -> Object:
+    container = {
+        "name": "any",
+        "image": "example.invalid/any",
+        "securityContext": {"privileged": True},
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "intruder", "namespace": namespace},
+        "spec": {"containers": [container]},
+    }
+
+
+@pytest.mark.timeout(_BOUND_S)
+def test_pods_may_do_and_reach_what_is_declared(stack: ClusterStack, cluster: Cluster) -> None:
+    with_both_colours(stack)
+    pods = [
+        pod
+        for namespace in (stack.namespace, stack.agents_namespace)
+        for pod in cluster.list("v1", "Pod", namespace)
+    ]
+    workloads = {pod["metadata"]["labels"]["app.kubernetes.io/name"]: pod for pod in pods}
+    assert {"blue-zookeeper", "green-masters", "blue-agents", "sync-engine"} <= set(workloads)
+    for name, pod in workloads.items():
+        assert_hardened(pod["spec"], everything=name not in _RESTRICTED_NOT_FOR)
+    assert_admission(stack, cluster)
+    assert_reachable(stack, pods, cluster.list("networking.k8s.io/v1", "NetworkPolicy"))
+
+
+def assert_admission(stack: ClusterStack, cluster: Cluster) -> None:
+    """The server admits nothing beyond the level, but for agents, whose namespace says why."""
+    with pytest.raises(RefusedError, match='violates PodSecurity "restricted'):
+        cluster.create(privileged_pod(stack.namespace))
+    agents = cluster.get("v1", "Namespace", stack.agents_namespace)
+    assert agents is not None
+    assert "network" in agents["metadata"]["annotations"]["mesos-platform/why-privileged"]
+
+
+def assert_hardened(spec: dict[str, Any], *, everything: bool) -> None:
+    assert spec["enableServiceLinks"] is False
+    assert spec["automountServiceAccountToken"] is False
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    (container,) = spec["containers"]
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    secrets = [v["secret"] for v in spec["volumes"] if "secret" in v]
+    assert all(secret["items"] for secret in secrets)
+    if everything:
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+        assert container["securityContext"]["allowPrivilegeEscalation"] is False
+        assert container["resources"]["limits"]["memory"]
+
+
+def assert_reachable(stack: ClusterStack, pods: list[Object], policies: list[Object]) -> None:
+    """No pod is unselected, and who reaches whom is what the list of flows says."""
+    peers = {pod["metadata"]["name"]: peer_of(stack, pod) for pod in pods}
+    peers["a-guest"] = outsider("guest", {MAY_USE_ZOOKEEPER: "true"})
+    peers["a-monitor"] = outsider("monitor", {MAY_READ_METRICS: "true"})
+    peers["a-stranger"] = outsider("stranger", {})
+    for pod in pods:
+        for direction in ("Ingress", "Egress"):
+            assert is_selected(peers[pod["metadata"]["name"]], policies, direction)
+
+    wrong = [
+        f"{source} to {target['metadata']['name']}:{port['name']}"
+        for source, peer in peers.items()
+        for target in pods
+        for port in target["spec"]["containers"][0]["ports"]
+        if is_covered(peer, target)
+        and may_connect(peer, peers[target["metadata"]["name"]], port["containerPort"], policies)
+        != is_declared(peer, target, port["name"])
+    ]
+    assert wrong == []
+
+
+def is_covered(source: Peer, target: Object) -> bool:
+    """Whether policies of the stack are asked at all: not where both ends are somebody else's, or
+    use their node's network, which is for a firewall to protect."""
+    is_ours = "app.kubernetes.io/part-of" in source.labels
+    leaves_by_policy = is_ours and not source.on_node_network
+    arrives_by_policy = not target["spec"].get("hostNetwork")
+    return leaves_by_policy or arrives_by_policy
+
+
+def peer_of(stack: ClusterStack, pod: Object) -> Peer:
+    on_node = bool(pod["spec"].get("hostNetwork"))
+    return Peer(
+        namespace=pod["metadata"]["namespace"],
+        namespace_labels={"kubernetes.io/metadata.name": pod["metadata"]["namespace"]},
+        labels=pod["metadata"]["labels"],
+        address="10.0.0.7" if on_node else "10.244.0.7",
+        on_node_network=on_node,
+    )
+
+
+def outsider(name: str, namespace_labels: dict[str, str]) -> Peer:
+    return Peer(name, namespace_labels, {}, "10.244.9.9")
+
+
+def is_declared(source: Peer, target: Object, role: str) -> bool:
+    """What the list of flows says."""
+    labels = target["metadata"]["labels"]
+    for flow in FLOWS:
+        if flow.target != labels["app.kubernetes.io/component"] or flow.role != role:
+            continue
+        if flow.source == GUESTS:
+            matches = MAY_USE_ZOOKEEPER in source.namespace_labels
+        elif flow.source == MONITORING:
+            matches = MAY_READ_METRICS in source.namespace_labels
+        else:
+            matches = source.labels.get("app.kubernetes.io/component") == flow.source
+            color = source.labels.get("mesos-platform/color")
+            if flow.within_color and color != labels.get("mesos-platform/color"):
+                matches = False
+        if matches:
+            return True
+    return False

@@ -1,0 +1,116 @@
+"""Every edge of a migration against a real API server: preview, contract, update; there and back.
+
+Nothing runs on these nodes, so nobody asks a guard here; `tests/local` and the demo do.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from stacks.migration import updates
+from stacks.steps import Op
+from stacks.topology import Color, Placement, Position, Standing
+from tests.kubernetes.stack import ClusterStack
+
+SOURCE = {"traffic": Placement.SOURCE}
+STOPPED = {"traffic": Placement.STOPPED}
+TARGET = {"traffic": Placement.TARGET}
+TIERS = ("zookeeper", "masters", "agents")
+SHARED = {"frameworks-sample", "clients-traffic"}
+WAY = (
+    ("1", SOURCE),
+    ("2", SOURCE),
+    ("2/prepared", SOURCE),
+    ("2/moved", SOURCE),
+    ("3", SOURCE),
+    ("3", STOPPED),
+    ("3", TARGET),
+    ("4", TARGET),
+    ("4/prepared", TARGET),
+    ("5", TARGET),
+    ("5/prepared", TARGET),
+    ("6", TARGET),
+)
+BACK = (
+    ("4/prepared", TARGET),
+    ("4", TARGET),
+    ("3/prepared", TARGET),
+    ("3", TARGET),
+    ("3", STOPPED),
+    ("3", SOURCE),
+    ("2/moved", SOURCE),
+    ("2/prepared", SOURCE),
+    ("2", SOURCE),
+    ("1/prepared", SOURCE),
+    ("1", SOURCE),
+    ("0/prepared", SOURCE),
+    ("0", SOURCE),
+)
+
+
+def move(stack: ClusterStack, text: str, groups: dict[str, Placement]) -> updates.Updated:
+    """Take one step as a migration does."""
+    new = Standing(position=Position.parse(text), groups=groups)
+    plan = stack.runner.project_dir / "plan.json"
+    return updates.update(stack.runner, new, plan, lambda _: None)
+
+
+def workloads(stack: ClusterStack) -> set[str]:
+    """Names of all workloads that have pods, or keep their place for them."""
+    kinds = ("StatefulSet ", "DaemonSet ", "Deployment ")
+    return {name.partition(" ")[2] for name in stack.names() if name.startswith(kinds)}
+
+
+def of(color: str, *tiers: str) -> set[str]:
+    return {f"{color}-{tier}" for tier in tiers}
+
+
+def begin(stack: ClusterStack) -> None:
+    """Make the cluster that a migration leaves."""
+    stack.configure(kubernetes={"spread": "hosts"})
+    stack.runner.set_migration(Standing(position=Position(0), groups=SOURCE))
+    stack.runner.up()
+    assert workloads(stack) == of("blue", *TIERS) | SHARED
+
+
+# Thirteen updates of the real engine, each waits for pods.
+@pytest.mark.timeout(1200)
+def test_the_whole_way_from_blue_to_green(stack: ClusterStack) -> None:
+    begin(stack)
+    seen: dict[str, set[str]] = {}
+    for text, groups in WAY:
+        updated = move(stack, text, groups)
+        assert Op.REPLACE not in {step.op for step in updated.changes}
+        seen[text] = workloads(stack)
+
+    green = of("green", *TIERS)
+    assert seen["1"] == of("blue", *TIERS) | of("green", "zookeeper") | SHARED | {"sync-engine"}
+    assert seen["2"] == seen["1"] | of("green", "masters")
+    assert seen["3"] == seen["2"] - of("blue", "masters")
+    assert seen["4"] == seen["3"] | green
+    assert seen["5"] == seen["4"] - of("blue", "agents")
+    assert seen["6"] == green | SHARED
+    # Volumes of what is gone are kept.
+    claims = {name for name in stack.names() if name.startswith("PersistentVolumeClaim ")}
+    assert {f"PersistentVolumeClaim state-blue-zookeeper-{i}" for i in range(3)} <= claims
+
+    before = stack.versions()
+    stack.runner.set_migration(Standing(Color.GREEN, Color.BLUE, Position(0), SOURCE))
+    assert {step.name for step in stack.runner.preview().changes} == {"gate"}
+    stack.runner.up()
+    # The colours exchange their roles, and nothing that runs is touched.
+    assert stack.versions() == before
+
+
+@pytest.mark.timeout(1800)
+def test_the_way_back_ends_where_it_began(stack: ClusterStack) -> None:
+    begin(stack)
+    kept = {pod["metadata"]["uid"] for pod in stack.pods("blue-zookeeper")}
+    for text, groups in WAY[: WAY.index(("5", TARGET)) + 1]:
+        move(stack, text, groups)
+    for text, groups in BACK:
+        move(stack, text, groups)
+
+    assert workloads(stack) == of("blue", *TIERS) | SHARED
+    # Those that hold the data have not been touched on all that way.
+    assert {pod["metadata"]["uid"] for pod in stack.pods("blue-zookeeper")} == kept

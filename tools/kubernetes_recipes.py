@@ -1,0 +1,84 @@
+"""What the rig of a Kubernetes control plane is built from: some ten minutes, once, when asked for.
+
+Not part of set-up: only the tests of the target `kubernetes` want a real API server.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from tools.recipes import Recipe, go_programs, machine, module_folder
+
+_KUBERNETES = "1.36.2"
+_KWOK = "sigs.k8s.io/kwok"
+STAGES = "stages"
+"""Folder of kwok's programs that holds what its nodes and pods go through."""
+# A node that is ready at once and stays so, pods that are too, and volumes of its own class:
+# nothing runs, and nothing is stored.
+_STAGE_FOLDERS = ("node/fast", "node/heartbeat-with-lease", "pod/fast", "volume/fast")
+
+
+def _version_flags() -> str:
+    # Without a version the server calls itself v0.0.0, and clients take it for an old one.
+    major, minor, _ = _KUBERNETES.split(".")
+    values = {
+        "gitVersion": f"v{_KUBERNETES}",
+        "gitMajor": major,
+        "gitMinor": minor,
+        "gitTreeState": "clean",
+    }
+    packages = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
+    words = [f"-X {package}.{k}={v}" for package in packages for k, v in values.items()]
+    return " ".join(["-s -w", *words])
+
+
+def _kwok(recipe: Recipe, into: Path) -> None:
+    go_programs(recipe, into)
+    source = module_folder(recipe, _KWOK) / "kustomize" / "stage"
+    (into / STAGES).mkdir()
+    for folder in _STAGE_FOLDERS:
+        for file in sorted((source / folder).glob("*.yaml")):
+            if file.name != "kustomization.yaml":
+                shutil.copyfile(file, into / STAGES / file.name)
+
+
+ETCD = Recipe(
+    name="etcd",
+    version="3.6.14",
+    sources=("etcd/go.mod", "etcd/go.sum"),
+    flags=("-trimpath", "-ldflags", "-s -w"),
+    build=go_programs,
+    platform=machine,
+    effort="about a minute on two cores, once",
+    programs=(("etcd", "go.etcd.io/etcd/server/v3"),),
+    linked=False,
+)
+KUBERNETES = Recipe(
+    name="kubernetes",
+    version=_KUBERNETES,
+    sources=("kubernetes/go.mod", "kubernetes/go.sum"),
+    flags=("-trimpath", "-tags", "grpcnotrace", "-ldflags", _version_flags()),
+    build=go_programs,
+    platform=machine,
+    effort="about 8 minutes for all of them on two cores, once",
+    programs=tuple(
+        (name, f"k8s.io/kubernetes/cmd/{name}")
+        for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
+    ),
+    linked=False,
+)
+KWOK = Recipe(
+    name="kwok",
+    version="0.8.0",
+    sources=("kwok/go.mod", "kwok/go.sum"),
+    flags=("-trimpath", "-ldflags", "-s -w"),
+    build=_kwok,
+    platform=machine,
+    effort="about 2 minutes on two cores, once",
+    programs=(("kwok", f"{_KWOK}/cmd/kwok"),),
+    linked=False,
+)
+KUBERNETES_RECIPES = (ETCD, KUBERNETES, KWOK)
+ALL = "kubernetes-rig"
+"""Name of all of them for `tools.install`."""
