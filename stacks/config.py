@@ -12,7 +12,6 @@ Pulumi. `migration` is written by the executor of migrations, a person may edit 
 from __future__ import annotations
 
 import difflib
-import ipaddress
 import json
 import re
 from collections.abc import Mapping
@@ -24,7 +23,6 @@ import pulumi.runtime
 from pydantic import (
     AfterValidator,
     BaseModel,
-    ConfigDict,
     Field,
     ValidationError,
     field_validator,
@@ -33,10 +31,11 @@ from pydantic import (
 
 from clients.marathon.definition import read_app
 from clients.marathon.errors import DefinitionError
-from components.targets.image import check_image
 from components.targets.port_map import SIZE, room_for
-from components.workload import PortRole, Spread
+from components.workload import PortRole
+from stacks.config_model import Model
 from stacks.errors import ConfigError
+from stacks.kubernetes_config import KubernetesConfig
 from stacks.sample_apps import SAMPLE_APPS
 from stacks.topology import Color, Placement, Position, Standing, TopologyError
 
@@ -54,12 +53,6 @@ class TargetKind(StrEnum):
     KUBERNETES = "kubernetes"
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
-    )
-
-
 def _odd(number: int) -> int:
     if number % 2 == 0:
         msg = "a quorum has an odd number of members (1, 3, 5)"
@@ -70,7 +63,7 @@ def _odd(number: int) -> int:
 Quorum = Annotated[int, Field(ge=1, le=9), AfterValidator(_odd)]
 
 
-class ZooKeeperConfig(_Model):
+class ZooKeeperConfig(Model):
     """Each colour's ensemble."""
 
     replicas: Quorum = 3
@@ -81,7 +74,7 @@ class ZooKeeperConfig(_Model):
     """Java heap of each server."""
 
 
-class MastersConfig(_Model):
+class MastersConfig(Model):
     """Each colour's masters."""
 
     replicas: Quorum = 3
@@ -92,7 +85,7 @@ class MastersConfig(_Model):
     are restarted when a colour is added here."""
 
 
-class AgentsConfig(_Model):
+class AgentsConfig(Model):
     """Each colour's agents."""
 
     count: int = Field(default=2, ge=1)
@@ -105,14 +98,14 @@ class AgentsConfig(_Model):
     """Disk that each agent offers."""
 
 
-class FrameworkConfig(_Model):
+class FrameworkConfig(Model):
     """The sample framework."""
 
     tasks: int = Field(default=8, ge=0)
     """Long-running tasks that it keeps."""
 
 
-class MarathonConfig(_Model):
+class MarathonConfig(Model):
     """Marathon and its apps."""
 
     instances: int = Field(default=1, ge=0)
@@ -142,7 +135,7 @@ class MarathonConfig(_Model):
         return self
 
 
-class TrafficConfig(_Model):
+class TrafficConfig(Model):
     """What each client group does."""
 
     rate_per_s: int = Field(default=200, ge=0)
@@ -151,7 +144,7 @@ class TrafficConfig(_Model):
     """Znodes that they are spread over."""
 
 
-class ClusterConfig(_Model):
+class ClusterConfig(Model):
     """Sizes; equal for both colours, because a migration moves a cluster, it does not resize it."""
 
     zookeeper: ZooKeeperConfig = ZooKeeperConfig()
@@ -162,7 +155,7 @@ class ClusterConfig(_Model):
     traffic: TrafficConfig = TrafficConfig()
 
 
-class LocalConfig(_Model):
+class LocalConfig(Model):
     """The target `local`."""
 
     port_base: int = Field(ge=1024, le=32_000 - SIZE)
@@ -182,47 +175,7 @@ class LocalConfig(_Model):
         return given
 
 
-Image = Annotated[str, AfterValidator(check_image)]
-
-
-class ImagesConfig(_Model):
-    """Container images, pinned by digest. There is no default: nobody maintains one."""
-
-    zookeeper: Image
-    """Runs ZooKeeper servers: the official image, or one laid out like it."""
-    mesos: Image
-    """Runs masters and agents."""
-    platform: Image
-    """Runs the sync engine, the frameworks and the client groups."""
-
-
-class KubernetesConfig(_Model):
-    """The target `kubernetes`."""
-
-    images: ImagesConfig
-    node_networks: tuple[str, ...] = Field(min_length=1)
-    """Networks of the cluster's nodes, such as 10.0.0.0/16: agents use them, and so policies have
-    to know them."""
-    namespace: str = Field(default="mesos", pattern=r"^[a-z0-9]([a-z0-9-]{0,50}[a-z0-9])?$")
-    """Namespace of every object but those of agents, which lie in `<namespace>-agents`."""
-    spread: Spread = Spread.HOSTS
-    """How far members of a tier are kept apart: `zones`, `hosts`, or `any` where there is one."""
-    storage_class: str | None = None
-    """Class of claimed volumes; the cluster's default when None."""
-    volume_gib: int = Field(default=10, ge=1)
-    """Size of each claimed volume."""
-    ready_timeout_s: int = Field(default=600, ge=1)
-    """An update fails when pods are not ready within this time; what was made stays."""
-
-    @field_validator("node_networks")
-    @classmethod
-    def _are_networks(cls, given: tuple[str, ...]) -> tuple[str, ...]:
-        for text in given:
-            ipaddress.ip_network(text)
-        return given
-
-
-class BoundsConfig(_Model):
+class BoundsConfig(Model):
     """How patient and how strict a migration of this stack is (see stacks.migration.bounds)."""
 
     lag_p99_ms: float = Field(default=50.0, ge=1, le=60_000)
@@ -238,7 +191,7 @@ class BoundsConfig(_Model):
     """Clocks of masters and agents may differ so much from the runner's."""
 
 
-class MigrationConfig(_Model):
+class MigrationConfig(Model):
     """Where the stack should stand (see stacks.topology)."""
 
     source: Color = Color.BLUE
@@ -287,7 +240,7 @@ class MigrationConfig(_Model):
         return self
 
 
-class StackConfig(_Model):
+class StackConfig(Model):
     """All of a stack's configuration."""
 
     target: TargetKind

@@ -133,8 +133,7 @@ def test_a_local_stack_has_sample_apps_unless_it_names_its_own_or_has_no_maratho
     assert ids({**LOCAL, "cluster": {"marathon": {"apps": own}}}) == ["/own"]
     assert ids({**LOCAL, "cluster": {"marathon": {"apps": []}}}) == []
     assert ids({**LOCAL, "cluster": {"marathon": {"instances": 0}}}) == []
-    images = {"zookeeper": "z", "mesos": "m", "platform": "p"}
-    assert ids({"target": "kubernetes", "kubernetes": {"images": images}}) == []
+    assert ids({"target": "kubernetes", "kubernetes": KUBERNETES}) == []
 
 
 def test_a_cluster_has_more_room_than_one_machine() -> None:
