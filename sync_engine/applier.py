@@ -34,6 +34,7 @@ from sync_engine.errors import (
     UnimplementedError,
     ZkError,
 )
+from sync_engine.oversize import Oversize
 from sync_engine.rows import Row, Stamp
 from sync_engine.slots import Slot, SlotPool
 from sync_engine.transaction import Work
@@ -52,9 +53,7 @@ _HOPELESS = {
     UnimplementedError.code: "kind-not-enabled",
 }
 _WRITES = {Action.CREATE, Action.UPDATE, Action.DELETE}
-# A server with a smaller jute.maxbuffer answers a large request by closing the connection.
-_LARGE_BYTES = 64 * 1024
-_LARGE_ATTEMPTS_MAX = 3
+_TOO_LARGE = "too-large-for-the-other-side"
 # Conflicts remembered, so that trying again does not journal them again.
 _TOLD_MAX = 10_000
 
@@ -77,17 +76,15 @@ class Applier:
     def __init__(self, subtree: Subtree) -> None:
         self._subtree = subtree
         self._told: dict[str, tuple[object, ...]] = {}
-        self._large: dict[str, int] = {}
-        """Lost connections by large path: one of those may be too large for the other side."""
+        self._oversize = Oversize()
 
-    async def apply(self, works: Sequence[Work]) -> Outcome:
-        """Apply works; each path at most once.
+    async def apply(self, works: Sequence[Work], outcome: Outcome) -> None:
+        """Apply works, each path at most once; `outcome` tells of each, also where this raises.
 
         Raises:
             FencedError: another engine has taken over.
             ConnectionLostError: the target is away; what was applied is in the base.
         """
-        outcome = Outcome()
         self._record_conflicts(works)
         await self._apply_acls([w for w in works if w.decision.acl and _is_update(w)], outcome)
         stale = {id(w) for w in outcome.stale} | {id(w) for w, _ in outcome.refused}
@@ -101,7 +98,6 @@ class Applier:
         for work in outcome.done:
             self._told.pop(work.rel, None)
         self._tell(outcome.done)
-        return outcome
 
     def _record_conflicts(self, works: Sequence[Work]) -> None:
         subtree = self._subtree
@@ -188,12 +184,16 @@ class Applier:
 
     async def _send_all(self, works: list[Work], outcome: Outcome) -> None:
         subtree = self._subtree
+        aside = [work for work in works if self._oversize.is_aside(work)]
+        if aside:
+            outcome.refused.extend((work, _TOO_LARGE) for work in aside)
+            works = [work for work in works if not self._oversize.is_aside(work)]
         pending = transaction.batches(
             works,
             bytes_max=subtree.tuning.batch_bytes_max,
             ops_max=subtree.tuning.batch_ops_max,
             path_bytes=4 * len(subtree.target_path("")),
-            alone=self._large,
+            alone=self._oversize.suspects,
         )
         pool = subtree.slots[subtree.owner.other]
         if len(pending) == 1:
@@ -228,7 +228,11 @@ class Applier:
         self, pool: SlotPool, slot: Slot, works: list[Work], outcome: Outcome
     ) -> None:
         try:
-            await self._send(slot, works, outcome)
+            if not self._oversize.has_suspect(works):
+                await self._send(slot, works, outcome)
+                return
+            async with self._oversize.turn:
+                await self._send(slot, works, outcome)
         finally:
             pool.give_back(slot)
 
@@ -265,8 +269,8 @@ class Applier:
             slot.unsettled = error.sent
             if error.sent and await self._settle(slot) == record:
                 outcome.done.extend(works)
-            elif self._is_too_large(works):
-                outcome.refused.append((works[0], "too-large-for-the-other-side"))
+            elif self._oversize.note_lost(works):
+                outcome.refused.append((works[0], _TOO_LARGE))
             else:
                 raise
         except RequestTooLargeError:
@@ -280,26 +284,8 @@ class Applier:
             subtree.base.put(checkpoint.rows_after(record, result.zxid), mark)
             czxids = [stat.czxid if stat else 0 for stat in result.stats[1:]]
             self._check_identity(written, czxids, outcome)
-            self._forget_large(works)
+            self._oversize.note_applied(works)
             outcome.done.extend(works)
-
-    def _is_too_large(self, works: Sequence[Work]) -> bool:
-        """Whether a lost connection is once too often the answer to one large request.
-
-        The round that it ends is begun anew, so this is counted by path; and from the first one on
-        such a path is sent alone, to tell which of them it is.
-        """
-        large = [work.rel for work in works if transaction.size(work) >= _LARGE_BYTES]
-        for rel in large:
-            self._large[rel] = self._large.get(rel, 0) + 1
-        if len(works) > 1 or not large or self._large[large[0]] < _LARGE_ATTEMPTS_MAX:
-            return False
-        self._forget_large(works)
-        return True
-
-    def _forget_large(self, works: Sequence[Work]) -> None:
-        for work in works if self._large else ():
-            self._large.pop(work.rel, None)
 
     async def _send_smaller(self, slot: Slot, works: list[Work], outcome: Outcome) -> None:
         if len(works) == 1:

@@ -309,9 +309,13 @@ class Replicator:
                 return
             if any(work.rel == "" and work.decision.action is Action.CREATE for work in works):
                 await ensure_above(self.subtree)
-            outcome = await self._applier.apply(works)
-            for work, reason in outcome.refused:
-                self._quarantine(work.rel, reason)
+            outcome = Outcome()
+            try:
+                await self._applier.apply(works, outcome)
+            finally:
+                # Whatever else went wrong: what was refused is not tried again with the rest.
+                for work, reason in outcome.refused:
+                    self._quarantine(work.rel, reason)
             works = await self._after(outcome)
             if outcome.first:
                 # They come after what stands in their way.

@@ -19,7 +19,7 @@ from sync_engine.wire import OpCode
 _STEP = 250
 _PAUSE_S = 0.25
 # Put aside until the znode itself changes, which its event tells.
-_UNTIL_CHANGED = frozenset({"too-large", "too-large-for-the-other-side", "bad-arguments"})
+_UNTIL_CHANGED = frozenset({"too-large", "bad-arguments"})
 # Others are tried again in turns: each may cost a transaction of its own.
 _AGAIN_MAX = 50
 
