@@ -13,10 +13,11 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import Generator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
-from typing import NoReturn, Protocol
+from typing import Protocol
 
+import h11
 import httpx
 
 from clients.mesos.errors import MesosError, ProtocolError, UnreachableError
@@ -25,128 +26,102 @@ from clients.mesos.errors import MesosError, ProtocolError, UnreachableError
 _BODY_BYTES_MAX = 1024 * 1024
 _HEAD_BYTES_MAX = 64 * 1024
 _SHOWN_BYTES = 80
-_CONTINUE_MAX = 199
 # More than a busy master answers in a second: further calls are held back here, not there.
 _WAITING_MAX = 2000
-_EMPTY = frozenset({204, 304})
 _ACCEPTED = httpx.Response(202)
+_BEGINNING = b"HTTP/"
+_ANY_REQUEST = h11.Request(method="POST", target="/", headers=[("Host", "master")])
 
 
 class Answers:
     """Takes the answers of pipelined requests apart; bytes go in as they arrive.
+
+    h11 pairs one request with one answer, so each answer has a connection of h11's of its own.
 
     Raises (feed):
         ProtocolError: what came is no HTTP/1 answer, or one that is far too long.
     """
 
     def __init__(self) -> None:
-        self._data = bytearray()
-        self._found: list[httpx.Response] = []
-        self._is_last = False
-        self._walk = self._read()
-        next(self._walk)
+        self._parser = _parser()
+        self._head: h11.Response | None = None
+        self._is_fresh = True
+        self._body = bytearray()
 
     def feed(self, data: bytes) -> list[httpx.Response]:
         """Add bytes; returns the answers that are whole now."""
-        self._data += data
-        next(self._walk)
-        found, self._found = self._found, []
-        return found
+        if not data:
+            return []
+        if self._is_fresh and not _BEGINNING.startswith(data[: len(_BEGINNING)]):
+            # What never ends its head would be waited for.
+            raise _no_answer(data, "another protocol")
+        return self._take(data)
 
     def end(self) -> list[httpx.Response]:
         """The connection has ended, which is how the length of some answers is told."""
-        self._is_last = True
-        with suppress(StopIteration):
-            next(self._walk)
-        return self._found
+        # What was cut off is no answer.
+        with suppress(ProtocolError):
+            return self._take(b"")
+        return []
 
-    # Generators yield where they need more bytes.
+    def _take(self, data: bytes) -> list[httpx.Response]:
+        self._is_fresh = False
+        try:
+            self._parser.receive_data(data)
+            return list(self._read())
+        except h11.RemoteProtocolError as error:
+            raise _no_answer(data, str(error)) from None
 
-    def _read(self) -> Generator[None]:
+    def _read(self) -> Iterator[httpx.Response]:
         while True:
-            status, headers = yield from self._head()
-            if status <= _CONTINUE_MAX:
-                continue
-            body = yield from self._body(status, headers)
-            known = not body and status == _ACCEPTED.status_code
-            made = _ACCEPTED if known else httpx.Response(status, headers=headers, content=body)
-            self._found.append(made)
+            match self._parser.next_event():
+                case h11.Response() as head:
+                    self._head = head
+                    self._bound(int(dict(head.headers).get(b"content-length", b"0")))
+                case h11.Data(data=data):
+                    self._body += data
+                    self._bound(len(self._body))
+                case h11.EndOfMessage() if self._head is not None:
+                    yield self._made(self._head)
+                    left, is_ended = self._parser.trailing_data
+                    self._parser, self._head = _parser(), None
+                    self._body.clear()
+                    self._is_fresh = not left
+                    if is_ended or not left:
+                        return
+                    self._parser.receive_data(left)
+                case h11.InformationalResponse():
+                    continue
+                case _:
+                    return
 
-    def _line(self) -> Generator[None, None, bytes]:
-        start = 0
-        while (end := self._data.find(b"\r\n", start)) < 0:
-            if len(self._data) > _HEAD_BYTES_MAX:
-                self._refuse("a line of HTTP")
-            start = max(0, len(self._data) - 1)
-            yield
-        line = bytes(self._data[:end])
-        del self._data[: end + 2]
-        return line
-
-    def _head(self) -> Generator[None, None, tuple[int, dict[str, str]]]:
-        first = yield from self._line()
-        version, _, rest = first.partition(b" ")
-        code = rest[:3]
-        if not version.startswith(b"HTTP/1.") or not code.isdigit():
-            self._refuse("an HTTP/1 answer", first)
-        headers: dict[str, str] = {}
-        while line := (yield from self._line()):
-            name, colon, value = line.partition(b":")
-            if not colon:
-                self._refuse("a header", line)
-            headers[name.decode("latin-1").lower()] = value.strip().decode("latin-1")
-        return int(code), headers
-
-    def _body(self, status: int, headers: Mapping[str, str]) -> Generator[None, None, bytes]:
-        if status in _EMPTY:
-            return b""
-        if "chunked" in headers.get("transfer-encoding", "").lower():
-            return (yield from self._chunks())
-        length = headers.get("content-length")
-        if length is None:
-            while not self._is_last:
-                self._bound(len(self._data))
-                yield
-            return self._cut(len(self._data))
-        if not length.isdigit():
-            self._refuse("a length", length.encode())
-        return (yield from self._exactly(int(length)))
-
-    def _chunks(self) -> Generator[None, None, bytes]:
-        body = bytearray()
-        while True:
-            line = yield from self._line()
-            try:
-                size = int(line.partition(b";")[0], 16)
-            except ValueError:
-                self._refuse("the size of a chunk", line)
-            if size == 0:
-                while (yield from self._line()):
-                    pass  # Trailers, of which no master sends any.
-                return bytes(body)
-            body += yield from self._exactly(size)
-            self._bound(len(body))
-            yield from self._line()
-
-    def _exactly(self, size: int) -> Generator[None, None, bytes]:
-        self._bound(size)
-        while len(self._data) < size:
-            yield
-        return self._cut(size)
-
-    def _cut(self, size: int) -> bytes:
-        body = bytes(self._data[:size])
-        del self._data[:size]
-        return body
-
-    def _bound(self, size: int) -> None:
+    @staticmethod
+    def _bound(size: int) -> None:
         if size > _BODY_BYTES_MAX:
-            self._refuse("a short answer", b"%d bytes" % size)
+            msg = f"expected a short answer of a Mesos master, saw {size} bytes: is this one?"
+            raise ProtocolError(msg)
 
-    def _refuse(self, expected: str, seen: bytes | None = None) -> NoReturn:
-        shown = bytes(self._data if seen is None else seen)[:_SHOWN_BYTES]
-        msg = f"expected {expected} of a Mesos master, saw {shown!r}: is this one?"
-        raise ProtocolError(msg)
+    def _made(self, head: h11.Response) -> httpx.Response:
+        if head.status_code == _ACCEPTED.status_code and not self._body:
+            return _ACCEPTED
+        return httpx.Response(
+            head.status_code, headers=head.headers.raw_items(), content=bytes(self._body)
+        )
+
+
+def _no_answer(data: bytes, why: str) -> ProtocolError:
+    shown = data[:_SHOWN_BYTES]
+    return ProtocolError(
+        f"expected an HTTP/1 answer of a Mesos master, saw {shown!r} ({why}): is this one?"
+    )
+
+
+def _parser() -> h11.Connection:
+    """One that waits for the answer to a request."""
+    parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEAD_BYTES_MAX)
+    parser.send(_ANY_REQUEST)
+    parser.send(h11.EndOfMessage())
+    return parser
 
 
 class _Connection(asyncio.Protocol):

@@ -174,7 +174,7 @@ def test_answers_are_the_same_however_they_are_cut(
     "data",
     [
         b"220 mail.example ESMTP\r\n",
-        b"HTTP/1.1 202 Accepted\r\nno colon\r\n",
+        b"HTTP/1.1 202 Accepted\r\nno colon\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
