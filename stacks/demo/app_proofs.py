@@ -90,9 +90,9 @@ def _moves(seen: Observations, sample: AppSample) -> bool:
 
 def marathon_kept(seen: Observations) -> Proof:
     """Marathon is the same framework, before it is moved and after."""
-    told = [s.framework_id for s in seen.apps if s.framework_id is not None]
-    ids = sorted(set(told))
-    answers = {s.framework_id is not None for s in (*seen.apps[:1], *seen.apps[-1:])}
+    told = [s.framework_id for s in sorted(seen.apps, key=lambda sample: sample.at)]
+    ids = sorted({id_ for id_ in told if id_ is not None})
+    answers = {id_ is not None for id_ in (*told[:1], *told[-1:])}
     ok = len(ids) == 1 and answers == {True}
     text = ", ".join(ids) or "none"
     if answers != {True}:

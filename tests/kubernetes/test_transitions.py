@@ -16,7 +16,7 @@ SOURCE = {"traffic": Placement.SOURCE}
 STOPPED = {"traffic": Placement.STOPPED}
 TARGET = {"traffic": Placement.TARGET}
 TIERS = ("zookeeper", "masters", "agents")
-SHARED = {"frameworks-sample", "clients-traffic"}
+SHARED = {"frameworks-sample", "frameworks-marathon", "clients-traffic"}
 WAY = (
     ("1", SOURCE),
     ("2", SOURCE),

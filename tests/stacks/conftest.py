@@ -18,6 +18,8 @@ from tests import ports
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 DIGEST = f"sha256:{'0' * 64}"
+DEV_RESOURCES = 39
+"""What a stack of `DEV` declares."""
 DEV = f"""\
 config:
   mesos-platform:target: kubernetes

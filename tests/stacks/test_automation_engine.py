@@ -16,7 +16,7 @@ from stacks.errors import (
     WrongPassphraseError,
 )
 from stacks.steps import Op
-from tests.stacks.conftest import CHECKOUT, DEV
+from tests.stacks.conftest import CHECKOUT, DEV, DEV_RESOURCES
 
 
 def test_a_stack_that_was_never_initialised_is_said(project: Path) -> None:
@@ -81,7 +81,8 @@ def test_outputs_and_standing_are_read_from_the_state(dev: StackRunner) -> None:
 
     result = dev.up()
 
-    assert result.summary["create"] == 25
+    # The stack itself and its provider count too.
+    assert result.summary["create"] == DEV_RESOURCES + 2
     assert dev.outputs() == result.outputs
     assert result.outputs["blue_zookeeper"].startswith("blue-zookeeper-0.blue-zookeeper.mesos.svc")
     assert dev.actual() == dev.desired()
@@ -94,7 +95,7 @@ def test_a_destroyed_stack_begins_again(dev: StackRunner) -> None:
     dev.destroy()
 
     assert dev.actual() is None
-    assert len(dev.preview().changes) == 24
+    assert len(dev.preview().changes) == DEV_RESOURCES
 
 
 def test_the_committed_dev_stack_stays_as_it_is(
@@ -108,5 +109,5 @@ def test_the_committed_dev_stack_stays_as_it_is(
     runner.init()
     changes = runner.preview().changes
 
-    assert len(changes) == 24
+    assert len(changes) == DEV_RESOURCES
     assert (project / "Pulumi.dev.yaml").read_text() == committed

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stacks.conftest import CHECKOUT, DEV
+from tests.stacks.conftest import CHECKOUT, DEV, DEV_RESOURCES
 
 pytestmark = pytest.mark.engine
 
@@ -25,7 +25,7 @@ def test_the_preview_example_prints_every_step(project: Path) -> None:
 
     assert result.returncode == 0, result.stderr
     assert "create   zookeeper    blue-zookeeper (protected)" in result.stdout
-    assert "24 of 24 resources would change" in result.stdout
+    assert f"{DEV_RESOURCES} of {DEV_RESOURCES} resources would change" in result.stdout
 
 
 def test_an_example_says_what_is_wrong_without_a_traceback(project: Path) -> None:

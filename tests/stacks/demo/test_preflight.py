@@ -123,7 +123,8 @@ def test_sizes_that_a_person_wrote_stay_and_the_position_goes_back(checkout: Pat
         pass
     path = checkout / "Pulumi.local.yaml"
     text = path.read_text().replace(
-        "config:\n", "config:\n  # mine\n  mesos-platform:cluster: {agents: {count: 3}}\n"
+        "  mesos-platform:cluster:\n",
+        "  mesos-platform:cluster:\n    # mine\n    agents: {count: 3}\n",
     )
     path.write_text(text)
     standing = Standing(position=Position(3), groups={"traffic": Placement.STOPPED})
