@@ -221,8 +221,10 @@ class Applier:
 
     async def settle(self) -> None:
         """Look up transactions whose answers nobody waited for."""
-        for slot in self._subtree.slots[self._subtree.owner.other].unsettled:
-            await self._settle(slot)
+        # A twin's too: both write rows of one base.
+        for pool in self._subtree.slots.values():
+            for slot in pool.unsettled:
+                await self._settle(slot)
 
     async def _send_with(
         self, pool: SlotPool, slot: Slot, works: list[Work], outcome: Outcome

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
 from contextlib import contextmanager
 
 from sync_engine.context import Subtree
@@ -17,6 +17,8 @@ from sync_engine.decide import is_mass_delete
 _TREE_MIN = 2
 # Longer than a burst takes; clients that thin out a tree for a while do nothing remarkable.
 _WINDOW_S = 1.0
+# An operator's word is about what was seen when it was given; a large tree takes minutes to delete.
+_CONFIRMED_S = 600.0
 
 
 class Sizes:
@@ -49,9 +51,25 @@ class DeleteGuard:
         self._subtree = subtree
         self._stall = stall
         self._sizes = Sizes(lambda: asyncio.get_running_loop().time())
-        self._under_way = 0
-        self.is_confirmed = False
-        """An operator's word: whatever vanished was meant to."""
+        self._under_way: set[str] = set()
+        self._is_confirmed = False
+        # From the first time that it counts.
+        self._confirmed_until: float | None = None
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether an operator's word holds: whatever vanished was meant to."""
+        if not self._is_confirmed:
+            return False
+        now = asyncio.get_running_loop().time()
+        if self._confirmed_until is None:
+            self._confirmed_until = now + _CONFIRMED_S
+        return now < self._confirmed_until
+
+    def confirm(self, *, confirmed: bool = True) -> None:
+        """Take an operator's word, or end it."""
+        self._is_confirmed = confirmed
+        self._confirmed_until = None
 
     def refuses_missing(self, missing: int) -> bool:
         """Stop for what a comparison did not find, if that is all there was, or too much of it."""
@@ -66,16 +84,18 @@ class DeleteGuard:
             return False
         rows = len(self._subtree.base)
         peak = self._sizes.peak(rows)
-        return self._refuses(peak - rows + self._under_way + deletes, peak)
+        # What other rounds have deleted by now is no row any more.
+        under_way = sum(rel in self._subtree.base.rows for rel in self._under_way)
+        return self._refuses(peak - rows + under_way + deletes, peak)
 
     @contextmanager
-    def deleting(self, deletes: int) -> Generator[None]:
+    def deleting(self, rels: Collection[str]) -> Generator[None]:
         """Count deletes as done that are under way."""
-        self._under_way += deletes
+        self._under_way.update(rels)
         try:
             yield
         finally:
-            self._under_way -= deletes
+            self._under_way.difference_update(rels)
 
     def _is_all(self, missing: int) -> bool:
         subtree = self._subtree

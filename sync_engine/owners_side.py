@@ -37,7 +37,9 @@ class OwnersSide:
         """The zxid that a read of these must not be older than: of their changes, and of what the
         base knows of them, which may have come over another connection."""
         owner, base = self._subtree.owner, self._subtree.base
-        upto = 0
+        # Where both sides are copied, the twin writes ACLs here, which move no zxid of a znode.
+        both = self._subtree.policy.both
+        upto = self._subtree.source.writer.last_zxid if both else 0
         for rel, dirty in changed.items():
             row = base.get(rel)
             stamp = None if row is None else row.stamp(owner)

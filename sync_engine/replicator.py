@@ -127,7 +127,7 @@ class Replicator:
 
     def confirm(self) -> None:
         """Let what replication waits for happen, as many deletes."""
-        self._deletes.is_confirmed = True
+        self._deletes.confirm()
         kept = [
             rel
             for rel, row in self.subtree.base.rows.items()
@@ -176,6 +176,8 @@ class Replicator:
             return
         for link in self.subtree.links.values():
             await link.proven.wait()
+        # Before anything is read or decided: what was applied unheard is not in the base yet.
+        await self._applier.settle()
         if self._compare_wanted:
             self._compare_wanted = False
             try:
@@ -184,7 +186,6 @@ class Replicator:
                 # Cancelled, too: a comparison that was not made to its end is still wanted.
                 self._compare_wanted = True
                 raise
-        await self._applier.settle()
         await self._rounds.run(self._goes_on)
         if self._dirty:
             # Somebody waits for the lock.
@@ -254,19 +255,23 @@ class Replicator:
     async def _round(self, batch: dict[str, Dirty]) -> bool:
         """Look at dirty paths and apply what they need; False if that must wait."""
         works = await self._decide(batch)
-        deletes = sum(w.decision.action is Action.DELETE for w in works)
-        if self._deletes.refuses_more(deletes):
+        deletes = [w.rel for w in works if w.decision.action is Action.DELETE]
+        if self._deletes.refuses_more(len(deletes)):
             return False
         with self._deletes.deleting(deletes):
             await self._apply(works)
         self.last_failure = None
-        self._end_confirmation()
+        if len(self._rounds) == len(batch):
+            self._end_confirmation()
         return True
 
     def _end_confirmation(self) -> None:
-        """An operator's word holds for what is known to be left to do."""
+        """An operator's word holds for what is known to be left to do; nothing else is under way.
+
+        Where there is never a moment without anything to do, the guard ends it after a while.
+        """
         if not self._dirty and not self._compare_wanted:
-            self._deletes.is_confirmed = False
+            self._deletes.confirm(confirmed=False)
 
     async def _decide(self, batch: dict[str, Dirty]) -> list[Work]:
         subtree = self.subtree
