@@ -132,7 +132,8 @@ class Applier:
         if not works:
             return
         subtree.fence.check_held()
-        subtree.base.note_acl_writes({w.rel: w.view.acl for w in works if w.view is not None})
+        acls = {w.rel: w.view.acl for w in works if w.view is not None}
+        subtree.base.note_acl_writes(subtree.owner.other, acls)
         answers = await asyncio.gather(*map(self._set_acl, works), return_exceptions=True)
         lost: ConnectionLostError | None = None
         for work, answer in zip(works, answers, strict=True):

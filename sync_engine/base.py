@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 from sync_engine.direction import Roots, Side
 from sync_engine.errors import StateError
@@ -28,6 +28,13 @@ from sync_engine.znode import Acl
 
 # A file of another layout is no base; the engine then compares in full.
 _LAYOUT = "1"
+
+
+class SentAcl(NamedTuple):
+    """An ACL that was sent to one side; where both are copied, the other side may have it too."""
+
+    side: Side
+    acl: tuple[Acl, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +158,8 @@ class BaseStore:
             CREATE TABLE IF NOT EXISTS rows (subtree TEXT, rel TEXT,
               a TEXT, b TEXT, data_hash BLOB NOT NULL, acl INTEGER NOT NULL,
               PRIMARY KEY (subtree, rel)) WITHOUT ROWID;
-            CREATE TABLE IF NOT EXISTS acl_writes (subtree TEXT, rel TEXT, acl TEXT NOT NULL,
+            CREATE TABLE IF NOT EXISTS acls_sent (subtree TEXT, rel TEXT,
+              side TEXT NOT NULL, acl TEXT NOT NULL,
               PRIMARY KEY (subtree, rel)) WITHOUT ROWID;
             CREATE TABLE IF NOT EXISTS held (id INTEGER PRIMARY KEY AUTOINCREMENT, subtree TEXT,
               rel TEXT, at REAL NOT NULL, reason TEXT NOT NULL, why TEXT NOT NULL,
@@ -187,7 +195,7 @@ class BaseStore:
     def unbind(self) -> None:
         """Forget everything, as nothing of it is true any more."""
         self.db.execute("BEGIN")
-        for table in ("meta", "rows", "slots", "acl_writes", "held"):
+        for table in ("meta", "rows", "slots", "acls_sent", "held"):
             self.db.execute(f"DELETE FROM {table}")  # noqa: S608 - names from the line above
         self.db.execute("COMMIT")
 
@@ -204,7 +212,7 @@ class BaseStore:
         self.db.execute("BEGIN")
         self.db.execute("DELETE FROM rows WHERE subtree = ?", (subtree,))
         self.db.execute("DELETE FROM slots WHERE subtree = ?", (subtree,))
-        self.db.execute("DELETE FROM acl_writes WHERE subtree = ?", (subtree,))
+        self.db.execute("DELETE FROM acls_sent WHERE subtree = ?", (subtree,))
         self.db.execute("DELETE FROM held WHERE subtree = ?", (subtree,))
         self.db.execute("DELETE FROM meta WHERE key = ?", (f"trusted:{subtree}",))
         self.db.execute("COMMIT")
@@ -243,10 +251,10 @@ class Base:
             )
         }
 
-        self.acl_writes: dict[str, tuple[Acl, ...]] = {
-            rel: decode_acl(text)
-            for rel, text in store.db.execute(
-                "SELECT rel, acl FROM acl_writes WHERE subtree = ?", (subtree,)
+        self.acl_writes: dict[str, SentAcl] = {
+            rel: SentAcl(Side(side), decode_acl(text))
+            for rel, side, text in store.db.execute(
+                "SELECT rel, side, acl FROM acls_sent WHERE subtree = ?", (subtree,)
             )
         }
         """Original ACLs that were sent to the other side and whose rows do not have them yet."""
@@ -315,16 +323,16 @@ class Base:
         ).fetchone()
         return 0 if found is None else int(found[0])
 
-    def note_acl_writes(self, acls: Mapping[str, tuple[Acl, ...]]) -> None:
-        """Note ACLs that are about to be sent; the path's next row ends the note.
+    def note_acl_writes(self, side: Side, acls: Mapping[str, tuple[Acl, ...]]) -> None:
+        """Note ACLs that are about to be sent to a side; the path's next row ends the note.
 
         They stand in no transaction and so in no slot: this is all that tells them from another's.
         """
         self._store.db.executemany(
-            "INSERT OR REPLACE INTO acl_writes VALUES (?, ?, ?)",
-            [(self._subtree, rel, encode_acl(acl)) for rel, acl in acls.items()],
+            "INSERT OR REPLACE INTO acls_sent VALUES (?, ?, ?, ?)",
+            [(self._subtree, rel, side.value, encode_acl(acl)) for rel, acl in acls.items()],
         )
-        self.acl_writes.update(acls)
+        self.acl_writes.update({rel: SentAcl(side, acl) for rel, acl in acls.items()})
 
     def put(self, changes: Mapping[str, Row | None], slot: SlotMark | None = None) -> None:
         """Change rows (None removes one) in one transaction, with the slot that they come from."""
@@ -350,7 +358,7 @@ class Base:
                 db.executemany("INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?, ?, ?)", kept)
             if self.acl_writes:
                 ended = [(subtree, rel) for rel in changes if rel in self.acl_writes]
-                db.executemany("DELETE FROM acl_writes WHERE subtree = ? AND rel = ?", ended)
+                db.executemany("DELETE FROM acls_sent WHERE subtree = ? AND rel = ?", ended)
             if slot is not None:
                 db.execute(
                     "INSERT OR REPLACE INTO slots VALUES (?, ?, ?, ?)",

@@ -75,11 +75,14 @@ def learn_acl(subtree: Subtree, rel: str, node: Znode | None) -> Row | None:
     before = None if row is None else row.stamp(side)
     if row is None or sent is None or before is None or node is None:
         return row
-    written = target_acl(sent, fenced=subtree.target_is_fenced)
+    if sent.side is not side:
+        # It went the other way, and what stands here is what it was a copy of.
+        return row
+    written = target_acl(sent.acl, fenced=subtree.target_is_fenced)
     if node.stat.czxid != before.czxid or not same_acl(node.acl, written):
         return row
     after = before._replace(aversion=node.stat.aversion)
-    learned = Row.of(side, after, row.stamp(subtree.owner), (row.data_hash, sent))
+    learned = Row.of(side, after, row.stamp(subtree.owner), (row.data_hash, sent.acl))
     subtree.base.put({rel: learned})
     return learned
 
