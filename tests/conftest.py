@@ -13,11 +13,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.providers.kubernetes import REMEMBERS
 from tests.robustness import seeds
 
 PROVIDERS = Path(__file__).with_name("providers") / "bin"
+
+# Speed is measured by benchmarks; an example's time says how busy the machine is.
+settings.register_profile("house", deadline=None)
+settings.load_profile("house")
 
 
 @pytest.hookimpl(tryfirst=True)

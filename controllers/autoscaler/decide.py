@@ -119,7 +119,7 @@ def decide(rule: Rule, past: Past, look: Look) -> Decision:
     past = Past(past.changed_at_s, wishes)
     if wish != now:
         return (_up if wish > now else _down)(rule, past, look, wish, told)
-    unbounded = math.ceil(now * look.value / rule.target) if now else now
+    unbounded = _proportional(rule, now, look.value) if now else now
     is_bound = abs(look.value / rule.target - 1) > rule.tolerance and unbounded != now
     cause = Cause.AT_BOUND if is_bound else Cause.WITHIN_TOLERANCE
     return Decision(now, cause, told, past)
@@ -132,9 +132,16 @@ def _wish(rule: Rule, now: int, value: float) -> tuple[int, str]:
     if abs(ratio - 1) <= rule.tolerance:
         return now, told
     # From none, one can only begin: there is nothing to take a proportion of.
-    wish = math.ceil(now * ratio) if now else 1
+    wish = _proportional(rule, now, value) if now else 1
     wish = min(max(wish, now - rule.step_max), now + rule.step_max)
     return min(max(wish, rule.instances_min), rule.instances_max), told
+
+
+def _proportional(rule: Rule, now: int, value: float) -> int:
+    """Instances by proportion alone, but no more than bounds and step could tell apart: the product
+    of a finite value may be infinite."""
+    most = now + rule.instances_max + rule.step_max
+    return math.ceil(min(now * (value / rule.target), most))
 
 
 def _recent(wishes: Sequence[Wish], since_s: float) -> tuple[Wish, ...]:

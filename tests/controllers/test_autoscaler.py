@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from clients.marathon import MarathonClient
@@ -51,6 +51,7 @@ VALUES: Any = st.none() | st.floats(allow_nan=True, allow_infinity=True)
 
 
 @law
+@example(make_rule(0, 6, 1), 6, [2.9961552247705263e307])
 @given(RULES, st.integers(0, 30), st.lists(VALUES, max_size=40))
 def test_bounds_and_steps_hold_whatever_is_measured(
     rule: Rule, instances: int, values: list[float | None]

@@ -309,19 +309,25 @@ async def _events(scenario: Scenario, app: Receiver, engine: FakeEngine) -> list
     return took
 
 
+async def _reports(app: Receiver, count: int) -> None:
+    """Wait for some more reports: what happened before stands in the last of them."""
+    upto = len(app.sizes) + count
+    await until(lambda: len(app.sizes) >= upto, f"{count} more reports", _START_S)
+
+
 async def _short(scenario: Scenario, app: Receiver, result: Result) -> None:
     """Connections of 100 ms to servers that stay, each with an edge of its own to be found."""
     before = set(app.nodes("connection"))
     servers = [socket.create_server(("127.0.0.1", 0)) for _ in range(scenario.short)]
     ports = {one.getsockname()[1] for one in servers}
-    await asyncio.sleep(4)
+    await _reports(app, 2)
     for server in servers:
         client = socket.create_connection(server.getsockname())
         accepted, _ = server.accept()
         client.send(b"x")
         asyncio.get_running_loop().call_later(0.1, _end, client, accepted)
         await asyncio.sleep(0.02)
-    await asyncio.sleep(8)
+    await _reports(app, 3)
     fresh = [v for id_, v in app.nodes("connection").items() if id_ not in before]
     seen = {edge["server_port"] for edge in fresh}
     result.wanted, result.found = len(ports), len(seen & ports)
