@@ -9,17 +9,21 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from pulumi.automation._server import LanguageServer
 
 from tests.providers.kubernetes import REMEMBERS
 from tests.robustness import seeds
 
 PROVIDERS = Path(__file__).with_name("providers") / "bin"
 
+_PROGRAM_ENDS_S_MAX = 10.0
 # Speed is measured by benchmarks; an example's time says how busy the machine is.
 settings.register_profile("house", deadline=None)
 settings.load_profile("house")
@@ -47,10 +51,25 @@ def pytest_report_header() -> str:
 def sdk_leftovers() -> Iterator[None]:
     """Finds what Pulumi's SDK leaves behind here, and not in a test that has nothing to do with it.
 
-    A refused program stays as a coroutine that never ends, mocks leave an event loop a thread.
+    A refused program stays as a coroutine that never ends, mocks leave an event loop a thread. A
+    failed update is told before the thread of its program has noticed, so that is waited for.
     """
     yield
+    bound = time.monotonic() + _PROGRAM_ENDS_S_MAX
+    while _runs_programs() and time.monotonic() < bound:
+        time.sleep(0.01)
     gc.collect()
+
+
+def _runs_programs() -> bool:
+    """Whether a thread of this process is within an inline program of the Automation API."""
+    run = vars(LanguageServer)["Run"].__code__
+    frames = sys._current_frames()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - documented in `sys`, and no other way
+    return any(
+        frame.f_code is run
+        for innermost in frames.values()
+        for frame, _ in traceback.walk_stack(innermost)
+    )
 
 
 @pytest.fixture(scope="session", autouse=True)
