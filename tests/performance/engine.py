@@ -16,6 +16,7 @@ from pathlib import Path
 import yaml
 
 from sync_engine.client import EngineClient, EngineState, EngineStatus, EngineUnreachableError, Side
+from tests.performance.usage import processor_s
 from tests.sync_engine.servers import free_port
 
 _POLL_S = 0.01
@@ -137,9 +138,7 @@ class EngineProcess:
 
     def cpu_s(self) -> float:
         """Processor time that it has used so far."""
-        # The name, in brackets, may hold blanks; user and system time are the 14th and 15th fields.
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return processor_s(self.pid)
 
 
 @contextlib.asynccontextmanager

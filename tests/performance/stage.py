@@ -21,6 +21,7 @@ from sync_engine.znode import WORLD_ALL, Znode
 from tests.performance import leaves
 from tests.performance.engine import EngineProcess, Rule
 from tests.performance.sizes import Sizes
+from tests.performance.usage import processor_s
 from tests.sync_engine.servers import AUTH, Ensemble, start_all
 
 SERVERS = 3
@@ -104,6 +105,11 @@ class Stage:
         async for znodes in lane.scan(root):
             found |= {znode.path: znode for znode in znodes}
         return found
+
+    def servers_cpu_s(self) -> float:
+        """Processor time that the servers of both sides have used so far."""
+        processes = (s.process for side in self.ensembles.values() for s in side.servers)
+        return sum(processor_s(process.pid) for process in processes if process is not None)
 
     def engine(self, *rules: Rule, hosts: Mapping[Side, str] | None = None) -> EngineProcess:
         """An engine without state, not started. `hosts`: addresses to use in place of the own."""

@@ -45,6 +45,9 @@ async def probing(clusters: list[Cluster], folder: Path) -> AsyncGenerator[Recei
                 "host": "node",
                 "collectors": ["host", "process", "connections", "mesos"],
                 "publish_interval_s": 0.5,
+                # The process that it measures is that of the tests: no budget of a probe's.
+                "cpu_percent_max": 1000.0,
+                "rss_mb_max": 100_000.0,
                 "status_socket": str(folder / "agent.sock"),
                 "mesos": [cluster.settings() for cluster in clusters],
             },

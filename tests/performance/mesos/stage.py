@@ -21,6 +21,7 @@ from typing import Any
 import httpx
 
 from clients.mesos import OperatorClient, SchedulerClient
+from tests.performance.usage import processor_s, resident_mb
 from tests.ports import free_port
 from tests.waiting import until
 
@@ -83,18 +84,15 @@ class Processes:
 
     def cpu_s(self, prefix: str) -> float:
         """Processor time of those whose name begins so."""
-        total = 0.0
-        for name, process in self.started.items():
-            if name.startswith(prefix):
-                stat = Path(f"/proc/{process.pid}/stat").read_text()
-                fields = stat.rpartition(")")[2].split()
-                total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-        return total
+        return sum(
+            processor_s(process.pid)
+            for name, process in self.started.items()
+            if name.startswith(prefix)
+        )
 
     def rss_mb(self, name: str) -> float:
         """Memory that a process holds."""
-        pages = int(Path(f"/proc/{self.started[name].pid}/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+        return resident_mb(self.started[name].pid)
 
 
 class Cluster:

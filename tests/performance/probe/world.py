@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import random
 import shutil
 import signal
@@ -29,6 +28,7 @@ from typing import Any
 from probe.agent.errors import NotRunningError
 from probe.agent.status import Status, ask
 from tests.performance.probe import load
+from tests.performance.usage import processor_s, resident_mb
 from tests.probe import conntrack_rule
 from tests.probe.docker_engine import FakeEngine, container, serving
 from tests.probe.receiver import Receiver, receiving
@@ -209,16 +209,6 @@ async def _agent(folder: Path, settings: dict[str, Any]) -> AsyncGenerator[int]:
         await process.wait()
 
 
-def _cpu_s(pid: int) -> float:
-    words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _rss_mb(pid: int) -> float:
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
 async def run(scenario: Scenario) -> Result:
     """Set the stage, measure, and take it down."""
     if scenario.tracked:
@@ -262,13 +252,13 @@ async def _measure(  # noqa: PLR0917 - the whole stage
     moving = asyncio.create_task(_move(groups, _chance(scenario.seed)))
     await asyncio.sleep(scenario.warm_s)
     first_frame = len(app.sizes)
-    began, cpu, rss = time.monotonic(), _cpu_s(pid), [_rss_mb(pid)]
+    began, cpu, rss = time.monotonic(), processor_s(pid), [resident_mb(pid)]
     while time.monotonic() - began < scenario.window_s:
         await asyncio.sleep(1)
-        rss.append(_rss_mb(pid))
+        rss.append(resident_mb(pid))
     elapsed = time.monotonic() - began
     result = Result(
-        cpu_percent=100 * (_cpu_s(pid) - cpu) / elapsed,
+        cpu_percent=100 * (processor_s(pid) - cpu) / elapsed,
         rss_mb=max(rss),
         bytes_per_s=sum(app.sizes[first_frame:]) / elapsed,
         reports=len(app.sizes) - first_frame,

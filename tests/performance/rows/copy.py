@@ -34,12 +34,16 @@ async def first(stage: Stage) -> AsyncGenerator[Figure]:
     per_znode_s: dict[str, float] = {}
     for index, count in enumerate(stage.sizes.copies):
         async with stage.tree(Side.A, count) as rule, held(stage.engine(rule)) as engine:
+            servers_s = stage.servers_cpu_s()
             began_at = engine.start()
             await engine.await_live()
             copied_s = time.monotonic() - began_at
             audit = await engine.client.audit(timeout_s=_AUDIT_BOUND_S)
             total_s = time.monotonic() - began_at
             memory_mb = engine.memory_peak_mb()
+            used_s = (
+                f"{engine.cpu_s():.1f} s, the servers' {stage.servers_cpu_s() - servers_s:.1f} s"
+            )
         if not audit.equal:
             raise UnequalError(audit.subtrees[rule.name].reread)
         if not per_znode_s:
@@ -56,7 +60,10 @@ async def first(stage: Stage) -> AsyncGenerator[Figure]:
             target=_TARGETS_S[index],
             anchor=per_znode_s[PLAIN] * znodes,
             anchor_name=PLAIN,
-            note=f"{znodes:,} znodes; live {copied_s:.2f} s after the process was started",
+            note=(
+                f"{znodes:,} znodes; live {copied_s:.2f} s after the process was started; "
+                f"processor time of the engine {used_s:.1f} s, of the servers {servers_s:.1f} s"
+            ),
         )
         yield Figure(f"RSS of the engine, {what}", "MB", memory_mb, target=_TARGETS_MB[index])
         extrapolated = count != stage.sizes.anchor_copy
