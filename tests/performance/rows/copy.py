@@ -41,9 +41,7 @@ async def first(stage: Stage) -> AsyncGenerator[Figure]:
             audit = await engine.client.audit(timeout_s=_AUDIT_BOUND_S)
             total_s = time.monotonic() - began_at
             memory_mb = engine.memory_peak_mb()
-            used_s = (
-                f"{engine.cpu_s():.1f} s, the servers' {stage.servers_cpu_s() - servers_s:.1f} s"
-            )
+            used_s, servers_s = engine.cpu_s(), stage.servers_cpu_s() - servers_s
         if not audit.equal:
             raise UnequalError(audit.subtrees[rule.name].reread)
         if not per_znode_s:
