@@ -51,6 +51,7 @@ class EphemeralCopier:
         self._lane = self._make_lane()
         self._dirty: set[str] = set()
         self._is_full_wanted = True
+        self._scanned_at = 0.0
         self._wake = asyncio.Event()
         self.trouble: str | None = None
 
@@ -101,6 +102,15 @@ class EphemeralCopier:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_AGAIN_S):
                     await self._wake.wait()
+            self._scan_if_untold()
+
+    def _scan_if_untold(self) -> None:
+        """Look at everything once in a while on a side whose watches do not tell of changes."""
+        subtree, now = self._subtree, asyncio.get_running_loop().time()
+        is_due = now - self._scanned_at >= subtree.tuning.scan_interval_s
+        if is_due and not subtree.source.tells_changes:
+            self._scanned_at = now
+            self._is_full_wanted = True
 
     async def close(self) -> None:
         """End; the copies last until the session is re-attached or expires."""

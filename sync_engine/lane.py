@@ -302,10 +302,12 @@ class Lane:
                 await asyncio.sleep(delay_s * random.uniform(0.5, 1))  # noqa: S311 - no secret
                 delay_s = min(2 * delay_s, _BACK_OFF_MAX_S)
         except AuthFailedError as error:
+            self.last_failure = str(error)
             self._end(error)
         except Exception:  # noqa: BLE001 - without upkeep it must not look like one that waits
             _log.exception("lane.failed", server=self.server)
             self._end(LaneClosedError("the lane broke down; the log says why"))
+        self._tell(LaneState.ENDED)
 
     def _in_random_order(self) -> list[tuple[str, int]]:
         servers = random.sample(self._servers, len(self._servers))

@@ -107,6 +107,11 @@ class Link:
             if self.watch.supports_persistent:
                 raise
 
+    @property
+    def tells_changes(self) -> bool:
+        """Whether each change gives an event now; else scans must do."""
+        return self.watch.supports_persistent and self.watch.stands
+
     async def close(self) -> None:
         """End the sessions."""
         await self.watch.stop()

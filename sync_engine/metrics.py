@@ -24,6 +24,7 @@ METRICS: dict[str, tuple[str, str]] = {
     "zksync_subtree_znodes": ("gauge", "Paths known to be equal on both sides"),
     "zksync_audit_equal": ("gauge", "1 if the last audit found both sides equal"),
     "zksync_side_connected": ("gauge", "1 if both lanes to a side have a server"),
+    "zksync_side_watching": ("gauge", "1 if a side's watches stand, so that each change is told"),
 }
 
 
@@ -74,9 +75,11 @@ def _labelled(name: str, status: EngineStatus) -> Iterator[tuple[str, float]]:
         case "zksync_audit_equal":
             if status.last_audit is not None:
                 yield "", float(status.last_audit.equal)
-        case "zksync_side_connected":
+        case "zksync_side_connected" | "zksync_side_watching":
+            is_watching = name == "zksync_side_watching"
             for side, session in status.sessions.items():
-                yield f'{{side="{side.value}"}}', float(session.connected)
+                value = session.watching if is_watching else session.connected
+                yield f'{{side="{side.value}"}}', float(value)
         case _:
             # Nobody knows the clocks yet.
             return

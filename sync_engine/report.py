@@ -104,7 +104,7 @@ class SideStatus(Report):
     connected: bool
     """Whether reads and writes have a server."""
     watching: bool = False
-    """Whether watches have one."""
+    """Whether its watches stand, so that each change is told."""
     persistent_watches: bool = True
     """Whether changes are told; else they are found by scans."""
     session_ids: list[str]

@@ -12,6 +12,8 @@ class LaneState(StrEnum):
     CONNECTED = "connected"
     DISCONNECTED = "disconnected"
     EXPIRED = "expired"
+    ENDED = "ended"
+    """It has given up: credentials are refused, or it broke down. `start` begins again."""
 
 
 @dataclass(frozen=True, slots=True)

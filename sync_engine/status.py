@@ -85,9 +85,22 @@ def _troubles(engine: Engine) -> list[str]:
         for side, link in engine.links.items()
         if engine.is_started and link.is_connected and link.lost.is_set()
     ]
+    found += _watch_troubles(engine)
     if engine.last_audit is not None and not engine.last_audit.equal:
         found.append("the last audit found differences")
     return found
+
+
+def _watch_troubles(engine: Engine) -> list[str]:
+    """Sides whose watches do not stand; a new connection sets them within moments, as a rule."""
+    if not engine.is_started:
+        return []
+    return [
+        f"side {side.value} tells no changes ({link.watch.trouble or 'watches are being set'}): "
+        f"they are found by scans, at most {engine.rules.tuning.scan_interval_s:g} s apart"
+        for side, link in engine.links.items()
+        if link.watch.supports_persistent and not link.watch.stands
+    ]
 
 
 def _limits(engine: Engine) -> list[str]:
@@ -177,7 +190,7 @@ def _side(engine: Engine, side: Side) -> SideStatus:
     ids += [p.session_id for p in engine.projectors.values() if p.target is side and p.session_id]
     return SideStatus(
         connected=link.is_connected,
-        watching=link.watch.connected,
+        watching=link.tells_changes,
         persistent_watches=link.watch.supports_persistent,
         session_ids=[format_session(i) for i in ids],
     )

@@ -34,7 +34,7 @@ async def run_sweep(replicator: Replicator) -> None:
         await asyncio.sleep(_sweep_pause_s(subtree))
         if replicator.stalled is not None:
             continue
-        if subtree.source.watch.supports_persistent:
+        if subtree.source.tells_changes:
             _try_again(replicator)
             await _sweep_all(replicator)
         else:
@@ -57,7 +57,7 @@ async def _sweep_all(replicator: Replicator) -> None:
 async def run_scans(marker: Replicator, workers: Callable[[], Iterable[Replicator]]) -> None:
     """Look at a lag marker, for ever, as seldom as at the slowest of the subtrees that go its way.
 
-    Only where its side has no persistent watches: the lag that is measured is then a change's own.
+    Only while its side's watches do not tell it: the lag that is measured is then a change's own.
     """
     while True:
         subtrees = [
@@ -66,7 +66,7 @@ async def run_scans(marker: Replicator, workers: Callable[[], Iterable[Replicato
             if worker.subtree.direction is marker.subtree.direction
         ]
         await asyncio.sleep(max(map(_sweep_pause_s, (marker.subtree, *subtrees))))
-        if not marker.subtree.source.watch.supports_persistent:
+        if not marker.subtree.source.tells_changes:
             marker.request_comparison()
 
 

@@ -7,6 +7,9 @@ Rules:
 - Events of the time without a connection are lost; the server only takes the watch up again. So
   after each reconnect and each new session every watch is added anew and `on_gap` is called:
   whoever listens must then read what is watched. setWatches2 would say no more.
+- Whatever else goes wrong is tried again, at most `_AGAIN_MAX_S` apart: a server that refuses a
+  watch that stood before, or credentials that others take. Until then `stands` is False, and
+  whoever listens must scan: no event comes.
 - An event says what kind of change, never its data; from ZooKeeper 3.9 on it carries the zxid
   (ZOOKEEPER-4655). A znode without READ for this session sends no event, and setACL never does.
 
@@ -21,13 +24,19 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
+import structlog
+
 from sync_engine import wire
 from sync_engine.errors import ConnectionLostError, LaneError, UnimplementedError, ZkError
 from sync_engine.lane import Lane, LaneState
 from sync_engine.session import SavedSession
 from sync_engine.wire import OpCode
 
+_log = structlog.get_logger()
 _PAUSE_S = 0.05
+# What a server refuses it refuses again as a rule; a scan makes up for the time between.
+_AGAIN_MIN_S, _AGAIN_MAX_S = 0.5, 30.0
+_START_BOUND_S = 5.0
 _MARSHALLING_ERROR = -5
 # Older servers do not know the request; one with WatchManagerOptimized fails while answering it.
 _UNSUPPORTED = frozenset({UnimplementedError.code, _MARSHALLING_ERROR})
@@ -70,8 +79,13 @@ class WatchSession:
         self._on_gap = on_gap
         self._paths: dict[str, asyncio.Future[None]] = {}
         self._arming: asyncio.Task[None] | None = None
+        self._reviving: asyncio.Task[None] | None = None
         self._has_gap = False
+        self._losses = 0
         self._is_stopped = True
+        self._is_starting = False
+        self.trouble: str | None = None
+        """What a server refuses, while it is tried again."""
         self.supports_persistent = True
         """False once a server said that it has no such watches; the listener must then scan."""
         self._lane = Lane(
@@ -94,6 +108,11 @@ class WatchSession:
         """Whether there is a connection now."""
         return self._lane.connected.is_set()
 
+    @property
+    def stands(self) -> bool:
+        """Whether every watch is set: what changes from now on gives an event, or `on_gap`."""
+        return self.connected and not self._has_gap
+
     async def start(self, *, bound_s: float = 15.0) -> None:
         """Connect.
 
@@ -104,11 +123,14 @@ class WatchSession:
         self._is_stopped = False
         # Watches of an earlier start ended with its session.
         self._has_gap = bool(self._paths)
+        self._is_starting = True
         try:
             await self._lane.start(bound_s=bound_s)
         except LaneError:
             self._is_stopped = True
             raise
+        finally:
+            self._is_starting = False
 
     async def add(self, path: str) -> None:
         """Watch a path and all below it, now and after every reconnect.
@@ -129,10 +151,11 @@ class WatchSession:
     async def stop(self) -> None:
         """End the session."""
         self._is_stopped = True
-        if self._arming is not None:
-            self._arming.cancel()
-            await asyncio.gather(self._arming, return_exceptions=True)
-            self._arming = None
+        tasks = [task for task in (self._arming, self._reviving) if task is not None]
+        self._arming = self._reviving = None
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         for path, future in list(self._paths.items()):
             if not future.done():
                 self._give_up(path, ConnectionLostError("the watch session ended", sent=False))
@@ -141,8 +164,27 @@ class WatchSession:
     def _on_state(self, state: LaneState) -> None:
         if state is LaneState.CONNECTED:
             self._arm()
-        else:
-            self._has_gap = True
+            return
+        self._has_gap = True
+        self._losses += 1
+        is_first = self._is_starting or self._is_stopped or self._reviving is not None
+        if state is LaneState.ENDED and not is_first:
+            # Whoever started it is not there any more to be told.
+            self._reviving = asyncio.get_running_loop().create_task(self._revive(), name="watch")
+
+    async def _revive(self) -> None:
+        """Begin again with a lane that has ended, until a server takes it."""
+        try:
+            self._note_trouble(self._lane.last_failure or "the connection ended")
+            for pause_s in _pauses_s():
+                await asyncio.sleep(pause_s)
+                try:
+                    await self._lane.start(bound_s=_START_BOUND_S)
+                    return
+                except LaneError as error:
+                    self._note_trouble(str(error))
+        finally:
+            self._reviving = None
 
     def _on_frame(self, raw: bytes, at: int, zxid: int) -> None:
         kind, _, path = wire.read_event(raw, at)
@@ -157,6 +199,24 @@ class WatchSession:
 
     async def _add_all(self) -> None:
         """Set every watch on this connection; the next connection begins again."""
+        for pause_s in _pauses_s():
+            losses = self._losses
+            refused = await self._add_missing()
+            if losses != self._losses:
+                # Lost right behind the answers: the next connection has none of these watches.
+                return
+            has_gap, self._has_gap = self._has_gap, refused is not None
+            if has_gap or refused is not None:
+                # Also where a watch is still refused: what is to be seen is seen now.
+                self._on_gap()
+            if refused is None:
+                self.trouble = None
+                return
+            self._note_trouble(refused)
+            await asyncio.sleep(pause_s)
+
+    async def _add_missing(self) -> str | None:
+        """Set what is to be set; returns why a watch that stood before could not be."""
         while True:
             # Asked again, a server before 3.6 would again answer by closing the connection.
             paths = list(self._missing()) if self.supports_persistent else []
@@ -171,14 +231,16 @@ class WatchSession:
             if not is_lost or not self.supports_persistent:
                 break
             await asyncio.sleep(_PAUSE_S)
-        if self.supports_persistent:
-            for path, answer in zip(paths, answers, strict=True):
-                self._take(path, answer)
-        else:
+        if not self.supports_persistent:
             self._go_without()
-        if self._has_gap:
-            self._has_gap = False
-            self._on_gap()
+            return None
+        taken = [self._take(path, answer) for path, answer in zip(paths, answers, strict=True)]
+        return next((why for why in taken if why is not None), None)
+
+    def _note_trouble(self, why: str) -> None:
+        if why != self.trouble:
+            _log.warning("watch.refused", reason=why)
+        self.trouble = why
 
     def _missing(self) -> Iterator[str]:
         """What to watch; after a reconnect that is all, and a gap is over only when all stand."""
@@ -186,14 +248,16 @@ class WatchSession:
             if self._has_gap or not future.done():
                 yield path
 
-    def _take(self, path: str, answer: BaseException | None) -> None:
+    def _take(self, path: str, answer: BaseException | None) -> str | None:
+        """Tell whoever waits for a watch; what nobody waits for is returned."""
         future = self._paths[path]
         if future.done():
-            return
+            return None if answer is None else f"{path}: {answer}"
         if answer is None:
             future.set_result(None)
         else:
             self._give_up(path, answer)
+        return None
 
     def _go_without(self) -> None:
         """Let whoever waits for a watch go on; scans must do."""
@@ -206,3 +270,11 @@ class WatchSession:
         future.set_exception(error)
         # Not everybody comes to wait for it.
         future.exception()
+
+
+def _pauses_s() -> Iterator[float]:
+    """Between attempts, longer each time up to a bound."""
+    pause_s = _AGAIN_MIN_S
+    while True:
+        yield pause_s
+        pause_s = min(2 * pause_s, _AGAIN_MAX_S)

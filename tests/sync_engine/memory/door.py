@@ -156,7 +156,7 @@ class Door:
 
     def _auth(self, asked: Asked) -> None:
         scheme, credentials = asked.credentials
-        if scheme != "digest":
+        if scheme != "digest" or asked.code in self.server.refuses:
             self.end.deliver(frames.answer(asked.xid, 0, _AUTH_FAILED))
             self.close()
             self.end.finish()
@@ -232,6 +232,9 @@ class Door:
             slot.body = frames.multi_read([self._entry(path) for path in asked.paths])
             return
         (path,) = asked.paths
+        if asked.code in self.server.refuses:
+            slot.code = self.server.refuses[asked.code]
+            return
         if asked.code is OpCode.ADD_WATCH:
             self.watches.append(path)
             # The body of its answer is one more error code.

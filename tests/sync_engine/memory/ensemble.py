@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from sync_engine.wire import OpCode
 from sync_engine.znode import Acl, Stat
 from tests.sync_engine.memory.faults import Faults
 from tests.sync_engine.memory.loop import EPOCH_S, VirtualLoop
@@ -94,6 +95,8 @@ class Server:
         self.zxid = ensemble.zxid
         self.lag_s = 0.001
         self.is_up = True
+        self.refuses: dict[OpCode, int] = {}
+        """Error codes by kind of request; of AUTH the connection ends with it."""
         self.doors: list[Door] = []
 
     def hear(self, index: int) -> None:
