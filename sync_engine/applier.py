@@ -9,13 +9,14 @@ its source's.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
 
 from sync_engine import checkpoint, slots, transaction
 from sync_engine.base import SlotMark
+from sync_engine.batch import Batch
 from sync_engine.checkpoint import Record
 from sync_engine.context import Subtree
 from sync_engine.decide import Action
@@ -34,6 +35,7 @@ from sync_engine.errors import (
     UnimplementedError,
     ZkError,
 )
+from sync_engine.identity import Guards
 from sync_engine.oversize import Oversize
 from sync_engine.rows import Row, Stamp
 from sync_engine.slots import Slot, SlotPool
@@ -77,6 +79,7 @@ class Applier:
         self._subtree = subtree
         self._told: dict[str, tuple[object, ...]] = {}
         self._oversize = Oversize()
+        self._guards = Guards()
 
     async def apply(self, works: Sequence[Work], outcome: Outcome) -> None:
         """Apply works, each path at most once; `outcome` tells of each, also where this raises.
@@ -196,6 +199,7 @@ class Applier:
             path_bytes=4 * len(subtree.target_path("")),
             alone=self._oversize.suspects,
         )
+        self._guards.spread(pending)
         pool = subtree.slots[subtree.owner.other]
         if len(pending) == 1:
             await self._send_with(pool, await pool.take(), pending[0], outcome)
@@ -245,21 +249,13 @@ class Applier:
         if slot.unsettled:
             await self._settle(slot)
         record = Record(slot.seq + 1, subtree.owner, tuple(map(transaction.intent, works)))
-        fenced = subtree.target_is_fenced
-        ops = [
-            transaction.operation(
-                w, subtree.target_path(w.rel), fenced=fenced, kind=subtree.kind(w.rel)
-            )
-            for w in works
-        ]
         note = SetData(slot.path, checkpoint.encode(record), slot.version)
-        proving = [w for w in works if transaction.needs_proof(w)]
-        proofs = [transaction.proof(w, subtree.target_path(w.rel)) for w in proving]
-        written = [*proving, *works]
+        guards = self._guards.plan(works)
+        batch = Batch(subtree, note, works, guards)
         # Until an answer says what became of it, whether we wait for one or not.
         slot.unsettled = True
         try:
-            result = await subtree.fence.transact(slot.side, [note, *proofs, *ops])
+            result = await subtree.fence.transact(slot.side, batch.ops)
         except MultiFailedError as error:
             slot.unsettled = False
             if error.index == 0:
@@ -267,7 +263,7 @@ class Applier:
                 await self._settle(slot)
                 outcome.stale.extend(works)
             else:
-                self._explain(works, written[error.index - 1], error.code, outcome)
+                self._explain(works, batch, error, outcome)
         except ConnectionLostError as error:
             slot.unsettled = error.sent
             if error.sent and await self._settle(slot) == record:
@@ -285,8 +281,8 @@ class Applier:
             slot.seq = record.seq
             mark = SlotMark(slot.side, slot.number, record.seq)
             subtree.base.put(checkpoint.rows_after(record, result.zxid), mark)
-            czxids = [stat.czxid if stat else 0 for stat in result.stats[1:]]
-            self._check_identity(written, czxids, outcome)
+            self._check_identity(batch.identities(result.stats), outcome)
+            self._guards.note_held(guards)
             self._oversize.note_applied(works)
             outcome.done.extend(works)
 
@@ -310,12 +306,10 @@ class Applier:
         base.put(checkpoint.repairs(base.rows, record, zxid), mark)
         return record
 
-    def _check_identity(
-        self, works: Sequence[Work], czxids: Sequence[int], outcome: Outcome
-    ) -> None:
+    def _check_identity(self, czxids: Iterable[tuple[Work, int]], outcome: Outcome) -> None:
         """Find nodes that were created again at an equal version: their write hid another one."""
-        for work, czxid in zip(works, czxids, strict=True):
-            if work.decision.action is Action.CREATE or work.target is None or not czxid:
+        for work, czxid in czxids:
+            if work.decision.action is Action.CREATE or work.target is None:
                 continue
             if czxid != work.target.stamp.czxid:
                 self._report_created_again(work, outcome)
@@ -334,9 +328,20 @@ class Applier:
         # Its row has the old identity; a look at both sides puts that right.
         outcome.first.add(work.rel)
 
-    def _explain(self, works: list[Work], work: Work, code: int, outcome: Outcome) -> None:
+    def _explain(
+        self, works: list[Work], batch: Batch, error: MultiFailedError, outcome: Outcome
+    ) -> None:
         """Sort works of a failed transaction; only the first failure in it is known."""
-        if code in _HOPELESS:
+        work, code = batch.part(error.index), error.code
+        if not isinstance(work, Work):
+            if work is not None:
+                self._guards.note_vain(work, is_final=code in _HOPELESS)
+            outcome.stale.extend(works)
+            return
+        if code == NoAuthError.code and batch.is_proof(error.index):
+            # Whoever may not write a znode may delete it all the same.
+            work.is_unproven = True
+        elif code in _HOPELESS:
             outcome.refused.append((work, _HOPELESS[code]))
             outcome.stale.extend(w for w in works if w is not work)
             return

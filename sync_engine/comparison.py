@@ -10,14 +10,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 
+from sync_engine import wire
 from sync_engine.acl_fence import same_acl
 from sync_engine.context import Subtree
 from sync_engine.decide import Action, View, assumed, view
 from sync_engine.errors import NodeExistsError
+from sync_engine.lane import Lane
+from sync_engine.reader import gather_answers
 from sync_engine.rows import Row, Stamp
 from sync_engine.settings import RESERVED_PATHS
 from sync_engine.transaction import Work, target_acl
-from sync_engine.znode import WORLD_ALL, Znode, is_within, parent
+from sync_engine.wire import OpCode
+from sync_engine.znode import WORLD_ALL, Stat, Znode, is_within, parent
 
 
 async def compare(
@@ -153,7 +157,15 @@ async def decide_again(subtree: Subtree, works: Sequence[Work]) -> None:
     """Decide with the other side's copy read instead of assumed."""
     lane = subtree.target.writer
     paths = [subtree.target_path(work.rel) for work in works]
-    _, nodes = await asyncio.gather(lane.sync(paths[0]), lane.read_many(paths))
+    is_shared = subtree.policy.both
+    gone = [work for work in works if is_shared and work.source is None and work.rel]
+    above = {parent(subtree.target_path(work.rel)) for work in gone}
+    # In this order on one connection: what is created after a parent was counted is not missed.
+    _, creates, nodes = await asyncio.gather(
+        lane.sync(paths[0]), _creates(lane, sorted(above)), lane.read_many(paths)
+    )
+    for work in gone:
+        work.siblings = creates.get(parent(subtree.target_path(work.rel)))
     for work, node in zip(works, nodes, strict=True):
         work.row = learn_acl(subtree, work.rel, node)
         work.view = view(work.source, work.row)
@@ -163,6 +175,21 @@ async def decide_again(subtree: Subtree, works: Sequence[Work]) -> None:
             subtree.shared.alive.discard(work.rel)
         work.decision = subtree.decide(work.rel, work.view, work.target, work.row)
         work.loser = node
+
+
+async def _creates(lane: Lane, paths: Sequence[str]) -> dict[str, int]:
+    """How many children each of these ever had; those that cannot be asked are left out."""
+    # Asked for before this first waits, so that it stays behind a sync and before a read.
+    asked = [
+        lane.submit(OpCode.EXISTS, wire.watchless_body(path), wire.read_stat, path)
+        for path in paths
+    ]
+    answers = await gather_answers(asked)
+    return {
+        path: answer.creates
+        for path, answer in zip(paths, answers, strict=True)
+        if isinstance(answer, Stat)
+    }
 
 
 async def ensure_above(subtree: Subtree) -> None:

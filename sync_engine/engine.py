@@ -19,7 +19,7 @@ from typing import Any, TypeGuard
 
 import structlog
 
-from sync_engine import documents, slots
+from sync_engine import documents, identity, slots
 from sync_engine.base import Base, BaseStore
 from sync_engine.clock import Clocks
 from sync_engine.conflicts import ConflictJournal
@@ -345,6 +345,8 @@ class Engine(Requests):
         if event.zxid is not None:
             meters = self.meters[Direction.leaving(side)]
             meters.zxid_heard = max(meters.zxid_heard or 0, event.zxid)
+        if identity.is_guard(path):
+            return
         for replicator in self._listeners:
             subtree = replicator.subtree
             rel = subtree.roots.rel(side, path)

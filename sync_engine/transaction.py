@@ -36,6 +36,11 @@ class Work:
     decision: Decision
     heard_at: float | None = None
     loser: Znode | None = None
+    siblings: int | None = None
+    """How many children the target's parent ever had before the target was read, where a delete is
+    to expect that (`identity.py`)."""
+    is_unproven: bool = False
+    """Whether a delete cannot show which znode it removes: the engine may not write it."""
 
     @property
     def source_stamp(self) -> Stamp | None:
@@ -81,10 +86,10 @@ def operation(work: Work, path: str, *, fenced: bool, kind: NodeKind = PERSISTEN
 
 
 def needs_proof(work: Work) -> bool:
-    """Whether a delete must show which znode it removes: somebody else writes there, who may create
-    it again at the version that is expected, and a delete's answer holds no Stat.
+    """Whether a delete shows which znode it removes: somebody else may create it again at the
+    version that is expected, and a delete's answer holds no Stat.
     """
-    return work.decision.action is Action.DELETE and work.decision.conflict is not None
+    return work.decision.action is Action.DELETE and not work.is_unproven
 
 
 def proof(work: Work, path: str) -> Op:
@@ -115,7 +120,8 @@ def size(work: Work) -> int:
     data = 0 if work.source is None or work.source.data is None else len(work.source.data)
     acl = 0 if work.view is None else sum(_ACL_ENTRY_BYTES + len(e.id) for e in work.view.acl)
     own = path + data + acl + INTENT_BYTES
-    return own + path if needs_proof(work) else own
+    # A proof, and a guard's two operations.
+    return own + path * (needs_proof(work) + 2 * (work.siblings is not None))
 
 
 def ordered(works: Iterable[Work]) -> list[Work]:

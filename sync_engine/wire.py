@@ -56,9 +56,7 @@ REQUEST_BYTES_MAX = 0xFFFFF
 FRAME_BYTES_MAX = 256 * 1024 * 1024
 """Largest answer that we accept: no real one is larger, so what is larger is a broken stream."""
 
-_EPHEMERAL = 1
-_CONTAINER = 4
-_WITH_TTL = 5
+_EPHEMERAL, _SEQUENTIAL, _CONTAINER, _WITH_TTL = 1, 2, 4, 5
 _PASSWORD_BYTES = 16
 _int = struct.Struct(">i")
 _long = struct.Struct(">q")
@@ -88,6 +86,7 @@ class Create:
     acl: tuple[Acl, ...]
     ephemeral: bool = False
     kind: NodeKind = PERSISTENT
+    sequential: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,8 +190,8 @@ def create_body(op: Create) -> bytes:
     head = string(op.path) + buffer(op.data) + acl_list(op.acl)
     if op.kind.ttl_ms is not None:
         return head + _int.pack(_WITH_TTL) + _long.pack(op.kind.ttl_ms)
-    flags = _CONTAINER if op.kind.is_container else _EPHEMERAL if op.ephemeral else 0
-    return head + _int.pack(flags)
+    flags = _EPHEMERAL * op.ephemeral | _SEQUENTIAL * op.sequential
+    return head + _int.pack(_CONTAINER if op.kind.is_container else flags)
 
 
 def create_code(op: Create) -> OpCode:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from sync_engine import wire
+from sync_engine import identity, wire
 from sync_engine.errors import (
     BadArgumentsError,
     BadVersionError,
@@ -51,6 +51,36 @@ def test_stat_counts_what_happened_to_a_znode(bench: Bench) -> None:
         assert parent.pzxid > changed.mzxid
         await lane.set_data(f"{path}/0", b"deep", 0)
         assert await lane.exists(path) == parent
+
+    bench.run(scenario)
+
+
+def test_number_of_a_sequential_child_tells_in_a_transaction_that_none_was_created(
+    bench: Bench,
+) -> None:
+    async def scenario(bench: Bench, lane: Lane) -> None:
+        root, path = bench.root, f"{bench.root}/x"
+        await lane.create(path, b"seen", WORLD_ALL)
+        before = await lane.exists(root)
+        assert before is not None
+        await lane.delete(path, 0)
+        await lane.create(path, b"unseen", WORLD_ALL)
+        acl = WORLD_ALL
+
+        def deletion(creates: int) -> list[wire.Op]:
+            return [*identity.operations(root, creates, acl), Delete(path, 0)]
+
+        with pytest.raises(MultiFailedError) as caught:
+            await lane.multi(deletion(before.creates))
+        assert (caught.value.index, caught.value.code) == (1, NoNodeError.code)
+        assert (await lane.get(path))[0] == b"unseen"
+        again = await lane.exists(root)
+        assert again is not None
+        assert again.creates == before.creates + 1
+        await lane.multi(deletion(again.creates))
+        names, after = await lane.children(root)
+        assert names == []
+        assert after.creates == again.creates + 1
 
     bench.run(scenario)
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from sync_engine import status
+from sync_engine import identity, status
 from sync_engine.client import Direction, EngineState, EnsembleAddress, Side, facts
-from sync_engine.errors import ConnectionLostError
+from sync_engine.errors import ConnectionLostError, MultiFailedError, NoNodeError
 from sync_engine.lane import Lane
-from sync_engine.wire import Create
+from sync_engine.wire import Create, Delete
 from sync_engine.znode import PERM_ALL, PERM_READ, WORLD_ALL, Acl
 from tests.sync_engine.rig import Rig, raise_zxid, read, until_equal
 from tests.sync_engine.servers import Server, start_all
@@ -98,6 +98,26 @@ async def test_all_that_a_znode_is_arrives_both_ways(old_pair: Pair, tmp_path: P
         await until(have_both, "changes of both sides")
         await until_equal(rig, a, b, BOUND_S)
         assert (await engine.audit(60)).equal
+
+
+async def test_an_old_server_counts_children_as_guards_of_deletes_expect(
+    old_pair: Pair, tmp_path: Path
+) -> None:
+    rig = Rig(old_pair, tmp_path)
+    async with rig.lanes() as (a, _):
+        await _acquaint(a)
+        await a.create(f"{rig.a}/x", b"", WORLD_ALL)
+        before = await a.exists(rig.a)
+        assert before is not None
+        await a.delete(f"{rig.a}/x", 0)
+        await a.create(f"{rig.a}/x", b"", WORLD_ALL)
+        delete = Delete(f"{rig.a}/x", 0)
+        with pytest.raises(MultiFailedError) as caught:
+            await a.multi([*identity.operations(rig.a, before.creates, WORLD_ALL), delete])
+        assert (caught.value.index, caught.value.code) == (1, NoNodeError.code)
+        assert await a.exists(f"{rig.a}/x") is not None
+        await a.multi([*identity.operations(rig.a, before.creates + 1, WORLD_ALL), delete])
+        assert await a.exists(f"{rig.a}/x") is None
 
 
 async def test_a_subtree_flips_forth_and_back(old_pair: Pair, tmp_path: Path) -> None:

@@ -17,7 +17,13 @@ from sync_engine.znode import is_within
 from tests.sync_engine.memory.ensemble import Txn
 from tests.sync_engine.memory.tree import Create, EndSession, Op, SetAcl
 
-_PAD = "/zksync-pad"
+_PAD, _GUARD = "zksync-pad", "zksync-delete-"
+
+
+def _is_passing(path: str) -> bool:
+    """Whether a path exists inside a transaction alone."""
+    name = path.rpartition("/")[2]
+    return name == _PAD or name.startswith(_GUARD)
 
 
 def is_engine(who: str) -> bool:
@@ -69,7 +75,7 @@ class _Reader:
             return
         if isinstance(op, SetAcl):
             self._acl(side, txn, op)
-        elif not rel.endswith(_PAD):
+        elif not _is_passing(op.path):
             self._data(side, txn, op)
 
     def _document(self, side: Side, txn: Txn, op: Op) -> None:
@@ -99,7 +105,10 @@ class _Reader:
             self._say(side, txn, op, "is the owner's to write")
         if isinstance(op, SetData | Delete) and op.version == ANY_VERSION:
             self._say(side, txn, op, "expects no version")
-        if isinstance(op, Create | SetData):
+        is_proof = isinstance(op, SetData) and any(
+            isinstance(other, Delete) and other.path == op.path for other in txn.ops
+        )
+        if isinstance(op, Create | SetData) and not is_proof:
             known = self.written.setdefault((side, op.path), set())
             if op.data in known:
                 self._say(side, txn, op, "was written before")
@@ -129,7 +138,7 @@ class _Reader:
         slots = [
             op for op in txn.ops if isinstance(op, SetData) and op.path.startswith(documents.SLOTS)
         ]
-        if len(slots) != 1 and not data[0].path.endswith(_PAD):
+        if len(slots) != 1 and not data[0].path.endswith(f"/{_PAD}"):
             self._say(side, txn, data[0], f"stands with {len(slots)} slots")
 
     def _say(self, side: Side, txn: Txn, op: Op, what: str) -> None:

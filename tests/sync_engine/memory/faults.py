@@ -45,6 +45,11 @@ class Faults:
         """Let this happen to a request of these kinds, after letting `skip` of them pass."""
         self._armed.append(_Armed(fate, codes, skip))
 
+    @property
+    def is_armed(self) -> bool:
+        """Whether something that was armed has not happened yet."""
+        return bool(self._armed)
+
     def clear(self) -> None:
         """Let everything go well from now on."""
         self._armed.clear()
