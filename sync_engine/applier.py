@@ -36,7 +36,7 @@ from sync_engine.errors import (
     ZkError,
 )
 from sync_engine.identity import Guards
-from sync_engine.oversize import Oversize
+from sync_engine.oversize import LARGE_BYTES
 from sync_engine.rows import Row, Stamp
 from sync_engine.slots import Slot, SlotPool
 from sync_engine.transaction import Work
@@ -55,7 +55,7 @@ _HOPELESS = {
     UnimplementedError.code: "kind-not-enabled",
 }
 _WRITES = {Action.CREATE, Action.UPDATE, Action.DELETE}
-_TOO_LARGE = "too-large-for-the-other-side"
+_TOO_LARGE, _TOO_LARGE_THERE = "too-large", "too-large-for-the-other-side"
 # Conflicts remembered, so that trying again does not journal them again.
 _TOLD_MAX = 10_000
 
@@ -78,7 +78,6 @@ class Applier:
     def __init__(self, subtree: Subtree) -> None:
         self._subtree = subtree
         self._told: dict[str, tuple[object, ...]] = {}
-        self._oversize = Oversize()
         self._guards = Guards()
 
     async def apply(self, works: Sequence[Work], outcome: Outcome) -> None:
@@ -188,16 +187,11 @@ class Applier:
 
     async def _send_all(self, works: list[Work], outcome: Outcome) -> None:
         subtree = self._subtree
-        aside = [work for work in works if self._oversize.is_aside(work)]
-        if aside:
-            outcome.refused.extend((work, _TOO_LARGE) for work in aside)
-            works = [work for work in works if not self._oversize.is_aside(work)]
         pending = transaction.batches(
             works,
             bytes_max=subtree.tuning.batch_bytes_max,
             ops_max=subtree.tuning.batch_ops_max,
             path_bytes=4 * len(subtree.target_path("")),
-            alone=self._oversize.suspects,
         )
         self._guards.spread(pending)
         pool = subtree.slots[subtree.owner.other]
@@ -235,11 +229,7 @@ class Applier:
         self, pool: SlotPool, slot: Slot, works: list[Work], outcome: Outcome
     ) -> None:
         try:
-            if not self._oversize.has_suspect(works):
-                await self._send(slot, works, outcome)
-                return
-            async with self._oversize.turn:
-                await self._send(slot, works, outcome)
+            await self._send(slot, works, outcome)
         finally:
             pool.give_back(slot)
 
@@ -252,6 +242,10 @@ class Applier:
         note = SetData(slot.path, checkpoint.encode(record), slot.version)
         guards = self._guards.plan(works)
         batch = Batch(subtree, note, works, guards)
+        frames = subtree.target.frames
+        if frames.is_known and await frames.refuses(batch.frame_bytes):
+            await self._send_smaller(slot, works, outcome, _TOO_LARGE_THERE)
+            return
         # Until an answer says what became of it, whether we wait for one or not.
         slot.unsettled = True
         try:
@@ -268,13 +262,13 @@ class Applier:
             slot.unsettled = error.sent
             if error.sent and await self._settle(slot) == record:
                 outcome.done.extend(works)
-            elif self._oversize.note_lost(works):
-                outcome.refused.append((works[0], _TOO_LARGE))
+            elif error.sent and await frames.measure(batch.frame_bytes):
+                await self._send_smaller(slot, works, outcome, _TOO_LARGE_THERE)
             else:
                 raise
         except RequestTooLargeError:
             slot.unsettled = False
-            await self._send_smaller(slot, works, outcome)
+            await self._send_smaller(slot, works, outcome, _TOO_LARGE)
         else:
             slot.unsettled = False
             slot.version += 1
@@ -283,16 +277,16 @@ class Applier:
             subtree.base.put(checkpoint.rows_after(record, result.zxid), mark)
             self._check_identity(batch.identities(result.stats), outcome)
             self._guards.note_held(guards)
-            self._oversize.note_applied(works)
             outcome.done.extend(works)
 
-    async def _send_smaller(self, slot: Slot, works: list[Work], outcome: Outcome) -> None:
+    async def _send_smaller(
+        self, slot: Slot, works: list[Work], outcome: Outcome, reason: str
+    ) -> None:
         if len(works) == 1:
-            outcome.refused.append((works[0], "too-large"))
+            outcome.refused.append((works[0], reason))
             return
-        half = len(works) // 2
-        await self._send(slot, works[:half], outcome)
-        await self._send(slot, works[half:], outcome)
+        for part in _parts(works):
+            await self._send(slot, part, outcome)
 
     async def _settle(self, slot: Slot) -> Record | None:
         """Look up what the slot holds, and write the base rows of a record that is news."""
@@ -362,3 +356,17 @@ class Applier:
 
 def _is_update(work: Work) -> bool:
     return work.decision.action is Action.UPDATE
+
+
+def _parts(works: list[Work]) -> list[list[Work]]:
+    """Smaller transactions in the same order: large works alone, or halves where none is large."""
+    parts: list[list[Work]] = [[]]
+    for work in works:
+        if transaction.size(work) >= LARGE_BYTES:
+            parts += [[work], []]
+        else:
+            parts[-1].append(work)
+    if len(parts) == 1:
+        half = len(works) // 2
+        parts = [works[:half], works[half:]]
+    return [part for part in parts if part]

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from sync_engine import identity, transaction
+from sync_engine import documents, identity, transaction, wire
 from sync_engine.context import Subtree
 from sync_engine.transaction import Work
-from sync_engine.wire import Op, SetData
+from sync_engine.wire import Check, Op, SetData
 from sync_engine.znode import Stat
+
+_HEAD_BYTES = 8
 
 
 class Batch:
@@ -39,6 +41,12 @@ class Batch:
     def _add(self, op: Op, what: Work | str) -> None:
         self.ops.append(op)
         self._parts.append(what)
+
+    @property
+    def frame_bytes(self) -> int:
+        """Size of the request, the fence's check included; encodes all of it."""
+        check = Check(documents.EPOCH, 0)
+        return len(wire.multi_body([check, *self.ops])) + _HEAD_BYTES
 
     def part(self, index: int) -> Work | str | None:
         """What an operation is for: a work, the parent whose guard it is, None for the slot."""

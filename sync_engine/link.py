@@ -13,6 +13,7 @@ from collections.abc import Callable
 from sync_engine.direction import Side
 from sync_engine.errors import ConnectionLostError, UnprovenError, ZkError
 from sync_engine.lane import Lane, LaneState
+from sync_engine.oversize import FrameLimit
 from sync_engine.session import SavedSession
 from sync_engine.settings import SideSettings, Tuning, read_auth
 from sync_engine.tls import make_context
@@ -51,6 +52,7 @@ class Link:
             on_event=lambda event: on_event(side, event),
             on_gap=lambda: on_gap(side),
         )
+        self.frames = FrameLimit(self.lane)
         self._lost_at: float | None = time.monotonic()
         self.proven = asyncio.Event()
         """Set while the side is known to be what it was."""

@@ -7,7 +7,7 @@ later transaction than its parent's.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from sync_engine.acl_fence import fence
@@ -140,24 +140,16 @@ def ordered(works: Iterable[Work]) -> list[Work]:
 
 
 def batches(
-    works: Sequence[Work],
-    *,
-    bytes_max: int,
-    ops_max: int,
-    path_bytes: int,
-    alone: Container[str] = (),
+    works: Sequence[Work], *, bytes_max: int, ops_max: int, path_bytes: int
 ) -> list[list[Work]]:
-    """Split ordered works into transactions; a work that is too large alone stands alone, and so do
-    the paths of `alone`."""
+    """Split ordered works into transactions; a work that is too large alone stands alone."""
     found: list[list[Work]] = []
     used = 0
     for work in works:
         need = size(work) + path_bytes
-        is_apart = work.rel in alone
-        if not found or is_apart or used + need > bytes_max or len(found[-1]) >= ops_max:
+        if not found or used + need > bytes_max or len(found[-1]) >= ops_max:
             found.append([])
             used = _FRAME_BYTES
         found[-1].append(work)
-        # Nothing comes after one that stands alone.
-        used = bytes_max if is_apart else used + need
+        used += need
     return found

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sync_engine.wire import REQUEST_BYTES_MAX, OpCode
+from sync_engine.wire import OpCode
 from sync_engine.znode import PERM_ADMIN, PERM_READ, Acl, Stat, is_within
 from tests.sync_engine.memory import frames
 from tests.sync_engine.memory.ensemble import (
@@ -76,7 +76,7 @@ class Door:
         self._have += raw
         while self._is_open and len(self._have) >= _LENGTH.size:
             length = int(_LENGTH.unpack_from(self._have)[0])
-            if length > REQUEST_BYTES_MAX:
+            if length > self.server.ensemble.frame_bytes_max:
                 self.cut()
                 return
             end = _LENGTH.size + length

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sync_engine.wire import OpCode
+from sync_engine.wire import REQUEST_BYTES_MAX, OpCode
 from sync_engine.znode import Acl, Stat
 from tests.sync_engine.memory.faults import Faults
 from tests.sync_engine.memory.loop import EPOCH_S, VirtualLoop
@@ -139,6 +139,7 @@ class Ensemble:
     epoch: int = 1
     size: int = 2
     tells_zxid: bool = True
+    frame_bytes_max: int = REQUEST_BYTES_MAX
     tree: Tree = field(default_factory=Tree)
     log: list[Txn] = field(default_factory=list[Txn])
     sessions: dict[int, Session] = field(default_factory=dict[int, Session])
