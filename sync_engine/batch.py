@@ -1,4 +1,4 @@
-"""One transaction: its operations, and what each of them is for. Pure.
+"""One transaction: its operations, and what each of them is for.
 
 In this order: the checkpoint slot, guards and proofs of deletes (`identity.py`), then what the
 works are about.

@@ -18,12 +18,15 @@ class Dirty:
     """The highest that an event told; a read must not be older."""
     is_undated: bool = False
     """Whether an event told none."""
+    oldest: int = 0
+    """The zxid of the first change that is not applied; 0 where nobody knows."""
 
     def take_in(self, other: Dirty) -> None:
         """Know also what another note knows; the time is not changed."""
         self.forced |= other.forced
         self.zxid = max(self.zxid, other.zxid)
         self.is_undated |= other.is_undated
+        self.oldest = min(self.oldest, other.oldest)
 
 
 class Footprint:
@@ -112,6 +115,10 @@ class DirtySet:
             newer.take_in(dirty)
             if dirty.heard_at is not None:
                 newer.heard_at = dirty.heard_at
+
+    def oldest(self) -> int | None:
+        """The zxid of the first change of any path, as in `Dirty`; None where there is none."""
+        return min((dirty.oldest for dirty in self._paths.values()), default=None)
 
     def clear(self) -> None:
         """Forget all."""

@@ -46,6 +46,7 @@ from sync_engine.settings import Ephemerals, Rules, SubtreeRule
 from sync_engine.strategy import Policy
 from sync_engine.sweep import run_scans, run_sweep
 from sync_engine.watch import WatchEvent
+from sync_engine.watermark import Watermark
 from sync_engine.znode import PERSISTENT, is_within
 
 _log = structlog.get_logger()
@@ -60,8 +61,6 @@ class Meters:
     def __init__(self) -> None:
         self.lag = LagMeter(time.monotonic)
         self.rate = RateMeter(time.monotonic)
-        self.zxid_heard: int | None = None
-        self.zxid_applied = 0
 
 
 class Engine(Requests):
@@ -101,6 +100,7 @@ class Engine(Requests):
         self.replicators: dict[str, Replicator] = {}
         self.twins: dict[str, Replicator] = {}
         self.probes: dict[Direction, MarkerProbe] = {}
+        self.watermarks = {direction: Watermark() for direction in Direction}
         self.links = {
             side: Link(
                 side,
@@ -343,8 +343,9 @@ class Engine(Requests):
     def _on_event(self, side: Side, event: WatchEvent) -> None:
         heard_at, path = now(), event.path
         if event.zxid is not None:
-            meters = self.meters[Direction.leaving(side)]
-            meters.zxid_heard = max(meters.zxid_heard or 0, event.zxid)
+            direction = Direction.leaving(side)
+            is_alone = path == documents.marker_path(direction)
+            self.watermarks[direction].hear(event.zxid, is_alone=is_alone)
         if identity.is_guard(path):
             return
         for replicator in self._listeners:
@@ -372,8 +373,6 @@ class Engine(Requests):
     def _on_applied(self, subtree: Subtree, applied: Sequence[Applied]) -> None:
         direction = subtree.direction
         meters = self.meters[direction]
-        zxids = (stamp.mzxid for stamp, _ in applied if stamp is not None)
-        meters.zxid_applied = max(meters.zxid_applied, *zxids, 0)
         if subtree.is_internal:
             for stamp, _ in applied:
                 self.probes[direction].note_applied(stamp)

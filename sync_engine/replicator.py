@@ -66,6 +66,7 @@ class Replicator:
         self._rounds = Rounds(self._dirty, self._round)
         self._deletes = DeleteGuard(subtree, self.stall)
         self._compare_wanted = True
+        self._is_comparing = False
         self._wake = asyncio.Event()
         self._wake.set()
 
@@ -78,6 +79,14 @@ class Replicator:
     def is_idle(self) -> bool:
         """Whether nothing is known to be left to do."""
         return not (self.backlog or self._compare_wanted)
+
+    def oldest_pending(self) -> int | None:
+        """The zxid of the first change that is not applied: None where all that was heard of is,
+        0 where nobody knows which that is."""
+        if self._compare_wanted or self._is_comparing or self.stalled is not None:
+            return 0
+        found = [each for each in (self._dirty.oldest(), self._rounds.oldest()) if each is not None]
+        return min(found, default=None)
 
     def notify(
         self,
@@ -93,7 +102,7 @@ class Replicator:
         tell it is taken for the one that told of the change.
         """
         is_undated = heard_at is not None and zxid is None
-        if not self._dirty.add(rel, Dirty(heard_at, forced, zxid or 0, is_undated)):
+        if not self._dirty.add(rel, Dirty(heard_at, forced, zxid or 0, is_undated, zxid or 0)):
             self.request_comparison()
         self._rounds.wake()
         self._wake.set()
@@ -179,13 +188,15 @@ class Replicator:
         # Before anything is read or decided: what was applied unheard is not in the base yet.
         await self._applier.settle()
         if self._compare_wanted:
-            self._compare_wanted = False
+            self._compare_wanted, self._is_comparing = False, True
             try:
                 await self._compare()
             except BaseException:
                 # Cancelled, too: a comparison that was not made to its end is still wanted.
                 self._compare_wanted = True
                 raise
+            finally:
+                self._is_comparing = False
         await self._rounds.run(self._goes_on)
         if self._dirty:
             # Somebody waits for the lock.

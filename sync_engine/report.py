@@ -61,8 +61,8 @@ class DirectionStatus(Report):
     """Samples since the start at or below each bound in ms (as Prometheus counts buckets)."""
     zxid_heard: int | None = None
     """zxid of the source's newest change that a watch has told; None before ZooKeeper 3.9."""
-    zxid_applied: int = 0
-    """zxid of the source's newest change that was applied, markers included."""
+    zxid_applied: int | None = None
+    """zxid of the source up to which every change is applied, or put aside as the status says."""
 
 
 class SubtreeStatus(Report):

@@ -93,11 +93,17 @@ class Rounds:
         self._dirty = dirty
         self._look = look
         self._taken = Footprint()
+        self._batches: dict[int, dict[str, Dirty]] = {}
         self._news = asyncio.Event()
 
     def __len__(self) -> int:
         """Paths under way."""
         return len(self._taken)
+
+    def oldest(self) -> int | None:
+        """The zxid of the first change under way, as in `Dirty`; None where there is none."""
+        under_way = (dirty.oldest for batch in self._batches.values() for dirty in batch.values())
+        return min(under_way, default=None)
 
     def wake(self) -> None:
         """Say that there is something new to do."""
@@ -145,6 +151,7 @@ class Rounds:
 
     def _begin(self, batch: dict[str, Dirty]) -> asyncio.Task[None]:
         self._taken.add(batch)
+        self._batches[id(batch)] = batch
         task = asyncio.create_task(self._round(batch))
         task.add_done_callback(lambda _: self._news.set())
         return task
@@ -155,6 +162,7 @@ class Rounds:
             is_settled = await self._look(batch)
         finally:
             self._taken.remove(batch)
+            del self._batches[id(batch)]
             if not is_settled:
                 # Failed or cancelled, too: a path that is forgotten is a write that is lost.
                 self._dirty.put_back(batch)

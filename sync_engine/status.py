@@ -139,8 +139,11 @@ def _direction(engine: Engine, direction: Direction) -> DirectionStatus:
         echoes=sum(w.subtree.counters.echoes for w in workers),
         lag=_lag(engine, direction),
         histogram=meters.lag.histogram(),
-        zxid_heard=meters.zxid_heard,
-        zxid_applied=meters.zxid_applied,
+        zxid_heard=engine.watermarks[direction].heard,
+        zxid_applied=engine.watermarks[direction].reach(
+            [worker.oldest_pending() for worker in workers],
+            is_told=engine.links[direction.source].tells_changes,
+        ),
     )
 
 
