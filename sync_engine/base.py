@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, TextIO
 from sync_engine.direction import Roots, Side
 from sync_engine.errors import StateError
 from sync_engine.globs import EVERYTHING, Selection
-from sync_engine.rows import GONE, Row, Stamp, decode_acl, encode_acl
+from sync_engine.rows import GONE, Row, decode_acl, encode_acl, stamp_of_text, stamp_text
 from sync_engine.znode import Acl
 
 # A file of another layout is no base; the engine then compares in full.
@@ -260,6 +260,8 @@ class Base:
         """Original ACLs that were sent to the other side and whose rows do not have them yet."""
         self.kept = {rel for rel, row in self.rows.items() if row.is_kept}
         """Paths that stay on one side though they were deleted on the other."""
+        self.unowned = {rel for rel, row in self.rows.items() if row.is_unowned}
+        """Paths that stay on the side that does not own them until an operator confirms."""
         self._selection = EVERYTHING
 
     def narrow(self, selection: Selection) -> None:
@@ -281,6 +283,7 @@ class Base:
             for rel in [rel for rel in table if not selection.covers(rel)]:
                 del table[rel]
         self.kept = {rel for rel in self.kept if selection.covers(rel)}
+        self.unowned = {rel for rel in self.unowned if selection.covers(rel)}
 
     def asleep(self, rel: str) -> Row | None:
         """The row of a path that is not selected."""
@@ -372,24 +375,17 @@ class Base:
                 db.execute("ROLLBACK")
             raise
         for rel, row in changes.items():
-            self.acl_writes.pop(rel, None)
-            if row is None or not self._selection.covers(rel):
-                self.rows.pop(rel, None)
-            else:
-                self.rows[rel] = row
-            if row is not None and row.is_kept:
-                self.kept.add(rel)
-            else:
-                self.kept.discard(rel)
+            self._take(rel, row if self._selection.covers(rel) else None)
 
-
-def stamp_text(stamp: Stamp | None) -> str | None:
-    """A stamp as it stands in the file."""
-    if stamp is None:
-        return None
-    return f"{stamp.czxid},{stamp.mzxid},{stamp.version},{stamp.aversion}"
-
-
-def stamp_of_text(text: str | None) -> Stamp | None:
-    """The stamp of a text."""
-    return None if text is None else Stamp(*map(int, text.split(",")))
+    def _take(self, rel: str, row: Row | None) -> None:
+        self.acl_writes.pop(rel, None)
+        self.kept.discard(rel)
+        self.unowned.discard(rel)
+        if row is None:
+            self.rows.pop(rel, None)
+            return
+        self.rows[rel] = row
+        if row.is_kept:
+            self.kept.add(rel)
+        elif row.is_unowned:
+            self.unowned.add(rel)

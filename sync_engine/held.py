@@ -11,9 +11,9 @@ import hashlib
 import time
 from dataclasses import dataclass
 
-from sync_engine.base import BaseStore, stamp_of_text, stamp_text
+from sync_engine.base import BaseStore
 from sync_engine.globs import EVERYTHING, Selection
-from sync_engine.rows import Stamp
+from sync_engine.rows import Stamp, stamp_of_text, stamp_text
 
 HELD_MAX = 10_000
 """Paths of a subtree that may wait; more is no list that an operator could work off."""

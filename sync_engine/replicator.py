@@ -137,14 +137,10 @@ class Replicator:
     def confirm(self) -> None:
         """Let what replication waits for happen, as many deletes."""
         self._deletes.confirm()
-        kept = [
-            rel
-            for rel, row in self.subtree.base.rows.items()
-            if row.stamp(self.subtree.owner) is None
-        ]
-        if kept:
-            self.subtree.base.put(dict.fromkeys(kept))
-            for rel in kept:
+        unowned = list(self.subtree.base.unowned)
+        if unowned:
+            self.subtree.base.put(dict.fromkeys(unowned))
+            for rel in unowned:
                 self.notify(rel, forced=True)
         self.stalled = None
         self.request_comparison()

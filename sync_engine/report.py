@@ -84,6 +84,9 @@ class SubtreeStatus(Report):
     kept: int = 0
     """Paths that stay on one side, deleted on the other, for something below them that the rules
     leave out."""
+    unowned: int = 0
+    """Paths that only the other side has and of which nobody knows whether its owner deleted them,
+    because the base was lost: they stay until `confirm` deletes them."""
 
 
 class ProjectionStatus(Report):

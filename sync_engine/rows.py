@@ -39,6 +39,18 @@ GONE = Stamp(0, 0, 0, 0)
 """The stamp of no znode: this side's copy was deleted, and the other's could not be."""
 
 
+def stamp_text(stamp: Stamp | None) -> str | None:
+    """A stamp as it stands in a file."""
+    if stamp is None:
+        return None
+    return f"{stamp.czxid},{stamp.mzxid},{stamp.version},{stamp.aversion}"
+
+
+def stamp_of_text(text: str | None) -> Stamp | None:
+    """The stamp of a text."""
+    return None if text is None else Stamp(*map(int, text.split(",")))
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One path as it was last equal on both sides."""
@@ -60,6 +72,11 @@ class Row:
     def is_kept(self) -> bool:
         """Whether one side's copy stays that was deleted on the other."""
         return GONE in (self.a, self.b)
+
+    @property
+    def is_unowned(self) -> bool:
+        """Whether only the side that does not own it has the path, and no base says why."""
+        return None in (self.a, self.b)
 
     @staticmethod
     def of(

@@ -78,6 +78,13 @@ def _troubles(engine: Engine) -> list[str]:
         if worker.last_failure is not None:
             found.append(f"subtree {name}: {worker.last_failure}")
     found += _conflict_troubles(engine)
+    found += [
+        f"subtree {name}: {count} paths are on side {worker.subtree.owner.other.value} alone, and "
+        f"no base says whether side {worker.subtree.owner.value} deleted them: look at them with "
+        f"`zk-sync diff`; `zk-sync confirm {name}` deletes them"
+        for name, worker in engine.replicators.items()
+        if (count := len(worker.subtree.base.unowned))
+    ]
     found += [p.trouble for p in engine.projectors.values() if p.trouble is not None]
     found += [copier.trouble for copier in engine.copiers.values() if copier.trouble is not None]
     found += [
@@ -184,6 +191,7 @@ def _subtree(engine: Engine, name: str, worker: Replicator) -> SubtreeStatus:
         both_ways=worker.subtree.policy.both,
         held=len(worker.subtree.shared.held.entries),
         kept=len(worker.subtree.base.kept),
+        unowned=len(worker.subtree.base.unowned),
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sync_engine.errors import FencedError
+from sync_engine.status import gather
 from sync_engine.znode import PERM_ALL, PERM_READ, WORLD_ALL, Acl
 from tests.sync_engine.rig import Rig, read, tree, until_equal, worker
 from tests.sync_engine.servers import Server, start_all
@@ -148,8 +149,12 @@ async def test_lost_base_deletes_nothing_until_confirmed(pair: Pair, tmp_path: P
         async with rig.engine() as engine:
             assert (await tree(b, rig.b))["/y"][0] == b"1"
             assert (await tree(b, rig.b))["/x"][0] == b"2"
+            said = gather(engine)
+            assert said.subtrees[rig.name].unowned == 1
+            assert any(f"zk-sync confirm {rig.name}" in reason for reason in said.reasons)
             engine.confirm(rig.name)
             await until_equal(rig, a, b)
+            assert gather(engine).subtrees[rig.name].unowned == 0
 
 
 async def test_empty_source_stalls_until_confirmed(pair: Pair, tmp_path: Path) -> None:

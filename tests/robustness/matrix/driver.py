@@ -149,6 +149,8 @@ async def _settle(case: Case, stage: Stage, seen: Seen) -> None:
         foreign = {w.rel for w in stage.writers.history.writes if w.side is Side.B}
 
     async def equal() -> bool:
+        if stage.writers.history.lost_base:
+            await looks.owned(stage)
         a, b = await asyncio.gather(*(_without(stage, side, foreign) for side in Side))
         if differences(a, b):
             await asyncio.sleep(_LOOK_PAUSE_S)

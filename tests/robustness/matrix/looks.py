@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 
 from sync_engine.client import AuditReport, EngineBusyError, EngineUnreachableError
@@ -41,6 +42,14 @@ async def probed(stage: Stage) -> float:
     async with asyncio.timeout(_ARRIVED_S):
         await until(arrived, f"probe {number} on side b", _ARRIVED_S)
     return time.monotonic() - began
+
+
+async def owned(stage: Stage) -> None:
+    """Confirm, as an operator would, that what only the other side has may go: without a base the
+    engine cannot know that its owner deleted it."""
+    with contextlib.suppress(EngineUnreachableError):
+        if (await stage.engine.client.status()).subtrees[stage.name].unowned:
+            await stage.engine.client.confirm(stage.name)
 
 
 async def audited(stage: Stage) -> AuditReport:
