@@ -5,7 +5,7 @@ PYTHON ?= python3
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down test test-mesos test-kubernetes check robustness bench bench-sync bench-mesos bench-probe tools tools-kubernetes setup lock clean
+.PHONY: help demo down test test-mesos test-kubernetes test-docker check robustness bench bench-sync bench-mesos bench-probe tools tools-kubernetes tools-docker setup lock clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -24,6 +24,9 @@ test-mesos: setup ## run the contract tests on the mesos-master and mesos-agent 
 
 test-kubernetes: setup tools-kubernetes ## run the tests against a real Kubernetes API server, built first
 	@$(RUN) pytest tests/kubernetes $(ARGS)
+
+test-docker: setup tools-docker ## run the tests on a real Docker engine (root; the distribution's, in a network namespace of its own)
+	@$(RUN) pytest tests/docker $(ARGS)
 
 check: setup ## check format, lint, types, import contracts, spelling and tidiness
 	@$(RUN) python -m tools.check
@@ -51,6 +54,9 @@ tools: ## build or fetch the outside programs
 
 tools-kubernetes: ## build a Kubernetes control plane for the tests (about ten minutes, once)
 	@$(PYTHON) -m tools.install kubernetes-rig
+
+tools-docker: ## see to it that tests can have a Docker engine (root installs the distribution's packages)
+	@$(PYTHON) -m tools.install docker-rig
 
 lock: setup ## compile requirements/ anew from pyproject.toml
 	@$(RUN) python -m tools.lock

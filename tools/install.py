@@ -1,8 +1,9 @@
 """Build outside programs and link them into `.venv/bin`: `python3 -m tools.install [NAME ...]`.
 
 Without a name, those that set-up needs; `kubernetes-rig` stands for all of that rig, which is not
-linked. Idempotent: what is built already is only linked. Where a Pulumi engine that is new enough
-stands on PATH with its Python language host, that one is taken and none is built.
+linked; `docker-rig` is the distribution's engine, of which nothing is built. Idempotent: what is
+built already is only linked. Where a Pulumi engine that is new enough stands on PATH with its
+Python language host, that one is taken and none is built.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ ENGINE_MIN = (3, 259)
 _VERSION_S_MAX = 60.0
 KNOWN = (*RECIPES, *KUBERNETES_RECIPES)
 _HOST = "pulumi-language-python"
+_DOCKER = "docker-rig"
 
 
 def install(names: list[str]) -> None:
@@ -33,7 +35,11 @@ def install(names: list[str]) -> None:
     Raises:
         ToolError: a name is not known, or a step failed.
     """
-    wanted = _wanted(names) or list(RECIPES)
+    if _DOCKER in names:
+        prerequisites.require_docker()
+        if names == [_DOCKER]:
+            return
+    wanted = _wanted([name for name in names if name != _DOCKER]) or list(RECIPES)
     if set(wanted) & set(KUBERNETES_RECIPES):
         prerequisites.require_go(recipe for recipe in wanted if recipe in KUBERNETES_RECIPES)
     engine = engine_on_path()

@@ -75,6 +75,16 @@ def require_go(wanted: Iterable[Recipe]) -> None:
         _see_to([_go_for(asking.name, why)])
 
 
+def require_docker() -> None:
+    """See to it that the tests that need a real Docker engine can have one.
+
+    Raises:
+        PrerequisiteError: something is missing.
+        StepFailedError: the distribution's packages cannot be installed.
+    """
+    _see_to([DOCKER, BUSYBOX, IPTABLES])
+
+
 def _see_to(needed: list[Prerequisite]) -> None:
     missing = [each for each in needed if each.problem() is not None]
     if missing and _may_install():
@@ -136,6 +146,17 @@ def _venv() -> str | None:
     return None if importlib.util.find_spec("ensurepip") else "a Python without venv"
 
 
+def _lacks(*programs: str) -> Callable[[], str | None]:
+    """Of programs that only root runs, too: their folders need not be on PATH."""
+
+    def problem() -> str | None:
+        path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
+        missing = [name for name in programs if shutil.which(name, path=path) is None]
+        return f"no {', '.join(missing)}" if missing else None
+
+    return problem
+
+
 def _jdk() -> str | None:
     java = locate.java()
     if java is None:
@@ -187,4 +208,22 @@ GO = _go_for(
     "pulumi",
     "the Pulumi engine is built from its Go modules",
     otherwise=", or put a Pulumi engine of version 3.259 or newer on PATH",
+)
+DOCKER = Prerequisite(
+    "a Docker engine",
+    "tests watch a real one, in a network namespace of its own",
+    _lacks("dockerd", "containerd", "runc"),
+    (("docker.io",),),
+)
+BUSYBOX = Prerequisite(
+    "busybox, linked statically",
+    "tests make their only container image of it",
+    _lacks("busybox"),
+    (("busybox-static",),),
+)
+IPTABLES = Prerequisite(
+    "iptables and iproute2",
+    "a Docker engine sets up networks with them",
+    _lacks("iptables", "ip"),
+    (("iptables", "iproute2"),),
 )

@@ -74,7 +74,8 @@ class Agents:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A task. `executor_pid` is the process that its agent reported, where it did."""
+    """A task. `executor_pid` is the process that its agent reported, where it did; `container_id`
+    that of the outermost container."""
 
     id: str
     name: str
@@ -85,6 +86,8 @@ class Task:
     executor_pid: int | None
     reason: str | None
     updated_at: float | None
+    role: str = ""
+    container_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,7 @@ class Framework:
     checkpoint: bool
     failover_timeout_s: float
     capabilities: frozenset[str]
+    webui_url: str = ""
 
 
 @dataclass(frozen=True)

@@ -162,22 +162,42 @@ def task(body: Json, shared: Shared | None = None) -> Task:
     share = shared or Shared()
     statuses: list[Json] = body.get("statuses") or []
     last: Json = statuses[-1] if statuses else {}
-    pid = None
+    pid = container_id = None
     for status in reversed(statuses):
         container: Json | None = status.get("container_status")
-        if container and (pid := container.get("executor_pid")):
-            break
+        if container:
+            container_id = container_id or _outermost(container.get("container_id"))
+            if pid := container.get("executor_pid"):
+                break
+    resources: list[Json] = body.get("resources") or []
     return Task(
         id=str(body["task_id"]["value"]),
         name=str(body.get("name", "")),
         framework_id=share.text(str(body["framework_id"]["value"])),
         agent_id=share.text(str(body["agent_id"]["value"])),
         state=share.text(str(body["state"])),
-        resources=share.scalars(scalars(body.get("resources"))),
+        resources=share.scalars(scalars(resources)),
         executor_pid=int(pid) if pid else None,
         reason=None if "reason" not in last else share.text(str(last["reason"])),
         updated_at=None if "timestamp" not in last else float(last["timestamp"]),
+        role=share.text(_role(resources)),
+        container_id=container_id,
     )
+
+
+def _role(resources: Iterable[Json]) -> str:
+    """All resources of a task are allocated to one role."""
+    for resource in resources:
+        role = _part(resource, "allocation_info").get("role")
+        if role:
+            return str(role)
+    return ""
+
+
+def _outermost(container_id: Json | None) -> str | None:
+    while container_id and (parent := container_id.get("parent")):
+        container_id = parent
+    return None if not container_id else str(container_id["value"])
 
 
 @checked
@@ -194,6 +214,7 @@ def framework(body: Json) -> Framework:
         checkpoint=bool(info.get("checkpoint", False)),
         failover_timeout_s=float(info.get("failover_timeout", 0.0)),
         capabilities=frozenset(str(c["type"]) for c in info.get("capabilities") or ()),
+        webui_url=str(info.get("webui_url", "")),
     )
 
 

@@ -186,6 +186,9 @@ def _factory(name: str, settings: Settings) -> Callable[[Site], Collector]:
         options["address"] = settings.docker_host
     elif name == "mesos":
         options["clusters"] = settings.mesos
+        options["engines"] = settings.sync_engines
+    elif name == "mesos_container":
+        options["agents"] = settings.mesos_agents
     elif name == "plugins":
         options["folder"] = settings.plugins
 

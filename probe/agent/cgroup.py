@@ -115,13 +115,21 @@ class Cgroup:
             file.close()
 
 
-def find(files: OpenFiles, proc: str, cgroups: str, pid: int) -> Cgroup | None:
-    """The cgroup of a process; None when it has ended or there is none to be seen."""
+def find(files: OpenFiles, proc: str, cgroups: str, pid: int, container: str) -> Cgroup | None:
+    """The cgroup of a container, by one of its processes; None when that has ended or there is none
+    to be seen.
+
+    Only hierarchies in which the container has a group of its own, called by its id, count for it:
+    elsewhere its process shares one with others, at worst with the whole host.
+    """
     paths: dict[str, str] = {}
     unified = ""
     for line in read_or_empty(f"{proc}/{pid}/cgroup").decode("utf-8", "replace").splitlines():
         number, _, rest = line.partition(":")
         names, _, path = rest.partition(":")
+        path = _own(path, container)
+        if not path:
+            continue
         if number == "0":
             unified = path
         for name in names.split(","):
@@ -135,6 +143,12 @@ def find(files: OpenFiles, proc: str, cgroups: str, pid: int) -> Cgroup | None:
         if controller in paths
     }
     return Cgroup(files, folders, is_v2=False) if folders else None
+
+
+def _own(path: str, container: str) -> str:
+    """The part of a path that leads to a container's group; what is nested in it is within."""
+    before, found, after = path.rpartition(container)
+    return f"{before}{found}{after.partition('/')[0]}" if found else ""
 
 
 def _number(path: str) -> int | None:

@@ -36,6 +36,7 @@ class _Running:
     io: tuple[int, int] | None = None
     net: tuple[int, int] | None = None
     slow_at: float = 0.0
+    limits_known: bool = False
 
 
 class Counters:
@@ -67,7 +68,7 @@ class Counters:
         namespace = _namespace(site.proc, pid)
         if namespace == self._own_namespace:
             namespace = 0
-        group = cgroup.find(site.files, site.proc, site.cgroups, pid)
+        group = cgroup.find(site.files, site.proc, site.cgroups, pid, id_)
         running = _Running(row, pid, group, namespace, site.clock())
         with contextlib.suppress(OSError, ValueError, IndexError):
             self._look(running, site.clock())
@@ -76,6 +77,19 @@ class Counters:
         addresses = tuple(told) if isinstance(told, list) else ()
         site.containers[id_] = KnownContainer(id_, pid, namespace, addresses)
         site.containers_version += 1
+
+    def note_change(self, id_: str) -> None:
+        """Something about a container has changed: its limits may have, and its addresses."""
+        running = self._running.get(id_)
+        if running is None:
+            return
+        self._tell_limits(running)
+        told = self._table.get(id_, "addresses")
+        addresses = tuple(told) if isinstance(told, list) else ()
+        known = self._site.containers[id_]
+        if known.addresses != addresses:
+            known.addresses = addresses
+            self._site.containers_version += 1
 
     def look(self) -> None:
         """Read the counters of all of them."""
@@ -132,11 +146,16 @@ class Counters:
             net = _interface_bytes(self._site.proc, running.pid)
             self._rates(running.row, "net_received", "net_sent", running.net, net, elapsed)
             running.net = net
-        if running.group is not None and not running.slow_at:
+        if not running.limits_known:
+            self._tell_limits(running)
+        running.slow_at = now
+
+    def _tell_limits(self, running: _Running) -> None:
+        running.limits_known = True
+        if running.group is not None:
             limits = running.group.limits()
             self._table.set(running.row, "cpu_limit_percent", limits.cpu_percent)
             self._table.set(running.row, "memory_limit_bytes", limits.memory_bytes)
-        running.slow_at = now
 
     def _rates(  # noqa: PLR0913, PLR0917 - two columns, two readings
         self,

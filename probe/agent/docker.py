@@ -18,7 +18,7 @@ from probe.agent.http import Connection, parse_place
 _TIMEOUT_S = 5.0
 _EVENT_BYTES_MAX = 1024 * 1024
 _NOT_FOUND = 404
-_FILTERS = '{"type":["container","image"]}'
+_FILTERS = '{"type":["container","image","network"]}'
 
 
 # What a report can carry.
@@ -107,10 +107,20 @@ class Image(msgspec.Struct, rename="pascal"):
     size: _Int = 0
 
 
+class Attributes(msgspec.Struct):
+    """What else an event says."""
+
+    container: str = ""
+    name: str = ""
+    image: str = ""
+    exit_code: str = msgspec.field(default="", name="exitCode")
+
+
 class Actor(msgspec.Struct):
     """Whom an event is about."""
 
     id: str = msgspec.field(default="", name="ID")
+    attributes: Attributes = msgspec.field(default_factory=Attributes, name="Attributes")
 
 
 class Event(msgspec.Struct):
@@ -119,6 +129,18 @@ class Event(msgspec.Struct):
     type: str = msgspec.field(default="", name="Type")
     action: str = msgspec.field(default="", name="Action")
     actor: Actor = msgspec.field(default_factory=Actor, name="Actor")
+
+    @property
+    def attributes(self) -> Attributes:
+        """What else it says."""
+        return self.actor.attributes
+
+    @property
+    def container(self) -> str:
+        """The container that it is about; empty where it is about none."""
+        if self.type == "network":
+            return self.actor.attributes.container
+        return self.actor.id if self.type == "container" else ""
 
 
 class Version(msgspec.Struct, rename="pascal"):
@@ -174,8 +196,8 @@ class Engine:
         return _read(await self._ask.get("/images/json"), list[Image])
 
     async def events(self) -> AsyncGenerator[Event | None]:
-        """Events of containers and images as they come; None first, when the engine has begun to
-        listen for us. Ends with an error.
+        """Events of containers, images and networks as they come; None first, when the engine has
+        begun to listen for us. Ends with an error.
 
         Raises:
             UnreachableError: the stream ended or broke; what happened meanwhile is lost.

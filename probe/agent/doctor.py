@@ -67,7 +67,10 @@ _TABLES = {
     "connections": ("connection", "endpoint"),
     "mesos_container": (),
     "plugins": ("plugin",),
-    "mesos": ("mesos_master", "mesos_agent", "mesos_task", "zookeeper_server", "marathon_app"),
+    "mesos": (
+        *("mesos_master", "mesos_agent", "mesos_task", "zookeeper_server", "marathon_app"),
+        "sync_engine",
+    ),
 }
 
 

@@ -7,14 +7,13 @@ it waits longer and longer. What every collector can do, costs and misses stands
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from probe.agent.collector import Capability, Collector, Miss, State
 from probe.agent.errors import AbsentError
 from probe.agent.log import Log
+from probe.agent.metering import metered
 from probe.agent.site import Site
 from probe.agent.text import TEXT_CHARS_MAX, clean
 
@@ -26,33 +25,6 @@ _RETRY_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 # Somebody may install what is absent now.
 _ABSENT_RETRY_S = 60.0
 _COST_WINDOW_S = 30.0
-
-
-class Metered:
-    """Awaits something, and adds up the processor time of its steps: other work that runs while it
-    waits is not counted."""
-
-    def __init__(self, work: Awaitable[Any], meter: Work) -> None:
-        self._work = work
-        self._meter = meter
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        steps = self._work.__await__()
-        answer: Any = None
-        failure: BaseException | None = None
-        while True:
-            begun = time.thread_time()
-            try:
-                waits_for = steps.send(answer) if failure is None else steps.throw(failure)
-            except StopIteration as end:
-                return end.value
-            finally:
-                self._meter.cpu_s += time.thread_time() - begun
-            answer = failure = None
-            try:
-                answer = yield waits_for
-            except BaseException as error:  # noqa: BLE001 - handed on to what is awaited
-                failure = error
 
 
 @dataclass
@@ -148,9 +120,10 @@ class Runner:
                     await asyncio.sleep(collector.interval_s * work.factor)
             finally:
                 await self._close(collector, work)
-            if work.capability.state is State.ABSENT:
+            if work.capability.state is State.ABSENT and not work.looks:
                 await asyncio.sleep(_ABSENT_RETRY_S)
                 continue
+            # What was here before is more likely to come back than what never was.
             work.restarts += 1
             await asyncio.sleep(_RETRY_S[min(failed, len(_RETRY_S) - 1)])
             failed += 1
@@ -161,8 +134,8 @@ class Runner:
         try:
             async with asyncio.timeout(self._look_s_max * (_FIRST_FACTOR if is_first else 1)):
                 if is_first:
-                    await Metered(collector.start(), work)
-                await Metered(collector.collect(), work)
+                    await metered(collector.start(), work)
+                await metered(collector.collect(), work)
         except AbsentError as error:
             work.capability = Capability(State.ABSENT, "none", (Miss(str(error), error.grant),))
             return False

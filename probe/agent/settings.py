@@ -34,8 +34,30 @@ class Mesos(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """File (0600) with `principal:secret`."""
     zookeeper: tuple[str, ...] = ()
     """`host:port` of each server of its ensemble."""
+    agents: tuple[str, ...] = ()
+    """`ip:port` of each agent: of this colour, whoever leads it. Others are their leader's."""
     marathon: tuple[str, ...] = ()
-    """`host:port` of each Marathon."""
+    """`host:port` of each instance of its Marathon; the same in two clusters is asked once."""
+
+
+class MesosAgent(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """The Mesos agent of this node, which knows what each of its containers runs."""
+
+    url: str
+    """`http://host:port` of its interface."""
+    credential_file: str | None = None
+    """File (0600) with `principal:secret`."""
+
+
+class SyncEngine(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """A sync engine to look at, and the names of the clusters whose ensembles are its sides."""
+
+    url: str
+    """`http://host:port` of its interface."""
+    a: str
+    b: str
+    token_file: str | None = None
+    """File (0600) with its token; None: it tells its state and nothing else."""
 
 
 class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -79,6 +101,10 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Folder of the sockets of plugins."""
     mesos: tuple[Mesos, ...] = ()
     """Clusters to look at; one agent a cluster is enough."""
+    mesos_agents: tuple[MesosAgent, ...] = ()
+    """Mesos agents of this node; needed where this probe does not ask their masters."""
+    sync_engines: tuple[SyncEngine, ...] = ()
+    """Sync engines to look at; one agent is enough."""
 
     @property
     def host_name(self) -> str:
@@ -117,8 +143,9 @@ def parse_settings(data: bytes, where: str) -> Settings:
     if unknown:
         msg = f"expected collectors of {', '.join(COLLECTORS)}, saw {', '.join(unknown)}"
         raise SettingsError(msg)
-    for app in settings.apps:
-        parse_place(app)
+    asked = (*settings.sync_engines, *settings.mesos_agents)
+    for url in (*settings.apps, *(one.url for one in asked)):
+        parse_place(url)
     numbers = {
         "publish_interval_s": settings.publish_interval_s,
         "lease_s": settings.lease_s,

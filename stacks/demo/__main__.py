@@ -46,7 +46,9 @@ class Interrupted(BaseException):
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m stacks.demo", description=__doc__)
-    parser.add_argument("command", nargs="?", choices=["run", "down", "setup"], default="run")
+    parser.add_argument(
+        "command", nargs="?", choices=["run", "down", "setup", "probe"], default="run"
+    )
     parser.add_argument("--keep", action="store_true", help="leave the target's cluster running")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     given = parser.parse_args(arguments)
@@ -55,11 +57,16 @@ def main(arguments: list[str] | None = None) -> int:
     console = Console(stderr=given.json, soft_wrap=True)
     try:
         with _interruptible():
-            if given.command == "down":
-                return _down(project_dir, console)
-            if given.command == "setup":
-                return _setup(project_dir, console)
-            return _run(project_dir, console, keep=given.keep, as_json=given.json)
+            match given.command:
+                case "down":
+                    status = _down(project_dir, console)
+                case "setup":
+                    status = _setup(project_dir, console)
+                case "probe":
+                    status = _probe(project_dir)
+                case _:
+                    status = _run(project_dir, console, keep=given.keep, as_json=given.json)
+            return status
     except (DemoError, StackError, ComponentError) as error:
         sys.stderr.write(f"error: {error}\n")
         return _REFUSED
@@ -207,6 +214,14 @@ def _setup(project_dir: Path, console: Console) -> int:
                     from stacks.automation import StackRunner  # noqa: PLC0415 - slow, used once
 
                     StackRunner(stack, project_dir).init()
+    return _OK
+
+
+def _probe(project_dir: Path) -> int:
+    """Print settings with which a probe watches the demo."""
+    from stacks.demo import probe_settings  # noqa: PLC0415 - loads the target, which is slow
+
+    sys.stdout.write(json.dumps(probe_settings.of(project_dir), indent=2) + "\n")
     return _OK
 
 

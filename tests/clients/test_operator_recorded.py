@@ -93,6 +93,10 @@ async def test_the_state_of_the_event_stream_is_read_with_processes() -> None:
         ("s2", "TASK_RUNNING", 16637),
         ("s1", "TASK_RUNNING", 16638),
     ]
+    assert {t.role for t in state.tasks.live} == {"*"}
+    assert len({t.container_id for t in state.tasks.live if t.container_id}) == len(
+        state.tasks.live
+    )
     framework = state.frameworks.registered[0]
     assert framework.checkpoint
     assert framework.failover_timeout_s == 3600.0

@@ -54,6 +54,8 @@ class Cluster:
                 "port": ports["agent"],
                 "work_dir": str(self.folder / "agent"),
                 "registration_backoff_s": 0.2,
+                # Where that is permitted, tasks have groups as the containerizer's have.
+                "isolation": "cgroups",
             },
         )
         self._run(

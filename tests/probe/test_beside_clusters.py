@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 from typing import Any
@@ -36,20 +37,21 @@ def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Cluster]
 
 
 @contextlib.asynccontextmanager
-async def probing(clusters: list[Cluster], folder: Path) -> AsyncGenerator[Receiver]:
-    """An agent that looks at this machine and both clusters, and the app that it tells."""
+async def probing(clusters: list[Cluster], folder: Path, **more: Any) -> AsyncGenerator[Receiver]:
+    """An agent that looks at this machine and these clusters, and the app that it tells."""
     async with receiving() as app:
         settings = msgspec.convert(
             {
                 "apps": [app.url],
                 "host": "node",
-                "collectors": ["host", "process", "connections", "mesos"],
+                "collectors": ["host", "process", "mesos_container", "connections", "mesos"],
                 "publish_interval_s": 0.5,
                 # The process that it measures is that of the tests: no budget of a probe's.
                 "cpu_percent_max": 1000.0,
                 "rss_mb_max": 100_000.0,
                 "status_socket": str(folder / "agent.sock"),
                 "mesos": [cluster.settings() for cluster in clusters],
+                **more,
             },
             Settings,
         )
@@ -173,3 +175,58 @@ async def test_a_cluster_that_does_not_answer_is_missed_and_the_other_is_told_of
 
         await until(is_missed, "grey is missed", BOUND_S)
         assert of(app, "mesos_master", "grey")["127.0.0.1:1"]["leading"] is False
+
+
+@pytest.fixture(scope="module")
+def grouped(clusters: list[Cluster]) -> None:
+    """Tasks in control groups, which not every machine permits."""
+    reason = "expected to make control groups: run as root, on a host that lets them be made"
+    text = clusters[0].logs()
+    if os.geteuid() != 0 or "cgroups.not_permitted" in text:
+        pytest.skip(reason)
+
+
+def containers(app: Receiver) -> dict[str, Any]:
+    return {i: n for i, n in app.nodes("container").items() if n.get("runtime") == "mesos"}
+
+
+@pytest.mark.usefixtures("grouped")
+async def test_containers_are_named_by_their_tasks_and_grouped_as_these_are(
+    clusters: list[Cluster], tmp_path: Path
+) -> None:
+    async with probing(clusters, tmp_path) as app:
+
+        def are_named() -> bool:
+            found = containers(app).values()
+            return len(found) == 2 * TASKS and all("role" in node for node in found)
+
+        await until(are_named, f"named containers: {containers(app)}", BOUND_S)
+        for id_, node in containers(app).items():
+            task = app.nodes("mesos_task")[node["task"]]
+            assert task["container"] == id_
+            assert node["name"] == task["name"]
+            assert node["framework"] == task["framework"]
+            assert node["role"] == task["role"] == "*"
+            # The executor stays outside of it; the task's own process is within.
+            members = [one for one in app.nodes("process").values() if one["pid"] == node["pid"]]
+            assert [pid_of(app, task) in ancestors(app, one["pid"]) for one in members] == [True]
+
+
+@pytest.mark.usefixtures("grouped")
+async def test_an_agent_names_its_containers_where_masters_are_not_asked(
+    clusters: list[Cluster], tmp_path: Path
+) -> None:
+    blue, green = clusters
+    agents = [{"url": f"http://{blue.agent}"}]
+    async with probing([], tmp_path, mesos_agents=agents) as app:
+
+        def named() -> list[dict[str, Any]]:
+            return [node for node in containers(app).values() if "task" in node]
+
+        await until(lambda: len(named()) == TASKS, f"named containers: {named()}", BOUND_S)
+        for node in named():
+            framework, _, task = node["task"].partition(";")
+            assert (node["framework"], node["name"]) == (framework, task)
+            assert blue.pids["mesos_agent"] in ancestors(app, node["pid"])
+        others = [node for node in containers(app).values() if "task" not in node]
+        assert all(green.pids["mesos_agent"] in ancestors(app, node["pid"]) for node in others)

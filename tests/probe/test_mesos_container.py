@@ -5,9 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from probe.agent import mesos_agent
 from probe.agent.collector import State
 from probe.agent.collectors.mesos_container import MesosContainerCollector
 from probe.agent.collectors.process import ProcessCollector
+from probe.agent.errors import AnswerError
+from probe.agent.mesos_agent import Told
+from probe.agent.settings import MesosAgent
 from probe.agent.site import KnownProcess, Site
 from tests.probe.sites import Clock, News, site
 
@@ -89,6 +95,70 @@ async def test_a_container_is_told_of_with_its_task_and_use(tmp_path: Path) -> N
 
 async def test_the_same_on_a_host_with_cgroups_of_version_2(tmp_path: Path) -> None:
     await check(World(tmp_path, is_v2=True))
+
+
+async def test_a_task_is_known_by_its_container_and_gives_it_framework_app_and_role(
+    tmp_path: Path,
+) -> None:
+    world = World(tmp_path)
+    world.process(70, f"/mesos/{ID}")
+    task = {"framework": "F", "app": "10.0.0.1:8080;/web", "role": "dev"}
+    world.site.ledger["mesos_task"].put("F;web.1", name="web", container=ID, **task)
+    world.site.ledger["container"].put("d" * 64, runtime="docker", task="F;web.1")
+    collector = MesosContainerCollector(world.site)
+    await collector.collect()
+
+    assert world.node().items() >= {"task": "F;web.1", "name": "web", **task}.items()
+    assert world.site.ledger["container"].node("d" * 64).items() >= task.items()
+    await collector.close()
+
+
+async def test_a_group_that_it_shares_with_others_is_not_counted_as_its_own(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.count("/", cpu_ns=10**15, memory=4096)
+    world.count(f"/mesos/{ID}", cpu_ns=0, memory=8192)
+    world.process(70, f"/mesos/{ID}")
+    (world.proc / "70" / "cgroup").write_text(f"4:memory:/mesos/{ID}\n2:cpuacct:/\n")
+    collector = MesosContainerCollector(world.site)
+    for _ in range(2):
+        await collector.collect()
+        world.clock.now += 3
+
+    assert world.node()["memory_bytes"] == 8192
+    assert "cpu_percent" not in world.node()
+    await collector.close()
+
+
+async def test_an_agent_that_does_not_answer_is_missed(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.process(70, f"/mesos/{ID}")
+    collector = MesosContainerCollector(world.site, [MesosAgent("http://127.0.0.1:1")])
+    await collector.collect()
+    capability = collector.capability()
+
+    assert world.node()["state"] == "running"
+    assert capability.state is State.PARTIAL
+    assert "127.0.0.1:1" in capability.misses[0].what
+    await collector.close()
+
+
+# As an agent of Mesos 1.11 answers, shortened.
+CONTAINERS = b"""[
+ {"container_id": "3f2504e0-4f89-41d3-9a0c-0305e82c3301", "executor_id": "web.1",
+  "executor_name": "Command Executor (Task: web.1) (Command: sh -c 'exec sleep 1000')",
+  "framework_id": "F", "source": "web.1", "statistics": {"cpus_limit": 0.2},
+  "status": {"executor_pid": 70}},
+ {"container_id": "11111111-2222-3333-4444-555555555555", "executor_id": "pods",
+  "executor_name": "of its own", "framework_id": "F"}]"""
+
+
+def test_of_an_executor_of_its_own_only_the_framework_is_known() -> None:
+    assert mesos_agent.read_containers(CONTAINERS) == {
+        ID: Told("F", "web.1", "F;web.1"),
+        NESTED: Told("F", "pods", None),
+    }
+    with pytest.raises(AnswerError, match="containers of a Mesos agent"):
+        mesos_agent.read_containers(b"<html>")
 
 
 async def test_a_machine_without_mesos_has_none_and_misses_nothing() -> None:

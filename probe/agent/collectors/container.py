@@ -1,7 +1,8 @@
 """Containers of a Docker engine: by its events, never by polling; their use by cgroup files.
 
 The engine's event stream is joined before containers are listed, so nothing falls between the two.
-Each event leads to one inspection of its container; a lost stream leads to a new list. A look reads
+Each event leads to one inspection of its container; a lost stream leads to a new list. Of one that
+has gone before it could be inspected, the event itself tells what there is to tell. A look reads
 two kept-open counter files a container, no more.
 """
 
@@ -17,11 +18,15 @@ from probe.agent.collector import Capability, Miss, State
 from probe.agent.collectors.docker_values import facts
 from probe.agent.counters import Counters
 from probe.agent.errors import AbsentError, HttpError, UnreachableError
+from probe.agent.files import read_or_empty
+from probe.agent.metering import counted
 from probe.agent.site import Site
 from probe.agent.text import clean, clean_all
 
 DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
 _GONE_ACTIONS = frozenset({"destroy", "remove"})
+# What an event says of a container that is there no more.
+_STATES = {"create": "created", "start": "running", "die": "exited"}
 # Each changes nothing that is told; `exec_*` come by the thousand from health checks.
 _IGNORED = ("exec_", "attach", "detach", "top", "resize", "copy", "export", "commit", "archive")
 
@@ -40,17 +45,19 @@ class ContainerCollector:
         self._counters = Counters(site)
         self._listening: asyncio.Task[None] | None = None
         self._version = ""
+        self._images: set[str] = set()
 
     async def start(self) -> None:
         """Ask the engine who it is, and begin to listen."""
         try:
             self._version = clean(await self._engine.version())
         except UnreachableError as error:
+            self._keep_living()
             msg = f"no Docker engine at {self._address} ({error})"
             grant = "mount the engine's socket, or set docker_host"
             raise AbsentError(msg, grant=grant) from None
         joined = asyncio.Event()
-        self._listening = asyncio.create_task(self._listen(joined))
+        self._listening = asyncio.create_task(counted(self._listen(joined)))
         waiting = asyncio.create_task(joined.wait())
         await asyncio.wait({self._listening, waiting}, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
@@ -93,7 +100,7 @@ class ContainerCollector:
                 elif event.type == "image":
                     await self._list_images()
                 elif not event.action.startswith(_IGNORED):
-                    await self._update(event.actor.id, event.action)
+                    await self._follow(event)
 
     async def _list(self) -> None:
         """Learn everything anew."""
@@ -103,12 +110,16 @@ class ContainerCollector:
             if self._table.get(id_, "runtime") == "docker":
                 self._remove(id_)
         for id_ in ids:
-            await self._update(id_, "")
+            if not await self._update(id_):
+                self._remove(id_)
 
     async def _list_images(self) -> None:
         images = await self._engine.images()
         table = self._site.ledger["container_image"]
-        table.keep({clean(image.id) for image in images})
+        now = {clean(image.id) for image in images}
+        for gone in self._images - now:
+            table.remove(gone)
+        self._images = now
         for image in images:
             tags = clean_all([tag for tag in image.repo_tags or [] if tag != "<none>:<none>"])
             table.put(
@@ -118,15 +129,45 @@ class ContainerCollector:
                 size_bytes=image.size,
             )
 
-    async def _update(self, id_: str, action: str) -> None:
+    async def _follow(self, event: docker.Event) -> None:
+        id_ = event.container
         if not id_:
             return
-        found = None if action in _GONE_ACTIONS else await self._engine.inspect(id_)
-        if found is None:
+        if event.type == "container" and event.action == "start":
+            hosts = self._site.ledger["host"]
+            before = hosts.get(self._site.host, "containers_started")
+            count = before + 1 if isinstance(before, int) else 1
+            hosts.put(self._site.host, containers_started=count)
+        if event.action in _GONE_ACTIONS:
             self._remove(id_)
-        else:
-            self._tell(found)
+        elif not await self._update(id_):
+            self._tell_gone(event)
         self._site.urgent()
+
+    async def _update(self, id_: str) -> bool:
+        """Look at a container; False when it is gone."""
+        found = await self._engine.inspect(id_)
+        if found is not None:
+            self._tell(found)
+        return found is not None
+
+    def _tell_gone(self, event: docker.Event) -> None:
+        """Its end is yet to be told of, or it was known when the engine was listed."""
+        state = _STATES.get(event.action)
+        if event.type != "container" or state is None:
+            return
+        id_, code = clean(event.container), event.attributes.exit_code
+        self._counters.stop(id_)
+        self._table.put(
+            id_,
+            host=self._site.host,
+            runtime="docker",
+            name=clean(event.attributes.name),
+            image_name=clean(event.attributes.image),
+            state=state,
+            pid=None,
+            exit_code=int(code) if code.isdigit() else None,
+        )
 
     def _tell(self, found: docker.Container) -> None:
         site = self._site
@@ -134,8 +175,19 @@ class ContainerCollector:
         row = self._table.put(id_, host=site.host, **facts(found, redacts=site.redact))
         if found.state.pid:
             self._counters.run(id_, row, found.state.pid)
+            self._counters.note_change(id_)
         else:
             self._counters.stop(id_)
+
+    def _keep_living(self) -> None:
+        """Without an engine nothing is known of containers but whether their process lives."""
+        for id_ in self._table.ids():
+            if self._table.get(id_, "runtime") == "docker":
+                pid = self._table.get(id_, "pid")
+                if pid is None or not read_or_empty(f"{self._site.proc}/{pid}/cgroup").count(
+                    id_.encode()
+                ):
+                    self._remove(id_)
 
     def _remove(self, id_: str) -> None:
         self._counters.stop(id_)

@@ -1,103 +1,129 @@
-"""Clusters: masters, agents, frameworks, tasks, Marathon's apps and ZooKeeper servers.
+"""Clusters: masters, agents, frameworks, tasks, Marathon's apps, ZooKeeper servers, sync engines.
 
 A cluster has the name that the settings give it, which is its colour. One probe a cluster is enough
-to ask; more of them may, because reports of the same node are merged. What runs on this very
-machine is tied to its process, by the endpoint that it listens on. What does not answer stays in
-the report as what it was last, until all of its cluster is gone.
+to ask; more of them may, because reports of the same node are merged. All are asked at once, so
+that those that do not answer cost one time-out together. What does not answer stays in the report
+as what it was last, until nothing of its cluster has answered for a minute.
 """
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from clients.marathon import MarathonClient, MarathonError
 from clients.mesos import ForeignLeaderError, MesosError, OperatorClient
-from clients.mesos.model import Agent, Task
-from clients.mesos.model import State as ClusterState
 from probe.agent import zookeeper
+from probe.agent.claims import Claims
 from probe.agent.collector import Capability, Miss, State
-from probe.agent.errors import AbsentError, HttpError, SettingsError
+from probe.agent.collectors.mesos_rows import ALL, Marathon, Masters, Rows
+from probe.agent.errors import AbsentError, AgentError, HttpError, SettingsError
+from probe.agent.local_places import split
+from probe.agent.metering import at_once
 from probe.agent.settings import Mesos
+from probe.agent.settings import SyncEngine as EngineSettings
 from probe.agent.site import Site
-from probe.agent.text import clean, clean_all
+from probe.agent.sync_engine import SyncEngine
+from probe.agent.text import clean
 from probe.report.schema import Value
 
 _TIMEOUT_S = 5.0
-_TASK_ENDED = frozenset(
-    ("TASK_FINISHED", "TASK_FAILED", "TASK_KILLED", "TASK_ERROR", "TASK_GONE", "TASK_DROPPED")
-)
+# Roles and quota change by hand.
+_SLOW_LOOKS = 6
+_GONE_LOOKS = 12
+_Values = Mapping[str, Value]
 
 
 class MesosCollector:
-    """Asks the clusters of the settings."""
+    """Asks the clusters and engines of the settings."""
 
     name: ClassVar[str] = "mesos"
     interval_s: ClassVar[float] = 5.0
 
-    def __init__(self, site: Site, clusters: Sequence[Mesos] = ()) -> None:
-        self._site = site
+    def __init__(
+        self,
+        site: Site,
+        clusters: Sequence[Mesos] = (),
+        engines: Sequence[EngineSettings] = (),
+    ) -> None:
         self._clusters = clusters
-        self._clients: dict[str, OperatorClient] = {}
-        self._marathons: dict[str, MarathonClient] = {}
+        self._engine_settings = engines
+        self._claims = Claims(site.ledger, ALL)
+        self._rows = Rows(site, clusters, self._claims)
+        self._masters: dict[str, OperatorClient] = {}
+        self._marathons: dict[tuple[str, ...], MarathonClient] = {}
+        self._engines: list[SyncEngine] = []
         self._misses: dict[str, Miss] = {}
-        self._owned: dict[tuple[str, str], set[str]] = {}
-        self._app_of: dict[str, str] = {}
-        self._listening: dict[tuple[str, int], str] = {}
-        self._here: set[str] = set()
+        self._silent_looks: dict[str, int] = {}
+        self._looks = 0
 
     async def start(self) -> None:
-        """Make a client a cluster.
+        """Make a client for each to be asked.
 
         Raises:
-            AbsentError: there is no cluster to ask.
+            AbsentError: there is none.
+            SettingsError: a credential or an address cannot be used.
         """
-        if not self._clusters:
+        if not self._clusters and not self._engine_settings:
             msg = "no cluster is named"
             raise AbsentError(msg, grant="name masters and ZooKeeper servers in `mesos`")
         for cluster in self._clusters:
-            secret = None if cluster.credential_file is None else Path(cluster.credential_file)
+            secret = _path(cluster.credential_file)
             try:
                 if cluster.masters:
-                    self._clients[cluster.cluster] = OperatorClient(
+                    self._masters[cluster.cluster] = OperatorClient(
                         cluster.masters, secret, timeout_s=_TIMEOUT_S
                     )
-                if cluster.marathon:
-                    self._marathons[cluster.cluster] = MarathonClient(
+                if cluster.marathon and cluster.marathon not in self._marathons:
+                    self._marathons[cluster.marathon] = MarathonClient(
                         cluster.marathon, secret, timeout_s=_TIMEOUT_S
                     )
             except (MesosError, MarathonError) as error:
                 raise SettingsError(str(error)) from None
+        for engine in self._engine_settings:
+            self._engines.append(SyncEngine(engine.url, _path(engine.token_file)))
 
     async def collect(self) -> None:
-        """Ask all of them."""
-        self._learn_places()
-        for cluster in self._clusters:
-            await self._ask_zookeeper(cluster)
-            await self._ask_marathon(cluster)
-            await self._ask_masters(cluster)
+        """Ask all of them, then tell of all of them."""
+        is_slow = self._looks % _SLOW_LOOKS == 0
+        self._looks += 1
+        addresses = [a for cluster in self._clusters for a in cluster.zookeeper]
+        groups = list(self._marathons)
+        servers = dict(zip(addresses, await at_once(map(self._ask_server, addresses)), strict=True))
+        engines = await at_once(map(self._ask_engine, self._engines))
+        marathons = await at_once(map(self._ask_marathon, groups))
+        masters = await at_once(self._ask_masters(one, is_slow) for one in self._clusters)
+
+        rows = self._rows
+        rows.places.learn()
+        for group, marathon in zip(groups, marathons, strict=True):
+            rows.tell_marathon(group, self._named_by(group), marathon)
+        for cluster, seen in zip(self._clusters, masters, strict=True):
+            rows.tell_ensemble(cluster, servers)
+            rows.tell_masters(cluster, seen)
+            self._count_silence(cluster, seen, servers)
+        for settings, engine, values in zip(
+            self._engine_settings, self._engines, engines, strict=True
+        ):
+            rows.tell_engine(settings, str(engine.place), values)
+        if not self._misses or self._looks >= _GONE_LOOKS:
+            self._claims.forget_before()
+        self._claims.settle()
 
     def capability(self) -> Capability:
         """Whoever does not answer is missed."""
         misses = tuple(self._misses.values())
-        mode = f"operator API of {', '.join(one.cluster for one in self._clusters)}"
-        return Capability(State.PARTIAL if misses else State.FULL, mode, misses)
+        names = [one.cluster for one in self._clusters]
+        names += [f"the engine at {engine.place}" for engine in self._engines]
+        return Capability(
+            State.PARTIAL if misses else State.FULL, f"interfaces of {', '.join(names)}", misses
+        )
 
     async def close(self) -> None:
         """Close connections."""
-        for client in self._clients.values():
+        for client in (*self._masters.values(), *self._marathons.values(), *self._engines):
             await client.close()
-        for marathon in self._marathons.values():
-            await marathon.close()
-
-    def _keep(self, cluster: Mesos, topology: str, ids: set[str]) -> None:
-        """Take away what this cluster has no more; others' nodes stay."""
-        before = self._owned.get((cluster.cluster, topology), set())
-        for id_ in before - ids:
-            self._site.ledger[topology].remove(id_)
-        self._owned[cluster.cluster, topology] = ids
 
     def _note(self, what: str, problem: Exception | None, grant: str = "") -> None:
         if problem is None:
@@ -105,189 +131,89 @@ class MesosCollector:
         else:
             self._misses[what] = Miss(f"{what} ({clean(str(problem))})", grant)
 
-    # ZooKeeper
+    def _named_by(self, marathon: tuple[str, ...]) -> str:
+        return next(one.cluster for one in self._clusters if one.marathon == marathon)
 
-    async def _ask_zookeeper(self, cluster: Mesos) -> None:
-        table = self._site.ledger["zookeeper_server"]
-        for address in cluster.zookeeper:
-            host, _, port = address.rpartition(":")
-            what = f"ZooKeeper server {address}"
-            values: dict[str, Value] = {"state": None, "problem": None}
-            try:
-                server = await zookeeper.ask(host.strip("[]"), int(port))
-                values |= server.values
-                self._note(what, None)
-            except HttpError as error:
-                values["problem"] = clean(str(error))
-                self._note(what, error, "start it, or let this host reach its client port")
-            table.put(address, cluster=cluster.cluster, process=self._process_at(address), **values)
-        self._keep(cluster, "zookeeper_server", set(cluster.zookeeper))
+    def _count_silence(self, cluster: Mesos, seen: Masters, servers: Mapping[str, _Values]) -> None:
+        """Let go of a cluster of which nothing has answered for long."""
+        serves = any(servers[address].get("state") for address in cluster.zookeeper)
+        is_silent = not (serves or seen.answering or seen.leader)
+        silent = self._silent_looks.get(cluster.cluster, 0) + 1 if is_silent else 0
+        self._silent_looks[cluster.cluster] = silent
+        if silent >= _GONE_LOOKS:
+            self._rows.forget_state(cluster)
 
-    # Marathon
+    # Questions. Each says what did not answer, and never raises for it.
 
-    async def _ask_marathon(self, cluster: Mesos) -> None:
-        client = self._marathons.get(cluster.cluster)
-        if client is None:
-            return
-        what = f"Marathon of {cluster.cluster}"
+    async def _ask_server(self, address: str) -> _Values:
+        what = f"ZooKeeper server {address}"
+        host, port = split(address)
         try:
-            apps, tasks = await client.apps(), await client.tasks()
-        except MarathonError as error:
-            self._note(what, error, "let this host reach it")
-            return
+            server = await zookeeper.ask(host, port)
+        except HttpError as error:
+            self._note(what, error, "start it, or let this host reach its client port")
+            return {"problem": clean(str(error))}
         self._note(what, None)
-        table = self._site.ledger["marathon_app"]
-        ids: set[str] = set()
-        marathon = cluster.marathon[0]
-        for app in apps:
-            ids.add(f"{marathon};{app.id}")
-            table.put(
-                f"{marathon};{app.id}",
-                name=clean(app.id),
-                marathon=marathon,
-                instances=app.instances,
-                running=app.running,
-                healthy=app.healthy,
-                staged=app.staged,
-                version=clean(app.version),
-            )
-        self._app_of = {task.id: f"{marathon};{task.app_id}" for task in tasks}
-        self._keep(cluster, "marathon_app", ids)
+        return server.values
 
-    # Mesos
-
-    async def _ask_masters(self, cluster: Mesos) -> None:
-        client = self._clients.get(cluster.cluster)
-        if client is None:
-            return
-        leader: str | None = None
-        state: ClusterState | None = None
-        what = f"masters of {cluster.cluster}"
+    async def _ask_engine(self, engine: SyncEngine) -> _Values:
+        what = f"sync engine at {engine.place}"
         try:
-            leader = await client.leader()
-            state = await client.state()
+            values = await engine.ask()
+        except AgentError as error:
+            self._note(what, error, "start it, or name its token")
+            return {"problem": clean(str(error))}
+        self._note(what, None)
+        return values
+
+    async def _ask_marathon(self, addresses: tuple[str, ...]) -> Marathon | None:
+        client = self._marathons[addresses]
+        what = f"Marathon at {addresses[0]}"
+        try:
+            seen = Marathon(
+                await client.leader(),
+                await client.info(),
+                await client.apps(),
+                await client.tasks(),
+            )
+        except MarathonError as error:
+            self._note(what, error, "start it, or let this host reach it")
+            return None
+        self._note(what, None)
+        return seen
+
+    async def _ask_masters(self, cluster: Mesos, is_slow: bool) -> Masters:  # noqa: FBT001 - which of two looks
+        client = self._masters.get(cluster.cluster)
+        if client is None:
+            return Masters()
+        what = f"masters of {cluster.cluster}"
+        healthy = await at_once(_is_well(client, address) for address in cluster.masters)
+        seen = Masters(
+            frozenset(a for a, is_well in zip(cluster.masters, healthy, strict=True) if is_well)
+        )
+        try:
+            seen.leader = await client.leader()
+            seen.info = await client.master()
+            seen.state = await client.state()
+            if is_slow:
+                seen.roles, seen.quotas = await client.roles(), await client.quota()
             self._note(what, None)
         except ForeignLeaderError as error:
             # Its agents follow another cluster's leader; that cluster tells of them.
-            self._note(what, error, "name that cluster in the settings too")
-            self._keep_state(cluster, set(), set(), set())
+            seen.is_foreign = True
+            is_known = any(error.leader in one.masters for one in self._clusters)
+            self._note(what, None if is_known else error, "name that cluster in the settings too")
         except MesosError as error:
             self._note(what, error, "start them, or let this host reach them")
-        await self._tell_masters(cluster, client, leader)
-        if state is not None and leader is not None:
-            self._tell_state(cluster, state, leader)
-
-    async def _tell_masters(
-        self, cluster: Mesos, client: OperatorClient, leader: str | None
-    ) -> None:
-        table = self._site.ledger["mesos_master"]
-        info = None
-        if leader is not None:
-            try:
-                info = await client.master()
-            except MesosError as error:
-                self._note(f"leader of {cluster.cluster}", error, "ask again")
-        for address in cluster.masters:
-            is_leader = address == leader
-            table.put(
-                address,
-                cluster=cluster.cluster,
-                leading=is_leader,
-                process=self._process_at(address),
-                version=clean(info.version) if info is not None and is_leader else None,
-                id=clean(info.id) if info is not None and is_leader else None,
-            )
-        self._keep(cluster, "mesos_master", set(cluster.masters))
-
-    def _tell_state(self, cluster: Mesos, state: ClusterState, leader: str) -> None:
-        local: set[str] = set()
-        for agent in state.agents.registered:
-            if agent.address.rpartition(":")[0] in self._here:
-                local.add(agent.id)
-            self._tell_agent(cluster, agent, leader)
-        for framework in state.frameworks.registered:
-            self._site.ledger["mesos_framework"].put(
-                framework.id,
-                cluster=cluster.cluster,
-                name=clean(framework.name),
-                roles=clean_all(list(framework.roles)),
-                active=framework.active,
-                connected=framework.connected,
-            )
-        live = [task for task in state.tasks.live if task.state not in _TASK_ENDED]
-        for task in live:
-            self._tell_task(cluster, task, is_here=task.agent_id in local)
-        self._keep_state(
-            cluster,
-            {agent.id for agent in state.agents.registered},
-            {framework.id for framework in state.frameworks.registered},
-            {_task_id(task) for task in live},
-        )
-
-    def _keep_state(
-        self, cluster: Mesos, agents: set[str], frameworks: set[str], tasks: set[str]
-    ) -> None:
-        self._keep(cluster, "mesos_agent", agents)
-        self._keep(cluster, "mesos_framework", frameworks)
-        self._keep(cluster, "mesos_task", tasks)
-
-    def _tell_agent(self, cluster: Mesos, agent: Agent, leader: str) -> None:
-        self._site.ledger["mesos_agent"].put(
-            agent.id,
-            cluster=cluster.cluster,
-            master=leader,
-            process=self._process_at(agent.address),
-            hostname=clean(agent.hostname),
-            address=agent.address,
-            version=clean(agent.version),
-            active=agent.active and not agent.deactivated,
-            drain=None if agent.drain is None else agent.drain.state.value,
-            attributes=clean_all([f"{k}={v}" for k, v in agent.attributes.items()]),
-            resources=[f"{k}={v:g}" for k, v in sorted(agent.resources.items())],
-            allocated=[f"{k}={v:g}" for k, v in sorted(agent.allocated.items())],
-        )
-
-    def _tell_task(self, cluster: Mesos, task: Task, *, is_here: bool) -> None:
-        self._site.ledger["mesos_task"].put(
-            _task_id(task),
-            cluster=cluster.cluster,
-            name=clean(task.name),
-            task_id=clean(task.id),
-            framework=task.framework_id,
-            agent=task.agent_id,
-            app=self._app_of.get(task.id),
-            # A pid of another machine says nothing of one here.
-            process=self._site.process_id(task.executor_pid) if is_here else None,
-            state=task.state,
-            resources=[f"{k}={v:g}" for k, v in sorted(task.resources.items())],
-        )
-
-    # What runs here
-
-    def _learn_places(self) -> None:
-        """Who listens where, of this host's own network."""
-        self._listening = {}
-        for _, endpoint in self._site.ledger["endpoint"]:
-            process, port = endpoint.get("process"), endpoint.get("port")
-            if isinstance(process, str) and isinstance(port, int) and "namespace" not in endpoint:
-                self._listening[str(endpoint["address"]), port] = process
-        told = self._site.ledger["host"].get(self._site.host, "addresses")
-        addresses = told if isinstance(told, list) else []
-        self._here = {one.partition(" ")[2].partition("/")[0] for one in addresses}
-        self._here |= {"127.0.0.1", "::1", "localhost", self._site.host}
-
-    def _process_at(self, address: str) -> str | None:
-        """The process that listens at an address, if that is here."""
-        host, _, port = address.rpartition(":")
-        host = host.strip("[]")
-        if host not in self._here or not port.isdigit():
-            return None
-        try:
-            exact = str(ipaddress.ip_address(host))
-        except ValueError:
-            exact = "127.0.0.1"
-        return self._listening.get((exact, int(port))) or self._listening.get(("*", int(port)))
+        return seen
 
 
-def _task_id(task: Task) -> str:
-    return f"{task.framework_id};{task.id}"
+async def _is_well(client: OperatorClient, master: str) -> bool:
+    try:
+        return await client.health(master)
+    except MesosError:
+        return False
+
+
+def _path(name: str | None) -> Path | None:
+    return None if name is None else Path(name)

@@ -1,22 +1,33 @@
 """Containers of the Mesos containerizer: cgroups called `mesos/ID`, with the processes in them.
 
 No agent has to be asked: the containerizer gives each of its containers a cgroup named by the
-container's id, and a nested one its parent's with its own below. What task it runs is told by the
-`mesos` collector, where that knows the task's process. A look reads one file of each new process.
+container's id, and a nested one its parent's with its own below. What task it runs is known by that
+id from the task's status, where a collector of this probe asks its masters, or else from the agent
+of this node, which says which executor each container is (`/containers`). Containers of other
+runtimes that run a task get its framework, app and role here, too. A look reads one file of each
+new process.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import ClassVar
 
 from probe.agent.collector import Capability, Miss, State
 from probe.agent.counters import Counters
+from probe.agent.errors import AgentError
 from probe.agent.files import read_or_empty
+from probe.agent.mesos_agent import MesosAgent, Told
+from probe.agent.settings import MesosAgent as AgentSettings
 from probe.agent.site import Site
+from probe.agent.text import clean
+from probe.report.schema import Value
 
 # The outermost container: what is nested in it belongs to the same task group.
 _ID = re.compile(rb"/mesos/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:/|\n|$)")
+_OF_TASKS = ("framework", "app", "role")
 
 
 class MesosContainerCollector:
@@ -25,15 +36,24 @@ class MesosContainerCollector:
     name: ClassVar[str] = "mesos_container"
     interval_s: ClassVar[float] = 3.0
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, agents: Sequence[AgentSettings] = ()) -> None:
         self._site = site
         self._table = site.ledger["container"]
         self._counters = Counters(site)
+        self._agents = [
+            MesosAgent(one.url, Path(one.credential_file) if one.credential_file else None)
+            for one in agents
+        ]
+        self._problems: dict[str, str] = {}
+        self._told: dict[str, Told] = {}
         self._known: dict[str, str | None] = {}
         """Nodes of processes, each with the container that it is in."""
 
     async def start(self) -> None:
-        """Nothing to find out: cgroups come with processes."""
+        """Let go of what a life before has left; cgroups come with processes."""
+        for id_ in self._table.ids():
+            if self._table.get(id_, "runtime") == "mesos":
+                self._table.remove(id_)
 
     async def collect(self) -> None:
         """Look at new processes, and at the counters of their containers."""
@@ -47,31 +67,56 @@ class MesosContainerCollector:
         for id_, container in self._known.items():
             if container is not None:
                 members.setdefault(container, []).append(here[id_])
-        self._tell(members)
+        tasks = self._tasks()
+        if any(one not in tasks and one not in self._told for one in members):
+            await self._ask(members)
+        self._tell(members, tasks)
+        self._tell_of_others()
         self._counters.look()
 
     def capability(self) -> Capability:
-        """Counters need cgroup files."""
+        """Counters need cgroup files, names an agent or masters to ask."""
         mode = f"cgroups of {len(self._counters.ids())} containers"
-        if not self._counters.blind:
-            return Capability(State.FULL, mode)
-        what = f"counters of {self._counters.blind} containers of Mesos"
-        return Capability(State.PARTIAL, mode, (Miss(what, "mount /sys/fs/cgroup of the host"),))
+        misses = [
+            Miss(f"tasks of containers, by the agent at {place} ({problem})", "let it answer")
+            for place, problem in self._problems.items()
+        ]
+        if self._counters.blind:
+            what = f"counters of {self._counters.blind} containers of Mesos"
+            misses.append(Miss(what, "mount /sys/fs/cgroup of the host"))
+        return Capability(State.PARTIAL if misses else State.FULL, mode, tuple(misses))
 
     async def close(self) -> None:
-        """Close files."""
+        """Close files and connections."""
         self._counters.close()
+        for agent in self._agents:
+            await agent.close()
 
-    def _tell(self, members: dict[str, list[int]]) -> None:
-        tasks = self._tasks()
+    async def _ask(self, members: Iterable[str]) -> None:
+        """Ask the agents of this node; what they do not know either is not asked for again."""
+        told: dict[str, Told] = {}
+        for agent in self._agents:
+            try:
+                told |= await agent.containers()
+                self._problems.pop(str(agent.place), None)
+            except AgentError as error:
+                self._problems[str(agent.place)] = clean(str(error))
+        if not self._problems:
+            told = {one: told.get(one, Told(None, "", None)) for one in members}
+        self._told = told
+
+    def _tell(self, members: Mapping[str, list[int]], tasks: Mapping[str, str]) -> None:
         before = set(self._counters.ids())
         for container in before - members.keys():
             self._counters.stop(container)
             self._table.remove(container)
         for container, pids in members.items():
             first = min(pids)
-            nodes = [self._site.process_id(pid) for pid in pids]
-            task = next((tasks[node] for node in nodes if node in tasks), None)
+            told = self._told.get(container)
+            task = tasks.get(container) or (told.task if told is not None else None)
+            values = self._of_task(task)
+            if told is not None:
+                values["framework"] = values["framework"] or told.framework
             row = self._table.put(
                 container,
                 host=self._site.host,
@@ -79,20 +124,33 @@ class MesosContainerCollector:
                 state="running",
                 pid=first,
                 task=task,
-                name=None if task is None else self._name(task),
+                name=self._name(task) or (told.executor if told is not None else None) or None,
+                **values,
             )
             self._counters.run(container, row, first)
-        if before != members.keys():
+        if before != set(members):
             self._site.urgent()
 
-    def _tasks(self) -> dict[str | None, str]:
-        """Tasks by the node of their process."""
-        return {
-            process: id_
-            for id_, task in self._site.ledger["mesos_task"]
-            if isinstance(process := task.get("process"), str)
-        }
+    def _tell_of_others(self) -> None:
+        """Containers of other runtimes that run a task of Mesos."""
+        for id_ in self._table.ids():
+            task = self._table.get(id_, "task")
+            if isinstance(task, str) and self._table.get(id_, "runtime") != "mesos":
+                self._table.put(id_, **self._of_task(task))
 
-    def _name(self, task: str) -> str | None:
-        name = self._site.ledger["mesos_task"].get(task, "name")
+    def _tasks(self) -> dict[str, str]:
+        """Tasks by their container, or by that of their process."""
+        found: dict[str, str] = {}
+        for id_, task in self._site.ledger["mesos_task"]:
+            container = task.get("container") or self._known.get(str(task.get("process")))
+            if isinstance(container, str):
+                found[container] = id_
+        return found
+
+    def _of_task(self, task: str | None) -> dict[str, Value]:
+        table = self._site.ledger["mesos_task"]
+        return {name: table.get(task, name) if task is not None else None for name in _OF_TASKS}
+
+    def _name(self, task: str | None) -> str | None:
+        name = None if task is None else self._site.ledger["mesos_task"].get(task, "name")
         return name if isinstance(name, str) else None

@@ -28,6 +28,7 @@ TOPOLOGY = Topology(
         gauge("pressure_memory_percent", "The same for memory.", "%"),
         gauge("pressure_io_percent", "The same for input and output.", "%"),
         gauge("processes", "Processes.", "", Type.INT),
+        counter("containers_started", "Starts of containers since the probe looks, by Docker."),
         counter("processes_started", "Processes started since boot, short-lived ones too."),
         text("probe_version", "Version of the probe that tells this."),
     ),

@@ -9,7 +9,7 @@ TOPOLOGY = Topology(
     label="Mesos agents",
     identity="agent id",
     columns=(
-        text("cluster", "Cluster, as the settings name it."),
+        text("cluster", "Cluster whose settings name its address; else that of its leader."),
         ref("master", "mesos_master", "The leader that it is registered with."),
         ref("process", "process", "Its process, where it runs here."),
         text("hostname", "Host name."),

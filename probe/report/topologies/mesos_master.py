@@ -11,6 +11,8 @@ TOPOLOGY = Topology(
     columns=(
         text("cluster", "Cluster, as the settings name it: a colour."),
         flag("leading", "It leads."),
+        flag("answers", "It answers: a leader, or one that stands by."),
+        ref("follows", "mesos_master", "The leader that it names, its own or another cluster's."),
         symbol("version", "Version."),
         ref("process", "process", "Its process, where it runs here."),
         text("id", "Id of its term, of the leader."),

@@ -61,6 +61,25 @@ def state(agent: Agent) -> Json:
     }
 
 
+def containers(agent: Agent) -> list[Json]:
+    """/containers. Executors of commands have the names that Mesos gives them."""
+    return [
+        {
+            "container_id": record.container_id,
+            "executor_id": record.task_id,
+            "executor_name": f"Command Executor (Task: {record.task_id})",
+            "framework_id": record.framework_id,
+            "source": record.task_id,
+            "status": {
+                "container_id": {"value": record.container_id},
+                "executor_pid": record.pid,
+            },
+        }
+        for record in agent.tasks.records.values()
+        if not record.is_terminal
+    ]
+
+
 def make_app(agent: Agent) -> Starlette:
     """The application of one agent."""
 
@@ -69,6 +88,9 @@ def make_app(agent: Agent) -> Starlette:
 
     async def show(_: Request) -> Response:
         return JSONResponse(state(agent))
+
+    async def show_containers(_: Request) -> Response:
+        return JSONResponse(containers(agent))
 
     async def metrics(_: Request) -> Response:
         running = sum(1 for r in agent.tasks.records.values() if r.state == "TASK_RUNNING")
@@ -90,6 +112,8 @@ def make_app(agent: Agent) -> Starlette:
             Route("/slave(1)/health", health),
             Route("/state", show),
             Route("/slave(1)/state", show),
+            Route("/containers", show_containers),
+            Route("/slave(1)/containers", show_containers),
             Route("/metrics/snapshot", metrics),
             Route("/", page),
         ]

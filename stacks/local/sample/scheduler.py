@@ -70,6 +70,7 @@ class Scheduler:
             "name": settings.name,
             "failover_timeout": settings.failover_timeout_s,
             "checkpoint": True,
+            "webui_url": f"http://{settings.listen}",
             "roles": [settings.role],
             "capabilities": [{"type": "MULTI_ROLE"}, {"type": "PARTITION_AWARE"}],
         }

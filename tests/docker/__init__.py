@@ -1,0 +1,1 @@
+"""The probe on a real Docker engine."""
