@@ -49,7 +49,12 @@ def container(
         "Image": "sha256:" + "1" * 64,
         "RestartCount": 0,
         "State": state,
-        "Config": {"Hostname": id_[:12], "Image": image, "Labels": labels or {}, "Env": env or None},
+        "Config": {
+            "Hostname": id_[:12],
+            "Image": image,
+            "Labels": labels or {},
+            "Env": env or None,
+        },
         "HostConfig": {"NetworkMode": network, "NanoCpus": 0, "Memory": 0},
         "NetworkSettings": {
             "Networks": {network: {"IPAddress": address, "GlobalIPv6Address": ""}},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,7 @@ def is_complete(app: Receiver, color: str) -> bool:
     )
 
 
-def pid_of(app: Receiver, node: dict[str, Any]) -> int:
+def pid_of(app: Receiver, node: Mapping[str, Any]) -> int:
     return app.nodes("process")[node["process"]]["pid"]
 
 
