@@ -2,8 +2,9 @@
 
 Clients write on both sides, though only one side owns; connections break before and after a write
 was applied; servers lag, stop and start; sessions expire; engines stop, are killed at any of their
-effects, and begin again with or without their base. After each run everything goes well until both
-sides have come to rest, and then the whole history must fit together.
+effects, and begin again with or without their base, under rules that take in the same paths or
+others. After each run everything goes well until both sides have come to rest, and then the whole
+history must fit together; of paths that not every engine took in, only that no other wrote them.
 """
 
 from __future__ import annotations
@@ -67,6 +68,17 @@ _LOSSES = {
     Trouble.ANSWER_LOST: (Fate.LOST_AFTER, WRITES),
     Trouble.WRITE_DELAYED: (Fate.DELAYED, WRITES),
 }
+# What an engine takes for its own: everything more often than a part, each in a way of its own.
+_SELECTIONS: tuple[dict[str, list[str]], ...] = (
+    {},
+    {},
+    {},
+    {"exclude": ["/x/1"]},
+    {"exclude": ["/**/deep", "/*/n-*"]},
+    {"include": ["/x/*"]},
+    {"include": ["/x"], "exclude": ["/x/2"]},
+)
+selections = st.sampled_from(_SELECTIONS)
 Steps = list[tuple[Does, str, int]]
 sides = st.sampled_from(Side)
 rels = st.sampled_from(_RELS)
@@ -85,9 +97,14 @@ class EngineMachine(RuleBasedStateMachine):
         self._folder = tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None)
         self._number = 0
 
-    @initialize(seed=st.integers(0, 2**32), is_live=st.sampled_from([True, True, True, False]))
-    def begin(self, seed: int, is_live: bool) -> None:
+    @initialize(
+        seed=st.integers(0, 2**32),
+        is_live=st.sampled_from([True, True, True, False]),
+        selection=selections,
+    )
+    def begin(self, seed: int, is_live: bool, selection: dict[str, list[str]]) -> None:
         self.world = World(seed, Path(self._folder.name), delete_count_free=3)
+        self.world.rule = selection
         self.clients = {
             side: Client(ensemble, f"client-{side}", [APP])
             for side, ensemble in self.world.sides.items()
@@ -223,9 +240,17 @@ class EngineMachine(RuleBasedStateMachine):
         self.world.stop()
 
     @precondition(lambda self: self.world.engine is None)
-    @rule(forget_base=st.sampled_from([False, False, False, True]))
-    def start(self, forget_base: bool) -> None:
-        """A base is not lost under a fence: originals of ACLs may stand nowhere else."""
+    @rule(
+        forget_base=st.sampled_from([False, False, False, True]),
+        selection=st.none() | st.none() | selections,
+    )
+    def start(self, forget_base: bool, selection: dict[str, list[str]] | None) -> None:
+        """A base is not lost under a fence: originals of ACLs may stand nowhere else.
+
+        The rules may take in other paths than those of the engine before.
+        """
+        if selection is not None:
+            self.world.rule = selection
         self.world.start(forget_base=forget_base and not self.world.is_fenced)
 
     @precondition(lambda self: self.world.engine is not None)

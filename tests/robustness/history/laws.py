@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from sync_engine import documents
 from sync_engine.direction import Roots, Side
+from sync_engine.globs import Selection
 from sync_engine.wire import ANY_VERSION, Check, Delete, SetData
 from sync_engine.znode import is_within
 from tests.sync_engine.memory.ensemble import Txn
@@ -37,6 +38,7 @@ class _Reader:
 
     name: str
     roots: Roots
+    selections: Mapping[str, Selection]
     found: list[str] = field(default_factory=list[str])
     owner: Side = Side.A
     term: int = 0
@@ -74,8 +76,13 @@ class _Reader:
                 self._say(side, txn, op, "lies outside the rules")
             return
         if isinstance(op, SetAcl):
+            # What was fenced and is left out since then is let go of with the rest.
+            if not any(selection.covers(rel) for selection in self.selections.values()):
+                self._say(side, txn, op, "is left out by the rules")
             self._acl(side, txn, op)
         elif not _is_passing(op.path):
+            if not self.selections[txn.who].covers(rel):
+                self._say(side, txn, op, "is left out by the rules")
             self._data(side, txn, op)
 
     def _document(self, side: Side, txn: Txn, op: Op) -> None:
@@ -145,9 +152,14 @@ class _Reader:
         self.found.append(f"{txn.who} on side {side} at {txn.at_s:.3f}: {op} {what}")
 
 
-def broken(name: str, roots: Roots, logs: Mapping[Side, Sequence[Txn]]) -> list[str]:
-    """Transactions that break a law."""
-    reader = _Reader(name, roots)
+def broken(
+    name: str,
+    roots: Roots,
+    logs: Mapping[Side, Sequence[Txn]],
+    selections: Mapping[str, Selection],
+) -> list[str]:
+    """Transactions that break a law; `selections`: what each engine takes for its own."""
+    reader = _Reader(name, roots, selections)
     both: Iterable[tuple[Side, Txn]] = sorted(
         ((side, txn) for side, log in logs.items() for txn in log), key=lambda e: e[1].order
     )

@@ -30,7 +30,7 @@ def complaints(world: World) -> list[str]:
     a, b = nodes(world)
     found = problems(history(world), a, b, Journal(world.conflicts(), ROOTS))
     logs = {side: ensemble.log for side, ensemble in world.sides.items()}
-    return found + broken(SUBTREE, ROOTS, logs)
+    return found + broken(SUBTREE, ROOTS, logs, world.selections)
 
 
 def unaided(world: World) -> list[str]:
@@ -78,7 +78,8 @@ def history(world: World) -> History:
                     if rel is not None:
                         found.unheard.setdefault((side, rel), []).append(txn.order)
             continue
-        found.writes.extend(_writes(side, txn, owned=side is owner))
+        told = _writes(side, txn, owned=side is owner)
+        found.writes.extend(write for write in told if world.is_always_covered(write.rel))
     # A base that was made while there was nothing but the root lacked nothing.
     began = min((write.order for write in found.writes if write.rel), default=0)
     found.lost_base.extend(order for order in world.lost_base if order > began)
@@ -122,8 +123,12 @@ def _write(side: Side, rel: str, txn: Txn, op: Op, result: Result, *, owned: boo
 
 
 def nodes(world: World) -> tuple[dict[str, Node], dict[str, Node]]:
-    """Both sides' persistent znodes; an ACL that is the fence of the other side's is that one."""
+    """Both sides' persistent znodes that are the engine's; an ACL that is the fence of the other
+    side's is that one, and what stays for something that is left out below it is not there."""
     found = {side: _nodes(world, side) for side in Side}
+    for side in Side:
+        for rel in [rel for rel in found[side] if _is_kept(world, side, rel)]:
+            del found[side][rel]
     for side in Side:
         for rel, node in found[side].items():
             other = found[side.other].get(rel)
@@ -134,10 +139,21 @@ def nodes(world: World) -> tuple[dict[str, Node], dict[str, Node]]:
     return found[Side.A], found[Side.B]
 
 
+def _is_kept(world: World, side: Side, rel: str) -> bool:
+    """Whether a znode may stay on one side alone: something below it is nobody's to delete."""
+    if ROOTS.path(side.other, rel) in world.sides[side.other].tree.nodes:
+        return False
+    path = ROOTS.path(side, rel)
+    return any(
+        is_within(other, path) and not world.is_always_covered(ROOTS.rel(side, other) or "")
+        for other in world.sides[side].tree.nodes
+    )
+
+
 def _nodes(world: World, side: Side) -> dict[str, Node]:
     found: dict[str, Node] = {}
     for path, node in world.sides[side].tree.nodes.items():
         rel = ROOTS.rel(side, path)
-        if rel is not None and not node.owner:
+        if rel is not None and not node.owner and world.is_always_covered(rel):
             found[rel] = Node(node.data, frozenset(node.acl))
     return found

@@ -153,7 +153,9 @@ def run(world: World, plan: Plan) -> list[str]:
     world.settle()
     a, b = nodes(world)
     found += problems(going.history, a, b, Journal(world.conflicts(), ROOTS))
-    return found + broken(SUBTREE, ROOTS, {s: e.log for s, e in world.sides.items()})
+    return found + broken(
+        SUBTREE, ROOTS, {s: e.log for s, e in world.sides.items()}, world.selections
+    )
 
 
 def _overtake(going: _Run) -> list[str]:

@@ -22,6 +22,7 @@ from sync_engine.conflicts import ConflictJournal
 from sync_engine.direction import Roots, Side
 from sync_engine.engine import Engine
 from sync_engine.errors import SyncError
+from sync_engine.globs import Selection
 from sync_engine.replicator import Replicator
 from sync_engine.report import FlipReport
 from sync_engine.settings import parse_rules
@@ -65,6 +66,8 @@ class World:
         self.tuning = {**_TUNING, **tuning}
         self.rule: dict[str, Any] = {}
         """What the rule of the subtree says beside its paths, from the next start on."""
+        self.selections: dict[str, Selection] = {}
+        """Which paths each engine took for its own, by its name."""
         self.sides = {
             Side.A: Ensemble("a", self.loop, epoch=1),
             Side.B: Ensemble("b", self.loop, epoch=5),
@@ -126,6 +129,10 @@ class World:
         docs = [copy.data or b"" for e in self.sides.values() if (copy := e.copy(path))]
         return any(b'"fenced_a":true' in doc or b'"fenced_b":true' in doc for doc in docs)
 
+    def is_always_covered(self, rel: str) -> bool:
+        """Whether every engine took a path for its own."""
+        return all(selection.covers(rel) for selection in self.selections.values())
+
     def conflicts(self) -> list[dict[str, Any]]:
         """The journal, over all engines."""
         path = self.state_dir / "conflicts.jsonl"
@@ -141,6 +148,11 @@ class World:
             for file in self.state_dir.glob("base.sqlite*"):
                 file.unlink()
             self._has_base = False
+        selection = Selection(self.rule.get("include", ()), self.rule.get("exclude", ()))
+        if any(before.text != selection.text for before in list(self.selections.values())[-1:]):
+            # Of what it takes in anew its base knows nothing.
+            self._has_base = False
+        self.selections[self.who] = selection
         if not self._has_base:
             self.lost_base.append(next(self.loop.ticks))
         self.engine = self._new_engine(self.state_dir)
