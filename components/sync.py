@@ -15,6 +15,7 @@ import yaml
 from components.base import Component, Placing
 from components.mesos.masters import ELECTION_PATH
 from components.workload import (
+    Certificate,
     Member,
     PortRole,
     Probe,
@@ -42,7 +43,8 @@ class Subtree:
 class SyncEngineArgs:
     """Which ensembles, and what of them. `name` tells migrations apart, and `fresh` a new one from
     one under way: an engine must never go on from what another pair of ensembles left behind, and
-    must not lose what it knows of this one."""
+    must not lose what it knows of this one. With a `certificate`, both sides are talked to over
+    TLS, on the ports of `hosts_a` and `hosts_b`."""
 
     name: str
     program: Program
@@ -50,6 +52,7 @@ class SyncEngineArgs:
     hosts_b: str
     subtrees: tuple[Subtree, ...]
     fresh: bool = False
+    certificate: Certificate | None = None
 
 
 class SyncEngine(Component):
@@ -81,15 +84,25 @@ def _workload(args: SyncEngineArgs, port: int, placing: Placing) -> Workload:
         volumes=(_STATE,),
         secrets=(Secret.ENGINE_TOKEN, Secret.ZOOKEEPER_SUPER),
         fresh=args.fresh,
+        certificate=args.certificate,
     )
 
 
 def _rules(args: SyncEngineArgs, port: int, placing: Placing) -> str:
-    auth = {"scheme": "digest", "file": placing.target.secret(Secret.ZOOKEEPER_SUPER)}
+    common: dict[str, Any] = {
+        "auth": {"scheme": "digest", "file": placing.target.secret(Secret.ZOOKEEPER_SUPER)}
+    }
+    if args.certificate is not None:
+        folder = placing.target.certificate_dir()
+        common["tls"] = {
+            "ca_file": f"{folder}/ca.crt",
+            "cert_file": f"{folder}/tls.crt",
+            "key_file": f"{folder}/tls.key",
+        }
     rules: dict[str, Any] = {
         "sides": {
-            "a": {"hosts": args.hosts_a, "auth": auth},
-            "b": {"hosts": args.hosts_b, "auth": auth},
+            "a": {"hosts": args.hosts_a, **common},
+            "b": {"hosts": args.hosts_b, **common},
         },
         "state_dir": f"{placing.target.directory(f'{NAME}-0')}/{_STATE}/{args.name}",
         "listen": f"{placing.target.listen_host()}:{port}",

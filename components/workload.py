@@ -45,9 +45,9 @@ class PortRole(StrEnum):
     """What a port is for; a target maps it to a number."""
 
     ZOOKEEPER_CLIENT = "zk-client"
+    ZOOKEEPER_SECURE = "zk-secure"
     ZOOKEEPER_QUORUM = "zk-quorum"
     ZOOKEEPER_ELECTION = "zk-election"
-    ZOOKEEPER_ADMIN = "zk-admin"
     ZOOKEEPER_METRICS = "zk-metrics"
     MASTER = "master"
     AGENT = "agent"
@@ -58,7 +58,10 @@ class PortRole(StrEnum):
 
 
 class Secret(StrEnum):
-    """A file that a target holds for workloads; its content is none of our business."""
+    """A file that a target holds for workloads; its content is none of our business.
+
+    Those of principals (components.mesos.access) are named by them, and so are no members of this.
+    """
 
     ZOOKEEPER_SUPER = "zookeeper-super"
     ENGINE_TOKEN = "engine-token"  # noqa: S105 - the name of a file
@@ -124,6 +127,84 @@ class Needs:
     cpus: float = 0.1
 
 
+class Replacing(StrEnum):
+    """Who replaces a member whose description has changed.
+
+    `rolling`: the scheduler, one after the other. `leader-last`: a roller, which asks who leads.
+    `drained`: a roller, which moves the tasks of a member away before it goes.
+    """
+
+    ROLLING = "rolling"
+    LEADER_LAST = "leader-last"
+    DRAINED = "drained"
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """How members are replaced. A roller asks `masters` (`host:port`), with a `credential`."""
+
+    order: Replacing = Replacing.ROLLING
+    masters: tuple[str, ...] = ()
+    credential: str | None = None
+
+
+@dataclass(frozen=True)
+class Issuer:
+    """Who signs certificates: an Issuer or ClusterIssuer of cert-manager."""
+
+    name: str
+    kind: str = "ClusterIssuer"
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """`tls.crt`, `tls.key` and `ca.crt` of members, in one folder that a target mounts.
+
+    `secret` names the Secret that holds them. With an `issuer` it is made, for the names of all
+    members; without one somebody else has made it.
+    """
+
+    secret: str
+    issuer: Issuer | None = None
+    hosts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Snapshots:
+    """Copies of a workload's volumes, made by their CSI `driver`, and how many of each are kept."""
+
+    driver: str
+    every_h: float = 6.0
+    keep: int = 8
+
+
+@dataclass(frozen=True)
+class ApiRule:
+    """What a workload may do with objects beside it; `per_node`: with those of workloads of shape
+    PER_NODE, which a target may hold apart."""
+
+    group: str
+    resources: tuple[str, ...]
+    verbs: tuple[str, ...]
+    names: tuple[str, ...] = ()
+    per_node: bool = False
+
+
+@dataclass(frozen=True)
+class OnNodes:
+    """What a member that belongs to a node needs of it.
+
+    `selector` and `tolerations` (keys whose taints do not keep it away) choose nodes.
+    `paths` are folders and sockets of the node, under the same path inside. `check_command` ends
+    with 0 on a node that is fit, before the member starts there.
+    """
+
+    selector: Mapping[str, str] = field(default_factory=dict[str, str])
+    tolerations: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+    check_command: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Workload:
     """What to run.
@@ -138,7 +219,7 @@ class Workload:
     The rest is for targets that schedule containers. `needs` is each member's. `client_ports` are
     those that any member serves alike, so that clients need not choose one. `ready_command` ends
     with 0 when the member beside it serves, where no answer of a port tells. `user` is the number
-    of the user that the image is made for.
+    of the user that the image is made for. `api_rules` are what it may do by the scheduler's API.
     """
 
     name: str
@@ -152,7 +233,7 @@ class Workload:
     serving: Readiness | None = None
     arguments: tuple[str, ...] = ("--config", "{config}")
     volumes: tuple[str, ...] = ()
-    secrets: tuple[Secret, ...] = ()
+    secrets: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     running: bool = True
     fresh: bool = False
@@ -162,6 +243,11 @@ class Workload:
     client_ports: tuple[PortRole, ...] = ()
     ready_command: tuple[str, ...] = ()
     user: int | None = None
+    certificate: Certificate | None = None
+    replacement: Replacement = Replacement()
+    snapshots: Snapshots | None = None
+    on_nodes: OnNodes = OnNodes()
+    api_rules: tuple[ApiRule, ...] = ()
 
 
 class Places(Protocol):
@@ -184,6 +270,14 @@ class Places(Protocol):
         """The member's own folder, which holds its volumes."""
         ...
 
-    def secret(self, secret: Secret) -> str:
+    def secret(self, secret: str) -> str:
         """File that holds a secret."""
+        ...
+
+    def certificate_dir(self) -> str:
+        """Folder with the files of a workload's certificate.
+
+        Raises:
+            ArgumentsError: the target mounts none.
+        """
         ...

@@ -4,13 +4,17 @@ Odd sizes only: an even one tolerates no more failures than the next smaller odd
 servers that can fail. A fresh ensemble that takes over clients of another one must start above that
 one's epoch, or clients that have seen higher transaction ids never connect: hence `initial_epoch`,
 which a server writes only into an empty data folder.
+
+Whoever uses it says who they are by digest: znodes carry their ACLs, so servers need to know nobody
+but the super user. Users of SASL they must know, each by a secret. With a certificate servers
+encrypt among themselves and on a second port for clients; `secure_hosts` is that.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -18,6 +22,7 @@ from components import zookeeper_image
 from components.base import Component, Placing, workload_name
 from components.errors import ArgumentsError
 from components.workload import (
+    Certificate,
     Endpoint,
     Member,
     Needs,
@@ -27,22 +32,25 @@ from components.workload import (
     Readiness,
     Secret,
     Shape,
+    Snapshots,
     Workload,
 )
 
 TIER = "zookeeper"
 _DATA = "data"
+# Of loopback: each server has one for itself.
+_ADMIN_PORT = 8080
 # The official image's own user.
 _IMAGE_USER = 1000
 # Beside its heap, a server has some 100 MB of code, stacks and buffers.
 _BESIDE_HEAP_MB = 256
 _ROLES = (PortRole.ZOOKEEPER_CLIENT, PortRole.ZOOKEEPER_QUORUM, PortRole.ZOOKEEPER_ELECTION)
-_IMAGE_ROLES = (PortRole.ZOOKEEPER_ADMIN, PortRole.ZOOKEEPER_METRICS)
+_IMAGE_ROLES = (PortRole.ZOOKEEPER_METRICS,)
 
 
 class Launch(StrEnum):
     """How a server starts: by the launcher of this project, or by a script in the official image,
-    which also serves administration and metrics."""
+    which also serves metrics, and administration to those beside it."""
 
     LAUNCHER = "launcher"
     IMAGE = "image"
@@ -55,8 +63,12 @@ class ZooKeeperEnsembleArgs:
     `fresh` empties data folders when servers are created; `tick_time_ms` bounds sessions and
     elections (a session lasts between 2 and 20 ticks); `heap_mb` is each server's.
 
+    By `launch` IMAGE alone: `certificate` is that of every server, for the names of all of them;
+    `sasl_users` are secrets with `user:password` each; `snapshots` says when volumes are copied.
+
     Raises:
-        ArgumentsError: the number of replicas is even or below one.
+        ArgumentsError: the number of replicas is even or below one, or the launcher of this project
+            is asked for what it does not do.
     """
 
     color: str
@@ -67,8 +79,17 @@ class ZooKeeperEnsembleArgs:
     heap_mb: int = 128
     fresh: bool = False
     launch: Launch = Launch.LAUNCHER
+    certificate: Certificate | None = None
+    sasl_users: tuple[str, ...] = ()
+    snapshots: Snapshots | None = None
 
     def __post_init__(self) -> None:
+        if self.launch is Launch.LAUNCHER and (self.certificate or self.sasl_users):
+            msg = (
+                "expected no TLS and no SASL of servers that this project's own launcher starts, "
+                "saw them asked for: they are for target kubernetes"
+            )
+            raise ArgumentsError(msg)
         if self.replicas < 1 or self.replicas % 2 == 0:
             msg = f"an ensemble has an odd number of servers (1, 3, 5), saw {self.replicas}"
             raise ArgumentsError(msg)
@@ -90,25 +111,33 @@ def check_resize(old: int, new: int) -> None:
 
 
 class ZooKeeperEnsemble(Component):
-    """Servers that form one quorum; `hosts` is what clients connect to."""
+    """Servers that form one quorum; `hosts` is what clients connect to, and `secure_hosts` where
+    they do over TLS (empty without a certificate)."""
 
     hosts: str
+    secure_hosts: str
     name: str
 
     def __init__(self, args: ZooKeeperEnsembleArgs, placing: Placing) -> None:
         self.name = workload_name(TIER, args.color)
         self.hosts = client_hosts(args.color, args.replicas, placing)
+        self.secure_hosts = (
+            client_hosts(args.color, args.replicas, placing, PortRole.ZOOKEEPER_SECURE)
+            if args.certificate
+            else ""
+        )
         super().__init__("zookeeper", "Ensemble", _workload(args, placing), placing)
-        self.finish({"hosts": self.hosts, "color": args.color})
+        self.finish({"hosts": self.hosts, "secure_hosts": self.secure_hosts, "color": args.color})
 
 
-def client_hosts(color: str, replicas: int, placing: Placing) -> str:
+def client_hosts(
+    color: str, replicas: int, placing: Placing, role: PortRole = PortRole.ZOOKEEPER_CLIENT
+) -> str:
     """Client addresses of a colour's ensemble, `host:port,host:port,…`; also of one that does not
     exist now."""
     name = workload_name(TIER, color)
     return ",".join(
-        str(placing.target.endpoint(name, color, PortRole.ZOOKEEPER_CLIENT, index))
-        for index in range(replicas)
+        str(placing.target.endpoint(name, color, role, index)) for index in range(replicas)
     )
 
 
@@ -116,6 +145,10 @@ def _workload(args: ZooKeeperEnsembleArgs, placing: Placing) -> Workload:
     name = workload_name(TIER, args.color)
     by_image = args.launch is Launch.IMAGE
     roles = (*_ROLES, *_IMAGE_ROLES) if by_image else _ROLES
+    clients: tuple[PortRole, ...] = (PortRole.ZOOKEEPER_CLIENT,)
+    if args.certificate is not None:
+        roles = (*roles, PortRole.ZOOKEEPER_SECURE)
+        clients = (*clients, PortRole.ZOOKEEPER_SECURE)
     endpoints = [
         {role: placing.target.endpoint(name, args.color, role, index) for role in roles}
         for index in range(args.replicas)
@@ -145,11 +178,17 @@ def _workload(args: ZooKeeperEnsembleArgs, placing: Placing) -> Workload:
         if by_image
         else (),
         volumes=(_DATA,),
-        secrets=(Secret.ZOOKEEPER_SUPER,),
+        secrets=(Secret.ZOOKEEPER_SUPER, *args.sasl_users),
         fresh=args.fresh,
         needs=Needs(args.heap_mb + _BESIDE_HEAP_MB, cpus=0.25),
-        client_ports=(PortRole.ZOOKEEPER_CLIENT,),
+        client_ports=clients,
         user=_IMAGE_USER if by_image else None,
+        certificate=args.certificate
+        and replace(
+            args.certificate,
+            hosts=tuple(ends[PortRole.ZOOKEEPER_QUORUM].host for ends in endpoints),
+        ),
+        snapshots=args.snapshots,
     )
 
 
@@ -202,13 +241,18 @@ def _script(
             temporary_dir="/tmp",  # noqa: S108 - the container's own
             listen_host=placing.target.listen_host(),
             client_port=ends[PortRole.ZOOKEEPER_CLIENT].port,
-            admin_port=ends[PortRole.ZOOKEEPER_ADMIN].port,
+            admin_port=_ADMIN_PORT,
             metrics_port=ends[PortRole.ZOOKEEPER_METRICS].port,
             peers=tuple(peers),
             tick_time_ms=args.tick_time_ms,
             heap_mb=args.heap_mb,
             initial_epoch=args.initial_epoch,
             super_file=placing.target.secret(Secret.ZOOKEEPER_SUPER),
+            tls=args.certificate
+            and zookeeper_image.Tls(
+                placing.target.certificate_dir(), ends[PortRole.ZOOKEEPER_SECURE].port
+            ),
+            sasl_files=tuple(map(placing.target.secret, args.sasl_users)),
         )
     )
 

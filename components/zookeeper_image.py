@@ -5,6 +5,10 @@ from variables, and cannot do what we need: start above another ensemble's epoch
 user's digest out of arguments and variables, and write nowhere but into its volume and /tmp. So a
 member's file is a script, which prepares the data folder and then becomes the server.
 
+With a certificate, servers talk to each other over TLS alone, and to clients on a second port; the
+first one stays, because Mesos' own client library knows no TLS. Java wants key and certificate in
+one file, which a loop beside the server makes anew when they are renewed.
+
 No input or output: the script is a text.
 """
 
@@ -16,6 +20,12 @@ from dataclasses import dataclass
 # `srvr` and `cons` are what a migration asks for (sessions, transaction ids), the others people do.
 FOUR_LETTER_WORDS = ("srvr", "cons", "mntr", "ruok", "isro")
 _METRICS = "org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider"
+_NETTY = "org.apache.zookeeper.server.NettyServerCnxnFactory"
+_X509 = "org.apache.zookeeper.server.auth.X509AuthenticationProvider"
+_SASL = "org.apache.zookeeper.server.auth.SASLAuthenticationProvider"
+_LOGIN = "org.apache.zookeeper.server.auth.DigestLoginModule"
+# The wait between two looks at a certificate, which is renewed days before it ends.
+_RENEWAL_S = 60
 _LIBRARY = "/apache-zookeeper-*/lib"
 _LOGBACK = """\
 <configuration>
@@ -27,9 +37,24 @@ _LOGBACK = """\
 """
 
 
+_LOGIN_OPTION = '    -Djava.security.auth.login.config="$conf/jaas.conf" \\\n'
+
+
+@dataclass(frozen=True)
+class Tls:
+    """`certificate_dir` holds `tls.crt`, `tls.key` (PKCS 8) and `ca.crt`; peers and, on
+    `secure_port`, clients must show a certificate of that authority."""
+
+    certificate_dir: str
+    secure_port: int
+
+
 @dataclass(frozen=True)
 class Server:
-    """One server of an ensemble; `peers` are all of them as `host:quorum:election`, by id."""
+    """One server of an ensemble; `peers` are all of them as `host:quorum:election`, by id.
+
+    `sasl_files` hold `user:password` each: who may say by SASL (DIGEST-MD5) who they are.
+    """
 
     myid: int
     data_dir: str
@@ -43,7 +68,14 @@ class Server:
     heap_mb: int
     initial_epoch: int | None
     super_file: str
+    tls: Tls | None = None
+    sasl_files: tuple[str, ...] = ()
     library: str = _LIBRARY
+
+    @property
+    def conf_dir(self) -> str:
+        """Where the script writes what the server reads."""
+        return f"{self.temporary_dir}/zookeeper"
 
 
 def configuration(server: Server) -> str:
@@ -58,7 +90,8 @@ def configuration(server: Server) -> str:
         "maxClientCnxns=0",
         f"4lw.commands.whitelist={','.join(FOUR_LETTER_WORDS)}",
         "admin.enableServer=true",
-        f"admin.serverAddress={server.listen_host}",
+        # It tells and takes commands from whoever reaches it: those beside it, and nobody else.
+        "admin.serverAddress=127.0.0.1",
         f"admin.serverPort={server.admin_port}",
         f"metricsProvider.className={_METRICS}",
         f"metricsProvider.httpHost={server.listen_host}",
@@ -71,9 +104,32 @@ def configuration(server: Server) -> str:
         "reconfigEnabled=false",
         # A pod's own name may not resolve yet while it starts.
         "quorumListenOnAllIPs=true",
+        *(_encryption(server, server.tls) if server.tls else ()),
+        *([f"authProvider.sasl={_SASL}"] if server.sasl_files else ()),
         *(f"server.{number}={peer}" for number, peer in enumerate(server.peers, 1)),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _encryption(server: Server, tls: Tls) -> list[str]:
+    stores = {
+        "keyStore.location": f"{server.conf_dir}/keystore.pem",
+        "trustStore.location": f"{server.conf_dir}/truststore.pem",
+        "clientAuth": "need",
+    }
+    return [
+        f"serverCnxnFactory={_NETTY}",
+        f"secureClientPort={tls.secure_port}",
+        f"secureClientPortAddress={server.listen_host}",
+        f"authProvider.x509={_X509}",
+        "sslQuorum=true",
+        "sslQuorumReloadCertFiles=true",
+        "client.certReload=true",
+        # A client's address says nothing: pods come from anywhere.
+        "ssl.clientHostnameVerification=false",
+        *(f"ssl.{name}={value}" for name, value in stores.items()),
+        *(f"ssl.quorum.{name}={value}" for name, value in stores.items()),
+    ]
 
 
 def ready_command(client_port: int) -> tuple[str, ...]:
@@ -88,12 +144,13 @@ def ready_command(client_port: int) -> tuple[str, ...]:
 def script(server: Server) -> str:
     """The text of the script that prepares and becomes a server."""
     epoch = "" if server.initial_epoch is None else str(server.initial_epoch)
+    login = _LOGIN_OPTION if server.sasl_files else ""
     return f"""\
 #!/usr/bin/env bash
 set -euo pipefail
 umask 077
 data={shlex.quote(server.data_dir)}
-conf={shlex.quote(server.temporary_dir)}/zookeeper
+conf={shlex.quote(server.conf_dir)}
 myid={server.myid}
 epoch={shlex.quote(epoch)}
 mkdir -p "$data/version-2" "$conf"
@@ -133,11 +190,66 @@ sum="$(printf '%s' "$identity" | sha1sum | cut -c1-40)"
 # A shell's variable cannot hold the bytes, so they go from one program to the next.
 digest="$(printf "$(printf '%s' "$sum" | sed 's/../\\\\x&/g')" | base64)"
 printf 'DigestAuthenticationProvider.superDigest=super:%s\\n' "$digest" >> "$conf/zoo.cfg"
-
+{_stores(server.tls)}{_logins(server)}
 library=({server.library})
 exec java -Xmx{server.heap_mb}m -XX:+ExitOnOutOfMemoryError \\
     -Dzookeeper.extendedTypesEnabled=true \\
     -Dlogback.configurationFile="$conf/logback.xml" \\
-    -cp "${{library[0]}}/*" \\
+{login}    -cp "${{library[0]}}/*" \\
     org.apache.zookeeper.server.quorum.QuorumPeerMain "$conf/zoo.cfg"
+"""
+
+
+def _stores(tls: Tls | None) -> str:
+    """Makes the files that Java reads, once and again whenever the certificate was renewed."""
+    if tls is None:
+        return ""
+    given = shlex.quote(tls.certificate_dir)
+    return f"""
+for file in tls.crt tls.key ca.crt; do
+    if [ ! -s {given}/$file ]; then
+        echo "expected $file of this server's certificate in {tls.certificate_dir}, saw none:" \\
+            "fill the Secret that it is mounted from" >&2
+        exit 1
+    fi
+done
+if ! grep -q -e '^-----BEGIN PRIVATE KEY' {given}/tls.key; then
+    echo "expected a key of PKCS 8 (BEGIN PRIVATE KEY) in {tls.certificate_dir}/tls.key, saw" \\
+        "another form, which Java does not read: openssl pkcs8 -topk8 -nodes makes it" >&2
+    exit 1
+fi
+# Whole files take the place of others, so that nobody reads half of one.
+make_stores() {{
+    cat {given}/tls.key {given}/tls.crt > "$conf/keystore.new"
+    cat {given}/ca.crt > "$conf/truststore.new"
+    for store in keystore truststore; do
+        cmp -s "$conf/$store.new" "$conf/$store.pem" || mv "$conf/$store.new" "$conf/$store.pem"
+    done
+}}
+make_stores
+server=$$
+# It ends with the server, and holds none of its channels.
+(until timeout {_RENEWAL_S} tail --pid="$server" -f /dev/null; do make_stores || true; done) \\
+    < /dev/null > /dev/null 2>&1 &
+"""
+
+
+def _logins(server: Server) -> str:
+    """Makes the list of SASL's users."""
+    if not server.sasl_files:
+        return ""
+    files = " ".join(map(shlex.quote, server.sasl_files))
+    return f"""
+users=""
+form='^[A-Za-z0-9_.-]+:[^"\\\\]+$'
+for file in {files}; do
+    identity="$(cat "$file")"
+    if [[ ! "$identity" =~ $form ]]; then
+        echo "expected user:<password> in $file, without quotes and backslashes, saw another" \\
+            "form: write it anew" >&2
+        exit 1
+    fi
+    users="$users user_${{identity%%:*}}=\\"${{identity#*:}}\\""
+done
+printf 'Server {{\\n  {_LOGIN} required%s;\\n}};\\n' "$users" > "$conf/jaas.conf"
 """

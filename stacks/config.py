@@ -21,7 +21,6 @@ from typing import Annotated, Any, cast, get_args
 
 import pulumi.runtime
 from pydantic import (
-    AfterValidator,
     BaseModel,
     Field,
     ValidationError,
@@ -29,10 +28,9 @@ from pydantic import (
     model_validator,
 )
 
-from clients.marathon.definition import read_app
-from clients.marathon.errors import DefinitionError
 from components.targets.port_map import SIZE, room_for
 from components.workload import PortRole
+from stacks.cluster_spec import ClusterSpec
 from stacks.config_model import Model
 from stacks.errors import ConfigError
 from stacks.kubernetes_config import KubernetesConfig
@@ -51,108 +49,6 @@ class TargetKind(StrEnum):
 
     LOCAL = "local"
     KUBERNETES = "kubernetes"
-
-
-def _odd(number: int) -> int:
-    if number % 2 == 0:
-        msg = "a quorum has an odd number of members (1, 3, 5)"
-        raise ValueError(msg)
-    return number
-
-
-Quorum = Annotated[int, Field(ge=1, le=9), AfterValidator(_odd)]
-
-
-class ZooKeeperConfig(Model):
-    """Each colour's ensemble."""
-
-    replicas: Quorum = 3
-    """Servers; odd. One machine has room for 3."""
-    tick_time_ms: int = Field(default=500, ge=50, le=10_000)
-    """ZooKeeper's basic time unit; sessions last between 2 and 20 of them."""
-    heap_mb: int = Field(default=128, ge=64)
-    """Java heap of each server."""
-
-
-class MastersConfig(Model):
-    """Each colour's masters."""
-
-    replicas: Quorum = 3
-    """Masters; odd, the quorum is derived. One machine has room for 5."""
-    bootstrapped: tuple[Color, ...] = ()
-    """Colours whose masters have stored a registry. From then on a group whose logs are all empty
-    refuses to start, where it would come up healthy and without quotas and weights; its masters
-    are restarted when a colour is added here."""
-
-
-class AgentsConfig(Model):
-    """Each colour's agents."""
-
-    count: int = Field(default=2, ge=1)
-    """Agents. One machine has room for 5."""
-    cpus: float = Field(default=8.0, gt=0)
-    """Processors that each agent offers; a declared number, not a measured one."""
-    mem_mb: int = Field(default=8192, ge=32)
-    """Memory that each agent offers."""
-    disk_mb: int = Field(default=8192, ge=0)
-    """Disk that each agent offers."""
-
-
-class FrameworkConfig(Model):
-    """The sample framework."""
-
-    tasks: int = Field(default=8, ge=0)
-    """Long-running tasks that it keeps."""
-
-
-class MarathonConfig(Model):
-    """Marathon and its apps."""
-
-    instances: int = Field(default=1, ge=0)
-    """Instances, of which one leads; 0: there is no Marathon. One machine has room for 3."""
-    apps: tuple[dict[str, Any], ...] | None = None
-    """Apps, in Marathon's own field names. None: two small ones on target `local`; none elsewhere,
-    where Marathon is seldom reached from where Pulumi runs."""
-
-    @field_validator("apps")
-    @classmethod
-    def _are_definitions(cls, given: tuple[dict[str, Any], ...] | None) -> Any:
-        try:
-            read = tuple(read_app(one) for one in given or ())
-        except DefinitionError as error:
-            raise ValueError(str(error)) from None
-        ids = [str(app["id"]) for app in read]
-        if twice := sorted({one for one in ids if ids.count(one) > 1}):
-            msg = f"an app is declared once, saw {', '.join(twice)} more often"
-            raise ValueError(msg)
-        return None if given is None else read
-
-    @model_validator(mode="after")
-    def _has_where_to_run(self) -> MarathonConfig:
-        if self.apps and not self.instances:
-            msg = "apps need an instance of Marathon"
-            raise ValueError(msg)
-        return self
-
-
-class TrafficConfig(Model):
-    """What each client group does."""
-
-    rate_per_s: int = Field(default=200, ge=0)
-    """Writes a second."""
-    znodes: int = Field(default=1000, ge=1)
-    """Znodes that they are spread over."""
-
-
-class ClusterConfig(Model):
-    """Sizes; equal for both colours, because a migration moves a cluster, it does not resize it."""
-
-    zookeeper: ZooKeeperConfig = ZooKeeperConfig()
-    masters: MastersConfig = MastersConfig()
-    agents: AgentsConfig = AgentsConfig()
-    framework: FrameworkConfig = FrameworkConfig()
-    marathon: MarathonConfig = MarathonConfig()
-    traffic: TrafficConfig = TrafficConfig()
 
 
 class LocalConfig(Model):
@@ -245,7 +141,7 @@ class StackConfig(Model):
 
     target: TargetKind
     """Where workloads run."""
-    cluster: ClusterConfig = ClusterConfig()
+    cluster: ClusterSpec = ClusterSpec()
     local: LocalConfig | None = None
     kubernetes: KubernetesConfig | None = None
     migration: MigrationConfig = Field(default_factory=MigrationConfig)
@@ -276,13 +172,34 @@ class StackConfig(Model):
         return self
 
     @model_validator(mode="after")
+    def _has_what_it_takes(self) -> StackConfig:
+        tenants = self.cluster.tenants
+        if self.target is TargetKind.LOCAL:
+            wanted = {
+                "cluster.tenants": tenants,
+                "cluster.agents.pools": self.cluster.agents.pools,
+                "cluster.agents.isolation": self.cluster.agents.isolation,
+            }
+            if found := [key for key, value in wanted.items() if value]:
+                msg = f"{', '.join(found)}: for target kubernetes; one machine has one kind of both"
+                raise ValueError(msg)
+        shares = [t.role for t in tenants if t.limits or t.guarantees or t.weight != 1]
+        if shares and not (self.kubernetes and self.kubernetes.operator):
+            msg = (
+                f"roles {', '.join(shares)} have a quota or a weight, which masters keep: say in "
+                "kubernetes.operator how they are reached from where Pulumi runs"
+            )
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
     def _has_room(self) -> StackConfig:
         if self.target is not TargetKind.LOCAL:
             return self
         sizes = (
             ("cluster.zookeeper.replicas", self.cluster.zookeeper.replicas, _ZOOKEEPER),
             ("cluster.masters.replicas", self.cluster.masters.replicas, PortRole.MASTER),
-            ("cluster.agents.count", self.cluster.agents.count, PortRole.AGENT),
+            ("cluster.agents.count", self.cluster.agents.total, PortRole.AGENT),
             ("cluster.marathon.instances", self.cluster.marathon.instances, PortRole.MARATHON),
             ("migration.client_groups", len(self.migration.client_groups), PortRole.CLIENTS),
         )

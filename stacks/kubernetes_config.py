@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator
 
+from components.security.secrets import Operator
 from components.targets.image import check_image
 from components.workload import Spread
 from stacks.config_model import Model
@@ -25,6 +26,62 @@ class ImagesConfig(Model):
     """Runs the sync engine, the frameworks and the client groups."""
 
 
+class IssuerConfig(Model):
+    """Who signs certificates, by cert-manager."""
+
+    name: str = Field(min_length=1)
+    """Its name."""
+    kind: Literal["Issuer", "ClusterIssuer"] = "ClusterIssuer"
+    """`Issuer` is one of the namespace."""
+
+
+class TlsConfig(Model):
+    """TLS of ZooKeeper: among servers, and to clients on a second port.
+
+    The certificate of a colour is the Secret `<colour>-zookeeper-tls` with `tls.crt`, `tls.key` (of
+    PKCS 8) and `ca.crt`, that of the sync engine `sync-engine-tls`.
+    """
+
+    issuer: IssuerConfig | None = None
+    """Makes those Secrets; None: somebody else has made them."""
+
+
+class SnapshotsConfig(Model):
+    """Copies of the volumes of ZooKeeper and of masters, by VolumeSnapshots."""
+
+    driver: str = Field(min_length=1)
+    """CSI driver of the volumes' storage class."""
+    every_h: float = Field(default=6.0, ge=0.25)
+    """Hours between two copies of a volume."""
+    keep: int = Field(default=8, ge=1)
+    """Copies of each volume that stay."""
+
+
+class SecretStoreConfig(Model):
+    """Where secrets come from; None of this: somebody fills the Secret `mesos-platform` of each
+    namespace."""
+
+    operator: Operator
+    """`external-secrets`, or `vault` for the Vault Secrets Operator."""
+    store: str = Field(min_length=1)
+    """Name of the ClusterSecretStore, or of the VaultAuth of the namespace."""
+    path: str = Field(min_length=1)
+    """Where in the store: one key a file, with the file's content."""
+    mount: str = "secret"
+    """Mount of Vault's key-value engine, version 2."""
+    refresh_s: int = Field(default=3600, ge=60)
+    """Between two looks."""
+
+
+class MastersReachedConfig(Model):
+    """How masters are reached from where Pulumi runs, for what is kept in them: quota, weights."""
+
+    masters: tuple[str, ...] | None = None
+    """`host:port` of each, as they name each other; None: their names in the cluster."""
+    credential_file: str | None = None
+    """File on that machine with `operator:secret`."""
+
+
 class KubernetesConfig(Model):
     """The target `kubernetes`."""
 
@@ -36,6 +93,20 @@ class KubernetesConfig(Model):
     """Namespace of every object but those of agents, which lie in `<namespace>-agents`."""
     spread: Spread = Spread.HOSTS
     """How far members of a tier are kept apart: `zones`, `hosts`, or `any` where there is one."""
+    api_networks: tuple[str, ...] | None = None
+    """Networks of the API's servers, as pods see them; None: those of the nodes."""
+    zookeeper_acl: bool = False
+    """Whether masters, agents and frameworks say who they are to ZooKeeper, with the secret
+    `zookeeper-mesos` (`user:password`): what they write nobody else may change."""
+    tls: TlsConfig | None = None
+    """None: connections to ZooKeeper are not encrypted."""
+    sasl_users: tuple[str, ...] = ()
+    """Secrets with `user:password` each, of those who say by SASL who they are."""
+    snapshots: SnapshotsConfig | None = None
+    """None: volumes are not copied."""
+    secret_store: SecretStoreConfig | None = None
+    operator: MastersReachedConfig | None = None
+    """Needed for tenants with a quota or a weight."""
     storage_class: str | None = None
     """Class of claimed volumes; the cluster's default when None."""
     volume_gib: int = Field(default=10, ge=1)
@@ -43,9 +114,9 @@ class KubernetesConfig(Model):
     ready_timeout_s: int = Field(default=600, ge=1)
     """An update fails when pods are not ready within this time; what was made stays."""
 
-    @field_validator("node_networks")
+    @field_validator("node_networks", "api_networks")
     @classmethod
-    def _are_networks(cls, given: tuple[str, ...]) -> tuple[str, ...]:
-        for text in given:
+    def _are_networks(cls, given: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for text in given or ():
             ipaddress.ip_network(text)
         return given

@@ -20,26 +20,24 @@ from components.errors import ArgumentsError
 from components.marathon.app import AppArgs, MarathonApp
 from components.marathon.service import NAME as MARATHON
 from components.marathon.service import STATE_PATH, MarathonService, MarathonServiceArgs
-from components.mesos.agents import MesosAgents, MesosAgentsArgs
-from components.mesos.masters import MesosMasters, MesosMastersArgs
 from components.mesos.sample import (
     ClientGroup,
     ClientGroupArgs,
     SampleFramework,
     SampleFrameworkArgs,
 )
+from components.security.secrets import PlatformSecrets, SecretStore
+from components.sync import NAME as ENGINE
 from components.sync import Subtree, SyncEngine, SyncEngineArgs
 from components.workload import Program
-from components.zookeeper import Launch, ZooKeeperEnsemble, ZooKeeperEnsembleArgs, client_hosts
 from stacks import config as stack_config
 from stacks import environment
 from stacks.config import CONFIG_WRONG, StackConfig, TargetKind
 from stacks.errors import ConfigError
 from stacks.gate import Gate, Sizes
-from stacks.topology import Color, Position, Tier, TierState, Topology
-
-# Where a tier of the target is created; until then old content of its folders is nobody's.
-_FRESH_UNTIL = {Tier.ZOOKEEPER: 1, Tier.MASTERS: 2, Tier.AGENTS: 4}
+from stacks.tenancy import declare_tenants, secret_keys
+from stacks.tiers import TierPrograms, Tiers
+from stacks.topology import Color, Tier, Topology
 
 
 @dataclass(frozen=True)
@@ -53,6 +51,7 @@ class Programs:
     traffic: Program
     engine: Program
     marathon: Program
+    caretaker: Program
 
 
 def declare(project_dir: Path, programs: Programs | None = None) -> None:
@@ -92,6 +91,7 @@ def programs_of(config: StackConfig) -> Programs:
         traffic=python("stacks.local.traffic", platform),
         engine=Program(("python", "-m", "sync_engine.cli", "run"), platform),
         marathon=python("stacks.local.marathon", platform),
+        caretaker=python("controllers.caretaker", platform),
     )
 
 
@@ -114,15 +114,23 @@ class _Stack:
     def declare(self) -> None:
         migration = self._config.migration
         cluster = self._config.cluster
-        sizes = Sizes(cluster.zookeeper.replicas, cluster.masters.replicas, cluster.agents.count)
+        sizes = Sizes(cluster.zookeeper.replicas, cluster.masters.replicas, cluster.agents.total)
         gate = Gate(migration.standing, migration.permit, sizes)
         self._base = [gate]
         self._target = self._make_target(gate)
+        programs = self._programs
+        self._tiers = Tiers(
+            self._config,
+            self._topology,
+            TierPrograms(programs.zookeeper, programs.master, programs.agent),
+            self._placing,
+        )
         standing = self._topology.standing
         ensembles: dict[Color, list[pulumi.Resource]] = {}
         for color in (standing.source, standing.target):
             ensembles[color] = self._declare_color(color)
         both = [*ensembles[standing.source], *ensembles[standing.target]]
+        declare_tenants(self._config, self._stack, self._tiers, [*self._base, *self._mesos])
         self._declare_engine(both)
         self._declare_framework(ensembles)
         self._declare_marathon(ensembles)
@@ -153,91 +161,25 @@ class _Stack:
             node_networks=kubernetes.node_networks,
             spread=kubernetes.spread,
             ready_timeout_s=kubernetes.ready_timeout_s,
+            caretaker_program=self._programs.caretaker,
+            api_networks=kubernetes.api_networks,
         )
         self._base = [gate, *target.declare_base(pulumi.ResourceOptions(depends_on=[gate]))]
+        if kubernetes.secret_store is not None:
+            store = SecretStore(**dict(kubernetes.secret_store))
+            keys, node_keys = secret_keys(self._config)
+            PlatformSecrets(store, target, keys=keys, node_keys=node_keys, depends_on=self._base)
         return target
 
     def _placing(self, depends_on: Sequence[pulumi.Resource], *, protect: bool) -> Placing:
         return Placing(self._target, [*self._base, *depends_on], protect)
 
-    def _hosts(self, color: Color) -> str:
-        replicas = self._config.cluster.zookeeper.replicas
-        return client_hosts(color, replicas, self._placing([], protect=False))
-
-    @property
-    def _launch(self) -> Launch:
-        on_cluster = self._config.target is TargetKind.KUBERNETES
-        return Launch.IMAGE if on_cluster else Launch.LAUNCHER
-
-    def _fresh(self, color: Color, tier: Tier) -> bool:
-        standing = self._topology.standing
-        last = Position(_FRESH_UNTIL[tier])
-        return color is standing.target and standing.position.index <= last.index
-
-    def _tier(self, color: Color, tier: Tier) -> TierState:
-        return self._topology.tier(color, tier)
-
     def _declare_color(self, color: Color) -> list[pulumi.Resource]:
         """Declare the tiers of a colour; returns what its ensemble's clients wait for."""
-        cluster = self._config.cluster
-        ensemble: list[pulumi.Resource] = []
-        state = self._tier(color, Tier.ZOOKEEPER)
-        if state.exists:
-            zookeeper = ZooKeeperEnsemble(
-                ZooKeeperEnsembleArgs(
-                    color=color,
-                    program=self._programs.zookeeper,
-                    replicas=cluster.zookeeper.replicas,
-                    initial_epoch=self._config.migration.epochs.get(color),
-                    tick_time_ms=cluster.zookeeper.tick_time_ms,
-                    heap_mb=cluster.zookeeper.heap_mb,
-                    fresh=self._fresh(color, Tier.ZOOKEEPER),
-                    launch=self._launch,
-                ),
-                self._placing([], protect=state.protect),
-            )
-            ensemble = zookeeper.ready
-            self._outputs[f"{color}_zookeeper"] = zookeeper.hosts
-        self._declare_mesos(color, ensemble)
-        return ensemble
-
-    def _declare_mesos(self, color: Color, ensemble: list[pulumi.Resource]) -> None:
-        cluster = self._config.cluster
-        election_url = f"zk://{self._hosts(color)}/mesos"
-        state = self._tier(color, Tier.MASTERS)
-        ready = ensemble
-        if state.exists:
-            masters = MesosMasters(
-                MesosMastersArgs(
-                    color=color,
-                    program=self._programs.master,
-                    zookeeper_hosts=self._hosts(color),
-                    replicas=cluster.masters.replicas,
-                    fresh=self._fresh(color, Tier.MASTERS),
-                    bootstrapped=color in cluster.masters.bootstrapped,
-                ),
-                self._placing(ensemble, protect=state.protect),
-            )
-            ready = [*ensemble, *masters.ready]
-            self._mesos += masters.ready
-            self._outputs[f"{color}_masters"] = masters.addresses
-        state = self._tier(color, Tier.AGENTS)
-        if state.exists:
-            agents = MesosAgents(
-                MesosAgentsArgs(
-                    color=color,
-                    program=self._programs.agent,
-                    election_url=election_url,
-                    count=cluster.agents.count,
-                    cpus=cluster.agents.cpus,
-                    mem_mb=cluster.agents.mem_mb,
-                    disk_mb=cluster.agents.disk_mb,
-                    fresh=self._fresh(color, Tier.AGENTS),
-                ),
-                self._placing(ready, protect=state.protect),
-            )
-            self._mesos += agents.ready
-            self._outputs[f"{color}_agents"] = agents.addresses
+        declared = self._tiers.declare(color)
+        self._mesos += declared.mesos
+        self._outputs |= declared.outputs
+        return declared.ensemble
 
     def _declare_engine(self, ensembles: list[pulumi.Resource]) -> None:
         state = self._topology.engine
@@ -252,11 +194,12 @@ class _Stack:
             SyncEngineArgs(
                 name=f"{standing.source}-{standing.target}",
                 program=self._programs.engine,
-                hosts_a=self._hosts(standing.source),
-                hosts_b=self._hosts(standing.target),
+                hosts_a=self._tiers.engine_hosts(standing.source),
+                hosts_b=self._tiers.engine_hosts(standing.target),
                 subtrees=(*frameworks, *groups),
                 # As old as the ensemble that it fills.
-                fresh=self._fresh(standing.target, Tier.ZOOKEEPER),
+                fresh=self._tiers.fresh(standing.target, Tier.ZOOKEEPER),
+                certificate=self._tiers.certificate(ENGINE),
             ),
             self._placing(ensembles, protect=state.protect),
         )
@@ -267,7 +210,7 @@ class _Stack:
         framework = SampleFramework(
             SampleFrameworkArgs(
                 program=self._programs.framework,
-                zookeeper_hosts=None if color is None else self._hosts(color),
+                zookeeper_hosts=None if color is None else self._tiers.hosts(color),
                 tasks=self._config.cluster.framework.tasks,
             ),
             self._placing([] if color is None else ensembles[color], protect=True),
@@ -282,7 +225,7 @@ class _Stack:
         marathon = MarathonService(
             MarathonServiceArgs(
                 program=self._programs.marathon,
-                zookeeper_hosts=None if color is None else self._hosts(color),
+                zookeeper_hosts=None if color is None else self._tiers.hosts(color),
                 instances=config.instances,
             ),
             self._placing([] if color is None else ensembles[color], protect=True),
@@ -306,7 +249,7 @@ class _Stack:
                     name=name,
                     index=index,
                     program=self._programs.traffic,
-                    zookeeper_hosts=None if color is None else self._hosts(color),
+                    zookeeper_hosts=None if color is None else self._tiers.hosts(color),
                     rate_per_s=traffic.rate_per_s,
                     znodes=traffic.znodes,
                 ),

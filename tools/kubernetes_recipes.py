@@ -5,10 +5,13 @@ Not part of set-up: only the tests of the target `kubernetes` want a real API se
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
-from tools.recipes import Recipe, go_programs, machine, module_folder
+from tools.errors import StepFailedError
+from tools.progress import run
+from tools.recipes import HERE, Recipe, go_programs, machine, module_folder
 
 _KUBERNETES = "1.36.2"
 _KWOK = "sigs.k8s.io/kwok"
@@ -41,6 +44,29 @@ def _kwok(recipe: Recipe, into: Path) -> None:
         for file in sorted((source / folder).glob("*.yaml")):
             if file.name != "kustomization.yaml":
                 shutil.copyfile(file, into / STAGES / file.name)
+
+
+def _definitions(recipe: Recipe, into: Path) -> None:
+    for line in (HERE / recipe.sources[0]).read_text().splitlines():
+        if line.startswith("#"):
+            continue
+        module, version, expected, *files = line.split()
+        # Of an empty folder: nothing else of the module is wanted, and nothing is built.
+        answer = run(
+            f"Taking definitions of {module} {version}",
+            ["go", "mod", "download", "-json", f"{module}@{version}"],
+            folder=into,
+            environment={"GOFLAGS": "", "GOWORK": "off"},
+        )
+        found = json.loads(answer[answer.index("{") :])
+        if found["Sum"] != expected:
+            msg = (
+                f"expected {module} {version} with the sum {expected}, saw {found['Sum']}: "
+                "somebody has published other content under that version; do not use it"
+            )
+            raise StepFailedError(msg)
+        for file in files:
+            shutil.copyfile(Path(found["Dir"]) / file, into / Path(file).name)
 
 
 ETCD = Recipe(
@@ -79,6 +105,17 @@ KWOK = Recipe(
     programs=(("kwok", f"{_KWOK}/cmd/kwok"),),
     linked=False,
 )
-KUBERNETES_RECIPES = (ETCD, KUBERNETES, KWOK)
+DEFINITIONS = Recipe(
+    name="kubernetes-definitions",
+    version="1",
+    sources=("kubernetes-definitions/modules.txt",),
+    flags=(),
+    build=_definitions,
+    platform=lambda: "any",
+    effort="some seconds, once",
+    linked=False,
+)
+"""Definitions of other projects' kinds that components make objects of, as they publish them."""
+KUBERNETES_RECIPES = (ETCD, KUBERNETES, KWOK, DEFINITIONS)
 ALL = "kubernetes-rig"
 """Name of all of them for `tools.install`."""

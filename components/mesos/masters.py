@@ -8,11 +8,13 @@ ensembles; one master cannot become a group by an update, nor a group one (`chec
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from components.base import Component, Placing, workload_name
 from components.errors import ArgumentsError
+from components.mesos.access import NOBODY, Access
+from components.mesos.engine import DEFAULT_RELEASE, MASTER_FLAGS, Flags, Release, check_flags
 from components.workload import (
     Member,
     Needs,
@@ -20,14 +22,38 @@ from components.workload import (
     Probe,
     Program,
     Readiness,
+    Replacement,
+    Replacing,
     Secret,
     Shape,
+    Snapshots,
     Workload,
 )
 
 TIER = "masters"
 ELECTION_PATH = "/mesos"
 _WORK = "work"
+# They follow from the declaration; a second word for them would make it a lie.
+OWN_FLAGS = frozenset(
+    {"acls", "authenticate_agents", "authenticate_http_frameworks", "authenticate_http_readonly",
+     "authenticate_http_readwrite", "credentials", "domain", "hostname", "hostname_lookup",
+     "http_framework_authenticators", "ip", "log_auto_initialize", "port", "quorum", "registry",
+     "work_dir", "zk"}
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class FaultDomain:
+    """Where masters stand, as frameworks are told: all of a group in one region."""
+
+    region: str
+    zone: str
+
+    @property
+    def flag(self) -> str:
+        """As the program takes it."""
+        domain = {"region": {"name": self.region}, "zone": {"name": self.zone}}
+        return json.dumps({"fault_domain": domain})
 
 
 @dataclass(frozen=True)
@@ -38,8 +64,14 @@ class MesosMastersArgs:
     are created. `bootstrapped` says that the group has stored a registry before: then a group whose
     logs are all empty refuses to start, where it would come up healthy and know nothing.
 
+    `zookeeper_identity` names the secret with `user:password` that znodes are made with; None:
+    everybody may write them. `access` says who may do what. `rolled` leaves the replacing of pods
+    to a caretaker: followers first, the leader last. `snapshots` copies their volumes. `flags` are
+    further ones of `mesos-master`, under their own names.
+
     Raises:
-        ArgumentsError: the number of replicas is even or below one.
+        ArgumentsError: the number of replicas is even or below one, or a flag is unknown or not for
+            the caller to set.
     """
 
     color: str
@@ -48,8 +80,16 @@ class MesosMastersArgs:
     replicas: int = 3
     fresh: bool = False
     bootstrapped: bool = False
+    zookeeper_identity: str | None = None
+    access: Access = NOBODY
+    release: Release = DEFAULT_RELEASE
+    domain: FaultDomain | None = None
+    flags: Flags = field(default_factory=dict[str, str])
+    rolled: bool = False
+    snapshots: Snapshots | None = None
 
     def __post_init__(self) -> None:
+        check_flags("masters", self.flags, MASTER_FLAGS, OWN_FLAGS)
         if self.replicas < 1 or self.replicas % 2 == 0:
             msg = f"masters come in odd numbers (1, 3, 5), saw {self.replicas}"
             raise ArgumentsError(msg)
@@ -74,6 +114,15 @@ def check_resize(old: int, new: int) -> None:
         raise ArgumentsError(msg)
 
 
+def master_addresses(color: str, replicas: int, placing: Placing) -> tuple[str, ...]:
+    """HTTP endpoints of a colour's masters; also of a group that does not exist now."""
+    name = workload_name(TIER, color)
+    return tuple(
+        str(placing.target.endpoint(name, color, PortRole.MASTER, index))
+        for index in range(replicas)
+    )
+
+
 class MesosMasters(Component):
     """Masters of one colour; `addresses` are their HTTP endpoints."""
 
@@ -81,11 +130,7 @@ class MesosMasters(Component):
     election_url: str
 
     def __init__(self, args: MesosMastersArgs, placing: Placing) -> None:
-        name = workload_name(TIER, args.color)
-        self.addresses = [
-            str(placing.target.endpoint(name, args.color, PortRole.MASTER, index))
-            for index in range(args.replicas)
-        ]
+        self.addresses = list(master_addresses(args.color, args.replicas, placing))
         self.election_url = f"zk://{args.zookeeper_hosts}{ELECTION_PATH}"
         super().__init__("mesos", "Masters", _workload(args, self.election_url, placing), placing)
         self.finish({"addresses": self.addresses, "election_url": self.election_url})
@@ -109,6 +154,7 @@ def _workload(args: MesosMastersArgs, election_url: str, placing: Placing) -> Wo
             "credential_file": placing.target.secret(Secret.MESOS_OPERATOR),
             # A task is a command: who may subscribe runs commands as the user of the agents.
             "authenticate_http_frameworks": True,
+            **_access(args, placing),
         }
         members.append(
             Member(member, index, json.dumps(config, indent=2) + "\n", {PortRole.MASTER: port})
@@ -123,10 +169,37 @@ def _workload(args: MesosMastersArgs, election_url: str, placing: Placing) -> Wo
         config_suffix=".json",
         readiness=Readiness(Probe.HTTP, PortRole.MASTER, path="/health"),
         volumes=(_WORK,),
-        secrets=(Secret.MESOS_OPERATOR,),
+        secrets=_secrets(args),
         fresh=args.fresh,
         # An answer of /health says nothing of the registry, and a metric is no status code.
         ready_command=("python", "-m", "stacks.local.registrar_ready", "--config", "{config}"),
         needs=Needs(memory_mb=1024, cpus=0.5),
         client_ports=(PortRole.MASTER,),
+        replacement=Replacement(
+            Replacing.LEADER_LAST,
+            master_addresses(args.color, args.replicas, placing),
+            Secret.MESOS_OPERATOR,
+        )
+        if args.rolled
+        else Replacement(),
+        snapshots=args.snapshots,
     )
+
+
+def _secrets(args: MesosMastersArgs) -> tuple[str, ...]:
+    identity = (args.zookeeper_identity,) if args.zookeeper_identity else ()
+    return (Secret.MESOS_OPERATOR, *args.access.master_secrets, *identity)
+
+
+def _access(args: MesosMastersArgs, placing: Placing) -> dict[str, Any]:
+    """What not every group of masters has in its file."""
+    place = placing.target.secret
+    flags = dict(args.flags) | ({"domain": args.domain.flag} if args.domain else {})
+    found: dict[str, Any] = {"flags": flags} if flags else {}
+    if args.zookeeper_identity:
+        found["zk_auth_file"] = place(args.zookeeper_identity)
+    if args.access.is_restricted:
+        found["principal_files"] = [place(one) for one in args.access.master_secrets]
+        found["acls"] = args.access.acls()
+        found["authenticate_agents"] = True
+    return found

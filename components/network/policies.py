@@ -14,6 +14,7 @@ from components.workload import PortRole
 
 ZOOKEEPER, MASTERS, AGENTS = "zookeeper", "masters", "agents"
 FRAMEWORKS, CLIENTS, ENGINE = "frameworks", "clients", "engine"
+CARETAKERS = "caretakers"
 MONITORING = "monitoring"
 """Whoever reads metrics; not of this platform."""
 GUESTS = "guests"
@@ -44,6 +45,12 @@ FLOWS = (
     Flow(FRAMEWORKS, MASTERS, PortRole.MASTER),
     Flow(CLIENTS, ZOOKEEPER, _CLIENT),
     Flow(ENGINE, ZOOKEEPER, _CLIENT),
+    Flow(ENGINE, ZOOKEEPER, PortRole.ZOOKEEPER_SECURE),
+    Flow(CLIENTS, ZOOKEEPER, PortRole.ZOOKEEPER_SECURE),
+    Flow(FRAMEWORKS, ZOOKEEPER, PortRole.ZOOKEEPER_SECURE),
+    Flow(GUESTS, ZOOKEEPER, PortRole.ZOOKEEPER_SECURE),
+    # They ask who leads, and drain agents of either colour.
+    Flow(CARETAKERS, MASTERS, PortRole.MASTER),
     Flow(GUESTS, ZOOKEEPER, _CLIENT),
     Flow(MONITORING, ZOOKEEPER, PortRole.ZOOKEEPER_METRICS),
     Flow(MONITORING, MASTERS, PortRole.MASTER),

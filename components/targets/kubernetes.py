@@ -20,16 +20,25 @@ from pulumi_kubernetes import apps, core, networking, policy
 from pulumi_kubernetes import meta as k8s_meta
 
 from components.errors import ArgumentsError
-from components.targets import pods
+from components.security.secrets import SecretStore
+from components.targets import api_access, caretaker, custom, pods
 from components.targets.image import check_image
 from components.targets.network import Reach, deny_all
-from components.workload import Endpoint, PortRole, Secret, Shape, Spread, Workload
+from components.workload import (
+    Endpoint,
+    PortRole,
+    Program,
+    Replacing,
+    Shape,
+    Spread,
+    Workload,
+)
 
 _PORTS = {
     PortRole.ZOOKEEPER_CLIENT: 2181,
     PortRole.ZOOKEEPER_QUORUM: 2888,
     PortRole.ZOOKEEPER_ELECTION: 3888,
-    PortRole.ZOOKEEPER_ADMIN: 8080,
+    PortRole.ZOOKEEPER_SECURE: 2281,
     PortRole.ZOOKEEPER_METRICS: 7000,
     PortRole.MASTER: 5050,
     PortRole.AGENT: 5051,
@@ -63,7 +72,10 @@ class KubernetesTarget:
     """Runs workloads in two namespaces of the cluster that Pulumi's provider is configured for.
 
     `node_networks` are the networks of its nodes, as agents are seen from pods; `volume_gib` is the
-    size of each claimed volume; pods must be ready within `ready_timeout_s`.
+    size of each claimed volume; pods must be ready within `ready_timeout_s`. `caretaker_program`
+    executes `controllers.caretaker`, for workloads whose pods are replaced in an order of their own
+    or whose volumes are copied; `api_networks` are those of the API's servers, the nodes' when
+    None.
     """
 
     def __init__(  # noqa: PLR0913 - by keyword, one a key of the configuration
@@ -75,11 +87,15 @@ class KubernetesTarget:
         node_networks: Sequence[str],
         spread: Spread = Spread.HOSTS,
         ready_timeout_s: int = 600,
+        caretaker_program: Program | None = None,
+        api_networks: Sequence[str] | None = None,
     ) -> None:
         self._namespace = namespace
         self._storage_class = storage_class
         self._volume_gib = volume_gib
-        self._reach = Reach(tuple(node_networks), _all_ports())
+        networks = node_networks if api_networks is None else api_networks
+        self._reach = Reach(tuple(node_networks), _all_ports(), tuple(networks))
+        self._caretaker_program = caretaker_program
         self._spread = spread
         self._ready_timeout_s = ready_timeout_s
         self._provider: pulumi.ProviderResource | None = None
@@ -157,9 +173,28 @@ class KubernetesTarget:
         """Every member has a file system of its own; its folder is called like its workload."""
         return pods.state_dir(member.rpartition("-")[0])
 
-    def secret(self, secret: Secret) -> str:
+    def secret(self, secret: str) -> str:
         """File that holds a secret."""
         return f"{pods.SECRETS_DIR}/{secret}"
+
+    def certificate_dir(self) -> str:
+        """Folder with the files of a workload's certificate."""
+        return pods.CERTIFICATE_DIR
+
+    def fill_secret(
+        self, store: SecretStore, keys: Sequence[str], *, per_node: bool, parent: pulumi.Resource
+    ) -> pulumi.Resource:
+        """Declare what fills the Secret of pods, or of those of agents, from a store."""
+        metadata = k8s_meta.v1.ObjectMetaArgs(
+            name=pods.SECRETS_OBJECT,
+            namespace=self._agents_namespace if per_node else self._namespace,
+            annotations=_TAKE_BACK,
+        )
+        name = "secrets-agents" if per_node else "secrets-platform"
+        opts = pulumi.ResourceOptions(parent=parent, provider=self._provider)
+        return custom.filled_secret(
+            name, metadata, secret=pods.SECRETS_OBJECT, store=store, keys=keys, opts=opts
+        )
 
     def run(
         self,
@@ -169,7 +204,7 @@ class KubernetesTarget:
         depends_on: Sequence[pulumi.Resource],
         protect: bool,
     ) -> list[pulumi.Resource]:
-        """Declare what runs a workload; returns its pods."""
+        """Declare what runs a workload, and what looks after it; returns its pods."""
         if workload.program.image is None:
             msg = f"{workload.name}: expected an image to run on Kubernetes, saw none"
             raise ArgumentsError(msg)
@@ -203,15 +238,68 @@ class KubernetesTarget:
                 ),
                 opts=opts,
             )
+        first = [*self._declare_custom(workload, opts), *self._declare_access(workload, opts)]
         # A pod that starts anew must find its new file.
         bound = f"{self._ready_timeout_s}s"
         after = pulumi.ResourceOptions(
-            depends_on=[files],
+            depends_on=[files, *first],
             custom_timeouts=pulumi.CustomTimeouts(create=bound, update=bound, delete=bound),
         )
-        return [self._declare_pods(workload, pulumi.ResourceOptions.merge(opts, after))]
+        made = self._declare_pods(workload, pulumi.ResourceOptions.merge(opts, after))
+        if caretaker.is_needed(workload):
+            self._declare_caretaker(workload, made, parent=parent, protect=protect)
+        return [made]
+
+    def _declare_caretaker(
+        self, workload: Workload, made: pulumi.Resource, *, parent: pulumi.Resource, protect: bool
+    ) -> None:
+        credential = workload.replacement.credential
+        after = caretaker.caretaker(
+            workload,
+            self._caretaker_program,
+            namespace=self._namespace_of(workload),
+            labels=pods.labels(workload),
+            credential_file=self.secret(credential) if credential else None,
+        )
+        self.run(after, parent=parent, depends_on=[made], protect=protect)
+
+    def _declare_custom(
+        self, workload: Workload, opts: pulumi.ResourceOptions
+    ) -> list[pulumi.Resource]:
+        """Objects of kinds that a cluster may not know."""
+        found: list[pulumi.Resource] = []
+        if workload.certificate and workload.certificate.issuer:
+            namespace = self._namespace_of(workload)
+            hosts = [*workload.certificate.hosts, f"{workload.name}-client.{namespace}.svc"]
+            metadata = self._metadata(workload)
+            found.append(
+                custom.certificate(workload.name, metadata, workload.certificate, hosts, opts)
+            )
+        if workload.snapshots:
+            # It lies in no namespace.
+            name = caretaker.name_of(workload)
+            metadata = k8s_meta.v1.ObjectMetaArgs(
+                name=f"{self._namespace_of(workload)}-{name}",
+                labels=pods.labels(workload),
+                annotations=_TAKE_BACK,
+            )
+            found.append(custom.snapshot_class(name, metadata, workload.snapshots, opts))
+        return found
+
+    def _declare_access(
+        self, workload: Workload, opts: pulumi.ResourceOptions
+    ) -> list[pulumi.Resource]:
+        def place(*, per_node: bool) -> k8s_meta.v1.ObjectMetaArgs:
+            metadata = self._metadata(workload)
+            metadata.namespace = self._agents_namespace if per_node else self._namespace
+            return metadata
+
+        return api_access.declare(workload, place, opts)
 
     def _declare_services(self, workload: Workload, opts: pulumi.ResourceOptions) -> None:
+        if not workload.members[0].ports:
+            return
+
         def ports(roles: Sequence[PortRole]) -> list[core.v1.ServicePortArgs]:
             numbers = workload.members[0].ports
             return [core.v1.ServicePortArgs(name=str(r), port=numbers[r]) for r in roles]
@@ -239,11 +327,14 @@ class KubernetesTarget:
                 opts=opts,
             )
 
-    def _metadata(self, workload: Workload, name: str | None = None) -> k8s_meta.v1.ObjectMetaArgs:
+    def _namespace_of(self, workload: Workload) -> str:
         on_node = workload.shape is Shape.PER_NODE
+        return self._agents_namespace if on_node else self._namespace
+
+    def _metadata(self, workload: Workload, name: str | None = None) -> k8s_meta.v1.ObjectMetaArgs:
         return k8s_meta.v1.ObjectMetaArgs(
             name=name or workload.name,
-            namespace=self._agents_namespace if on_node else self._namespace,
+            namespace=self._namespace_of(workload),
             labels=pods.labels(workload),
             annotations=_TAKE_BACK,
         )
@@ -264,6 +355,9 @@ class KubernetesTarget:
                     selector=selector,
                     # Only together are members of a quorum ready.
                     pod_management_policy="Parallel",
+                    update_strategy=None
+                    if workload.replacement.order is Replacing.ROLLING
+                    else apps.v1.StatefulSetUpdateStrategyArgs(type="OnDelete"),
                     template=template,
                     volume_claim_templates=self._claims(workload),
                     persistent_volume_claim_retention_policy=kept,

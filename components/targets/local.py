@@ -210,9 +210,14 @@ class LocalTarget:
         """Folder of a member, which holds its rendered file, volumes and output."""
         return str(self.run_dir / member)
 
-    def secret(self, secret: Secret) -> str:
+    def secret(self, secret: str) -> str:
         """File that holds a secret."""
         return str(self.run_dir / "secrets" / secret)
+
+    def certificate_dir(self) -> str:
+        """Connections of one machine are not encrypted: all of them are on loopback."""
+        msg = "expected no TLS on target local, whose connections are on loopback: leave it out"
+        raise ArgumentsError(msg)
 
     def declare_secrets(self, opts: pulumi.ResourceOptions) -> pulumi.Resource:
         """Declare the secret files, which every other process may need."""

@@ -23,14 +23,18 @@ _OUTSIDE = {policies.MONITORING: MAY_READ_METRICS, policies.GUESTS: MAY_USE_ZOOK
 _COMPONENT = "app.kubernetes.io/component"
 _COLOR = "mesos-platform/color"
 _DNS_PORT = 53
+# Of the API's Service, and of its servers behind it: which one a policy sees, networks differ in.
+_API_PORTS = (443, 6443)
 
 
 @dataclass(frozen=True)
 class Reach:
-    """What flows mean on a cluster: the networks of its nodes, and which port a role has."""
+    """What flows mean on a cluster: the networks of its nodes and of its API servers, and which
+    port a role has."""
 
     node_networks: Sequence[str]
     ports: dict[PortRole, tuple[int, ...]]
+    api_networks: Sequence[str] = ()
 
     def spec(
         self, workload: Workload, selector: dict[str, str]
@@ -54,6 +58,21 @@ class Reach:
                     )
                     for flow in policies.out_of(workload.tier)
                 ),
+                *([self._api()] if workload.api_rules else []),
+            ],
+        )
+
+    def _api(self) -> networking.v1.NetworkPolicyEgressRuleArgs:
+        return networking.v1.NetworkPolicyEgressRuleArgs(
+            to=[
+                networking.v1.NetworkPolicyPeerArgs(
+                    ip_block=networking.v1.IPBlockArgs(cidr=network)
+                )
+                for network in self.api_networks
+            ],
+            ports=[
+                networking.v1.NetworkPolicyPortArgs(protocol="TCP", port=port)
+                for port in _API_PORTS
             ],
         )
 

@@ -17,15 +17,17 @@ import shlex
 from pulumi_kubernetes import core
 from pulumi_kubernetes import meta as k8s_meta
 
-from components.workload import NODE_NAME, Probe, Readiness, Secret, Shape, Spread, Workload
+from components.workload import NODE_NAME, Probe, Readiness, Shape, Spread, Workload
 
 CONFIG_DIR = "/etc/mesos-platform"
 STATE_DIR = "/var/lib/mesos-platform"
 SECRETS_DIR = "/run/secrets/mesos-platform"
+CERTIFICATE_DIR = "/run/secrets/mesos-platform-tls"
 SECRETS_OBJECT = "mesos-platform"
 CONFIG_DIGEST = "mesos-platform/config-digest"
 _RUNTIME_DIR = "/var/run/mesos"
 _CGROUPS_DIR = "/sys/fs/cgroup"
+_CERTIFICATE_FILES = ("tls.crt", "tls.key", "ca.crt")
 _MEMBER = "MEMBER"
 # A user of no other meaning, for images that are made for none.
 _USER = 10001
@@ -70,7 +72,14 @@ def _pod(workload: Workload, spread: Spread) -> core.v1.PodSpecArgs:
     user = workload.user or _USER
     return core.v1.PodSpecArgs(
         enable_service_links=False,
-        automount_service_account_token=False,
+        automount_service_account_token=bool(workload.api_rules),
+        service_account_name=workload.name if workload.api_rules else None,
+        node_selector=dict(workload.on_nodes.selector) or None,
+        tolerations=[
+            core.v1.TolerationArgs(key=key, operator="Exists")
+            for key in workload.on_nodes.tolerations
+        ]
+        or None,
         host_network=True if on_node else None,
         host_pid=True if on_node else None,
         # Names of Services, which a node's own resolver does not know.
@@ -85,6 +94,7 @@ def _pod(workload: Workload, spread: Spread) -> core.v1.PodSpecArgs:
         ),
         affinity=None if on_node else _affinity(workload, spread),
         topology_spread_constraints=None if on_node else _zones(workload, spread),
+        init_containers=_checks(workload),
         containers=[_container(workload)],
         volumes=_volumes(workload),
     )
@@ -172,10 +182,34 @@ def _container(workload: Workload) -> core.v1.ContainerArgs:
     )
 
 
+def _checks(workload: Workload) -> list[core.v1.ContainerArgs] | None:
+    """What refuses a node that is not fit, with the reason, before the member starts there."""
+    if not workload.on_nodes.check_command:
+        return None
+    reading = [
+        core.v1.VolumeMountArgs(name=mount.name, mount_path=mount.mount_path, read_only=True)
+        for mount in _mounts(workload)
+        if mount.name != "config"
+    ]
+    return [
+        core.v1.ContainerArgs(
+            name="node-check",
+            image=workload.program.image,
+            command=list(workload.on_nodes.check_command),
+            security_context=core.v1.SecurityContextArgs(
+                allow_privilege_escalation=False,
+                read_only_root_filesystem=True,
+                capabilities=core.v1.CapabilitiesArgs(drop=["ALL"]),
+            ),
+            volume_mounts=reading,
+        )
+    ]
+
+
 def _command(workload: Workload, words: tuple[str, ...], member: str) -> list[str]:
     """Words with their places filled in; a member finds its file by its pod's name."""
-    if workload.shape is Shape.PER_NODE:
-        # Pods of a StatefulSet are named like members; a DaemonSet's share the first one's file.
+    if workload.shape is not Shape.STATEFUL:
+        # Pods of a StatefulSet are named like members; those of others share the first one's file.
         member = workload.members[0].name
     places = {
         "{config}": f"{CONFIG_DIR}/{member}{workload.config_suffix}",
@@ -243,10 +277,18 @@ def _mounts(workload: Workload) -> list[core.v1.VolumeMountArgs]:
     if workload.secrets:
         secrets = core.v1.VolumeMountArgs(name="secrets", mount_path=SECRETS_DIR, read_only=True)
         mounts.append(secrets)
+    if workload.certificate:
+        mounts.append(
+            core.v1.VolumeMountArgs(name="certificate", mount_path=CERTIFICATE_DIR, read_only=True)
+        )
     if on_node:
         mounts += [
             core.v1.VolumeMountArgs(name="runtime", mount_path=_RUNTIME_DIR),
             core.v1.VolumeMountArgs(name="cgroups", mount_path=_CGROUPS_DIR),
+            *(
+                core.v1.VolumeMountArgs(name=_name_of(path), mount_path=path)
+                for path in workload.on_nodes.paths
+            ),
         ]
     return mounts
 
@@ -260,6 +302,13 @@ def _volumes(workload: Workload) -> list[core.v1.VolumeArgs]:
     ]
     if workload.secrets:
         volumes.append(_secrets(workload.secrets))
+    if workload.certificate:
+        source = core.v1.SecretVolumeSourceArgs(
+            secret_name=workload.certificate.secret,
+            default_mode=0o440,
+            items=[core.v1.KeyToPathArgs(key=file, path=file) for file in _CERTIFICATE_FILES],
+        )
+        volumes.append(core.v1.VolumeArgs(name="certificate", secret=source))
     if workload.shape is Shape.PER_NODE:
         # Must not outlive a reboot of the node: what it says of processes would be wrong.
         memory = core.v1.EmptyDirVolumeSourceArgs(medium="Memory")
@@ -267,6 +316,7 @@ def _volumes(workload: Workload) -> list[core.v1.VolumeArgs]:
             _of_host("state", state_dir(workload.name), "DirectoryOrCreate"),
             _of_host("cgroups", _CGROUPS_DIR, "Directory"),
             core.v1.VolumeArgs(name="runtime", empty_dir=memory),
+            *(_of_host(_name_of(path), path, "") for path in workload.on_nodes.paths),
         ]
     elif not (workload.shape is Shape.STATEFUL and workload.volumes):
         volumes.append(
@@ -275,7 +325,12 @@ def _volumes(workload: Workload) -> list[core.v1.VolumeArgs]:
     return volumes
 
 
-def _secrets(wanted: tuple[Secret, ...]) -> core.v1.VolumeArgs:
+def _name_of(path: str) -> str:
+    """Name of the volume for a path of the node."""
+    return "node-" + path.strip("/").replace("/", "-").replace(".", "-").lower()
+
+
+def _secrets(wanted: tuple[str, ...]) -> core.v1.VolumeArgs:
     """Those that a workload names and no other: without names it would get all of them."""
     source = core.v1.SecretVolumeSourceArgs(
         secret_name=SECRETS_OBJECT,

@@ -16,7 +16,8 @@ from clients.mesos.model import Quota
 from components.targets import orphans
 from components.targets.supervisor import Supervisor
 from components.workload import Secret
-from stacks.config import ClusterConfig, StackConfig
+from stacks.cluster_spec import ClusterSpec
+from stacks.config import StackConfig
 from stacks.demo.addresses import Addresses
 from stacks.demo.errors import NotHealthyError
 from stacks.demo.observations import Registry, Writes
@@ -71,7 +72,7 @@ async def await_healthy(
 
 
 async def _missing(
-    masters: OperatorClient, http: httpx.AsyncClient, addresses: Addresses, sizes: ClusterConfig
+    masters: OperatorClient, http: httpx.AsyncClient, addresses: Addresses, sizes: ClusterSpec
 ) -> str | None:
     try:
         leader = await masters.leader()
@@ -82,12 +83,12 @@ async def _missing(
         return f"a leader ({error})"
     except (httpx.HTTPError, ValueError) as error:
         return f"the framework and the client groups to answer ({type(error).__name__})"
-    if len(agents) < sizes.agents.count:
-        return f"{sizes.agents.count} agents with {leader}, saw {len(agents)}"
+    if len(agents) < sizes.agents.total:
+        return f"{sizes.agents.total} agents with {leader}, saw {len(agents)}"
     return _missing_work(framework, groups, sizes)
 
 
-def _missing_work(framework: Json, groups: list[Json], sizes: ClusterConfig) -> str | None:
+def _missing_work(framework: Json, groups: list[Json], sizes: ClusterSpec) -> str | None:
     with_process = [t for t in framework["tasks"] if t["healthy"] and t["pid"]]
     if len(with_process) < sizes.framework.tasks:
         return f"{sizes.framework.tasks} running tasks, saw {len(with_process)}"

@@ -28,6 +28,8 @@ _POLL_S = 0.02
 
 def real_command(binary: str, settings: AgentSettings) -> list[str]:
     """The real program with the same meaning."""
+    from stacks.local.mesos.flags import with_flags
+
     resources = settings.resources
     begin, last = resources.ports
     scalars = f"cpus:{resources.cpus:g};mem:{resources.mem:g};disk:{resources.disk:g}"
@@ -36,7 +38,7 @@ def real_command(binary: str, settings: AgentSettings) -> list[str]:
         binary,
         f"--master={settings.master}",
         f"--work_dir={settings.work_dir}",
-        f"--runtime_dir={settings.work_dir / 'run'}",
+        f"--runtime_dir={settings.runtime_dir or settings.work_dir / 'run'}",
         f"--ip={settings.ip}",
         f"--port={settings.port}",
         f"--hostname={settings.public_hostname}",
@@ -56,7 +58,7 @@ def real_command(binary: str, settings: AgentSettings) -> list[str]:
         credential = settings.work_dir / "credential.json"
         whole_file.write(credential, json.dumps({"principal": principal, "secret": secret}))
         command.append(f"--credential={credential.absolute()}")
-    return command
+    return with_flags(command, settings.flags)
 
 
 def _isolation(settings: AgentSettings) -> list[str]:

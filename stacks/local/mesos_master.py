@@ -16,7 +16,7 @@ from stacks.local.settings import MasterSettings
 
 def real_command(binary: str, settings: MasterSettings) -> list[str]:
     """The real program with the same meaning; credentials go into files of the work folder."""
-    from stacks.local.mesos.flags import duration
+    from stacks.local.mesos.flags import duration, with_flags
 
     zk = settings.zk
     if settings.zk_auth_file is not None:
@@ -40,37 +40,42 @@ def real_command(binary: str, settings: MasterSettings) -> list[str]:
         f"--max_agent_ping_timeouts={settings.max_agent_ping_timeouts}",
         f"--allocation_interval={settings.allocation_interval_ms}ms",
         f"--agent_reregister_timeout={duration(settings.agent_reregister_timeout_s)}",
-        "--log_auto_initialize" if settings.log_auto_initialize else "--no-log_auto_initialize",
     ]
     if settings.authenticate_agents:
         command.append("--authenticate_agents")
     if settings.cluster is not None:
         command.append(f"--cluster={settings.cluster}")
+    command += _access(settings)
+    return with_flags(command, settings.flags)
+
+
+def _access(settings: MasterSettings) -> list[str]:
+    """Who may do what. What is a document here is a file of the work folder to the real program."""
+    command: list[str] = []
     if settings.acls_file is not None:
         command.append(f"--acls={settings.acls_file.absolute()}")
-    if settings.credentials_file is not None:
-        command += [
-            f"--credentials={settings.credentials_file.absolute()}",
-            "--authenticate_http_readonly",
-            "--authenticate_http_readwrite",
-        ]
-    elif settings.credential_file is not None:
-        principal, _, secret = (read_secret(settings.credential_file) or "").partition(":")
+    if settings.acls is not None:
+        acls = settings.work_dir / "acls.json"
+        whole_file.write(acls, json.dumps(settings.acls))
+        command.append(f"--acls={acls}")
+    credentials = settings.credentials_file
+    files = [settings.credential_file, *settings.principal_files]
+    if credentials is None and any(files):
+        known = [(read_secret(file) or "").partition(":") for file in files if file is not None]
         credentials = settings.work_dir / "credentials.json"
-        whole_file.write(
-            credentials,
-            json.dumps({"credentials": [{"principal": principal, "secret": secret}]}),
-        )
-        command += [
-            f"--credentials={credentials}",
-            "--authenticate_http_readonly",
-            "--authenticate_http_readwrite",
-        ]
+        pairs = [{"principal": name, "secret": secret} for name, _, secret in known]
+        whole_file.write(credentials, json.dumps({"credentials": pairs}))
         if settings.authenticate_http_frameworks:
             command += [
                 "--authenticate_http_frameworks",
                 "--http_framework_authenticators=basic",
             ]
+    if credentials is not None:
+        command += [
+            f"--credentials={credentials.absolute()}",
+            "--authenticate_http_readonly",
+            "--authenticate_http_readwrite",
+        ]
     return command
 
 

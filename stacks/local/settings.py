@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import (
     BaseModel,
@@ -184,8 +184,14 @@ class MasterSettings(Settings):
     """File with `principal:secret`; when given, the operator API wants it (basic)."""
     credentials_file: Path | None = None
     """JSON file of several credentials, as the real program takes it."""
+    principal_files: tuple[Path, ...] = ()
+    """Files with `principal:secret` each, of those who are known besides the operator."""
     acls_file: Path | None = None
     """JSON file of ACLs, as the real program takes it; None: everybody may do everything."""
+    acls: dict[str, Any] | None = None
+    """The same document, where it is no file."""
+    flags: dict[str, str] = Field(default_factory=dict[str, str])
+    """Further flags of the real program, by name; the stand-in has none of them."""
     authenticate_http_frameworks: bool = False
     """Whether the scheduler API wants the same credential."""
     authenticate_agents: bool = False
@@ -254,6 +260,11 @@ class AgentSettings(Settings):
     """Checkpoints and sandboxes; keeps the agent's identity."""
     resources: AgentResources = AgentResources()
     """What it offers."""
+    runtime_dir: Path | None = None
+    """What must not outlive a reboot; None: a folder in `work_dir`."""
+    flags: dict[str, str] = Field(default_factory=dict[str, str])
+    """Further flags of the real program, by name, which go before those that follow from the rest;
+    the stand-in has none of them."""
     isolation: str = Field(default="posix", pattern="^(posix|cgroups)$")
     """`cgroups` holds tasks to their processors and memory where that is permitted."""
     attributes: dict[str, str] = Field(default_factory=dict[str, str])

@@ -25,7 +25,11 @@ PROGRAM = Program(("python", "-m", "some.module"), IMAGE)
 @pytest.fixture
 def placing() -> Placing:
     target: HostTarget = KubernetesTarget(
-        namespace="mesos", storage_class=None, volume_gib=1, node_networks=["10.0.0.0/16"]
+        namespace="mesos",
+        storage_class=None,
+        volume_gib=1,
+        node_networks=["10.0.0.0/16"],
+        caretaker_program=PROGRAM,
     )
     return Placing(target)
 

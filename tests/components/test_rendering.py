@@ -10,7 +10,7 @@ import pytest
 from components.base import Placing
 from components.errors import ArgumentsError
 from components.marathon.service import MarathonService, MarathonServiceArgs
-from components.mesos.agents import MesosAgents, MesosAgentsArgs
+from components.mesos.agents import AgentPool, MesosAgents, MesosAgentsArgs
 from components.mesos.masters import MesosMasters, MesosMastersArgs, check_resize
 from components.mesos.sample import (
     ClientGroup,
@@ -138,7 +138,9 @@ def test_no_two_agents_of_a_machine_give_the_same_port_to_tasks(run: Run, placin
     def program() -> None:
         for color in ("blue", "green"):
             MesosAgents(
-                MesosAgentsArgs(color=color, program=PROGRAM, election_url="zk://h:1/m", count=5),
+                MesosAgentsArgs(
+                    color=color, program=PROGRAM, election_url="zk://h:1/m", pool=AgentPool(count=5)
+                ),
                 placing,
             )
 

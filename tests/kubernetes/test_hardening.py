@@ -52,7 +52,7 @@ def test_pods_may_do_and_reach_what_is_declared(stack: ClusterStack, cluster: Cl
     workloads = {pod["metadata"]["labels"]["app.kubernetes.io/name"]: pod for pod in pods}
     assert {"blue-zookeeper", "green-masters", "blue-agents", "sync-engine"} <= set(workloads)
     for name, pod in workloads.items():
-        assert_hardened(pod["spec"], everything=name not in _RESTRICTED_NOT_FOR)
+        assert_hardened(name, pod["spec"], everything=name not in _RESTRICTED_NOT_FOR)
     assert_admission(stack, cluster)
     assert_reachable(stack, pods, cluster.list("networking.k8s.io/v1", "NetworkPolicy"))
 
@@ -66,9 +66,10 @@ def assert_admission(stack: ClusterStack, cluster: Cluster) -> None:
     assert "network" in agents["metadata"]["annotations"]["mesos-platform/why-privileged"]
 
 
-def assert_hardened(spec: dict[str, Any], *, everything: bool) -> None:
+def assert_hardened(name: str, spec: dict[str, Any], *, everything: bool) -> None:
     assert spec["enableServiceLinks"] is False
-    assert spec["automountServiceAccountToken"] is False
+    # Who looks after pods uses the API, and nobody else does.
+    assert spec["automountServiceAccountToken"] is name.endswith("-caretaker")
     assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     (container,) = spec["containers"]
     assert container["securityContext"]["readOnlyRootFilesystem"] is True
@@ -95,7 +96,7 @@ def assert_reachable(stack: ClusterStack, pods: list[Object], policies: list[Obj
         f"{source} to {target['metadata']['name']}:{port['name']}"
         for source, peer in peers.items()
         for target in pods
-        for port in target["spec"]["containers"][0]["ports"]
+        for port in target["spec"]["containers"][0].get("ports", ())
         if is_covered(peer, target)
         and may_connect(peer, peers[target["metadata"]["name"]], port["containerPort"], policies)
         != is_declared(peer, target, port["name"])

@@ -62,7 +62,9 @@ def workloads(stack: ClusterStack) -> set[str]:
 
 
 def of(color: str, *tiers: str) -> set[str]:
-    return {f"{color}-{tier}" for tier in tiers}
+    """A colour's workloads of these tiers, with those that look after some of them."""
+    looked_after = {tier for tier in tiers if tier in {"masters", "agents"}}
+    return {f"{color}-{tier}" for tier in {*tiers, *(f"{t}-caretaker" for t in looked_after)}}
 
 
 def begin(stack: ClusterStack) -> None:

@@ -14,6 +14,7 @@ from stacks.local.errors import StartError
 from stacks.local.mesos.access import Access, read_access
 from stacks.local.mesos.simulated import make_agent
 from stacks.local.mesos.streams import Stream
+from stacks.local.settings import MasterSettings
 from stacks.local.simulated_settings import SimulatedAgentsSettings
 from tests.local.alone import leading_alone
 from tests.local.leading import Leading, read
@@ -66,8 +67,11 @@ def test_who_somebody_is_stands_in_the_header() -> None:
 def test_a_misspelt_action_is_told_at_the_start(tmp_path: Path) -> None:
     file = tmp_path / "acls.json"
     file.write_text('{"veiw_frameworks": []}')
+    settings = MasterSettings.model_validate(
+        {"port": 1, "zk": "zk://h:1/mesos", "work_dir": tmp_path, "acls_file": file}
+    )
     with pytest.raises(StartError, match="veiw_frameworks"):
-        read_access(None, None, file)
+        read_access(settings)
 
 
 async def test_a_master_refuses_hides_and_lets_through_by_its_rules(

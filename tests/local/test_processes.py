@@ -353,6 +353,27 @@ def test_the_real_programs_get_the_same_settings_and_no_secret(tmp_path: Path) -
     assert "--master=zk://h:1/mesos" in mesos_agent.real_command("mesos-agent", agent)
 
 
+def test_the_real_master_knows_each_principal_and_gets_no_flag_twice(tmp_path: Path) -> None:
+    for name in ("operator", "spark"):
+        (tmp_path / name).write_text(f"{name}:word-of-{name}")
+    master = MasterSettings.model_validate(
+        {"port": 1, "zk": "zk://h:1/mesos", "work_dir": tmp_path,
+         "credential_file": tmp_path / "operator", "principal_files": [tmp_path / "spark"],
+         "acls": {"permissive": False}, "flags": {"allocation_interval": "2secs"}}
+    )  # fmt: skip
+
+    command = mesos_master.real_command("mesos-master", master)
+
+    names = [word.removeprefix("--no-").removeprefix("--").partition("=")[0] for word in command]
+    assert len(set(names)) == len(names)
+    assert "--allocation_interval=2secs" in command
+    assert f"--acls={tmp_path / 'acls.json'}" in command
+    assert not any("word-of" in word for word in command)
+    known = json.loads((tmp_path / "credentials.json").read_text())["credentials"]
+    assert [one["principal"] for one in known] == ["operator", "spark"]
+    assert (tmp_path / "credentials.json").stat().st_mode & 0o777 == 0o600
+
+
 def test_an_agent_of_many_nodes_has_the_name_of_its_own(tmp_path: Path) -> None:
     settings = AgentSettings.model_validate(
         {"port": 2, "master": "zk://h:1/mesos", "work_dir": tmp_path, "hostname": "shared"}

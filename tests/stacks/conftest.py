@@ -18,7 +18,7 @@ from tests import ports
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 DIGEST = f"sha256:{'0' * 64}"
-DEV_RESOURCES = 39
+DEV_RESOURCES = 51
 """What a stack of `DEV` declares."""
 DEV = f"""\
 config:
@@ -87,7 +87,7 @@ def walk(dev: StackRunner) -> Callable[..., None]:
 def stub_programs() -> Programs:
     """The stub in place of every program."""
     stub = Program(("python", str(Path(__file__).with_name("stub_process.py"))))
-    return Programs(stub, stub, stub, stub, stub, stub, stub)
+    return Programs(stub, stub, stub, stub, stub, stub, stub, stub)
 
 
 @pytest.fixture

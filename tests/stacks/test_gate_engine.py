@@ -161,7 +161,7 @@ def test_sizes_that_an_update_cannot_change_are_kept(dev: StackRunner, walk: Wal
 
 def test_what_no_component_can_be_is_said_without_a_traceback(dev: StackRunner) -> None:
     program = Program(("python", "-m", "some.module"))
-    programs = Programs(*(program for _ in range(7)))
+    programs = Programs(*(program for _ in range(8)))
     runner = StackRunner("dev", dev.project_dir, program=lambda: declare(dev.project_dir, programs))
 
     with pytest.raises(ConfigError) as refused:

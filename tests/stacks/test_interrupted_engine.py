@@ -28,7 +28,7 @@ from stacks.automation import StackRunner
 from stacks.program import Programs, declare
 silent = Program(("/bin/sleep", "600"))
 project = Path(sys.argv[1])
-programs = Programs(*(silent for _ in range(7)))
+programs = Programs(*(silent for _ in range(8)))
 StackRunner("local", project, program=lambda: declare(project, programs)).up()
 """
 

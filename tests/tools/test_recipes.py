@@ -70,7 +70,7 @@ def test_what_was_built_is_found_again_without_go(monkeypatch: pytest.MonkeyPatc
 
 
 def test_every_module_of_a_build_has_its_sum() -> None:
-    for recipe in (PULUMI, LANGUAGE_PYTHON, *KUBERNETES_RECIPES):
+    for recipe in (PULUMI, LANGUAGE_PYTHON, *(r for r in KUBERNETES_RECIPES if r.programs)):
         folder = recipes.HERE / recipe.name
         wanted = re.findall(r"^\t(\S+ v\S+)", (folder / "go.mod").read_text(), re.MULTILINE)
         sums = (folder / "go.sum").read_text()

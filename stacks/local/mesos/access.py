@@ -21,6 +21,7 @@ from stacks.local.errors import CallError, StartError
 from stacks.local.mesos.cluster import Cluster, Framework
 from stacks.local.mesos.values import Json
 from stacks.local.process import read_secret
+from stacks.local.settings import MasterSettings
 
 # What an action's rules call their objects.
 _OBJECTS = {
@@ -164,26 +165,26 @@ def _matches(entity: Json, value: str | None) -> bool:
     )
 
 
-def read_access(
-    credential_file: Path | None, credentials_file: Path | None, acls_file: Path | None
-) -> Access:
+def read_access(settings: MasterSettings) -> Access:
     """Read what a master is given.
 
     Raises:
         StartError: a file cannot be read, has another form, or names an unknown action.
     """
     credentials: dict[str, str] = {}
-    single = read_secret(credential_file)
-    if single is not None:
-        name, _, secret = single.partition(":")
-        credentials[name] = secret
-    if credentials_file is not None:
-        for one in _document(credentials_file).get("credentials") or ():
+    for file in (settings.credential_file, *settings.principal_files):
+        single = read_secret(file)
+        if single is not None:
+            name, _, secret = single.partition(":")
+            credentials[name] = secret
+    if settings.credentials_file is not None:
+        for one in _document(settings.credentials_file).get("credentials") or ():
             credentials[str(one["principal"])] = str(one["secret"])
-    acls = None if acls_file is None else _document(acls_file)
+    file = settings.acls_file
+    acls = settings.acls if file is None else _document(file)
     unknown = sorted(set(acls or {}) - {"permissive", *_OBJECTS, *_IGNORED})
     if unknown:
-        msg = f"expected actions of Mesos in {acls_file}, saw {unknown}: correct their names"
+        msg = f"expected actions of Mesos in {file or 'acls'}, saw {unknown}: correct their names"
         raise StartError(msg)
     return Access(credentials or None, acls)
 

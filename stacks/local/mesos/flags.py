@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from stacks.local.settings import MasterSettings
 
 _FIXED = {
@@ -59,9 +61,20 @@ def duration(seconds: float) -> str:
     return f"{milliseconds}ms"
 
 
+def with_flags(command: list[str], more: Mapping[str, str]) -> list[str]:
+    """A command with further flags; they take the place of those of the same name, because the real
+    programs refuse a flag that is given twice."""
+    kept = [word for word in command if _name(word) not in more]
+    return [*kept, *(f"--{name}={value}" for name, value in sorted(more.items()))]
+
+
+def _name(word: str) -> str:
+    return word.removeprefix("--").removeprefix("no-").partition("=")[0]
+
+
 def flags(settings: MasterSettings) -> dict[str, str]:
     """All flags as text, by name. The file with credentials is named, never read out."""
-    asked = settings.credential_file or settings.credentials_file
+    asked = settings.credential_file or settings.credentials_file or settings.principal_files
     authenticated = "true" if asked else "false"
     frameworks = "true" if settings.authenticate_http_frameworks else "false"
     found = {

@@ -52,9 +52,7 @@ class Master:
         self.session: Session | None = None
         make_folder(settings.work_dir)
         self.replica = Replica(settings.work_dir)
-        self.access = read_access(
-            settings.credential_file, settings.credentials_file, settings.acls_file
-        )
+        self.access = read_access(settings)
         self._tasks: list[asyncio.Future[Any]] = []
 
     @property

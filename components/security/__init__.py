@@ -1,0 +1,1 @@
+"""Where secrets and certificates come from: references alone, never a value."""

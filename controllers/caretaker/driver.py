@@ -1,0 +1,151 @@
+"""Looks, decides, and takes one step; again and again.
+
+What goes wrong in a round is logged, and the next one looks anew: nothing is kept in here, so that
+a caretaker may be killed at any moment. A reason to wait is told when it changes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import structlog
+
+from clients.kubernetes import KubernetesError
+from clients.mesos import MesosError
+from clients.mesos.model import Agent
+from controllers.caretaker import copies, draining, rolling
+from controllers.caretaker.cluster import Looked, WorkloadClient
+from controllers.caretaker.draining import AgentPod
+from controllers.caretaker.settings import CaretakerSettings, Order
+
+_log = structlog.get_logger()
+
+
+class Masters(Protocol):
+    """What a caretaker asks of the masters; `clients.mesos.OperatorClient` is one."""
+
+    async def leader(self) -> str:
+        """`host:port` of the leader."""
+        ...
+
+    async def registered(self) -> Sequence[Agent]:
+        """Agents that have registered."""
+        ...
+
+    async def drain_agent(self, agent_id: str) -> None:
+        """Begin to drain an agent."""
+        ...
+
+    async def reactivate_agent(self, agent_id: str) -> None:
+        """Offer an agent again."""
+        ...
+
+
+class Caretaker:
+    """Of one workload. `masters` is None where its order asks for none."""
+
+    def __init__(
+        self,
+        settings: CaretakerSettings,
+        workload: WorkloadClient,
+        masters: Masters | None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._settings = settings
+        self._workload = workload
+        self._masters = masters
+        self._now = now
+        self._told = ""
+
+    async def round(self) -> None:
+        """Take one step, and make the copies that are due."""
+        for work in (self._replace, self._copy):
+            try:
+                await work()
+            except (KubernetesError, MesosError) as error:
+                self._tell("caretaker.failed", str(error))
+
+    async def _replace(self) -> None:
+        if self._settings.order is Order.NONE:
+            return
+        looked = await self._workload.look()
+        if looked is None:
+            self._tell("caretaker.waits", "the workload's controller has not seen it yet")
+            return
+        if self._settings.order is Order.LEADER_LAST:
+            step = rolling.next_step(
+                looked.pods, members=self._settings.members, leader=await self._leader(looked)
+            )
+        else:
+            step = draining.next_step(await self._agents(looked), marked=looked.marked)
+        await self._take(step)
+
+    async def _leader(self, looked: Looked) -> str | None:
+        assert self._masters is not None
+        # Nobody need be asked while there is nothing to roll.
+        if all(pod.is_current for pod in looked.pods):
+            return None
+        try:
+            host = (await self._masters.leader()).partition(":")[0]
+        except MesosError as error:
+            self._tell("caretaker.no_leader", str(error))
+            return None
+        return host.partition(".")[0]
+
+    async def _agents(self, looked: Looked) -> list[AgentPod]:
+        assert self._masters is not None
+        if looked.marked is None and all(pod.is_current for pod in looked.pods):
+            return [AgentPod(pod) for pod in looked.pods]
+        port = self._settings.agent_port
+        known = {a.hostname: a for a in await self._masters.registered() if a.port == port}
+        return [_joined(pod, known.get(looked.nodes[pod.name])) for pod in looked.pods]
+
+    async def _take(self, step: draining.Step) -> None:
+        match step:
+            case rolling.Done():
+                self._told = ""
+            case rolling.Wait(reason):
+                self._tell("caretaker.waits", reason)
+            case rolling.Replace(pod, reason):
+                allowed = await self._workload.replace(pod)
+                if allowed:
+                    self._tell("caretaker.replaced", f"{pod.name}: {reason}")
+                else:
+                    self._tell("caretaker.waits", f"the disruption budget keeps {pod.name}")
+            case draining.Mark(agent_id):
+                await self._workload.mark(agent_id)
+            case draining.Unmark():
+                await self._workload.mark(None)
+            case draining.Drain(agent_id) | draining.Reactivate(agent_id):
+                assert self._masters is not None
+                is_drain = isinstance(step, draining.Drain)
+                call = self._masters.drain_agent if is_drain else self._masters.reactivate_agent
+                await call(agent_id)
+                self._tell("caretaker.drains" if is_drain else "caretaker.reactivated", agent_id)
+
+    async def _copy(self) -> None:
+        how = self._settings.copies
+        if how is None:
+            return
+        made = await self._workload.copies()
+        for copy in made:
+            if copy.error is not None:
+                _log.warning("caretaker.copy_failed", copy=copy.name, error=copy.error)
+        claims = await self._workload.claims()
+        for call in copies.calls(claims, made, now=self._now(), every_s=how.every_s, keep=how.keep):
+            await self._workload.perform(call, how)
+            _log.info("caretaker.copies", what=type(call).__name__, name=call.name)
+
+    def _tell(self, event: str, text: str) -> None:
+        if f"{event} {text}" != self._told:
+            self._told = f"{event} {text}"
+            _log.info(event, workload=self._settings.workload, reason=text)
+
+
+def _joined(pod: rolling.Pod, agent: Agent | None) -> AgentPod:
+    if agent is None:
+        return AgentPod(pod)
+    drain = agent.drain.state if agent.drain else None
+    return AgentPod(pod, agent.id, drain, agent.deactivated)

@@ -1,0 +1,197 @@
+"""Every example of a cluster is deployed as it stands, and what it asks for is on the server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from clients.mesos import OperatorClient
+from stacks.errors import ResourceFailedError
+from tests.kubernetes import definitions
+from tests.kubernetes.stack import ClusterStack, is_ready
+from tests.local.alone import leading_alone
+from tests.providers.cluster.api import Cluster, Object
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "clusters"
+# Some fifty objects by the real engine, and pods that it waits for.
+_BOUND_S = 900
+_POOL = "mesos-platform/pool"
+CERT_MANAGER, SNAPSHOTS = "cert-manager.io/v1", "snapshot.storage.k8s.io/v1"
+VAULT, EXTERNAL = "secrets.hashicorp.com/v1beta1", "external-secrets.io/v1"
+
+
+@pytest.fixture
+def kinds(cluster: Cluster) -> Iterator[None]:
+    """Kinds of the operators that the examples count on."""
+    made = definitions.install(cluster)
+    yield
+    for each in made:
+        cluster.delete(each)
+
+
+@pytest.fixture
+def pools(cluster: Cluster) -> Iterator[dict[str, set[str]]]:
+    """Nodes in two pools, by name."""
+    nodes = cluster.list("v1", "Node")
+    found: dict[str, set[str]] = {"batch": set(), "serving": set()}
+    for index, node in enumerate(nodes):
+        name = ("batch", "serving")[index % 2]
+        _label(cluster, node, name)
+        found[name].add(node["metadata"]["name"])
+    yield found
+    for node in nodes:
+        _label(cluster, node, None)
+
+
+def _label(cluster: Cluster, node: Object, value: str | None) -> None:
+    of = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": node["metadata"]["name"]}}
+    cluster.patch(of, {"metadata": {"labels": {_POOL: value}}}, manager="test")
+
+
+def use(stack: ClusterStack, name: str, **kubernetes: Any) -> Mapping[str, Any]:
+    """Configure a stack by an example, in its own namespace; returns the cluster's part."""
+    values = yaml.safe_load((EXAMPLES / f"{name}.yaml").read_text())["config"]
+    values["mesos-platform:kubernetes"] |= {"namespace": stack.namespace, **kubernetes}
+    stack.runner.config_file.write_text(yaml.safe_dump({"config": values}, sort_keys=False))
+    return values["mesos-platform:cluster"]
+
+
+def same_after(stack: ClusterStack) -> None:
+    """Nothing is left to do, on the server too: it dropped no field that it does not know."""
+    stack.runner.refresh()
+    assert stack.runner.preview().changes == ()
+
+
+@pytest.mark.timeout(_BOUND_S)
+def test_the_small_one_has_one_of_everything(stack: ClusterStack) -> None:
+    use(stack, "small")
+
+    stack.runner.up()
+
+    for tier in ("zookeeper", "masters"):
+        (pod,) = stack.pods(f"blue-{tier}")
+        assert is_ready(pod)
+    assert "PodDisruptionBudget blue-zookeeper" not in stack.names()
+    same_after(stack)
+
+
+@pytest.mark.timeout(_BOUND_S)
+def test_the_highly_available_one_is_spread_encrypted_and_copied(
+    stack: ClusterStack, cluster: Cluster, kinds: None
+) -> None:
+    use(stack, "ha")
+
+    stack.runner.up()
+
+    assert len(stack.pods("blue-zookeeper")) == 5
+    asked = stack.get(CERT_MANAGER, "Certificate", "blue-zookeeper")["spec"]
+    assert asked["secretName"] == "blue-zookeeper-tls"
+    assert len(asked["dnsNames"]) == 6
+    for tier in ("zookeeper", "masters"):
+        name = f"{stack.namespace}-blue-{tier}-caretaker"
+        found = cluster.get(SNAPSHOTS, "VolumeSnapshotClass", name)
+        assert found is not None
+        assert found["driver"] == "csi.example.com"
+    masters = stack.get("apps/v1", "StatefulSet", "blue-masters")
+    assert masters["spec"]["updateStrategy"]["type"] == "OnDelete"
+    text = stack.get("v1", "ConfigMap", "blue-masters")["data"]["blue-masters-0.json"]
+    settings = json.loads(text)
+    assert settings["flags"]["recovery_agent_removal_limit"] == "20%"
+    assert "eu-central" in settings["flags"]["domain"]
+    assert settings["zk_auth_file"].endswith("/zookeeper-mesos")
+    script = stack.get("v1", "ConfigMap", "blue-zookeeper")["data"]["blue-zookeeper-0.sh"]
+    assert "sslQuorum=true" in script
+    assert "admin.serverAddress=127.0.0.1" in script
+    same_after(stack)
+
+
+@pytest.mark.timeout(_BOUND_S)
+async def test_the_shared_one_has_pools_tenants_and_secrets_by_reference(
+    stack: ClusterStack, kinds: None, pools: dict[str, set[str]], tmp_path: Path
+) -> None:
+    async with leading_alone(tmp_path) as alone:
+        operator = {"masters": [alone.address]}
+        declared = use(stack, "multi-tenant", operator=operator)
+        await asyncio.to_thread(stack.runner.up)
+
+        async with OperatorClient([alone.address]) as client:
+            quota = {one.role: dict(one.limits) for one in await client.quota()}
+            weights = await client.weights()
+        await asyncio.to_thread(same_after, stack)
+
+    assert quota == {tenant["role"]: tenant["limits"] for tenant in declared["tenants"]}
+    assert weights == {"analytics": 2.0}
+    for pool, nodes in pools.items():
+        assert {pod["spec"]["nodeName"] for pod in stack.pods(f"blue-agents-{pool}")} == nodes
+    assert_secrets(stack)
+    text = stack.get("v1", "ConfigMap", "blue-masters")["data"]["blue-masters-0.json"]
+    acls = json.loads(text)["acls"]
+    assert acls["permissive"] is False
+    roles = [rule.get("roles") for rule in acls["register_frameworks"]]
+    assert {"values": ["analytics", "analytics/%"]} in roles
+
+
+def assert_secrets(stack: ClusterStack) -> None:
+    """Each namespace is given the keys that its pods use, and nothing holds a value."""
+    cluster = stack.cluster
+    platform = cluster.get(VAULT, "VaultStaticSecret", "mesos-platform", stack.namespace)
+    agents = cluster.get(VAULT, "VaultStaticSecret", "mesos-platform", stack.agents_namespace)
+    assert platform is not None
+    assert agents is not None
+    wanted = agents["spec"]["destination"]["transformation"]["includes"]
+    assert wanted == ["^principal\\-agent$", "^zookeeper\\-mesos$"]
+    keys = platform["spec"]["destination"]["transformation"]["includes"]
+    assert "^principal\\-spark$" in keys
+    mounted = {
+        item["key"]
+        for name in ("blue-masters", "blue-zookeeper")
+        for pod in stack.pods(name)
+        for volume in pod["spec"]["volumes"]
+        for item in volume.get("secret", {}).get("items", ())
+    }
+    assert {f"^{key.replace('-', chr(92) + '-')}$" for key in mounted} <= set(keys)
+
+
+@pytest.mark.timeout(_BOUND_S)
+def test_external_secrets_are_asked_for_the_same_keys(stack: ClusterStack, kinds: None) -> None:
+    store = {"operator": "external-secrets", "store": "company", "path": "mesos"}
+    use(stack, "small", secret_store=store, zookeeper_acl=True)
+
+    stack.runner.up()
+
+    found = stack.cluster.get(EXTERNAL, "ExternalSecret", "mesos-platform", stack.namespace)
+    assert found is not None
+    assert found["spec"]["secretStoreRef"] == {"name": "company", "kind": "ClusterSecretStore"}
+    keys = [each["secretKey"] for each in found["spec"]["data"]]
+    assert keys == ["engine-token", "mesos-operator", "zookeeper-mesos", "zookeeper-super"]
+    same_after(stack)
+
+
+@pytest.mark.timeout(_BOUND_S)
+@pytest.mark.parametrize(
+    ("more", "kind"),
+    [
+        ({"tls": {"issuer": {"name": "company"}}}, "Certificate of cert-manager.io/v1"),
+        ({"snapshots": {"driver": "x"}}, "VolumeSnapshotClass of snapshot.storage.k8s.io/v1"),
+        (
+            {"secret_store": {"operator": "vault", "store": "x", "path": "x"}},
+            "VaultStaticSecret of secrets.hashicorp.com/v1beta1",
+        ),
+    ],
+)
+def test_a_kind_that_the_server_does_not_know_is_told_before_anything_is_made(
+    stack: ClusterStack, more: dict[str, Any], kind: str
+) -> None:
+    use(stack, "small", **more)
+
+    with pytest.raises(ResourceFailedError, match=kind) as failure:
+        stack.runner.preview()
+    assert "install its definition first" in str(failure.value)
+
+    assert stack.cluster.get("v1", "Namespace", stack.namespace) is None

@@ -1,0 +1,3 @@
+module mesos-platform/tools/kubernetes-definitions
+
+go 1.25
