@@ -5,7 +5,7 @@ PYTHON ?= python3
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down test test-mesos test-kubernetes check robustness bench bench-sync bench-mesos bench-probe tools tools-kubernetes setup lock clean
+.PHONY: help demo down test test-mesos test-kubernetes check robustness bench bench-sync bench-mesos bench-probe tools tools-kubernetes tools-packages setup lock clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -51,6 +51,9 @@ tools: ## build or fetch the outside programs
 
 tools-kubernetes: ## build a Kubernetes control plane for the tests (about ten minutes, once)
 	@$(PYTHON) -m tools.install kubernetes-rig
+
+tools-packages: ## install the distribution's programs that tests use: HAProxy, Prometheus (root)
+	@$(PYTHON) -m tools.packages
 
 lock: setup ## compile requirements/ anew from pyproject.toml
 	@$(RUN) python -m tools.lock
