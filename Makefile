@@ -5,7 +5,7 @@ PYTHON ?= python3
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down test test-mesos test-kubernetes test-docker check robustness bench bench-sync bench-mesos bench-probe tools tools-kubernetes tools-docker setup lock clean
+.PHONY: help demo down test test-mesos test-kubernetes test-docker check robustness bench bench-sync bench-mesos bench-probe tools tools-kubernetes tools-docker tools-packages setup lock clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -57,6 +57,9 @@ tools-kubernetes: ## build a Kubernetes control plane for the tests (about ten m
 
 tools-docker: ## see to it that tests can have a Docker engine (root installs the distribution's packages)
 	@$(PYTHON) -m tools.install docker-rig
+
+tools-packages: ## install the distribution's programs that tests use: HAProxy, Prometheus (root)
+	@$(PYTHON) -m tools.packages
 
 lock: setup ## compile requirements/ anew from pyproject.toml
 	@$(RUN) python -m tools.lock

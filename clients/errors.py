@@ -1,9 +1,10 @@
-"""What can go wrong before a client talks to anybody.
+"""What can go wrong before a client talks to anybody, or in asking a name server.
 
 ::
 
     ClientError
-    └── AccessError     a file of a credential or of TLS cannot be used
+    ├── AccessError     a file of a credential or of TLS cannot be used
+    └── DnsError        a name server did not answer, or not to the question
 
 What goes wrong in talking is each system's own tree: clients.mesos.errors, clients.marathon.errors.
 """
@@ -17,3 +18,7 @@ class ClientError(Exception):
 
 class AccessError(ClientError):
     """A file of a credential or of TLS cannot be used. The message names it, never its content."""
+
+
+class DnsError(ClientError):
+    """A name server did not answer, or not to the question."""

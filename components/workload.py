@@ -55,6 +55,12 @@ class PortRole(StrEnum):
     MARATHON = "marathon"
     ENGINE = "engine"
     CLIENTS = "clients"
+    EDGE_HTTP = "edge-http"
+    EDGE_ADMIN = "edge-admin"
+    EXPORTER = "exporter"
+    DNS = "dns"
+    DNS_HTTP = "dns-http"
+    TASKS = "tasks"
 
 
 class Secret(StrEnum):

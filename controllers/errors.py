@@ -3,8 +3,12 @@
 ::
 
     ControllerError
-    ├── SettingsError       a settings file that no controller can run with
-    └── MetricError         a metric could not be read: nothing is decided by it
+    ├── SettingsError           a settings file that no controller can run with
+    ├── MetricError             a metric could not be read: nothing is decided by it
+    └── ProxyError              HAProxy does not do what it is told
+        ├── RefusedError        it refuses a configuration: the one before stays
+        ├── NotReloadedError    it did not take a configuration in time
+        └── ProxyEndedError     it has ended, or cannot be started
 
 Messages say what was expected, what was seen and what to do.
 """
@@ -22,3 +26,19 @@ class SettingsError(ControllerError):
 
 class MetricError(ControllerError):
     """A metric could not be read."""
+
+
+class ProxyError(ControllerError):
+    """HAProxy does not do what it is told."""
+
+
+class RefusedError(ProxyError):
+    """It refuses a configuration; the one before stays."""
+
+
+class NotReloadedError(ProxyError):
+    """It did not take a configuration in time."""
+
+
+class ProxyEndedError(ProxyError):
+    """It has ended, or cannot be started."""

@@ -58,7 +58,7 @@ def require(*, engine_on_path: bool) -> None:
     engine = (recipes.PULUMI, recipes.LANGUAGE_PYTHON)
     if not engine_on_path and any(_is_unbuilt(recipe) for recipe in engine):
         needed.append(GO)
-    _see_to(needed)
+    see_to(needed)
 
 
 def require_go(wanted: Iterable[Recipe]) -> None:
@@ -72,7 +72,7 @@ def require_go(wanted: Iterable[Recipe]) -> None:
     if unbuilt:
         asking = max(unbuilt, key=lambda recipe: recipes.go_version_min(recipe.name))
         why = f"{', '.join(recipe.full_name for recipe in unbuilt)}: built from Go modules"
-        _see_to([_go_for(asking.name, why)])
+        see_to([_go_for(asking.name, why)])
 
 
 def require_docker() -> None:
@@ -82,10 +82,16 @@ def require_docker() -> None:
         PrerequisiteError: something is missing.
         StepFailedError: the distribution's packages cannot be installed.
     """
-    _see_to([DOCKER, BUSYBOX, IPTABLES])
+    see_to([DOCKER, BUSYBOX, IPTABLES])
 
 
-def _see_to(needed: list[Prerequisite]) -> None:
+def see_to(needed: list[Prerequisite]) -> None:
+    """Install what is missing where that is allowed.
+
+    Raises:
+        PrerequisiteError: names everything that is missing, why it is needed and how to get it.
+        StepFailedError: the distribution's packages cannot be installed.
+    """
     missing = [each for each in needed if each.problem() is not None]
     if missing and _may_install():
         _install(missing)

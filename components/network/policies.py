@@ -15,10 +15,15 @@ from components.workload import PortRole
 ZOOKEEPER, MASTERS, AGENTS = "zookeeper", "masters", "agents"
 FRAMEWORKS, CLIENTS, ENGINE = "frameworks", "clients", "engine"
 CARETAKERS = "caretakers"
+EDGE, EXPORTER, DISCOVERY = "edge", "exporter", "discovery"
 MONITORING = "monitoring"
 """Whoever reads metrics; not of this platform."""
 GUESTS = "guests"
 """Whoever uses a cluster's ZooKeeper; not of this platform."""
+VISITORS = "visitors"
+"""Whoever sends requests to apps through the edge; not of this platform."""
+RESOLVERS = "resolvers"
+"""The cluster's own name servers, which hand on what is asked of names of Mesos."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,18 @@ FLOWS = (
     Flow(MONITORING, FRAMEWORKS, PortRole.FRAMEWORK),
     Flow(MONITORING, CLIENTS, PortRole.CLIENTS),
     Flow(MONITORING, ENGINE, PortRole.ENGINE),
+    Flow(MONITORING, EDGE, PortRole.EDGE_ADMIN),
+    Flow(MONITORING, EXPORTER, PortRole.EXPORTER),
+    Flow(VISITORS, EDGE, PortRole.EDGE_HTTP),
+    Flow(EDGE, FRAMEWORKS, PortRole.MARATHON),
+    Flow(EDGE, AGENTS, PortRole.TASKS),
+    # Behind a leader projection a colour's masters name the other's leader.
+    Flow(EXPORTER, MASTERS, PortRole.MASTER),
+    Flow(EXPORTER, AGENTS, PortRole.AGENT),
+    Flow(RESOLVERS, DISCOVERY, PortRole.DNS),
+    Flow(DISCOVERY, ZOOKEEPER, _CLIENT),
+    Flow(DISCOVERY, MASTERS, PortRole.MASTER),
+    Flow(DISCOVERY, AGENTS, PortRole.AGENT),
 )
 
 

@@ -46,6 +46,13 @@ _PORTS = {
     PortRole.MARATHON: 8080,
     PortRole.ENGINE: 9090,
     PortRole.CLIENTS: 9091,
+    PortRole.EDGE_HTTP: 10080,
+    PortRole.EDGE_ADMIN: 9090,
+    PortRole.EXPORTER: 9105,
+    PortRole.DNS: 8053,
+    PortRole.DNS_HTTP: 8123,
+    # First of those that agents give to tasks; `Reach` has the last.
+    PortRole.TASKS: 31000,
 }
 # Agents use the network of their node, and both colours' have to stand on one beside each other.
 _AGENT_OFFSETS = {"blue": 0, "green": 1}

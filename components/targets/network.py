@@ -19,7 +19,17 @@ from components.workload import PortRole, Workload
 # Namespaces carry these labels when their pods may read metrics, or use ZooKeeper.
 MAY_READ_METRICS = "mesos-platform/may-read-metrics"
 MAY_USE_ZOOKEEPER = "mesos-platform/may-use-zookeeper"
-_OUTSIDE = {policies.MONITORING: MAY_READ_METRICS, policies.GUESTS: MAY_USE_ZOOKEEPER}
+MAY_USE_APPS = "mesos-platform/may-use-apps"
+_SYSTEM = {"kubernetes.io/metadata.name": "kube-system"}
+_OUTSIDE = {
+    policies.MONITORING: {MAY_READ_METRICS: "true"},
+    policies.GUESTS: {MAY_USE_ZOOKEEPER: "true"},
+    policies.VISITORS: {MAY_USE_APPS: "true"},
+    policies.RESOLVERS: _SYSTEM,
+}
+# Agents of a real cluster give these to tasks unless their resources say otherwise.
+_TASK_PORT_LAST = 32000
+_BOTH_PROTOCOLS = frozenset({PortRole.DNS})
 _COMPONENT = "app.kubernetes.io/component"
 _COLOR = "mesos-platform/color"
 _DNS_PORT = 53
@@ -77,8 +87,14 @@ class Reach:
         )
 
     def _ports(self, flow: Flow) -> list[networking.v1.NetworkPolicyPortArgs]:
+        protocols = ("UDP", "TCP") if flow.role in _BOTH_PROTOCOLS else ("TCP",)
         return [
-            networking.v1.NetworkPolicyPortArgs(protocol="TCP", port=port)
+            networking.v1.NetworkPolicyPortArgs(
+                protocol=protocol,
+                port=port,
+                end_port=_TASK_PORT_LAST if flow.role is PortRole.TASKS else None,
+            )
+            for protocol in protocols
             for port in self.ports[flow.role]
         ]
 
@@ -93,7 +109,7 @@ class Reach:
                 for network in self.node_networks
             ]
         if tier in _OUTSIDE:
-            outside = meta.v1.LabelSelectorArgs(match_labels={_OUTSIDE[tier]: "true"})
+            outside = meta.v1.LabelSelectorArgs(match_labels=_OUTSIDE[tier])
             return [networking.v1.NetworkPolicyPeerArgs(namespace_selector=outside)]
         wanted = {_COMPONENT: tier}
         if flow.within_color and workload.color:
@@ -110,7 +126,7 @@ def deny_all() -> networking.v1.NetworkPolicySpecArgs:
 
 
 def _names() -> networking.v1.NetworkPolicyEgressRuleArgs:
-    system = meta.v1.LabelSelectorArgs(match_labels={"kubernetes.io/metadata.name": "kube-system"})
+    system = meta.v1.LabelSelectorArgs(match_labels=_SYSTEM)
     return networking.v1.NetworkPolicyEgressRuleArgs(
         to=[networking.v1.NetworkPolicyPeerArgs(namespace_selector=system)],
         ports=[

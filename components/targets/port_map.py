@@ -18,11 +18,14 @@ _ROLES = {
     PortRole.ZOOKEEPER_QUORUM: (3, 3),
     PortRole.ZOOKEEPER_ELECTION: (6, 3),
     PortRole.MASTER: (10, 5),
+    PortRole.EXPORTER: (9, 1),
     PortRole.AGENT: (15, 5),
 }
 _SHARED = {
     PortRole.FRAMEWORK: (80, 5),
     PortRole.MARATHON: (85, 3),
+    PortRole.EDGE_HTTP: (88, 1),
+    PortRole.EDGE_ADMIN: (89, 1),
     PortRole.ENGINE: (90, 1),
     PortRole.CLIENTS: (91, 9),
 }

@@ -1,0 +1,301 @@
+"""What somebody is woken for, or shown: alert rules as values.
+
+Each rule names what is wrong, not what was measured; says why in words; and has a firing and a
+non-firing case in the tests, run by Prometheus itself. Two alerts of the field's own collection
+compare a ratio of 1 with 90 and can never fire: hence the second kind of case.
+
+Names of metrics are those that controllers.exporter, sync_engine, probe and HAProxy really tell; a
+test compares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import yaml
+
+
+class Severity(StrEnum):
+    """Whether somebody is woken."""
+
+    CRITICAL = "critical"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True)
+class Alert:
+    """A rule: fires when `expr` has a sample for `hold`, a duration of Prometheus."""
+
+    name: str
+    expr: str
+    hold: str
+    severity: Severity
+    summary: str
+    meaning: str
+
+    def rule(self) -> dict[str, Any]:
+        """As Prometheus takes it."""
+        return {
+            "alert": self.name,
+            "expr": self.expr,
+            "for": self.hold,
+            "labels": {"severity": str(self.severity)},
+            "annotations": {"summary": self.summary, "description": self.meaning},
+        }
+
+
+_CRITICAL, _WARNING = Severity.CRITICAL, Severity.WARNING
+
+
+def _nearly_used(resource: str, name: str) -> Alert:
+    metric = f"mesos_master_{resource}"
+    used = f'sum by (color, master) ({metric}{{type="used"}})'
+    return Alert(
+        f"Mesos{name}NearlyUsed",
+        f"({used} / sum by (color, master) ({metric})) > 0.9 "
+        "and on (color, master) mesos_master_elected == 1",
+        "15m",
+        _WARNING,
+        f"{name} of {{{{ $labels.color }}}}: {{{{ $value | humanizePercentage }}}} are used",
+        "Tasks will soon wait for offers. Add agents, or see whose quota is too large.",
+    )
+
+
+MASTERS = (
+    Alert(
+        "MesosWithoutLeader",
+        "max by (color) (mesos_master_elected) < 1",
+        "30s",
+        _CRITICAL,
+        "No master of {{ $labels.color }} leads",
+        "Agents and frameworks go on with what they have and nothing new starts. An election takes "
+        "some ten seconds; longer means no quorum of ZooKeeper or of the registry. Behind a leader "
+        "projection this is as it should be: silence it for the colour that is left.",
+    ),
+    Alert(
+        "MesosTwoLeaders",
+        "sum by (color) (mesos_master_elected) > 1",
+        "1m",
+        _CRITICAL,
+        "{{ $value }} masters of {{ $labels.color }} lead at the same time",
+        "They do not see the same election. Stop the one that ZooKeeper does not name.",
+    ),
+    Alert(
+        "MesosMasterDown",
+        'mesos_up{kind="master"} == 0',
+        "2m",
+        _CRITICAL,
+        "Master {{ $labels.target }} does not tell what it counts",
+        "It is down, or refuses the exporter's credential. One more and the registry may stand.",
+    ),
+    Alert(
+        "MesosRegistryNotRecovered",
+        "mesos_registrar_log_recovered == 0",
+        "2m",
+        _CRITICAL,
+        "The registry's replica of {{ $labels.master }} does not serve",
+        "It is no part of a quorum. See whether the other masters reach it.",
+    ),
+    Alert(
+        "MesosEnsembleOfWrongSize",
+        "mesos_registrar_log_ensemble_size != on (color) group_left () "
+        'count by (color) (mesos_up{kind="master"})',
+        "5m",
+        _CRITICAL,
+        "{{ $labels.master }} sees {{ $value }} replicas of the registry",
+        "More than declared: a master of another group has joined its log, which may corrupt it. "
+        "Fewer: some do not take part.",
+    ),
+    Alert(
+        "MesosRegistryShrank",
+        "(mesos_registrar_registry_size_bytes and on (color, master) mesos_master_elected == 1) "
+        "< on (color) group_left () 0.5 * max by (color) "
+        "(max_over_time(mesos_registrar_registry_size_bytes[1h]))",
+        "1m",
+        _CRITICAL,
+        "The registry of {{ $labels.color }} is less than half of what it was",
+        "Masters whose logs were all emptied come up healthy and know no quota, weight or agent. "
+        "Compare with the last backup before anything is changed.",
+    ),
+    Alert(
+        "MesosAllocatorSlow",
+        'mesos_allocator_run_seconds{percentile="p99"} > 1 '
+        "and on (color, master) mesos_master_elected == 1",
+        "5m",
+        _WARNING,
+        "Allocations take {{ $value | humanizeDuration }}",
+        "Offers come late. See how many frameworks hold filters, and what roles there are.",
+    ),
+    Alert(
+        "MesosMasterOverloaded",
+        'mesos_master_event_queue_length{type="messages"} > 1000',
+        "5m",
+        _WARNING,
+        "{{ $value }} messages wait in {{ $labels.master }}",
+        "It works them off one by one. See which client asks for /state.",
+    ),
+)
+CAPACITY = (
+    _nearly_used("cpus", "Processors"),
+    _nearly_used("mem_bytes", "Memory"),
+    _nearly_used("disk_bytes", "Disk"),
+    Alert(
+        "MesosQuotaNearlyUsed",
+        'mesos_allocator_quota_cpus{type="consumed"} > on (color, master, role) group_left () '
+        '(0.9 * (mesos_allocator_quota_cpus{type="limit"} > 0))',
+        "15m",
+        _WARNING,
+        "Role {{ $labels.role }} has used nine tenths of its processors",
+        "Its tasks will wait although the cluster may have room.",
+    ),
+)
+AGENTS = (
+    Alert(
+        "MesosAgentsUnreachable",
+        'mesos_master_slaves_state{state="unreachable"} > 0 '
+        "and on (color, master) mesos_master_elected == 1",
+        "1m",
+        _CRITICAL,
+        "{{ $value }} agents of {{ $labels.color }} are unreachable",
+        "Their tasks run on, or not; frameworks replace them as they were told.",
+    ),
+    Alert(
+        "MesosAgentNotRegistered",
+        "mesos_slave_registered == 0",
+        "2m",
+        _WARNING,
+        "No master knows agent {{ $labels.agent }}",
+        "It follows no leader, is not authenticated, or its attributes have changed.",
+    ),
+    Alert(
+        "MesosAgentSilent",
+        'mesos_up{kind="agent"} == 0',
+        "5m",
+        _WARNING,
+        "Agent {{ $labels.target }} does not tell what it counts",
+        "The master still knows it. It hangs, or refuses the exporter's credential.",
+    ),
+    Alert(
+        "MesosAgentForgot",
+        "increase(mesos_slave_recovery_errors_total[15m]) > 0",
+        "0m",
+        _WARNING,
+        "Agent {{ $labels.agent }} could not read its own records",
+        "Tasks of before its restart may run without anybody knowing.",
+    ),
+    Alert(
+        "MesosTasksLost",
+        "sum by (color) (increase(mesos_master_task_states_exit_total"
+        '{state=~"lost|gone|dropped|gone_by_operator"}[10m])) > 0',
+        "0m",
+        _CRITICAL,
+        "{{ $value | humanize }} tasks of {{ $labels.color }} were lost",
+        "During a migration: stop it, and see `migrate history`.",
+    ),
+)
+SYNC = (
+    Alert(
+        "SyncEngineStalled",
+        'zksync_state{state="stalled"} == 1',
+        "1m",
+        _CRITICAL,
+        "The sync engine has stopped by itself",
+        "`zk-sync status` says why; it goes on after `zk-sync confirm`.",
+    ),
+    Alert(
+        "SyncLagHigh",
+        "histogram_quantile(0.99, sum by (direction, le) (rate(zksync_lag_ms_bucket[5m]))) > 50",
+        "5m",
+        _WARNING,
+        "Changes take {{ $value | humanize }} ms ({{ $labels.direction }})",
+        "No migration touches masters while it is so.",
+    ),
+    Alert(
+        "SyncSideLost",
+        "zksync_side_connected == 0",
+        "1m",
+        _CRITICAL,
+        "The sync engine has no server of side {{ $labels.side }}",
+        "Nothing is copied. See whether that ensemble has a quorum.",
+    ),
+    Alert(
+        "SyncConflictsHeld",
+        "zksync_held_conflicts > 0",
+        "5m",
+        _WARNING,
+        "{{ $value }} conflicts wait for somebody's word",
+        "`zk-sync conflicts` lists them.",
+    ),
+    Alert(
+        "SyncAuditUnequal",
+        "zksync_audit_equal == 0",
+        "5m",
+        _CRITICAL,
+        "The last audit found both sides different",
+        "`zk-sync diff` says where.",
+    ),
+)
+EDGE = (
+    Alert(
+        "EdgeServiceWithoutInstances",
+        "haproxy_backend_active_servers == 0 unless on (proxy, instance) "
+        'haproxy_backend_active_servers{proxy="unknown-host"}',
+        "1m",
+        _CRITICAL,
+        "No instance of {{ $labels.proxy }} takes requests",
+        "Its app has none that is healthy, or the edge does not reach their agents.",
+    ),
+    Alert(
+        "EdgeAnswersErrors",
+        'sum by (proxy) (rate(haproxy_backend_http_responses_total{code="5xx"}[5m])) '
+        "> 0.05 * sum by (proxy) (rate(haproxy_backend_http_responses_total[5m]))",
+        "5m",
+        _CRITICAL,
+        "One in twenty requests to {{ $labels.proxy }} or more ends in an error",
+        "See whether instances answer so themselves, or end without an answer.",
+    ),
+)
+PROBE = (
+    Alert(
+        "ProbeCollectorDown",
+        "probe_agent_collector_up == 0",
+        "10m",
+        _WARNING,
+        "The probe does not see {{ $labels.collector }} of a node",
+        "`probe agent status` says why.",
+    ),
+    Alert(
+        "ProbeDropsFrames",
+        "rate(probe_agent_frames_dropped_total[5m]) > 0",
+        "5m",
+        _WARNING,
+        "A probe drops what it sees",
+        "Its app takes nothing, or too slowly.",
+    ),
+)
+GROUPS: Mapping[str, tuple[Alert, ...]] = {
+    "mesos-masters": MASTERS,
+    "mesos-capacity": CAPACITY,
+    "mesos-agents": AGENTS,
+    "sync-engine": SYNC,
+    "edge": EDGE,
+    "probe": PROBE,
+}
+
+
+def rules() -> dict[str, Any]:
+    """All groups, as a rules file or the spec of a PrometheusRule has them."""
+    return {
+        "groups": [
+            {"name": name, "rules": [alert.rule() for alert in alerts]}
+            for name, alerts in GROUPS.items()
+        ]
+    }
+
+
+def rules_file() -> str:
+    """The same as a file of Prometheus."""
+    return yaml.safe_dump(rules(), sort_keys=False, width=100)

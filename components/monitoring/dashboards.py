@@ -1,0 +1,272 @@
+"""Dashboards of Grafana as values: what to look at first, for whom.
+
+A panel is a title, a unit and queries; where it stands follows from the order. The JSON is that of
+Grafana's own export (schema 39), with the data source as a variable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+_WIDTH, _HEIGHT, _COLUMNS = 12, 8, 24
+_SCHEMA = 39
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A graph; `queries` are PromQL by legend."""
+
+    title: str
+    queries: Mapping[str, str]
+    unit: str = "short"
+    kind: str = "timeseries"
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Dashboard:
+    """Panels in reading order. `uid` is what links to it name."""
+
+    uid: str
+    title: str
+    panels: Sequence[Panel]
+    variables: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Name → query for its values."""
+
+
+_LEADER = "and on (color, master) mesos_master_elected == 1"
+_COLOR = {"color": "label_values(mesos_master_elected, color)"}
+
+
+def _share(resource: str) -> str:
+    metric = f'mesos_master_{resource}{{color=~"$color"}}'
+    used = metric.replace("}", ',type="used"}')
+    return f"sum by (color, master) ({used}) / sum by (color, master) ({metric}) {_LEADER}"
+
+
+def _led(legend: str, metric: str) -> dict[str, str]:
+    """What only a leader knows; the others tell zeros."""
+    return {legend: f'{metric}{{color=~"$color"}} {_LEADER}'}
+
+
+CLUSTER = Dashboard(
+    "mesos-cluster",
+    "Mesos: cluster",
+    (
+        Panel(
+            "Leaders",
+            {"{{color}}": 'sum by (color) (mesos_master_elected{color=~"$color"})'},
+            kind="stat",
+            text="1 for the colour that leads; the other is 0 before and behind a projection.",
+        ),
+        Panel(
+            "Agents",
+            _led("{{color}} {{state}}", "mesos_master_slaves_state"),
+        ),
+        Panel(
+            "Tasks",
+            _led("{{color}} {{state}}", "mesos_master_task_states_current"),
+        ),
+        Panel(
+            "Tasks that ended",
+            {
+                "{{color}} {{state}}": "sum by (color, state) (rate("
+                'mesos_master_task_states_exit_total{color=~"$color"}[5m]))'
+            },
+            unit="ops",
+        ),
+        Panel(
+            "Used",
+            {
+                "{{color}} processors": _share("cpus"),
+                "{{color}} memory": _share("mem_bytes"),
+                "{{color}} disk": _share("disk_bytes"),
+            },
+            unit="percentunit",
+        ),
+        Panel(
+            "Quota used, of processors",
+            {
+                "{{role}}": 'mesos_allocator_quota_cpus{color=~"$color",type="consumed"} '
+                "/ on (color, master, role) group_left () "
+                '(mesos_allocator_quota_cpus{color=~"$color",type="limit"} > 0)'
+            },
+            unit="percentunit",
+        ),
+        Panel(
+            "Dominant share",
+            _led("{{role}}", "mesos_allocator_role_dominant_share"),
+            unit="percentunit",
+        ),
+        Panel(
+            "Frameworks",
+            _led("{{color}} {{state}}", "mesos_master_frameworks_state"),
+        ),
+    ),
+    _COLOR,
+)
+MASTERS = Dashboard(
+    "mesos-masters",
+    "Mesos: masters",
+    (
+        Panel("Answer", {"{{target}}": 'mesos_up{kind="master",color=~"$color"}'}, kind="stat"),
+        Panel(
+            "Registry",
+            {
+                "{{master}} serves": 'mesos_registrar_log_recovered{color=~"$color"}',
+                "{{master}} replicas": 'mesos_registrar_log_ensemble_size{color=~"$color"}',
+            },
+        ),
+        Panel(
+            "Size of the registry",
+            {"{{master}}": 'mesos_registrar_registry_size_bytes{color=~"$color"}'},
+            unit="bytes",
+        ),
+        Panel(
+            "Length of a change of the registry",
+            {"{{master}} {{percentile}}": 'mesos_registrar_state_store_seconds{color=~"$color"}'},
+            unit="s",
+        ),
+        Panel(
+            "Length of an allocation",
+            _led("{{master}} {{percentile}}", "mesos_allocator_run_seconds"),
+            unit="s",
+        ),
+        Panel(
+            "What waits",
+            {"{{master}} {{type}}": 'mesos_master_event_queue_length{color=~"$color"}'},
+        ),
+        Panel(
+            "Messages",
+            {
+                "{{type}}": "sum by (type) (rate(mesos_master_messages_total"
+                '{color=~"$color"}[5m])) > 0'
+            },
+            unit="ops",
+        ),
+        Panel("Offers that wait", {"{{master}}": 'mesos_master_offers_pending{color=~"$color"}'}),
+    ),
+    _COLOR,
+)
+AGENTS = Dashboard(
+    "mesos-agents",
+    "Mesos: agents",
+    (
+        Panel("Registered", {"{{agent}}": 'mesos_slave_registered{color=~"$color"}'}, kind="stat"),
+        Panel("Tasks", {"{{agent}} {{state}}": 'mesos_slave_task_states_current{color=~"$color"}'}),
+        Panel(
+            "Since they started", {"{{agent}}": 'mesos_slave_uptime_seconds{color=~"$color"}'}, "s"
+        ),
+        Panel(
+            "Own records that could not be read",
+            {"{{agent}}": 'mesos_slave_recovery_errors_total{color=~"$color"}'},
+        ),
+    ),
+    _COLOR,
+)
+MIGRATION = Dashboard(
+    "migration",
+    "Migration: sync engine and edge",
+    (
+        Panel("State of the engine", {"{{state}}": "zksync_state == 1"}, kind="stat"),
+        Panel("Not yet applied", {"{{direction}}": "zksync_backlog_znodes"}),
+        Panel(
+            "Lag",
+            {
+                "{{direction}} p50": "histogram_quantile(0.5, sum by (direction, le) "
+                "(rate(zksync_lag_ms_bucket[5m])))",
+                "{{direction}} p99": "histogram_quantile(0.99, sum by (direction, le) "
+                "(rate(zksync_lag_ms_bucket[5m])))",
+            },
+            unit="ms",
+        ),
+        Panel("Applied", {"{{direction}}": "rate(zksync_applied_znodes_total[1m])"}, unit="ops"),
+        Panel("Conflicts that wait", {"": "zksync_held_conflicts"}, kind="stat"),
+        Panel("Equal at the last audit", {"": "zksync_audit_equal"}, kind="stat"),
+        Panel(
+            "Requests through the edge",
+            {
+                "{{proxy}} {{code}}": "sum by (proxy, code) "
+                "(rate(haproxy_backend_http_responses_total[1m]))"
+            },
+            unit="reqps",
+        ),
+        Panel("Instances behind the edge", {"{{proxy}}": "haproxy_backend_active_servers"}),
+    ),
+)
+PROBE = Dashboard(
+    "probe",
+    "Probe: agents",
+    (
+        Panel("Processor", {"{{instance}}": "probe_agent_cpu_percent"}, unit="percent"),
+        Panel("Memory", {"{{instance}}": "probe_agent_rss_megabytes"}, unit="decmbytes"),
+        Panel("Nodes seen", {"{{topology}}": "sum by (topology) (probe_agent_nodes)"}),
+        Panel("Collectors", {"{{instance}} {{collector}}": "probe_agent_collector_up"}),
+    ),
+)
+DASHBOARDS = (CLUSTER, MASTERS, AGENTS, MIGRATION, PROBE)
+
+
+def document(dashboard: Dashboard) -> dict[str, Any]:
+    """As Grafana imports it."""
+    source = {"type": "prometheus", "uid": "${datasource}"}
+    return {
+        "uid": dashboard.uid,
+        "title": dashboard.title,
+        "tags": ["mesos-platform"],
+        "schemaVersion": _SCHEMA,
+        "editable": False,
+        "refresh": "15s",
+        "time": {"from": "now-1h", "to": "now"},
+        "templating": {"list": [_source_variable(), *_variables(dashboard, source)]},
+        "panels": [_panel(n, panel, source) for n, panel in enumerate(dashboard.panels)],
+    }
+
+
+def _source_variable() -> dict[str, Any]:
+    return {"name": "datasource", "type": "datasource", "query": "prometheus", "label": "Source"}
+
+
+def _variables(dashboard: Dashboard, source: dict[str, str]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "type": "query",
+            "datasource": source,
+            "query": query,
+            "includeAll": True,
+            "multi": True,
+            "allValue": ".*",
+            "refresh": 2,
+        }
+        for name, query in dashboard.variables.items()
+    ]
+
+
+def _panel(number: int, panel: Panel, source: dict[str, str]) -> dict[str, Any]:
+    per_row = _COLUMNS // _WIDTH
+    return {
+        "id": number + 1,
+        "title": panel.title,
+        "description": panel.text,
+        "type": panel.kind,
+        "datasource": source,
+        "gridPos": {
+            "x": _WIDTH * (number % per_row),
+            "y": _HEIGHT * (number // per_row),
+            "w": _WIDTH,
+            "h": _HEIGHT,
+        },
+        "fieldConfig": {"defaults": {"unit": panel.unit}, "overrides": []},
+        "targets": [
+            {
+                "refId": chr(ord("A") + n),
+                "datasource": source,
+                "expr": query,
+                "legendFormat": legend,
+            }
+            for n, (legend, query) in enumerate(panel.queries.items())
+        ],
+    }

@@ -1,0 +1,289 @@
+"""Logs of masters, agents and tasks: where they lie, how lines are taken apart, how long they stay.
+
+Filebeat reads; an ingest pipeline of Elasticsearch takes lines apart; a life cycle removes old
+indices. Masters and agents write glog: a letter for the level, month and day, time, thread,
+source, text; what follows without such a beginning (a stack trace, a dump of flags) belongs to the
+line before. What tasks write is theirs and stays as it is: agent, framework, executor and container
+stand in its path.
+
+Documents alone; who puts them there is components.monitoring.shipping.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from components.errors import ArgumentsError
+
+PIPELINE = "mesos-platform-glog"
+POLICY = "mesos-platform-logs"
+TEMPLATE = "mesos-platform-logs"
+STREAM = "logs-mesos.platform-default"
+"""The data stream that all of it goes to."""
+# Filebeat and Elasticsearch have regular expressions of their own; these are of the part that both
+# and Python share.
+LINE_BEGINS = r"^[IWEF][0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]+ "
+DEFINITIONS: Mapping[str, str] = {
+    "GLOGLEVEL": "[IWEF]",
+    "GLOGDAY": "[0-9]{4}",
+    "GLOGTIME": r"[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]+",
+    "GLOGTHREAD": "[0-9]+",
+    "GLOGFILE": r"[^ :\]]+",
+    "GLOGLINE": "[0-9]+",
+    "GLOGTEXT": r"(?:.|\n)*",
+    # What a unit of systemd puts in front, where journals are read in place of files.
+    "JOURNAL": r"(?:[A-Z][a-z]{2} +[0-9]+ [0-9:]{8} [^ ]+ [^ ]+\[[0-9]+\]: )?",
+}
+GROK = (
+    "^%{JOURNAL}%{GLOGLEVEL:glog.level}%{GLOGDAY:glog.day} %{GLOGTIME:glog.time} "
+    "+%{GLOGTHREAD:process.thread.id} %{GLOGFILE:log.origin.file.name}:"
+    r"%{GLOGLINE:log.origin.file.line}\] %{GLOGTEXT:message}$"
+)
+LEVELS = {"I": "info", "W": "warning", "E": "error", "F": "fatal"}
+SANDBOX_PATH = (
+    "%{}/slaves/%{mesos.agent.id}/frameworks/%{mesos.framework.id}/executors/%{mesos.executor.id}"
+    "/runs/%{mesos.container.id}/%{mesos.stream}"
+)
+_MULTILINE_LINES_MAX = 500
+_DAYS_MAX = 3650
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """How long logs are kept. A new index begins after a day or `index_gib`, whichever is first.
+
+    Raises:
+        ArgumentsError: that cannot be.
+    """
+
+    days: int = 30
+    warm_after_days: int = 3
+    index_gib: int = 30
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.warm_after_days < self.days <= _DAYS_MAX or self.index_gib < 1:
+            msg = (
+                f"expected 1 ≤ warm_after_days < days ≤ {_DAYS_MAX} and indices of 1 GiB or more, "
+                f"saw {self.warm_after_days}, {self.days} and {self.index_gib}"
+            )
+            raise ArgumentsError(msg)
+
+
+def pipeline() -> dict[str, Any]:
+    """The ingest pipeline for lines of glog. A line that is none stays whole, and says why."""
+    return {
+        "description": "Lines of glog, as masters and agents of Mesos write them",
+        "processors": [
+            {
+                "grok": {
+                    "field": "message",
+                    "patterns": [GROK],
+                    "pattern_definitions": dict(DEFINITIONS),
+                }
+            },
+            {
+                "script": {
+                    "description": "The letter as a word",
+                    "params": LEVELS,
+                    "source": "ctx.log.level = params[ctx.glog.level]",
+                }
+            },
+            # glog writes no year; Elasticsearch takes the present one.
+            {"set": {"field": "glog.at", "value": "{{glog.day}} {{glog.time}}"}},
+            {
+                "date": {
+                    "field": "glog.at",
+                    "formats": ["MMdd HH:mm:ss.SSSSSS"],
+                    "timezone": "UTC",
+                }
+            },
+            {
+                "convert": {
+                    "field": "log.origin.file.line",
+                    "type": "integer",
+                    "ignore_missing": True,
+                }
+            },
+            {"remove": {"field": "glog"}},
+        ],
+        "on_failure": [
+            {"append": {"field": "tags", "value": "not-glog"}},
+            {"set": {"field": "error.message", "value": "{{_ingest.on_failure_message}}"}},
+        ],
+    }
+
+
+def policy(keeping: Keeping) -> dict[str, Any]:
+    """The life cycle of indices."""
+    return {
+        "policy": {
+            "phases": {
+                "hot": {
+                    "actions": {
+                        "rollover": {
+                            "max_age": "1d",
+                            "max_primary_shard_size": f"{keeping.index_gib}gb",
+                        }
+                    }
+                },
+                "warm": {
+                    "min_age": f"{keeping.warm_after_days}d",
+                    "actions": {
+                        "forcemerge": {"max_num_segments": 1},
+                        "set_priority": {"priority": 50},
+                    },
+                },
+                "delete": {"min_age": f"{keeping.days}d", "actions": {"delete": {}}},
+            }
+        }
+    }
+
+
+def template() -> dict[str, Any]:
+    """What a new index of the data stream is made from."""
+    keyword = {"type": "keyword", "ignore_above": 1024}
+    ids = {"agent", "framework", "executor", "container"}
+    return {
+        "index_patterns": [f"{STREAM}*"],
+        "data_stream": {},
+        "priority": 500,
+        "template": {
+            "settings": {"index.lifecycle.name": POLICY, "index.codec": "best_compression"},
+            "mappings": {
+                "properties": {
+                    "@timestamp": {"type": "date"},
+                    "message": {"type": "match_only_text"},
+                    "log.level": keyword,
+                    "log.origin.file.name": keyword,
+                    "log.origin.file.line": {"type": "integer"},
+                    "mesos.color": keyword,
+                    "mesos.role": keyword,
+                    "mesos.stream": keyword,
+                    **{f"mesos.{name}.id": keyword for name in sorted(ids)},
+                }
+            },
+        },
+    }
+
+
+def requests(keeping: Keeping) -> tuple[tuple[str, dict[str, Any]], ...]:
+    """Path and body of each PUT that Elasticsearch needs, in order; each may be made again."""
+    return (
+        (f"/_ilm/policy/{POLICY}", policy(keeping)),
+        (f"/_ingest/pipeline/{PIPELINE}", pipeline()),
+        (f"/_index_template/{TEMPLATE}", template()),
+    )
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Folders on a node: logs of masters and agents, and agents' work folders, by colour."""
+
+    glog: Mapping[str, tuple[str, ...]]
+    work_dirs: Mapping[str, tuple[str, ...]]
+
+
+def filebeat(
+    sources: Sources, hosts: tuple[str, ...], *, password_variable: str, ca_file: str | None = None
+) -> dict[str, Any]:
+    """Filebeat's configuration. The password is its environment's, under that name.
+
+    Raises:
+        ArgumentsError: there is nowhere to send to, or nothing to read.
+    """
+    if not hosts:
+        msg = "expected an address of Elasticsearch, saw none"
+        raise ArgumentsError(msg)
+    inputs = [
+        *(_glog(color, folders) for color, folders in sources.glog.items() if folders),
+        *(_sandboxes(color, folders) for color, folders in sources.work_dirs.items() if folders),
+    ]
+    if not inputs:
+        msg = "expected a folder of logs, saw none"
+        raise ArgumentsError(msg)
+    output: dict[str, Any] = {
+        "hosts": list(hosts),
+        "index": STREAM,
+        "username": "elastic",
+        "password": f"${{{password_variable}}}",
+        "pipelines": [{"pipeline": PIPELINE, "when.equals": {"mesos.stream": "glog"}}],
+    }
+    if ca_file:
+        output["ssl.certificate_authorities"] = [ca_file]
+    return {
+        "filebeat.inputs": inputs,
+        "output.elasticsearch": output,
+        # Templates and life cycle are ours: see `requests`.
+        "setup.template.enabled": False,
+        "setup.ilm.enabled": False,
+        "processors": [{"add_host_metadata": {}}],
+        "logging.level": "warning",
+        "http.enabled": True,
+        "http.host": "127.0.0.1",
+    }
+
+
+def _glog(color: str, folders: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        "type": "filestream",
+        "id": f"glog-{color}",
+        # The file of level INFO has every line; those of other levels repeat theirs.
+        "paths": [f"{folder}/*.INFO.*" for folder in folders],
+        "prospector.scanner.symlinks": False,
+        "parsers": [
+            {
+                "multiline": {
+                    "type": "pattern",
+                    "pattern": LINE_BEGINS,
+                    "negate": True,
+                    "match": "after",
+                    "max_lines": _MULTILINE_LINES_MAX,
+                }
+            }
+        ],
+        # How glog begins a file; no event.
+        "exclude_lines": ["^Log file created at:", "^Running on machine:", "^Log line format:"],
+        "fields": {"mesos.color": color, "mesos.stream": "glog"},
+        "fields_under_root": True,
+    }
+
+
+def _sandboxes(color: str, folders: tuple[str, ...]) -> dict[str, Any]:
+    pattern = "slaves/*/frameworks/*/executors/*/runs/*"
+    return {
+        "type": "filestream",
+        "id": f"sandboxes-{color}",
+        "paths": [
+            f"{folder}/{pattern}/{name}" for folder in folders for name in ("stdout", "stderr")
+        ],
+        # `latest` is another name of a run that is read already.
+        "prospector.scanner.exclude_files": ["/runs/latest/"],
+        "close.on_state_change.inactive": "5m",
+        "clean_removed": True,
+        "fields": {"mesos.color": color},
+        "fields_under_root": True,
+        "processors": [
+            {"dissect": {"tokenizer": SANDBOX_PATH, "field": "log.file.path", "target_prefix": ""}}
+        ],
+    }
+
+
+def as_python(grok: str) -> re.Pattern[str]:
+    """A pattern of grok for tests and previews: fields become groups, dots in them two underscores.
+
+    Raises:
+        ArgumentsError: it names what is not defined here.
+    """
+
+    def expanded(found: re.Match[str]) -> str:
+        name, _, target = found[1].partition(":")
+        if name not in DEFINITIONS:
+            msg = f"expected a definition of {name}, saw {', '.join(DEFINITIONS)}"
+            raise ArgumentsError(msg)
+        group = target.replace(".", "__")
+        return f"(?P<{group}>{DEFINITIONS[name]})" if group else f"(?:{DEFINITIONS[name]})"
+
+    return re.compile(re.sub(r"%\{([^}]+)\}", expanded, grok))

@@ -1,0 +1,244 @@
+"""Names of tasks: Mesos-DNS, or Consul, and how the cluster's own name servers reach them.
+
+One of the two answers for a zone of its own (`mesos`, `consul`). CoreDNS hands that zone on, by a
+server block beside its others; pods then resolve `web.marathon.mesos` without knowing of it.
+
+Both belong to a cluster and not to a colour. Mesos-DNS follows the masters that an ensemble names,
+so it is a client of ZooKeeper that moves with the other clients; until it has moved, a leader
+projection leads it to the right masters.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from components.base import Component, Placing
+from components.errors import ArgumentsError
+from components.mesos.masters import ELECTION_PATH
+from components.workload import (
+    Member,
+    Needs,
+    PortRole,
+    Probe,
+    Program,
+    Readiness,
+    Shape,
+    Workload,
+)
+
+TIER = "discovery"
+_ZONE = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*")
+_CONSUL_DATA = "data"
+
+
+class Discovery(StrEnum):
+    """Who answers."""
+
+    MESOS_DNS = "mesos-dns"
+    CONSUL = "consul"
+
+
+def check_zone(zone: str) -> str:
+    """Refuse what is no zone, or one that the cluster needs for itself.
+
+    Raises:
+        ArgumentsError: it is.
+    """
+    if not _ZONE.fullmatch(zone) or zone == "cluster.local" or zone.endswith(".cluster.local"):
+        msg = f"expected a zone such as 'mesos', outside cluster.local, saw {zone!r}"
+        raise ArgumentsError(msg)
+    return zone
+
+
+@dataclass(frozen=True)
+class DiscoveryArgs:
+    """`zookeeper_hosts` is the ensemble that Mesos-DNS follows, None while it stands still;
+    `resolvers` answer what is not of the zone, none: it is refused.
+
+    Raises:
+        ArgumentsError: the zone, a resolver or the number of replicas cannot be.
+    """
+
+    program: Program
+    kind: Discovery = Discovery.MESOS_DNS
+    zookeeper_hosts: str | None = None
+    zone: str = "mesos"
+    replicas: int = 2
+    ttl_s: int = 10
+    refresh_s: int = 10
+    resolvers: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_zone(self.zone)
+        for text in self.resolvers:
+            try:
+                ipaddress.ip_address(text)
+            except ValueError:
+                msg = f"expected addresses of resolvers, saw {text!r}"
+                raise ArgumentsError(msg) from None
+        if self.replicas < 1:
+            msg = f"expected at least one replica, saw {self.replicas}"
+            raise ArgumentsError(msg)
+        if self.kind is Discovery.CONSUL and self.replicas % 2 == 0:
+            msg = f"Consul's servers are a quorum: odd numbers (1, 3, 5), saw {self.replicas}"
+            raise ArgumentsError(msg)
+        if not 0 < self.refresh_s <= 60 or not 0 < self.ttl_s <= 300:  # noqa: PLR2004 - seconds
+            msg = (
+                f"expected names to be renewed within 60 s and to live for at most 300 s, saw "
+                f"{self.refresh_s} and {self.ttl_s}: clients would keep addresses of ended tasks"
+            )
+            raise ArgumentsError(msg)
+
+
+class ServiceDiscovery(Component):
+    """Its servers; `addresses` answer questions, `zone` is what they answer for."""
+
+    addresses: list[str]
+    zone: str
+
+    def __init__(self, args: DiscoveryArgs, placing: Placing) -> None:
+        name = str(args.kind)
+        ends = [
+            placing.target.endpoint(name, None, PortRole.DNS, index)
+            for index in range(args.replicas)
+        ]
+        self.addresses, self.zone = [str(end) for end in ends], args.zone
+        super().__init__("network", "ServiceDiscovery", _workload(name, args, placing), placing)
+        self.finish({"addresses": self.addresses, "zone": self.zone})
+
+
+def mesos_dns_config(
+    *, zookeeper: str | None, listener: str, port: int, http_port: int, args: DiscoveryArgs
+) -> dict[str, Any]:
+    """Of Mesos-DNS (its configuration parameters of 0.7 and later)."""
+    return {
+        "zk": zookeeper,
+        "masters": [],
+        "refreshSeconds": args.refresh_s,
+        "ttl": args.ttl_s,
+        "domain": args.zone,
+        "listener": listener,
+        "port": port,
+        "httpon": True,
+        "httpport": http_port,
+        "dnson": True,
+        "resolvers": list(args.resolvers),
+        "externalon": bool(args.resolvers),
+        # Otherwise each agent is asked for each of its tasks.
+        "IPSources": ["netinfo", "host"],
+        "zkDetectionTimeout": 30,
+        "timeout": 5,
+        "recurseon": False,
+        "SOAMname": f"ns1.{args.zone}",
+        "SOARname": f"root.ns1.{args.zone}",
+        "SOARefresh": 60,
+        "SOARetry": 600,
+        "SOAExpire": 86_400,
+        "SOAMinttl": args.ttl_s,
+    }
+
+
+def consul_config(  # noqa: PLR0913 - by keyword, what its file says
+    *, node: str, peers: list[str], listener: str, port: int, http_port: int, data: str,
+    args: DiscoveryArgs,
+) -> dict[str, Any]:  # fmt: skip
+    """Of a server of Consul."""
+    return {
+        "server": True,
+        "node_name": node,
+        "bootstrap_expect": args.replicas,
+        "retry_join": peers,
+        "data_dir": data,
+        "bind_addr": listener,
+        "client_addr": listener,
+        "domain": args.zone,
+        "ports": {"dns": port, "http": http_port},
+        "dns_config": {"service_ttl": {"*": f"{args.ttl_s}s"}, "only_passing": True},
+        "recursors": list(args.resolvers),
+        "disable_update_check": True,
+        "enable_script_checks": False,
+    }
+
+
+def _workload(name: str, args: DiscoveryArgs, placing: Placing) -> Workload:
+    members: list[Member] = []
+    is_consul = args.kind is Discovery.CONSUL
+    for index in range(args.replicas):
+        member = f"{name}-{index}"
+        dns = placing.target.endpoint(name, None, PortRole.DNS, index)
+        http = placing.target.endpoint(name, None, PortRole.DNS_HTTP, index)
+        places: dict[str, Any] = {
+            "listener": placing.target.listen_host(),
+            "port": dns.port,
+            "http_port": http.port,
+            "args": args,
+        }
+        if is_consul:
+            peers = [
+                placing.target.endpoint(name, None, PortRole.DNS, other).host
+                for other in range(args.replicas)
+            ]
+            data = f"{placing.target.directory(member)}/{_CONSUL_DATA}"
+            config = consul_config(node=member, peers=peers, data=data, **places)
+        else:
+            hosts = args.zookeeper_hosts
+            zookeeper = None if hosts is None else f"zk://{hosts}{ELECTION_PATH}"
+            config = mesos_dns_config(zookeeper=zookeeper, **places)
+        ports = {PortRole.DNS: dns.port, PortRole.DNS_HTTP: http.port}
+        members.append(Member(member, index, json.dumps(config, indent=2) + "\n", ports))
+    return Workload(
+        name=name,
+        tier=TIER,
+        color=None,
+        shape=Shape.STATEFUL,
+        program=args.program,
+        members=tuple(members),
+        config_suffix=".json",
+        arguments=("agent", "-config-file", "{config}")
+        if is_consul
+        else ("-config", "{config}", "-logtostderr"),
+        readiness=Readiness(Probe.TCP, PortRole.DNS_HTTP),
+        volumes=(_CONSUL_DATA,) if is_consul else (),
+        running=is_consul or args.zookeeper_hosts is not None,
+        needs=Needs(memory_mb=256, cpus=0.1),
+        client_ports=(PortRole.DNS,),
+    )
+
+
+def stub_zone(zone: str, servers: list[str]) -> str:
+    """A server block of CoreDNS that hands a zone on; `servers` are address:port.
+
+    Asked over TCP where an answer is too long for a datagram; an answer is kept no longer than its
+    time to live, and a failure for a second.
+
+    Raises:
+        ArgumentsError: there is no server, or it is no address: CoreDNS would have to ask itself.
+    """
+    check_zone(zone)
+    for server in servers:
+        host = server.rpartition(":")[0]
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            msg = f"expected address:port of servers of {zone}, saw {server!r}: name an address"
+            raise ArgumentsError(msg) from None
+    if not servers:
+        msg = f"expected servers of {zone}, saw none"
+        raise ArgumentsError(msg)
+    return (
+        f"{zone}:53 {{\n"
+        "    errors\n"
+        "    cache 10 {\n"
+        "        servfail 1s\n"
+        "    }\n"
+        f"    forward . {' '.join(servers)} {{\n"
+        "        policy sequential\n"
+        "        health_check 1s\n"
+        "    }\n"
+        "}\n"
+    )

@@ -1,0 +1,84 @@
+"""Snapshots as text for Prometheus. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from controllers.exporter.table import AGENT, MASTER, SCRAPE, UP, Metric, Source
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A master or agent, and what it told; `snapshot` is None where it did not answer."""
+
+    kind: str
+    address: str
+    snapshot: Mapping[str, float] | None
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What tells its samples from others'."""
+        return {self.kind: self.address}
+
+
+def render(masters: Sequence[Target], agents: Sequence[Target], color: str, scrape_s: float) -> str:
+    """All samples; those of one metric together, as the format wants it."""
+    own = {"color": color} if color else {}
+    lines = list(_samples(masters, MASTER, own))
+    lines += _samples(agents, AGENT, own)
+    lines += _head(UP)
+    for target in (*masters, *agents):
+        labels = {**own, "kind": target.kind, "target": target.address}
+        lines.append(_line(UP.name, labels, float(target.snapshot is not None)))
+    lines += _head(SCRAPE)
+    lines.append(_line(SCRAPE.name, own, scrape_s))
+    return "\n".join(lines) + "\n"
+
+
+def _samples(
+    targets: Sequence[Target], metrics: Iterable[Metric], own: Mapping[str, str]
+) -> Iterator[str]:
+    for metric in metrics:
+        lines = [
+            _line(metric.name, {**own, **target.labels, **labels}, value)
+            for target in targets
+            if target.snapshot is not None
+            for source in metric.sources
+            for labels, value in values(source, target.snapshot)
+        ]
+        if lines:
+            yield from _head(metric)
+            yield from lines
+
+
+def values(
+    source: Source, snapshot: Mapping[str, float]
+) -> Iterator[tuple[Mapping[str, str], float]]:
+    """Samples that a snapshot has of a source: their labels and values."""
+    if source.key in snapshot:
+        taken_off = snapshot.get(source.minus, 0.0) if source.minus else 0.0
+        yield source.labels, (snapshot[source.key] - taken_off) * source.scale
+        return
+    pattern = source.pattern
+    if not pattern.groupindex:
+        return
+    for key, value in snapshot.items():
+        found = pattern.fullmatch(key)
+        if found is not None:
+            yield {**source.labels, **found.groupdict()}, value * source.scale
+
+
+def _head(metric: Metric) -> list[str]:
+    return [f"# HELP {metric.name} {metric.text}", f"# TYPE {metric.name} {metric.kind}"]
+
+
+def _line(name: str, labels: Mapping[str, str], value: float) -> str:
+    told = ",".join(f'{key}="{_escaped(text)}"' for key, text in labels.items())
+    return f"{name}{{{told}}} {value!r}" if told else f"{name} {value!r}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

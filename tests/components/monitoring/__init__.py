@@ -1,0 +1,1 @@
+"""Alerts, dashboards, logs: run by the programs that they are for."""

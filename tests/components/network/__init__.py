@@ -1,0 +1,1 @@
+"""Networks and names, made by the programs that they are for."""

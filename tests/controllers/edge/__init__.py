@@ -1,0 +1,1 @@
+"""The edge: labels, configurations, and a real HAProxy under load."""

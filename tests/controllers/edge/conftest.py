@@ -1,0 +1,34 @@
+"""A real HAProxy, and the rig of Mesos and Marathon whose apps it serves."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.local.conftest import rig, zookeeper
+
+__all__ = ["rig", "zookeeper"]
+
+
+@pytest.fixture
+def haproxy() -> str:
+    """The distribution's; left out where it is not installed, which CI takes for a failure."""
+    found = shutil.which("haproxy")
+    if found is None:
+        message = "no haproxy on PATH: run `make tools-packages`"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return found
+
+
+@pytest.fixture
+def run_dir() -> Iterator[Path]:
+    """A folder whose path is short enough for sockets in it."""
+    with tempfile.TemporaryDirectory(prefix="edge-") as folder:
+        yield Path(folder)

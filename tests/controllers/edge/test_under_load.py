@@ -1,0 +1,198 @@
+"""A real HAProxy, kept up by the edge as a process, while its app moves from agent to agent."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from controllers.edge.render import DIGEST_PATH, HEALTH_PATH, METRICS_PATH
+from tests.controllers.edge import instance
+from tests.controllers.edge.load import Load
+from tests.local.moving import Stage, stage
+from tests.local.rig import Rig
+from tests.ports import free_port
+from tests.waiting import until
+
+HOST = "web.example"
+_INSTANCES = 4
+_BOUND_S = 60.0
+_STOP_S_MAX = 30.0
+APP: dict[str, Any] = {
+    "id": "/web",
+    # A list of ours, below the rig's own folder: no shell reads the path.
+    "cmd": f"exec python3 -I {instance.__file__} $PORT0",
+    "cpus": 0.1,
+    "mem": 32,
+    "instances": _INSTANCES,
+    "taskKillGracePeriodSeconds": 10,
+    "labels": {"HAPROXY_GROUP": "external", "HAPROXY_0_VHOST": HOST},
+    "healthChecks": [
+        {
+            "protocol": "HTTP",
+            "path": "/",
+            "portIndex": 0,
+            "gracePeriodSeconds": 60,
+            "intervalSeconds": 1,
+            "timeoutSeconds": 10,
+            "maxConsecutiveFailures": 6,
+        }
+    ],
+}
+
+
+@dataclass
+class RunningEdge:
+    """The controller with its proxy."""
+
+    process: asyncio.subprocess.Process
+    http_port: int
+    admin: str
+    log: Path
+
+    async def get(self, path: str) -> httpx.Response:
+        async with httpx.AsyncClient(trust_env=False, timeout=10) as client:
+            return await client.get(f"http://{self.admin}{path}")
+
+    async def digest(self) -> str | None:
+        try:
+            answer = await self.get(DIGEST_PATH)
+        except httpx.HTTPError:
+            return None
+        return answer.text if answer.is_success else None
+
+    def not_whole(self) -> str:
+        """What HAProxy logged of requests that it did not answer with 200, and of its servers."""
+        lines = self.log.read_text().splitlines()
+        return "\n".join(line for line in lines if " 200 " not in line)
+
+    def applied(self) -> list[str]:
+        return [line for line in self.log.read_text().splitlines() if "edge.applied" in line]
+
+
+@asynccontextmanager
+async def edge_of(here: Stage, haproxy: str, run_dir: Path) -> AsyncGenerator[RunningEdge]:
+    http_port, admin_port = free_port(), free_port()
+    config = run_dir / "edge.json"
+    settings = {
+        "marathon": [here.marathon.marathon.settings.host_port],
+        "run_dir": str(run_dir / "run"),
+        "bind": "127.0.0.1",
+        "http_port": http_port,
+        "admin_bind": "127.0.0.1",
+        "admin_port": admin_port,
+        "program": haproxy,
+        "reload_interval_s": 0.2,
+        "lame_duck_s": 0.2,
+        "hard_stop_s": 10,
+        "log_requests": True,
+    }
+    config.write_text(json.dumps(settings))
+    log = run_dir / "log"
+    with log.open("wb") as file:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "controllers.edge", "--config", str(config)),
+            stdout=file,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+    running = RunningEdge(process, http_port, f"127.0.0.1:{admin_port}", log)
+
+    async def is_up() -> bool:
+        assert process.returncode is None, log.read_text()[-2000:]
+        return await running.digest() is not None
+
+    try:
+        await until(is_up, f"an edge, see {log}", _BOUND_S)
+        yield running
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(_STOP_S_MAX):
+            await process.wait()
+
+
+async def move_under_load(rig: Rig, haproxy: str, run_dir: Path, requests: int) -> None:
+    async with stage(rig, APP) as here, edge_of(here, haproxy, run_dir) as edge:
+        client = here.client
+
+        async def all_well() -> bool:
+            app = await client.app("/web")
+            return app is not None and app.healthy == _INSTANCES
+
+        await until(all_well, "healthy instances", _BOUND_S)
+        before, first = await here.tasks(), await edge.digest()
+        load = Load(edge.http_port, HOST)
+        await until(lambda: edge_serves(edge), "requests are served", _BOUND_S)
+        sending = asyncio.create_task(load.run(at_least=requests))
+        try:
+            await until(lambda: load.count.sent > requests // 10, "some requests", _BOUND_S)
+            (evidence,) = await here.move()
+            # Until those that came serve too; then all are replaced where they stand.
+            await until(
+                lambda: len(load.count.by_instance) >= 2 * _INSTANCES, "new instances", _BOUND_S
+            )
+            while load.count.sent < requests:
+                await client.restart_app("/web")
+                await here.marathon.settled()
+        finally:
+            load.stop()
+        count = await sending
+
+        assert evidence.numbers["healthy_min"] == {"/web": _INSTANCES}
+        assert count.broken == [], edge.not_whole()
+        assert count.whole >= requests
+        after = await here.tasks()
+        assert not before.keys() & after.keys()
+        assert await edge.digest() not in {None, first}
+        assert len(edge.applied()) >= 3
+        sys.stdout.write(
+            f"{count.whole} requests in {count.seconds:.1f} s over {count.connections} "
+            f"connections, {len(edge.applied()) - 1} reloads, {len(count.by_instance)} instances\n"
+        )
+
+
+async def edge_serves(edge: RunningEdge) -> bool:
+    async with httpx.AsyncClient(trust_env=False, timeout=10) as client:
+        answer = await client.get(f"http://127.0.0.1:{edge.http_port}/", headers={"host": HOST})
+    return answer.is_success
+
+
+@pytest.mark.timeout(300)
+async def test_no_request_breaks_while_an_app_moves_from_blue_to_green(
+    rig: Rig, haproxy: str, run_dir: Path
+) -> None:
+    await move_under_load(rig, haproxy, run_dir, 2_000)
+
+
+@pytest.mark.robustness
+async def test_none_of_100_000_requests_breaks_while_an_app_moves_from_blue_to_green(
+    rig: Rig, haproxy: str, run_dir: Path
+) -> None:
+    await move_under_load(rig, haproxy, run_dir, 100_000)
+
+
+@pytest.mark.timeout(300)
+async def test_an_edge_serves_on_while_marathon_is_away(
+    rig: Rig, haproxy: str, run_dir: Path
+) -> None:
+    async with stage(rig, APP, with_room=False) as here, edge_of(here, haproxy, run_dir) as edge:
+        await until(lambda: edge_serves(edge), "requests are served", _BOUND_S)
+        digest = await edge.digest()
+
+        await here.marathon.stop()
+
+        assert await edge_serves(edge)
+        assert await edge.digest() == digest
+        assert (await edge.get(HEALTH_PATH)).is_success
+        assert "haproxy_backend_active_servers" in (await edge.get(METRICS_PATH)).text
+        assert edge.process.returncode is None

@@ -1,0 +1,38 @@
+"""Programs of the distribution that only tests use: `python3 -m tools.packages`.
+
+Not part of set-up. As root on a Debian-like system what is missing is installed; elsewhere it is
+named. A service that comes with a package is not started here: tests run the programs themselves.
+"""
+
+from __future__ import annotations
+
+import shutil
+
+from tools.errors import explain
+from tools.prerequisites import Prerequisite, see_to
+
+
+def _program(name: str, package: str, why: str) -> Prerequisite:
+    return Prerequisite(
+        name, why, lambda: None if shutil.which(name) else f"no {name}", ((package,),)
+    )
+
+
+TEST_PROGRAMS = (
+    _program("haproxy", "haproxy", "the edge is tested with the real proxy"),
+    _program("promtool", "prometheus", "alert rules and dashboards are tested by Prometheus"),
+)
+
+
+def install() -> None:
+    """See to it that they are there.
+
+    Raises:
+        PrerequisiteError: names what is missing, why it is needed and how to get it.
+        StepFailedError: the distribution's packages cannot be installed.
+    """
+    see_to(list(TEST_PROGRAMS))
+
+
+if __name__ == "__main__":
+    explain(install)
