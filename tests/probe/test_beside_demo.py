@@ -41,7 +41,7 @@ _COLORED = re.compile(r"(blue|green)-(zookeeper|masters|agents)-\d+")
 
 @pytest.fixture
 def rig(tmp_path: Path) -> Iterator[Rig]:
-    with rigs.running(tmp_path) as running:
+    with rigs.running(tmp_path, calm=True) as running:
         yield running
 
 

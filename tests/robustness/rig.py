@@ -37,6 +37,9 @@ _HEALTHY_BOUND_S = 60.0
 _POLL_S = 0.1
 # A whole migration takes two minutes on an idle machine of two cores.
 _RUN_BOUND_S = 900.0
+_ZNODES, _CALM_ZNODES = 1000, 100
+_CLUSTER = "mesos-platform:cluster:\n"
+_CALM = f"    traffic: {{rate_per_s: 20, znodes: {_CALM_ZNODES}}}\n"
 Json = dict[str, Any]
 
 
@@ -92,7 +95,7 @@ class Rig:
         answer.raise_for_status()
         return answer.json()
 
-    def await_healthy(self, *, znodes: int = 1000) -> None:
+    def await_healthy(self, *, znodes: int = _ZNODES) -> None:
         """Every task runs and traffic writes; raises with what is missing otherwise."""
 
         def is_healthy() -> bool:
@@ -176,17 +179,20 @@ class Rig:
 
 
 @contextmanager
-def running(folder: Path) -> Generator[Rig]:
-    """A cluster at phase 0, healthy and under traffic; one at a time on a machine."""
+def running(folder: Path, *, calm: bool = False) -> Generator[Rig]:
+    """A cluster at phase 0, healthy and under traffic; one at a time on a machine.
+
+    A calm one has a tenth of the demo's traffic, for tests that this is no subject of.
+    """
     with (Path(tempfile.gettempdir()) / f"mesos-platform-rig-{os.getuid()}").open("a") as turn:
         # Two rigs side by side would be slow enough to fail the time-outs of each other's servers.
         fcntl.flock(turn, fcntl.LOCK_EX)
-        with _running(folder) as rig:
+        with _running(folder, calm=calm) as rig:
             yield rig
 
 
 @contextmanager
-def _running(folder: Path) -> Generator[Rig]:
+def _running(folder: Path, *, calm: bool) -> Generator[Rig]:
     project = folder / "project"
     project.mkdir(parents=True)
     for name in ("Pulumi.yaml", "__main__.py"):
@@ -195,12 +201,15 @@ def _running(folder: Path) -> Generator[Rig]:
     before = dict(os.environ)
     environment.apply(project, own=True)
     block = local_stack.prepare(project)
+    if calm:
+        path = local_stack.path_of(project)
+        path.write_text(path.read_text().replace(_CLUSTER, f"{_CLUSTER}{_CALM}", 1))
     try:
         rig = Rig(project)
         try:
             rig.runner.init()
             rig.runner.up()
-            rig.await_healthy()
+            rig.await_healthy(znodes=_CALM_ZNODES if calm else _ZNODES)
             yield rig
         finally:
             rig.supervisor.remove_all()

@@ -10,6 +10,8 @@ from probe.agent.netlink import TCP, UDP
 from probe.agent.site import Site
 
 _NAMES = {TCP: "tcp", UDP: "udp"}
+# Processes of a new container are linked to it at their own next look.
+_LINKING_LOOKS = 3
 
 
 class ConnectionRows:
@@ -18,6 +20,8 @@ class ConnectionRows:
     def __init__(self, site: Site, edges: Edges) -> None:
         self._site = site
         self._edges = edges
+        self._containers_version = site.containers_version
+        self._linking = 0
 
     def tell_listener(
         self, namespace: int, protocol: int, address: bytes, port: int, pid: int
@@ -42,6 +46,7 @@ class ConnectionRows:
         table = self._site.ledger["connection"]
         for key in gone:
             table.remove(self._id(key))
+        self._link_anew()
         for key in self._edges.changed:
             edge = self._edges.edges[key]
             if edge.opened <= 0 and not edge.open:
@@ -49,6 +54,20 @@ class ConnectionRows:
             else:
                 self._put(key, edge)
         self._edges.changed.clear()
+
+    def _link_anew(self) -> None:
+        """Containers have changed: who was nobody's may be one's now."""
+        if self._containers_version != self._site.containers_version:
+            self._containers_version = self._site.containers_version
+            self._linking = _LINKING_LOOKS
+        if not self._linking:
+            return
+        self._linking -= 1
+        table = self._site.ledger["connection"]
+        for key in self._edges.edges:
+            id_ = self._id(key)
+            if not (table.get(id_, "client_container") and table.get(id_, "server_container")):
+                self._edges.changed.add(key)
 
     def _id(self, key: EdgeKey) -> str:
         ends = f"{_text(key.client)};{_text(key.server)};{key.server_port}"
