@@ -5,7 +5,7 @@ PYTHON ?= python3
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down test test-mesos test-kubernetes test-docker check robustness bench bench-sync bench-mesos bench-probe tools tools-kubernetes tools-docker tools-packages setup lock clean
+.PHONY: help demo down test test-mesos test-kubernetes test-docker check robustness bench bench-sync bench-mesos bench-probe bench-declare tools tools-kubernetes tools-docker tools-packages setup lock clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -34,7 +34,7 @@ check: setup ## check format, lint, types, import contracts, spelling and tidine
 robustness: setup ## run the long fault runs (ROBUSTNESS_SEED=7 for other choices)
 	@$(RUN) pytest -m robustness --timeout 0 $(ARGS)
 
-bench: bench-sync bench-mesos bench-probe ## run all benchmarks
+bench: bench-sync bench-mesos bench-probe bench-declare ## run all benchmarks
 
 bench-sync: setup ## measure the sync engine (ARGS="--quick", ARGS="--only lag rate")
 	@$(RUN) python -m tests.performance.sync $(ARGS)
@@ -44,6 +44,9 @@ bench-mesos: setup ## measure Mesos and our clients of it (ARGS="--quick", ARGS=
 
 bench-probe: setup ## measure the probe in scenarios of its own (root; ARGS="--only containers-50")
 	@$(RUN) python -m tests.performance.probe $(ARGS)
+
+bench-declare: setup ## measure a preview of both colours on Kubernetes
+	@$(RUN) python -m tests.performance.declare
 
 setup: ## make this checkout ready to run; the other targets do it by themselves
 	@$(PYTHON) -m tools.bootstrap

@@ -67,6 +67,9 @@ class MastersConfig(Model):
 
     replicas: Quorum = 3
     """Masters; odd, the quorum is derived. One machine has room for 5."""
+    quorum_of: Quorum | None = None
+    """Size that the quorum is derived of while masters are added or taken away: the larger of both.
+    Set it, update, let every master be replaced; change `replicas`; take it back."""
     bootstrapped: tuple[Color, ...] = ()
     """Colours whose masters have stored a registry. From then on a group whose logs are all empty
     refuses to start, where it would come up healthy and without quotas and weights; its masters
@@ -75,6 +78,18 @@ class MastersConfig(Model):
     """Fault domain that they report."""
     flags: dict[str, str] = Field(default_factory=dict[str, str])
     """Further flags of `mesos-master`, held to the list of those that it knows."""
+
+    @property
+    def quorum(self) -> int:
+        """How many masters must store a change."""
+        return (self.quorum_of or self.replicas) // 2 + 1
+
+    @model_validator(mode="after")
+    def _is_no_less(self) -> Self:
+        if self.quorum_of is not None and self.quorum_of < self.replicas:
+            msg = f"quorum_of is the larger size, at least {self.replicas}, saw {self.quorum_of}"
+            raise ValueError(msg)
+        return self
 
     @field_validator("flags")
     @classmethod

@@ -33,6 +33,7 @@ from pulumi.dynamic import Resource as DynamicResource
 from components import zookeeper
 from components.errors import ArgumentsError
 from components.mesos import agents, masters
+from components.mesos.masters import GroupSize
 from stacks.moves import Move, check_first, check_move
 from stacks.topology import (
     Color,
@@ -47,7 +48,7 @@ PERMIT_PATTERN = re.compile(r"(?P<move>[^:]+):(?P<until>[0-9]{10}):(?P<nonce>[0-
 # A permit names its move, so older ones are of use only for the same edge walked again; far fewer
 # than this many removals happen between two spent ones that somebody could confuse.
 _SPENT_MAX = 64
-_SIZES = ("zookeeper", "masters", "agents")
+_SIZES = ("zookeeper", "masters", "quorum", "agents")
 _KEPT = ("source", "target", "position", "groups", *_SIZES)
 # Starts the message, so that a refusal is told from other failures of a check.
 REFUSED = "the gate refuses this update:"
@@ -91,10 +92,11 @@ class GateProvider(ResourceProvider):
 
 
 class Sizes(NamedTuple):
-    """How many members the tiers of each colour have."""
+    """How many members the tiers of each colour have, and how many masters store a change."""
 
     zookeeper: int
     masters: int
+    quorum: int
     agents: int
 
 
@@ -148,14 +150,16 @@ def _decide(old: Standing | None, new: Standing) -> Move | None:
 
 def _check_sizes(olds: Mapping[str, Any], news: Mapping[str, Any]) -> None:
     # Numbers come back from the engine as floats, and states of before know fewer of them.
-    checks = {
-        "zookeeper": zookeeper.check_resize,
-        "masters": masters.check_resize,
-        "agents": agents.check_resize,
-    }
-    for name in _SIZES:
+    for name, check in (("zookeeper", zookeeper.check_resize), ("agents", agents.check_resize)):
         if name in olds:
-            checks[name](int(olds[name]), int(news[name]))
+            check(int(olds[name]), int(news[name]))
+    if "masters" in olds:
+        masters.check_resize(_group(olds), _group(news))
+
+
+def _group(values: Mapping[str, Any]) -> GroupSize:
+    replicas = int(values["masters"])
+    return GroupSize(replicas, int(values.get("quorum") or replicas // 2 + 1))
 
 
 def _check_permit(move: Move, permit: str, spent: list[str]) -> None:

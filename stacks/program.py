@@ -114,7 +114,12 @@ class _Stack:
     def declare(self) -> None:
         migration = self._config.migration
         cluster = self._config.cluster
-        sizes = Sizes(cluster.zookeeper.replicas, cluster.masters.replicas, cluster.agents.total)
+        sizes = Sizes(
+            zookeeper=cluster.zookeeper.replicas,
+            masters=cluster.masters.replicas,
+            quorum=cluster.masters.quorum,
+            agents=cluster.agents.total,
+        )
         gate = Gate(migration.standing, migration.permit, sizes)
         self._base = [gate]
         self._target = self._make_target(gate)

@@ -136,6 +136,7 @@ class Tiers:
                 program=self._programs.master,
                 zookeeper_hosts=self.hosts(color),
                 replicas=cluster.masters.replicas,
+                quorum_of=cluster.masters.quorum_of,
                 fresh=self.fresh(color, Tier.MASTERS),
                 bootstrapped=color in cluster.masters.bootstrapped,
                 zookeeper_identity=self._identity,

@@ -67,7 +67,8 @@ class MesosMastersArgs:
     `zookeeper_identity` names the secret with `user:password` that znodes are made with; None:
     everybody may write them. `access` says who may do what. `rolled` leaves the replacing of pods
     to a caretaker: followers first, the leader last. `snapshots` copies their volumes. `flags` are
-    further ones of `mesos-master`, under their own names.
+    further ones of `mesos-master`, under their own names. `quorum_of` is the size that the quorum
+    is derived of while the group grows to it, or shrinks from it; None: `replicas`.
 
     Raises:
         ArgumentsError: the number of replicas is even or below one, or a flag is unknown or not for
@@ -78,6 +79,7 @@ class MesosMastersArgs:
     program: Program
     zookeeper_hosts: str
     replicas: int = 3
+    quorum_of: int | None = None
     fresh: bool = False
     bootstrapped: bool = False
     zookeeper_identity: str | None = None
@@ -93,23 +95,53 @@ class MesosMastersArgs:
         if self.replicas < 1 or self.replicas % 2 == 0:
             msg = f"masters come in odd numbers (1, 3, 5), saw {self.replicas}"
             raise ArgumentsError(msg)
+        if self.quorum_of is not None and (
+            self.quorum_of % 2 == 0 or self.quorum_of < self.replicas
+        ):
+            msg = (
+                f"expected quorum_of to be an odd number from {self.replicas}, saw {self.quorum_of}"
+            )
+            raise ArgumentsError(msg)
 
     @property
     def quorum(self) -> int:
         """How many masters must store a change of the registry."""
-        return self.replicas // 2 + 1
+        return (self.quorum_of or self.replicas) // 2 + 1
 
 
-def check_resize(old: int, new: int) -> None:
-    """Refuse sizes that an existing group cannot come to by an update.
+@dataclass(frozen=True)
+class GroupSize:
+    """How many masters there are, and how many of them must store a change."""
+
+    replicas: int
+    quorum: int
+
+
+def check_resize(old: GroupSize, new: GroupSize) -> None:
+    """Refuse sizes that an existing group cannot come to by one update.
+
+    A group grows, or shrinks, while its quorum is that of the larger size: otherwise masters of the
+    old and of the new quorum could store different registries beside each other.
 
     Raises:
-        ArgumentsError: one of the two is a single master, whose log cannot be joined or left.
+        ArgumentsError: one of the two is a single master, whose log cannot be joined or left, or
+            the quorum is not that of the larger group.
     """
-    if old != new and 1 in {old, new}:
+    if old.replicas == new.replicas:
+        return
+    if 1 in {old.replicas, new.replicas}:
         msg = (
-            f"a group of {old} masters cannot become {new}: a single one keeps a log of its own. "
-            "Migrate to a new colour of the size wanted"
+            f"a group of {old.replicas} masters cannot become {new.replicas}: a single one keeps a "
+            "log of its own. Migrate to a new colour of the size wanted"
+        )
+        raise ArgumentsError(msg)
+    larger = max(old.replicas, new.replicas)
+    if {old.quorum, new.quorum} != {larger // 2 + 1}:
+        msg = (
+            f"a group of {old.replicas} masters becomes {new.replicas} with the quorum of {larger} "
+            f"({larger // 2 + 1}) before and after, saw {old.quorum} and {new.quorum}: set "
+            f"masters.quorum_of to {larger}, update and wait until every master was replaced; then "
+            "change masters.replicas; then take quorum_of back"
         )
         raise ArgumentsError(msg)
 

@@ -56,6 +56,7 @@ _PORTS = {
 }
 # Agents use the network of their node, and both colours' have to stand on one beside each other.
 _AGENT_OFFSETS = {"blue": 0, "green": 1}
+_TASK_PORTS = {"blue": (31000, 31499), "green": (31500, 31999)}
 _LEVEL = "pod-security.kubernetes.io"
 _WHY_PRIVILEGED = (
     "agents start other people's containers: they need the node's network (an agent is its "
@@ -173,8 +174,9 @@ class KubernetesTarget:
         return Endpoint(host, _port(role, color))
 
     def task_ports(self, color: str, index: int) -> tuple[int, int] | None:
-        """Every agent has a node for itself."""
-        del color, index
+        """Half of an agent's usual ones: in a migration both colours' may share a node."""
+        del index
+        return _TASK_PORTS[color]
 
     def directory(self, member: str) -> str:
         """Every member has a file system of its own; its folder is called like its workload."""

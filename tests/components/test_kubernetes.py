@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from components.mesos.sample import SampleFramework, SampleFrameworkArgs
 from components.targets.kubernetes import KubernetesTarget
 from components.workload import Program
 from components.zookeeper import ZooKeeperEnsemble, ZooKeeperEnsembleArgs
-from stacks.local.settings import MasterSettings, ZooKeeperSettings
+from stacks.local.settings import AgentSettings, MasterSettings, ZooKeeperSettings
 from tests.components.conftest import Run
 
 IMAGE = f"example.invalid/zookeeper@sha256:{'0' * 64}"
@@ -94,6 +93,7 @@ def test_agents_of_both_colours_stand_on_one_node_each_by_its_name(
     run: Run, placing: Placing
 ) -> None:
     ports: dict[str, int] = {}
+    for_tasks: dict[str, tuple[int, int]] = {}
     for color in ("blue", "green"):
         args = MesosAgentsArgs(color=color, program=PROGRAM, election_url="zk://h:1/mesos")
         recorder = run(lambda args=args: MesosAgents(args, placing))
@@ -105,9 +105,12 @@ def test_agents_of_both_colours_stand_on_one_node_each_by_its_name(
         ports[color] = container["ports"][0]["containerPort"]
         assert container["readinessProbe"]["httpGet"]["port"] == ports[color]
         data = recorder.named(f"{color}-agents", "ConfigMap").inputs["data"]
-        assert json.loads(data[f"{color}-agents-0.json"])["port"] == ports[color]
+        settings = AgentSettings.model_validate_json(data[f"{color}-agents-0.json"])
+        assert settings.port == ports[color]
+        for_tasks[color] = settings.resources.ports
 
     assert ports["blue"] != ports["green"]
+    assert for_tasks["blue"][1] < for_tasks["green"][0]
 
 
 def test_servers_serve_clients_of_other_pods(run: Run, placing: Placing) -> None:

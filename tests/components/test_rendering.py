@@ -6,12 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from components.base import Placing
 from components.errors import ArgumentsError
 from components.marathon.service import MarathonService, MarathonServiceArgs
 from components.mesos.agents import AgentPool, MesosAgents, MesosAgentsArgs
-from components.mesos.masters import MesosMasters, MesosMastersArgs, check_resize
+from components.mesos.masters import GroupSize, MesosMasters, MesosMastersArgs, check_resize
 from components.mesos.sample import (
     ClientGroup,
     ClientGroupArgs,
@@ -182,11 +184,32 @@ def test_even_sizes_are_refused(replicas: int) -> None:
 
 
 def test_a_single_master_never_becomes_a_group_nor_a_group_a_single_one() -> None:
-    check_resize(3, 5)
-    check_resize(1, 1)
+    check_resize(GroupSize(1, 1), GroupSize(1, 1))
     for old, new in ((1, 3), (3, 1)):
         with pytest.raises(ArgumentsError, match=f"group of {old} masters cannot become {new}"):
-            check_resize(old, new)
+            check_resize(GroupSize(old, old // 2 + 1), GroupSize(new, new // 2 + 1))
+
+
+@given(*(st.sampled_from([3, 5, 7]) for _ in range(2)), *(st.integers(1, 4) for _ in range(2)))
+def test_a_group_is_resized_only_where_any_two_quorums_of_it_meet(
+    old: int, new: int, old_quorum: int, new_quorum: int
+) -> None:
+    try:
+        check_resize(GroupSize(old, old_quorum), GroupSize(new, new_quorum))
+    except ArgumentsError:
+        return
+    # Some masters may have the old file still while others have the new one.
+    assert old == new or old_quorum + new_quorum > max(old, new)
+
+
+def test_how_a_group_grows_is_told_and_works() -> None:
+    three, with_more, five = GroupSize(3, 2), GroupSize(3, 3), GroupSize(5, 3)
+    with pytest.raises(ArgumentsError, match=r"set masters\.quorum_of to 5"):
+        check_resize(three, five)
+    for old, new in ((three, with_more), (with_more, five), (five, with_more), (with_more, three)):
+        check_resize(old, new)
+    with pytest.raises(ArgumentsError, match="expected quorum_of to be an odd number from 3"):
+        MesosMastersArgs(color="blue", program=PROGRAM, zookeeper_hosts=HOSTS, quorum_of=1)
 
 
 def test_one_machine_has_room_for_three_servers(run: Run, placing: Placing) -> None:

@@ -150,6 +150,7 @@ def test_sizes_that_an_update_cannot_change_are_kept(dev: StackRunner, walk: Wal
 
     for sizes, told in (
         ("masters: {replicas: 1}", "masters cannot become 1"),
+        ("masters: {replicas: 5}", "with the quorum of 5"),
         ("zookeeper: {replicas: 5}", "an ensemble of 3 servers cannot become one of 5"),
         ("agents: {count: 1}", "2 agents cannot become 1"),
     ):
