@@ -22,7 +22,7 @@ test: setup ## run the default suite (ARGS="..." goes to pytest)
 test-mesos: setup ## run the contract tests on the mesos-master and mesos-agent of PATH
 	@$(RUN) python -m tests.local.against_mesos $(ARGS)
 
-test-kubernetes: setup tools-kubernetes ## run the tests against a real Kubernetes API server, built first
+test-kubernetes: setup tools-kubernetes ## run the tests against a real Kubernetes API server and a real node, built first
 	@$(RUN) pytest tests/kubernetes $(ARGS)
 
 test-docker: setup tools-docker ## run the tests on a real Docker engine (root; the distribution's, in a network namespace of its own)
@@ -55,8 +55,8 @@ setup: ## make this checkout ready to run; the other targets do it by themselves
 tools: ## build or fetch the outside programs
 	@$(PYTHON) -m tools.install
 
-tools-kubernetes: ## build a Kubernetes control plane for the tests (about ten minutes, once)
-	@$(PYTHON) -m tools.install kubernetes-rig
+tools-kubernetes: setup ## build a Kubernetes control plane and node for the tests (about 15 minutes, once)
+	@$(RUN) python -m tools.install kubernetes-rig
 
 tools-docker: ## see to it that tests can have a Docker engine (root installs the distribution's packages)
 	@$(PYTHON) -m tools.install docker-rig

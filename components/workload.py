@@ -19,6 +19,8 @@ from typing import Protocol
 
 # Variable that tells a workload of shape PER_NODE on which node it runs, where its target has any.
 NODE_NAME = "NODE_NAME"
+# Variable that tells a process the address of its pod, where its target has any.
+POD_IP = "POD_IP"
 
 
 class Shape(StrEnum):

@@ -174,6 +174,8 @@ class _Stack:
             store = SecretStore(**dict(kubernetes.secret_store))
             keys, node_keys = secret_keys(self._config)
             PlatformSecrets(store, target, keys=keys, node_keys=node_keys, depends_on=self._base)
+        # Who migrates is a pod beside the others, and has the same secrets at the same place.
+        self._outputs["secrets_dir"] = target.secrets_dir
         return target
 
     def _placing(self, depends_on: Sequence[pulumi.Resource], *, protect: bool) -> Placing:

@@ -1,9 +1,9 @@
 """Build outside programs and link them into `.venv/bin`: `python3 -m tools.install [NAME ...]`.
 
-Without a name, those that set-up needs; `kubernetes-rig` stands for all of that rig, which is not
-linked; `docker-rig` is the distribution's engine, of which nothing is built. Idempotent: what is
-built already is only linked. Where a Pulumi engine that is new enough stands on PATH with its
-Python language host, that one is taken and none is built.
+Without a name, those that set-up needs; `kubernetes-rig` stands for all of those rigs, which are
+not linked, and for what their images are made of; `docker-rig` is the distribution's engine, of
+which nothing is built. Idempotent: what is built already is only linked. Where a Pulumi engine that
+is new enough stands on PATH with its Python language host, that one is taken and none is built.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tools import cache, kubernetes_recipes, prerequisites, recipes
 from tools.errors import explain
+from tools.images import base
 from tools.kubernetes_recipes import KUBERNETES_RECIPES
 from tools.recipes import LANGUAGE_PYTHON, PULUMI, RECIPES, Recipe
 
@@ -50,6 +51,9 @@ def install(names: list[str]) -> None:
         folder = cache.ensure(recipe.key(), lambda into, recipe=recipe: _build(recipe, into))
         if recipe.linked:
             _link([path for path in sorted(folder.iterdir()) if path.is_file()])
+    if kubernetes_recipes.ALL in names:
+        prerequisites.require_node()
+        base.ensure()
 
 
 def _wanted(names: list[str]) -> list[Recipe]:

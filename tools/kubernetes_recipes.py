@@ -1,6 +1,6 @@
-"""What the rig of a Kubernetes control plane is built from: some ten minutes, once, when asked for.
+"""What the rigs of Kubernetes are built from: some fifteen minutes, once, when asked for.
 
-Not part of set-up: only the tests of the target `kubernetes` want a real API server.
+Not part of set-up: only the tests of the target `kubernetes` want a real API server and a node.
 """
 
 from __future__ import annotations
@@ -87,10 +87,13 @@ KUBERNETES = Recipe(
     flags=("-trimpath", "-tags", "grpcnotrace", "-ldflags", _version_flags()),
     build=go_programs,
     platform=machine,
-    effort="about 8 minutes for all of them on two cores, once",
+    effort="about 10 minutes for all of them on two cores, once",
     programs=tuple(
         (name, f"k8s.io/kubernetes/cmd/{name}")
-        for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
+        for name in (
+            *("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl"),
+            *("kubelet", "kube-proxy"),
+        )
     ),
     linked=False,
 )
@@ -116,6 +119,32 @@ DEFINITIONS = Recipe(
     linked=False,
 )
 """Definitions of other projects' kinds that components make objects of, as they publish them."""
-KUBERNETES_RECIPES = (ETCD, KUBERNETES, KWOK, DEFINITIONS)
+_PLUGINS = "github.com/containernetworking/plugins/plugins"
+CNI = Recipe(
+    name="cni-plugins",
+    version="1.9.1",
+    sources=("cni-plugins/go.mod", "cni-plugins/go.sum"),
+    flags=("-trimpath", "-ldflags", "-s -w"),
+    build=go_programs,
+    platform=machine,
+    effort="about half a minute on two cores, once",
+    programs=tuple(
+        (package.rpartition("/")[2], f"{_PLUGINS}/{package}")
+        for package in ("main/bridge", "main/loopback", "ipam/host-local", "meta/portmap")
+    ),
+    linked=False,
+)
+COREDNS = Recipe(
+    name="coredns",
+    version="1.15.0",
+    sources=("coredns/go.mod", "coredns/go.sum", "coredns/main.go"),
+    flags=("-trimpath", "-tags", "grpcnotrace", "-ldflags", "-s -w"),
+    build=go_programs,
+    platform=machine,
+    effort="about 2 minutes on two cores, once",
+    programs=(("coredns", "mesos-platform/tools/coredns"),),
+    linked=False,
+)
+KUBERNETES_RECIPES = (ETCD, KUBERNETES, KWOK, DEFINITIONS, CNI, COREDNS)
 ALL = "kubernetes-rig"
 """Name of all of them for `tools.install`."""

@@ -15,6 +15,8 @@ FOLDER = CHECKOUT / "requirements"
 LOCKS = {
     "dev": ("--all-extras", "--group", "dev"),
     "local": ("--extra", "infra", "--extra", "local", "--extra", "sync"),
+    # What runs beside a cluster; whatever declares one stays out of its images.
+    "images": ("--extra", "local", "--extra", "sync"),
     "probe": ("--extra", "probe"),
     "sync": ("--extra", "sync"),
 }

@@ -22,6 +22,18 @@ from tools.recipes import Recipe
 
 JDK_MIN = 17
 _VERSION_S_MAX = 60.0
+NODE_PROGRAMS = {
+    "containerd": "containerd",
+    "runc": "runc",
+    "iptables": "iptables",
+    "ip": "iproute2",
+    "mount": "mount",
+    "nsenter": "util-linux",
+    "openssl": "openssl",
+    "apt-get": "apt",
+    "dpkg-deb": "dpkg",
+}
+"""What a node is run with, and the packages that bring it."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +85,25 @@ def require_go(wanted: Iterable[Recipe]) -> None:
         asking = max(unbuilt, key=lambda recipe: recipes.go_version_min(recipe.name))
         why = f"{', '.join(recipe.full_name for recipe in unbuilt)}: built from Go modules"
         see_to([_go_for(asking.name, why)])
+
+
+def require_node() -> None:
+    """See to it that a real node can be run here, and what its images are made of be had.
+
+    Raises:
+        PrerequisiteError: a program is missing that is not installed here by ourselves.
+        StepFailedError: the distribution's packages cannot be installed.
+    """
+    see_to([_program(name, package) for name, package in NODE_PROGRAMS.items()])
+
+
+def _program(name: str, package: str) -> Prerequisite:
+    return Prerequisite(
+        name,
+        "a real node of Kubernetes runs on it, or its images are made with it",
+        lambda: None if shutil.which(name) else "none on PATH",
+        ((package,),),
+    )
 
 
 def require_docker() -> None:

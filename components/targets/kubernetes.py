@@ -182,9 +182,14 @@ class KubernetesTarget:
         """Every member has a file system of its own; its folder is called like its workload."""
         return pods.state_dir(member.rpartition("-")[0])
 
+    @property
+    def secrets_dir(self) -> str:
+        """Where every pod finds the secrets that it has."""
+        return pods.SECRETS_DIR
+
     def secret(self, secret: str) -> str:
         """File that holds a secret."""
-        return f"{pods.SECRETS_DIR}/{secret}"
+        return f"{self.secrets_dir}/{secret}"
 
     def certificate_dir(self) -> str:
         """Folder with the files of a workload's certificate."""

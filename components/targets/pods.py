@@ -17,7 +17,7 @@ import shlex
 from pulumi_kubernetes import core
 from pulumi_kubernetes import meta as k8s_meta
 
-from components.workload import NODE_NAME, Probe, Readiness, Shape, Spread, Workload
+from components.workload import NODE_NAME, POD_IP, Probe, Readiness, Shape, Spread, Workload
 
 CONFIG_DIR = "/etc/mesos-platform"
 STATE_DIR = "/var/lib/mesos-platform"
@@ -87,7 +87,8 @@ def _pod(workload: Workload, spread: Spread) -> core.v1.PodSpecArgs:
         termination_grace_period_seconds=max(_STOP_S_MIN, workload.stop_timeout_s),
         security_context=core.v1.PodSecurityContextArgs(
             run_as_non_root=None if on_node else True,
-            run_as_user=None if on_node else user,
+            # Whatever user their image is made for: agents are the node's, and so is their folder.
+            run_as_user=0 if on_node else user,
             run_as_group=None if on_node else user,
             fs_group=None if on_node else user,
             seccomp_profile=core.v1.SeccompProfileArgs(type="RuntimeDefault"),
@@ -145,6 +146,8 @@ def _container(workload: Workload) -> core.v1.ContainerArgs:
         ),
         env=[
             _from_pod(_MEMBER, "metadata.name"),
+            # Who binds every address must tell others one that leads to it.
+            _from_pod(POD_IP, "status.podIP"),
             # Every node's agent has the same file, so it learns here which node it is.
             *([_from_pod(NODE_NAME, "spec.nodeName")] if on_node else []),
             *(core.v1.EnvVarArgs(name=k, value=v) for k, v in workload.environment.items()),

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from components import whole_file
+from stacks.local.pod import in_pod
 from stacks.local.process import become, end, launch, make_folder, read_secret
 from stacks.local.settings import AgentSettings
 
@@ -40,6 +41,7 @@ def real_command(binary: str, settings: AgentSettings) -> list[str]:
         f"--work_dir={settings.work_dir}",
         f"--runtime_dir={settings.runtime_dir or settings.work_dir / 'run'}",
         f"--ip={settings.ip}",
+        *([f"--advertise_ip={settings.advertise_ip}"] if settings.advertise_ip else []),
         f"--port={settings.port}",
         f"--hostname={settings.public_hostname}",
         "--no-hostname_lookup",
@@ -113,7 +115,7 @@ async def _serve(settings: AgentSettings, stop: asyncio.Event) -> None:
 
 
 def _read(path: Path) -> AgentSettings:
-    return on_node(AgentSettings.read(path), os.environ)
+    return in_pod(on_node(AgentSettings.read(path), os.environ), os.environ)
 
 
 def _become_the_real_one(settings: AgentSettings) -> None:

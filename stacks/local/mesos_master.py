@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
+from pathlib import Path
 
 from components import whole_file
+from stacks.local.pod import in_pod
 from stacks.local.process import become, end, launch, make_folder, read_secret
 from stacks.local.settings import MasterSettings
 
@@ -31,6 +34,7 @@ def real_command(binary: str, settings: MasterSettings) -> list[str]:
         f"--quorum={settings.quorum}",
         f"--work_dir={settings.work_dir}",
         f"--ip={settings.ip}",
+        *([f"--advertise_ip={settings.advertise_ip}"] if settings.advertise_ip else []),
         f"--port={settings.port}",
         f"--hostname={settings.public_hostname}",
         "--no-hostname_lookup",
@@ -100,9 +104,13 @@ def _become_the_real_one(settings: MasterSettings) -> None:
         become(real_command(binary, settings))
 
 
+def _read(path: Path) -> MasterSettings:
+    return in_pod(MasterSettings.read(path), os.environ)
+
+
 def main() -> None:
     """Start one master from its configuration file."""
-    launch(__doc__, MasterSettings.read, _serve, before=_become_the_real_one)
+    launch(__doc__, _read, _serve, before=_become_the_real_one)
 
 
 if __name__ == "__main__":

@@ -160,6 +160,8 @@ class MasterSettings(Settings):
     """`auto` runs the real `mesos-master` when it is on PATH; `stand-in` never does."""
     ip: str = "127.0.0.1"
     """Address to bind."""
+    advertise_ip: str | None = None
+    """Address that others are told; None: the one that is bound."""
     hostname: str | None = None
     """Name that redirects carry; None: the address."""
     port: Port
@@ -219,9 +221,14 @@ class MasterSettings(Settings):
         return ElectionUrl.parse(self.zk)
 
     @property
+    def public_ip(self) -> str:
+        """The address that others are told."""
+        return self.advertise_ip or self.ip
+
+    @property
     def public_hostname(self) -> str:
         """What redirects and MasterInfo name."""
-        return self.hostname or self.ip
+        return self.hostname or self.public_ip
 
 
 class AgentResources(Settings):
@@ -244,6 +251,8 @@ class AgentSettings(Settings):
     """`auto` runs the real `mesos-agent` when it is on PATH; `stand-in` never does."""
     ip: str = "127.0.0.1"
     """Address to bind."""
+    advertise_ip: str | None = None
+    """Address that others are told; None: the one that is bound."""
     hostname: str | None = None
     """Name that the master and offers show; None: the address."""
     port: Port
@@ -284,9 +293,14 @@ class AgentSettings(Settings):
         return ElectionUrl.parse(self.master)
 
     @property
+    def public_ip(self) -> str:
+        """The address that others are told."""
+        return self.advertise_ip or self.ip
+
+    @property
     def public_hostname(self) -> str:
         """What SlaveInfo names."""
-        return self.hostname or self.ip
+        return self.hostname or self.public_ip
 
 
 class Listener(Settings):

@@ -230,5 +230,7 @@ class World:
         return self._outputs[name]
 
     def _secret(self, secret: Secret) -> Path | None:
-        run_dir = self._outputs.get("run_dir")
-        return None if run_dir is None else Path(str(run_dir)) / "secrets" / secret
+        run_dir, folder = (self._outputs.get(name) for name in ("run_dir", "secrets_dir"))
+        if run_dir is not None:
+            folder = Path(str(run_dir)) / "secrets"
+        return None if folder is None else Path(str(folder)) / secret

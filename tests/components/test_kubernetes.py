@@ -101,6 +101,7 @@ def test_agents_of_both_colours_stand_on_one_node_each_by_its_name(
             "containers"
         ][0]
         variables = {each["name"]: each["valueFrom"] for each in container["env"]}
+        assert variables["POD_IP"] == {"fieldRef": {"fieldPath": "status.podIP"}}
         assert variables["NODE_NAME"] == {"fieldRef": {"fieldPath": "spec.nodeName"}}
         ports[color] = container["ports"][0]["containerPort"]
         assert container["readinessProbe"]["httpGet"]["port"] == ports[color]

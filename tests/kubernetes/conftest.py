@@ -1,24 +1,32 @@
-"""One control plane for all tests of this folder that a worker runs."""
+"""One control plane, or one real node, for all tests of this folder that a worker runs."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from tests.kubernetes import control_plane
+from tests.kubernetes import node as real_node
 from tests.kubernetes import stack as stack_module
 from tests.kubernetes.control_plane import ControlPlane
+from tests.kubernetes.node import Node
 from tests.kubernetes.stack import ClusterStack
 from tests.providers.cluster.api import Cluster, Object
 from tests.providers.cluster.ready import wait_gone
 from tests.providers.kubernetes import APPLIES
 from tests.stacks.conftest import engine, project
 from tools import locate
-from tools.kubernetes_recipes import KUBERNETES_RECIPES
+from tools.images import build
+from tools.kubernetes_recipes import CNI, COREDNS, DEFINITIONS, ETCD, KUBERNETES, KWOK
+from tools.prerequisites import NODE_PROGRAMS
+from tools.recipes import Recipe
 
 __all__ = ["engine", "project"]
 
@@ -30,15 +38,43 @@ _GONE_S_MAX = 120.0
 @pytest.fixture(scope="session")
 def plane(environment: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """A control plane; left out where it was not built, which CI takes for a failure."""
-    try:
-        for recipe in KUBERNETES_RECIPES:
-            locate.folder(recipe.full_name)
-    except locate.ToolMissingError as error:
-        if os.environ.get("CI"):
-            pytest.fail(str(error))
-        pytest.skip(str(error))
+    need_tools(ETCD, KUBERNETES, KWOK, DEFINITIONS)
     with control_plane.running(tmp_path_factory.mktemp("control-plane"), nodes=NODES) as plane:
         yield plane
+
+
+@pytest.fixture(scope="session")
+def node(environment: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """A real node with our images; left out where it cannot be, which CI takes for a failure."""
+    need_tools(ETCD, KUBERNETES, CNI, COREDNS)
+    if os.geteuid() != 0:
+        leave_out("only root can run a node")
+    if lacking := [name for name in NODE_PROGRAMS if shutil.which(name) is None]:
+        leave_out(f"a node needs {', '.join(lacking)} on PATH: run `make tools-kubernetes`")
+    # Not below the folder of all tests, some of which are kept.
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            images = build.build(Path(folder))
+        except locate.ToolMissingError as error:
+            leave_out(str(error))
+        with real_node.running(tmp_path_factory.mktemp("node"), images) as running:
+            yield running
+
+
+def need_tools(*recipes: Recipe) -> None:
+    """Leave a test out where these were not built."""
+    try:
+        for recipe in recipes:
+            locate.folder(recipe.full_name)
+    except locate.ToolMissingError as error:
+        leave_out(str(error))
+
+
+def leave_out(why: str) -> NoReturn:
+    """Leave a test out; nothing is left out in CI."""
+    if os.environ.get("CI"):
+        pytest.fail(why)
+    pytest.skip(why)
 
 
 @pytest.fixture

@@ -8,8 +8,7 @@ runs.
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,21 +17,16 @@ import yaml
 
 from tests import ports
 from tests.kubernetes.certificates import Authority, Pair
+from tests.kubernetes.programs import Programs
 from tests.providers.cluster.api import Cluster, Object
-from tests.waiting import block_until
 from tools import locate
 from tools.kubernetes_recipes import ETCD, KUBERNETES, KWOK, STAGES
-from tools.recipes import Recipe
 
 ADMIN = "admin"
 MASTERS = "system:masters"
 # Where pods see the API server's and each other's addresses; nothing listens there.
 _SERVICES = "10.96.0.0/16"
-_PODS = "10.244.0.0/16"
-# Beside other work on two cores; 6 s on an idle machine.
-_START_S_MAX = 240.0
-_STOP_S_MAX = 10.0
-_TAIL = 2000
+PODS = "10.244.0.0/16"
 ZONES = ("a", "b", "c")
 
 
@@ -53,63 +47,31 @@ class ControlPlane:
 def running(folder: Path, *, nodes: int) -> Generator[ControlPlane]:
     """Start one; whatever was started is ended, also when the rest does not start."""
     with ExitStack() as ending:
-        started = _Programs(ending, folder)
-        authority = Authority(folder)
-        loopback = ("IP:127.0.0.1", "DNS:localhost")
-        serving = authority.issue("kube-apiserver", names=(*loopback, "DNS:kubernetes.default.svc"))
-        etcd = _etcd(started, authority.own.cert, serving)
-        port = ports.free_port()
-        started.start(KUBERNETES, "kube-apiserver", _server_words(authority, serving, etcd, port))
-        server = f"https://127.0.0.1:{port}"
-        admin = authority.kubeconfig(ADMIN, server, groups=(MASTERS,))
-        plane = ControlPlane(admin, server, authority)
+        started = Programs(ending, folder)
+        plane = start(started, ports.free_port())
+        _start_kwok(started, plane)
         with plane.cluster() as cluster:
-            started.wait(cluster.is_ready, "an API server")
-            _start_controllers(started, plane)
             _make_nodes(started, cluster, nodes)
         yield plane
 
 
-class _Programs:
-    """Programs that end with us; the first that ends before is told with what it said last."""
-
-    def __init__(self, ending: ExitStack, folder: Path) -> None:
-        self.folder = folder
-        self._ending = ending
-        self._running: dict[str, subprocess.Popen[bytes]] = {}
-
-    def start(self, recipe: Recipe, program: str, words: Mapping[str, object]) -> None:
-        """Start one with these flags."""
-        path = locate.folder(recipe.full_name) / program
-        log = self._ending.enter_context(self._log(program).open("w"))
-        # The kernel ends it with us, however we end.
-        command = ["setpriv", "--pdeathsig", "KILL", str(path)]
-        process = subprocess.Popen(
-            [*command, *(f"--{name}={value}" for name, value in words.items())],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            cwd=self.folder,
-        )
-        self._running[program] = process
-        self._ending.callback(_stop, process)
-
-    def wait(self, condition: Callable[[], bool], what: str) -> None:
-        """Wait for a condition that all of them are needed for."""
-
-        def look() -> bool:
-            for program, process in self._running.items():
-                tail = self._log(program).read_text()[-_TAIL:]
-                assert process.poll() is None, f"{program} ended: {tail}"
-            return condition()
-
-        block_until(look, f"{what} (logs lie in {self.folder})", _START_S_MAX)
-
-    def _log(self, program: str) -> Path:
-        return self.folder / f"{program}.log"
+def start(started: Programs, port: int) -> ControlPlane:
+    """Start one without nodes, whose API server serves on a port of loopback."""
+    authority = Authority(started.folder)
+    loopback = ("IP:127.0.0.1", "DNS:localhost")
+    serving = authority.issue("kube-apiserver", names=(*loopback, "DNS:kubernetes.default.svc"))
+    etcd = _etcd(started, authority.own.cert, serving)
+    started.start(KUBERNETES, "kube-apiserver", _server_words(authority, serving, etcd, port))
+    server = f"https://127.0.0.1:{port}"
+    admin = authority.kubeconfig(ADMIN, server, groups=(MASTERS,))
+    plane = ControlPlane(admin, server, authority)
+    with plane.cluster() as cluster:
+        started.wait(cluster.is_ready, "an API server")
+    _start_controllers(started, plane)
+    return plane
 
 
-def _etcd(started: _Programs, authority: Path, pair: Pair) -> str:
+def _etcd(started: Programs, authority: Path, pair: Pair) -> str:
     url, peer = (f"https://127.0.0.1:{ports.free_port()}" for _ in range(2))
     words = {
         "data-dir": started.folder / "etcd",
@@ -134,6 +96,7 @@ def _etcd(started: _Programs, authority: Path, pair: Pair) -> str:
 
 
 def _server_words(authority: Authority, pair: Pair, etcd: str, port: int) -> dict[str, object]:
+    kubelets = authority.issue("kube-apiserver-kubelet-client", groups=(MASTERS,))
     return {
         "etcd-servers": etcd,
         "etcd-cafile": authority.own.cert,
@@ -153,19 +116,21 @@ def _server_words(authority: Authority, pair: Pair, etcd: str, port: int) -> dic
         # What may be privileged is each namespace's matter.
         "allow-privileged": "true",
         "anonymous-auth": "false",
+        # Logs of a pod and commands in it are its node's to give.
+        "kubelet-client-certificate": kubelets.cert,
+        "kubelet-client-key": kubelets.key,
+        "kubelet-certificate-authority": authority.own.cert,
+        "kubelet-preferred-address-types": "InternalIP",
         # A loopback address is no endpoint.
         "endpoint-reconciler-type": "none",
     }
 
 
-def _start_controllers(started: _Programs, plane: ControlPlane) -> None:
+def _start_controllers(started: Programs, plane: ControlPlane) -> None:
     authority = plane.authority
 
-    def kubeconfig(user: str, *groups: str) -> Path:
-        return authority.kubeconfig(user, plane.server, groups=groups)
-
     def common(user: str) -> dict[str, object]:
-        config = kubeconfig(user)
+        config = authority.kubeconfig(user, plane.server)
         return {
             "kubeconfig": config,
             "authentication-kubeconfig": config,
@@ -185,12 +150,15 @@ def _start_controllers(started: _Programs, plane: ControlPlane) -> None:
     }
     started.start(KUBERNETES, "kube-controller-manager", words)
     started.start(KUBERNETES, "kube-scheduler", common("system:kube-scheduler"))
+
+
+def _start_kwok(started: Programs, plane: ControlPlane) -> None:
     stages = started.folder / "stages.yaml"
     stages.write_text("---\n".join(path.read_text() for path in _stages(kind="Stage")))
     words = {
-        "kubeconfig": kubeconfig("kwok", MASTERS),
+        "kubeconfig": plane.authority.kubeconfig("kwok", plane.server, groups=(MASTERS,)),
         "manage-all-nodes": "true",
-        "cidr": _PODS,
+        "cidr": PODS,
         "node-ip": "10.0.0.1",
         "node-lease-duration-seconds": 40,
         "config": stages,
@@ -207,13 +175,13 @@ def _stages(*, kind: str) -> list[Path]:
     ]
 
 
-def _make_nodes(started: _Programs, cluster: Cluster, number: int) -> None:
+def _make_nodes(started: Programs, cluster: Cluster, number: int) -> None:
     for path in _stages(kind="StorageClass"):
         cluster.apply(yaml.safe_load(path.read_text()))
     for index in range(number):
         # An apply would leave out the status, which says what room there is.
         cluster.create(node(f"node-{index}", zone=ZONES[index % len(ZONES)]))
-    started.wait(lambda: _is_populated(cluster, number), "ready nodes")
+    started.wait(lambda: is_populated(cluster, number), "ready nodes")
 
 
 def node(name: str, *, zone: str) -> Object:
@@ -233,7 +201,8 @@ def node(name: str, *, zone: str) -> Object:
     }
 
 
-def _is_populated(cluster: Cluster, number: int) -> bool:
+def is_populated(cluster: Cluster, number: int) -> bool:
+    """Whether so many nodes are ready, and pods are admitted."""
     nodes = cluster.list("v1", "Node")
     ready = [
         each
@@ -244,12 +213,3 @@ def _is_populated(cluster: Cluster, number: int) -> bool:
     # Without one, no pod of the namespace is admitted.
     account = cluster.get("v1", "ServiceAccount", "default", "default")
     return len(ready) == number and account is not None
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(_STOP_S_MAX)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

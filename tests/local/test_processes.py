@@ -16,11 +16,13 @@ from typing import Any
 import httpx
 import pytest
 
-from components.workload import NODE_NAME
+from components.workload import NODE_NAME, POD_IP
 from stacks.local import credential, mesos_agent, mesos_master, zookeeper
 from stacks.local.errors import ElectionError, StartError
 from stacks.local.mesos.agent import check_compatible
 from stacks.local.mesos.executor import Process, ending, start_time
+from stacks.local.mesos.master import Master
+from stacks.local.pod import in_pod
 from stacks.local.process import guard
 from stacks.local.settings import (
     AgentSettings,
@@ -384,6 +386,24 @@ def test_an_agent_of_many_nodes_has_the_name_of_its_own(tmp_path: Path) -> None:
     assert named.public_hostname == "node-7"
     assert "--hostname=node-7" in mesos_agent.real_command("mesos-agent", named)
     assert mesos_agent.on_node(settings, {}) == settings
+
+
+def test_masters_and_agents_of_pods_tell_others_the_address_of_their_own(tmp_path: Path) -> None:
+    every_address = "0.0.0.0"  # noqa: S104 - nothing is bound
+    everywhere = {"ip": every_address, "port": 2, "work_dir": tmp_path}
+    master = MasterSettings.model_validate({**everywhere, "zk": "zk://h:1/mesos"})
+    agent = AgentSettings.model_validate({**everywhere, "master": "zk://h:1/mesos"})
+
+    told = in_pod(master, {POD_IP: "10.1.2.3"})
+    assert (told.ip, told.public_ip) == (every_address, "10.1.2.3")
+    assert Master(told).info["address"]["ip"] == "10.1.2.3"
+    assert "--advertise_ip=10.1.2.3" in mesos_master.real_command("mesos-master", told)
+    command = mesos_agent.real_command("mesos-agent", in_pod(agent, {POD_IP: "10.1.2.3"}))
+    assert {f"--ip={every_address}", "--advertise_ip=10.1.2.3"} <= set(command)
+    # An address that was chosen stays.
+    one = master.model_copy(update={"ip": "10.9.9.9"})
+    assert in_pod(one, {POD_IP: "10.1.2.3"}) == one
+    assert in_pod(master, {}) == master
 
 
 def test_what_stands_still_is_not_started(tmp_path: Path) -> None:

@@ -43,14 +43,14 @@ class Agent(Follower[TaskRunner]):
         tasks = TaskRunner(
             self._checkpoint,
             settings.work_dir,
-            ip=settings.ip,
+            ip=settings.public_ip,
             grace_s=settings.executor_shutdown_grace_period_s,
             retry_s=settings.status_update_retry_s,
             cgroups=Cgroups() if settings.isolation == "cgroups" else None,
         )
         super().__init__(
             info=self._make_info(),
-            pid=f"slave(1)@{settings.ip}:{settings.port}",
+            pid=f"slave(1)@{settings.public_ip}:{settings.port}",
             tasks=tasks,
             backoff_s=settings.registration_backoff_s,
             fail=fail,

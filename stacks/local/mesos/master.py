@@ -45,7 +45,7 @@ class Master:
         self.id = values.new_id()
         self.started_at = values.now()
         self.elected_at: float | None = None
-        self.pid = f"master@{settings.ip}:{settings.port}"
+        self.pid = f"master@{settings.public_ip}:{settings.port}"
         self.address = f"{settings.public_hostname}:{settings.port}"
         self.leader: Leader | None = None
         self.leadership: Leadership | None = None
@@ -62,14 +62,14 @@ class Master:
         return {
             "id": self.id,
             # Mesos keeps the four bytes as they lie in memory.
-            "ip": int.from_bytes(socket.inet_aton(settings.ip), "little"),
+            "ip": int.from_bytes(socket.inet_aton(settings.public_ip), "little"),
             "port": settings.port,
             "pid": self.pid,
             "hostname": settings.public_hostname,
             "version": values.VERSION,
             "address": {
                 "hostname": settings.public_hostname,
-                "ip": settings.ip,
+                "ip": settings.public_ip,
                 "port": settings.port,
             },
             "capabilities": [{"type": name} for name in values.MASTER_CAPABILITIES],
@@ -87,7 +87,7 @@ class Master:
         from stacks.local.mesos.http import make_app
 
         settings = self.settings
-        own = f"{settings.ip}:{settings.port}"
+        own = f"{settings.public_ip}:{settings.port}"
         self._client = httpx.AsyncClient()
         self._peers = HttpPeers(self._client, own, settings.peers)
         self.registrar = Registrar(
@@ -113,7 +113,7 @@ class Master:
             session,
             path,
             info=self.info,
-            replica_pid=replica_pid(settings.ip, settings.port),
+            replica_pid=replica_pid(settings.public_ip, settings.port),
         )
         session.on_lost(self._note_lost)
         await session.start()

@@ -1,0 +1,1 @@
+"""What our images are made of: a Dockerfile, which `tools.images` builds."""

@@ -1,0 +1,202 @@
+"""A cluster that really runs: our images as pods of a real node, migrated with real guards.
+
+One test, because one node and one cluster serve all of it: what pods may not do, and phases 0 to 2
+with clients that write and a framework whose tasks run.
+"""
+
+from __future__ import annotations
+
+import secrets
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from components.targets.pods import SECRETS_DIR, SECRETS_OBJECT
+from components.workload import Secret
+from stacks.migration.journal import Kind, Outcome
+from stacks.migration.phases import OPENING_GUARDS
+from stacks.migration.service import MigrationService
+from stacks.topology import Placement, Position, Standing
+from tests.kubernetes import stack as stack_module
+from tests.kubernetes.node import NETWORK, Node
+from tests.kubernetes.stack import ClusterStack, is_ready
+from tests.providers.cluster.api import Object
+from tests.providers.cluster.errors import RefusedError
+from tests.providers.kubernetes import APPLIES
+from tests.waiting import block_until
+
+# Two minutes on an idle machine; several times that beside other work.
+_BOUND_S = 1500
+_NAMESPACE_S_MAX = 240.0
+_MIGRATION_S_MAX = 900.0
+_PREFIXES = {Secret.ZOOKEEPER_SUPER: "super:", Secret.MESOS_OPERATOR: "operator:"}
+SOURCE = {"traffic": Placement.SOURCE}
+ENSEMBLE = tuple(f"blue-zookeeper-{index}" for index in range(3))
+
+
+@pytest.fixture
+def stack(node: Node, project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ClusterStack]:
+    """A stack at phase 0 whose pods run, with secrets that it holds nowhere itself."""
+    monkeypatch.setenv(APPLIES, str(node.plane.admin))
+    with node.plane.cluster() as cluster:
+        made = stack_module.make(project, cluster, f"test-{uuid.uuid4().hex[:8]}")
+        images = {name: node.images.names[name] for name in ("zookeeper", "mesos", "platform")}
+        made.configure(
+            # One node cannot keep members apart.
+            kubernetes={"images": images, "spread": "any", "node_networks": [NETWORK]},
+            cluster={"framework": {"tasks": 2}, "agents": {"count": 1}},
+        )
+        made.runner.set_migration(Standing(position=Position(0), groups=SOURCE))
+        with ThreadPoolExecutor(1) as beside:
+            updating = beside.submit(made.runner.up)
+            give_secrets(node, made, lambda: not updating.done())
+            updating.result()
+        yield made
+
+
+def give_secrets(node: Node, stack: ClusterStack, goes_on: Callable[[], bool]) -> None:
+    """Give a stack its secrets once it has a namespace for them, as somebody else does."""
+    values = {str(one): _PREFIXES.get(one, "") + secrets.token_hex(24) for one in Secret}
+
+    def is_there() -> bool:
+        assert goes_on(), "the update ended without a namespace"
+        return stack.cluster.get("v1", "Namespace", stack.namespace) is not None
+
+    block_until(is_there, "a namespace", _NAMESPACE_S_MAX)
+    metadata = {"name": SECRETS_OBJECT, "namespace": stack.namespace}
+    stack.cluster.create(
+        {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": values}
+    )
+    node.place_secrets(Path(SECRETS_DIR), values)
+
+
+@pytest.mark.timeout(_BOUND_S)
+def test_a_cluster_runs_as_real_pods_and_is_migrated_with_real_guards(
+    node: Node, stack: ClusterStack
+) -> None:
+    assert_serving(node, stack)
+    assert_confined(node, stack)
+    assert_kept_out(node, stack)
+    before = {pod["metadata"]["uid"] for pod in stack.pods("blue-zookeeper")}
+
+    for phase in (1, 2):
+        migrate(node, stack, phase)
+
+    assert_guarded(stack)
+    # What serves was not touched on the way.
+    assert {pod["metadata"]["uid"] for pod in stack.pods("blue-zookeeper")} == before
+    for tier in ("green-zookeeper", "green-masters", "sync-engine"):
+        assert all(map(is_ready, stack.pods(tier)))
+
+
+def within(node: Node, stack: ClusterStack, pod: str, command: str) -> tuple[int, str]:
+    """Run a command of bash in a pod; returns how it ended and what it said."""
+    done = node.kubectl("exec", f"--namespace={stack.namespace}", pod, "--", "bash", "-c", command)
+    return done.returncode, f"{done.stdout}{done.stderr}"
+
+
+def assert_serving(node: Node, stack: ClusterStack) -> None:
+    """Three servers are one ensemble, found by their names and by the address of their service."""
+    ask = "exec 3<>/dev/tcp/{}/2181 && echo srvr >&3 && cat <&3"
+    modes: list[str] = []
+    for pod in ENSEMBLE:
+        name = f"{pod}.blue-zookeeper.{stack.namespace}.svc"
+        code, said = within(node, stack, ENSEMBLE[0], ask.format(name))
+        assert code == 0, said
+        modes += [line for line in said.splitlines() if line.startswith("Mode: ")]
+    assert sorted(modes) == ["Mode: follower", "Mode: follower", "Mode: leader"]
+    service = stack.get("v1", "Service", "blue-zookeeper-client")["spec"]["clusterIP"]
+    code, said = within(node, stack, ENSEMBLE[0], ask.format(service))
+    assert code == 0, said
+    assert "Mode: " in said
+
+
+def assert_confined(node: Node, stack: ClusterStack) -> None:
+    """A pod can neither change its programs, nor gain a right, nor read what is another's."""
+    for pod in (ENSEMBLE[0], "blue-masters-0"):
+        refused(node, stack, pod, "touch /intruder", "Read-only file system")
+        refused(node, stack, pod, "echo : > /usr/bin/bash", "Read-only file system")
+        refused(node, stack, pod, "mknod /tmp/null c 1 3", "Operation not permitted")
+        refused(node, stack, pod, "touch /tmp/mine && chown 0 /tmp/mine", "Operation not permitted")
+        code, said = within(node, stack, pod, "cat /proc/self/status")
+        assert code == 0
+        status = dict(line.split(":", 1) for line in said.splitlines() if ":" in line)
+        held = {status[name].strip() for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")}
+        assert held == {"0" * 16}
+        assert status["NoNewPrivs"].strip() == "1"
+        # 2: by a filter.
+        assert status["Seccomp"].strip() == "2"
+        assert "0" not in status["Uid"].split()
+        refused(node, stack, pod, "ls /var/run/secrets/kubernetes.io", "No such file")
+    code, said = within(node, stack, ENSEMBLE[0], f"ls {SECRETS_DIR}")
+    assert (code, said.split()) == (0, [str(Secret.ZOOKEEPER_SUPER)])
+    neighbours = f"cat {SECRETS_DIR}/{Secret.MESOS_OPERATOR}"
+    refused(node, stack, ENSEMBLE[0], neighbours, "No such file")
+
+
+def refused(node: Node, stack: ClusterStack, pod: str, command: str, expected: str) -> None:
+    """A command in a pod fails, for the reason expected."""
+    code, said = within(node, stack, pod, command)
+    assert code != 0, f"{pod} may {command}"
+    assert expected in said
+
+
+def assert_kept_out(node: Node, stack: ClusterStack) -> None:
+    """Whoever may make pods in the namespace gets none that could do more."""
+    host = {"name": "node", "hostPath": {"path": "/var/lib/kubelet/pods"}}
+    gained = {"capabilities": {"add": ["SYS_ADMIN"], "drop": ["ALL"]}}
+    for wanted in (
+        pod_like(stack, spec={"volumes": [host]}),
+        pod_like(stack, spec={"hostPID": True}),
+        pod_like(stack, rights=gained),
+    ):
+        with pytest.raises(RefusedError, match='violates PodSecurity "restricted'):
+            stack.cluster.create(wanted)
+    account = f"--as=system:serviceaccount:{stack.namespace}:default"
+    asked = node.kubectl("auth", "can-i", "get", "secrets", account, "-n", stack.namespace)
+    assert asked.stdout.strip() == "no"
+
+
+def pod_like(
+    stack: ClusterStack, *, spec: Object | None = None, rights: Object | None = None
+) -> Object:
+    """A pod of the ensemble, changed in its specification or in its container's rights."""
+    model: Object = stack.pods("blue-zookeeper")[0]["spec"]
+    container: Object = {**model["containers"][0], "volumeMounts": []}
+    container["securityContext"] = {**container["securityContext"], **(rights or {})}
+    common = {"containers": [container], "securityContext": model["securityContext"]}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "intruder", "namespace": stack.namespace},
+        "spec": {**common, **(spec or {})},
+    }
+
+
+def migrate(node: Node, stack: ClusterStack, phase: int) -> None:
+    """Walk to a phase from where the cluster's names and addresses hold."""
+    command = [sys.executable, "-m", "stacks.migration.cli", "start", "--yes", f"--to={phase}"]
+    given = [f"--stack={stack.runner.stack_name}", f"--project={stack.runner.project_dir}"]
+    try:
+        node.sandbox.run([*command, *given], timeout_s=_MIGRATION_S_MAX)
+    except subprocess.TimeoutExpired as error:
+        said = (error.stdout or b"").decode()
+        pytest.fail(f"no phase {phase} within {_MIGRATION_S_MAX} s: {said}")
+    standing = stack.runner.actual()
+    assert standing is not None
+    assert standing.position == Position(phase)
+
+
+def assert_guarded(stack: ClusterStack) -> None:
+    """Every step of both transitions ended well, guards and audits with numbers of their own."""
+    service = MigrationService(stack.runner.project_dir, stack.runner.stack_name)
+    ended = [record for record in service.history() if record.kind is Kind.STEP_ENDED]
+    assert {record.outcome for record in ended} == {Outcome.OK}
+    guards = [record for record in ended if record.name == OPENING_GUARDS]
+    assert len(guards) == 2
+    assert all(record.evidence for record in guards)

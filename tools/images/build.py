@@ -1,0 +1,118 @@
+"""Builds the image family from its Dockerfile: one archive, and the names that pin each image."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools import locate
+from tools.images import base, dockerfile, layers, oci, sbom
+from tools.images.dockerfile import Layer, Stage
+from tools.recipes import ZOOKEEPER
+
+DOCKERFILE = base.CHECKOUT / "components" / "images" / "Dockerfile"
+REGISTRY = "mesos-platform.invalid"
+"""Nobody's: images are never pulled by these names."""
+TARGETS: Mapping[str, tuple[str, ...]] = {
+    "pause": ("base",),
+    "zookeeper": ("base", "java", "jars"),
+    "platform": ("base", "python", base.WHEELS),
+    "mesos": ("base", "python", base.WHEELS),
+}
+"""Images, and the lists that tell their parts."""
+# What runs beside a cluster; whatever declares one stays out.
+_PROJECT = ("clients", "components", "controllers", "probe", "stacks", "sync_engine", "tools")
+_UNUSED = shutil.ignore_patterns("__pycache__", "go.*", "*.sha256")
+_ACCOUNTS = {
+    "passwd": (
+        "root:x:0:0:root:/root:/bin/bash\n"
+        "zookeeper:x:1000:1000::/nonexistent:/usr/sbin/nologin\n"
+        "platform:x:10001:10001::/nonexistent:/usr/sbin/nologin\n"
+        "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
+    ),
+    "group": "root:x:0:\nzookeeper:x:1000:\nplatform:x:10001:\nnogroup:x:65534:\n",
+}
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images in one archive, each by the name that pins its content."""
+
+    archive: Path
+    names: Mapping[str, str]
+
+    @property
+    def pause(self) -> str:
+        """What holds a pod's namespaces."""
+        return self.names["pause"]
+
+
+def build(into: Path) -> Images:
+    """Build all of them into an empty folder.
+
+    Raises:
+        ToolMissingError: what they are made of was not prepared: see `make tools-kubernetes`.
+        StepFailedError: the Dockerfile asks for what is not known here.
+    """
+    context = into / "context"
+    context.mkdir()
+    make_context(context)
+    stages = dockerfile.read(DOCKERFILE.read_text())
+    archive = into / "images.tar"
+    writing = oci.Archive(archive, {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()])
+    made: dict[Layer, tuple[str, Path]] = {}
+    names = {
+        target: writing.add(
+            f"{REGISTRY}/{target}", stages[target], _layers(stages[target], context, into, made)
+        )
+        for target in TARGETS
+    }
+    writing.close()
+    for layer, (_, path) in made.items():
+        if not layer.is_archive:
+            path.unlink()
+    shutil.rmtree(context)
+    return Images(archive, names)
+
+
+def make_context(into: Path) -> None:
+    """Fill an empty folder with all that the Dockerfile names; what is large is only linked."""
+    prepared = base.folder()
+    for name in base.GROUPS:
+        (into / f"{name}.tar").symlink_to(prepared / f"{name}.tar")
+    (into / base.WHEELS).symlink_to(prepared / base.WHEELS)
+    jars = locate.folder(ZOOKEEPER.full_name) / "lib"
+    (into / "jars").symlink_to(jars)
+    accounts = into / "accounts"
+    accounts.mkdir()
+    for name, text in _ACCOUNTS.items():
+        (accounts / name).write_text(text)
+    project = into / "project"
+    project.mkdir()
+    for name in _PROJECT:
+        shutil.copytree(base.CHECKOUT / name, project / name, ignore=_UNUSED)
+    parts = json.loads((prepared / base.PARTS).read_text()) | {"jars": sbom.of_jars(jars)}
+    lists = into / "sbom"
+    lists.mkdir()
+    for target, kinds in TARGETS.items():
+        text = sbom.document(target, [part for kind in kinds for part in parts[kind]])
+        (lists / f"{target}.cdx.json").write_text(text)
+
+
+def _layers(
+    stage: Stage, context: Path, into: Path, made: dict[Layer, tuple[str, Path]]
+) -> list[tuple[str, Path]]:
+    found: list[tuple[str, Path]] = []
+    for layer in stage.layers:
+        if layer not in made:
+            path = context / layer.source
+            if not layer.is_archive:
+                path = into / f"layer-{len(made)}.tar"
+                layers.of_files(context / layer.source, layer.target, path)
+            made[layer] = (layers.digest(path), path)
+        found.append(made[layer])
+    return found
