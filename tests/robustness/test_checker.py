@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+from dataclasses import replace
 from typing import Any
 
 from sync_engine.direction import Roots, Side
@@ -57,18 +59,60 @@ def test_where_both_sides_are_copied_the_later_write_is_enough() -> None:
     assert "is nowhere" in both_ways.problems(History(writes), lost, lost, _NONE)[0]
 
 
-def test_where_both_sides_are_copied_the_journal_may_have_the_loser() -> None:
-    writes = [_write(1, Kind.CREATE, b"1"), _write(2, Kind.SET, b"2", Side.B)]
-    line: dict[str, Any] = {
+def _line(winner: Write, loser: Write, **more: Any) -> dict[str, Any]:
+    """A line of the journal: the version of each that stood there."""
+
+    def copy(write: Write) -> dict[str, Any]:
+        data = base64.b64encode(write.data or b"").decode()
+        return {"path": f"/{write.side}/x", "mzxid": write.zxid, "data": data, "acl": []}
+
+    return {
         "reason": "changed-by-both",
-        "winner_side": "a",
-        "winner": {"path": "/a/x"},
-        "loser_side": "b",
-        "loser": {"path": "/b/x", "mzxid": 2, "data": "Mg==", "acl": []},
+        "winner_side": winner.side.value,
+        "winner": copy(winner),
+        "loser_side": loser.side.value,
+        "loser": copy(loser),
+        **more,
     }
+
+
+def test_where_both_sides_are_copied_the_journal_may_have_the_loser() -> None:
+    one, two = _write(1, Kind.CREATE, b"1"), _write(2, Kind.SET, b"2", Side.B)
     lost = {"/x": _node(b"1")}
 
-    assert both_ways.problems(History(writes), lost, lost, Journal([line], _ROOTS)) == []
+    def found(line: dict[str, Any], owner: Side | None) -> list[str]:
+        journal = Journal([line], _ROOTS)
+        return both_ways.problems(History([one, two]), lost, lost, journal, owner)
+
+    assert found(_line(one, two), Side.A) == []
+    (told,) = found(_line(one, two), Side.B)
+    assert "side a won over the owner's b'2'" in told
+
+
+def test_where_both_sides_are_copied_the_winner_that_is_named_must_be_there() -> None:
+    one, two = _write(1, Kind.CREATE, b"1"), _write(2, Kind.SET, b"2", Side.B)
+    kept = {"/x": _node(b"2")}
+    journal = Journal([_line(one, two)], _ROOTS)
+
+    assert any(
+        "b'1' won over b'2', saw" in line
+        for line in both_ways.problems(History([one, two]), kept, kept, journal)
+    )
+    # Once the winner's side has written again, that says nothing any more.
+    three = _write(3, Kind.SET, b"3")
+    later = {"/x": _node(b"3")}
+    assert both_ways.problems(History([one, two, three]), later, later, journal) == []
+
+
+def test_where_both_sides_are_copied_the_journal_names_what_somebody_wrote() -> None:
+    one, two = _write(1, Kind.CREATE, b"1"), _write(2, Kind.SET, b"2", Side.B)
+    lost = {"/x": _node(b"1")}
+    line = _line(replace(one, data=b"0"), two)
+
+    (told,) = both_ways.problems(History([one, two]), lost, lost, Journal([line], _ROOTS))
+    assert "nobody wrote the winner b'0'" in told
+    held = _line(replace(one, data=b"0"), two, held=True)
+    assert both_ways.problems(History([one, two]), lost, lost, Journal([held], _ROOTS)) == []
 
 
 def test_where_both_sides_are_copied_what_nobody_wrote_is_found() -> None:

@@ -32,3 +32,8 @@ def test_nothing_conflicts_while_only_the_owner_writes(tmp_path: Path, seed: int
 @pytest.mark.parametrize("seed", range(2))
 def test_engine_that_was_held_up_writes_nothing_when_it_wakes(tmp_path: Path, seed: int) -> None:
     assert _found(tmp_path, Plan(seed, overtakes=True)) == []
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_every_acknowledged_write_of_both_sides_is_accounted_for(tmp_path: Path, seed: int) -> None:
+    assert _found(tmp_path, Plan(seed, foreign=2, both=True)) == []

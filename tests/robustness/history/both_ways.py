@@ -1,22 +1,31 @@
 """Whether every acknowledged write is where it must be, where both sides' writes are copied. Pure.
 
-There is no owner: a write is there on both sides, or a later write to its path, of either side, has
-replaced it, or the journal has it. What is there at the end was written by somebody.
+No side is the only one to write: a write is there on both sides, or a later write to its path, of
+either side, has replaced it, or the journal has it, with what won. What is there at the end, and
+what the journal names, was written by somebody; what it names as the winner is there at the end if
+nothing was written after it; and where the owner is to win, the owner's has won.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
+from sync_engine.direction import Side
 from tests.robustness.history.acknowledged import History, Kind, Node, Nodes, Write
-from tests.robustness.history.checker import Journal, differences
+from tests.robustness.history.checker import Journal, data_of, differences
 
+_OF_TWO_VERSIONS = ("changed-by-both", "different-without-base")
 _DATA = frozenset({Kind.CREATE, Kind.SET})
 _ACL = frozenset({Kind.CREATE, Kind.SET_ACL})
 
 
-def problems(history: History, a: Nodes, b: Nodes, journal: Journal) -> list[str]:
-    """Everything that does not hold; empty when all of it does."""
+def problems(
+    history: History, a: Nodes, b: Nodes, journal: Journal, owner: Side | None = None
+) -> list[str]:
+    """Everything that does not hold; empty when all of it does. `owner`: whose version is to win
+    where both sides have changed a path; None where another rule says so.
+    """
     found = differences(a, b) + journal.wrong_winners()
     paths: dict[str, list[Write]] = {}
     for write in sorted(history.writes, key=lambda w: w.order):
@@ -29,7 +38,38 @@ def problems(history: History, a: Nodes, b: Nodes, journal: Journal) -> list[str
             later = [w for w in writes if _may_replace(w, write)]
             if write.acknowledged and not _is_kept(write, later, node, journal):
                 found.append(f"{rel}: {write} is nowhere, saw {node}")
+    for rel, line in journal.settled():
+        found += [f"{rel}: {what}" for what in _wrong(line, paths.get(rel, []), a.get(rel), owner)]
     return found
+
+
+def _wrong(
+    line: dict[str, Any], writes: Sequence[Write], node: Node | None, owner: Side | None
+) -> Iterable[str]:
+    """What is not true of a line of the journal."""
+    reason, winner, loser = line["reason"], line["winner"], line["loser"]
+    for role, copy in (("winner", winner), ("loser", loser)):
+        if copy is not None and all(w.data != data_of(copy) for w in writes if w.kind in _DATA):
+            yield f"{reason}: nobody wrote the {role} {data_of(copy)!r}"
+    if winner is None or loser is None:
+        return
+    won = Side(line["winner_side"])
+    if reason in _OF_TWO_VERSIONS and owner not in (None, won):
+        yield f"{reason}: side {won} won over the owner's {data_of(loser)!r}"
+    is_last = all(
+        _is_last(writes, side, copy) for side, copy in ((won, winner), (won.other, loser))
+    )
+    if is_last and (node is None or node.data != data_of(winner)):
+        yield f"{reason}: {data_of(winner)!r} won over {data_of(loser)!r}, saw {node}"
+
+
+def _is_last(writes: Sequence[Write], side: Side, copy: dict[str, Any]) -> bool:
+    """Whether a version is what clients of its side wrote there last."""
+    own = [write for write in writes if write.side is side and write.kind is not Kind.SET_ACL]
+    if not own:
+        return False
+    last = own[-1]
+    return last.acknowledged and (last.zxid, last.data) == (copy["mzxid"], data_of(copy))
 
 
 def _from_nowhere(rel: str, node: Node, writes: Sequence[Write]) -> list[str]:

@@ -14,6 +14,7 @@ from typing import Any
 from unittest.mock import patch
 
 from sync_engine import checkpoint, context, transaction
+from sync_engine import decide as decide_module
 from sync_engine.applier import Applier
 from sync_engine.base import Base
 from sync_engine.conflicts import ConflictJournal
@@ -26,6 +27,7 @@ from sync_engine.owners_side import OwnersSide
 from sync_engine.replicator import Replicator
 from sync_engine.rows import Row
 from sync_engine.slots import Slot
+from sync_engine.strategy import Choice, Policy
 from sync_engine.transaction import Work
 from sync_engine.wire import ANY_VERSION, Delete, MultiResult, Op, SetData
 from sync_engine.znode import WORLD_ALL, Acl, Znode
@@ -180,6 +182,25 @@ def wrong_winner() -> contextlib.AbstractContextManager[Any]:
     return patch.object(context, "decide", decide)
 
 
+def wrong_winner_both_ways() -> contextlib.AbstractContextManager[Any]:
+    """Where both sides are copied, the side that is not the owner wins, on both sides alike."""
+
+    def choose(policy: Policy, *_: int, **__: object) -> Choice:
+        return Choice(policy.owner.other, "owner")
+
+    return patch.object(decide_module, "choose", choose)
+
+
+def invented_winner() -> contextlib.AbstractContextManager[Any]:
+    """The journal names a winner that nobody wrote; the sides get the right one."""
+    real = ConflictJournal.record
+
+    def record(self: ConflictJournal, *, winner: Znode | None, **rest: Any) -> None:
+        real(self, winner=None if winner is None else replace(winner, data=b"invented"), **rest)
+
+    return patch.object(ConflictJournal, "record", record)
+
+
 def silent_conflict() -> contextlib.AbstractContextManager[Any]:
     """What is overwritten is not journalled."""
 
@@ -294,6 +315,7 @@ def stray_write() -> contextlib.AbstractContextManager[Any]:
 
 _QUIET = Plan(1, foreign=0, troubles=3)
 _CONFLICTS = Plan(1, foreign=2, troubles=0, lives=1)
+_BOTH = replace(_CONFLICTS, both=True)
 _WIDE = Plan(1, foreign=0, troubles=0, lives=1, paths=200)
 _HOT_LOSSES = Plan(1, foreign=0, troubles=20, lives=1, writes=60)
 _LOSSES = Plan(1, foreign=0, troubles=20, lives=1, writes=60, paths=200)
@@ -309,6 +331,8 @@ BUGS = (
     Bug("stale read", stale_read, _LAGGING, "the sides differ"),
     Bug("mistaken delete", mistaken_delete, _WIDE, "the sides differ"),
     Bug("wrong winner", wrong_winner, _CONFLICTS, "the sides differ"),
+    Bug("wrong winner, both ways", wrong_winner_both_ways, _BOTH, "won over the owner's"),
+    Bug("invented winner", invented_winner, _BOTH, "nobody wrote the winner"),
     Bug("silent conflict", silent_conflict, _CONFLICTS, "is nowhere"),
     Bug("exchanged journal", exchanged_journal, _CONFLICTS, "is nowhere"),
     Bug("echo loop", echo_loop, _QUIET, "is the owner's to write"),

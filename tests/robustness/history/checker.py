@@ -40,7 +40,7 @@ class Journal:
     def has_data(self, write: Write) -> bool:
         """Whether a write's bytes are there, under its zxid."""
         return any(
-            loser["mzxid"] == write.zxid and _data(loser) == write.data
+            loser["mzxid"] == write.zxid and data_of(loser) == write.data
             for loser in self._losers(write)
         )
 
@@ -78,7 +78,7 @@ class Journal:
         return any(
             line["loser"] is not None
             and line["loser"]["path"] == path
-            and _data(line["loser"]) == node.data
+            and data_of(line["loser"]) == node.data
             for line in self.lines
         )
 
@@ -95,6 +95,15 @@ class Journal:
                     found.append(f"{line['reason']}: {winner['path']} won over {loser['path']}")
         return found
 
+    def settled(self) -> Iterable[tuple[str, dict[str, Any]]]:
+        """Lines that name a winner, with the relative path."""
+        for line in self.lines:
+            side = Side(line["loser_side"])
+            ends = ((side.other, line["winner"]), (side, line["loser"]))
+            rels = [self._roots.rel(at, copy["path"]) for at, copy in ends if copy is not None]
+            if not line.get("held") and rels and rels[0] is not None:
+                yield rels[0], line
+
     def _losers(self, write: Write) -> Iterable[dict[str, Any]]:
         path = self._roots.path(write.side, write.rel)
         for line in self.lines:
@@ -103,8 +112,9 @@ class Journal:
                 yield loser
 
 
-def _data(loser: dict[str, Any]) -> bytes | None:
-    return None if loser["data"] is None else base64.b64decode(loser["data"])
+def data_of(copy: dict[str, Any]) -> bytes | None:
+    """The bytes of a version in the journal."""
+    return None if copy["data"] is None else base64.b64decode(copy["data"])
 
 
 def _acl(loser: dict[str, Any]) -> AclSet:

@@ -39,6 +39,7 @@ class _Reader:
     name: str
     roots: Roots
     selections: Mapping[str, Selection]
+    both: bool = False
     found: list[str] = field(default_factory=list[str])
     owner: Side = Side.A
     term: int = 0
@@ -108,7 +109,7 @@ class _Reader:
             self._say(side, txn, op, "writes what was there")
 
     def _data(self, side: Side, txn: Txn, op: Create | SetData | Delete) -> None:
-        if side is self.owner:
+        if side is self.owner and not self.both:
             self._say(side, txn, op, "is the owner's to write")
         if isinstance(op, SetData | Delete) and op.version == ANY_VERSION:
             self._say(side, txn, op, "expects no version")
@@ -157,12 +158,16 @@ def broken(
     roots: Roots,
     logs: Mapping[Side, Sequence[Txn]],
     selections: Mapping[str, Selection],
+    *,
+    both: bool = False,
 ) -> list[str]:
-    """Transactions that break a law; `selections`: what each engine takes for its own."""
-    reader = _Reader(name, roots, selections)
-    both: Iterable[tuple[Side, Txn]] = sorted(
+    """Transactions that break a law; `selections`: what each engine takes for its own; `both`:
+    whether both sides' writes are copied.
+    """
+    reader = _Reader(name, roots, selections, both)
+    in_order: Iterable[tuple[Side, Txn]] = sorted(
         ((side, txn) for side, log in logs.items() for txn in log), key=lambda e: e[1].order
     )
-    for side, txn in both:
+    for side, txn in in_order:
         reader.read(side, txn)
     return reader.found

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from sync_engine.direction import Side
 from sync_engine.wire import ANY_VERSION, Delete, SetData
 from sync_engine.znode import PERM_ALL, PERM_READ, WORLD_ALL, Acl
+from tests.robustness.history import both_ways
 from tests.robustness.history.acknowledged import History, Kind, Write
 from tests.robustness.history.checker import Journal, problems
 from tests.robustness.history.laws import broken
@@ -34,7 +35,8 @@ _LAGS_S = (0.001, 0.05, 0.3)
 class Plan:
     """One run. `foreign`: writers on the side that does not own; `paths`: in each folder; `lives`:
     engines one after the other, all but the last killed; `overtakes`: whether a held-up engine
-    wakes up under the last; `lag_s`: of one server a side.
+    wakes up under the last; `lag_s`: of one server a side; `both`: whether both sides' writes are
+    copied, where the owner's version wins.
     """
 
     seed: int
@@ -46,6 +48,7 @@ class Plan:
     troubles: int = 6
     overtakes: bool = False
     lag_s: float = _LAGS_S[0]
+    both: bool = False
 
 
 @dataclass
@@ -93,7 +96,7 @@ class _Run:
             return
         written = op.data if isinstance(op, Create | SetData) else None
         acl = frozenset(op.acl) if isinstance(op, Create | SetAcl) else frozenset[Acl]()
-        owned = side is self.world.owner
+        owned = self.plan.both or side is self.world.owner
         self.history.writes.append(
             Write(told.order, side, rel, kind, told.zxid, owned, written, acl)
         )
@@ -130,6 +133,7 @@ def run(world: World, plan: Plan) -> list[str]:
     found: list[str] = []
     for ensemble in world.sides.values():
         ensemble.servers[0].lag_s = plan.lag_s
+    world.rule = {"direction": "both"} if plan.both else {}
     world.start()
     world.until(lambda: world.is_idle, "a start")
     for life in range(plan.lives):
@@ -149,13 +153,17 @@ def run(world: World, plan: Plan) -> list[str]:
         for server in ensemble.servers:
             server.lag_s = _LAGS_S[0]
     world.come_to_rest()
-    found += unaided(world)
+    if not plan.both:
+        found += unaided(world)
     world.settle()
     a, b = nodes(world)
-    found += problems(going.history, a, b, Journal(world.conflicts(), ROOTS))
-    return found + broken(
-        SUBTREE, ROOTS, {s: e.log for s, e in world.sides.items()}, world.selections
-    )
+    journal, history = Journal(world.conflicts(), ROOTS), going.history
+    if plan.both:
+        found += both_ways.problems(history, a, b, journal, Side.A)
+    else:
+        found += problems(history, a, b, journal)
+    logs = {side: ensemble.log for side, ensemble in world.sides.items()}
+    return found + broken(SUBTREE, ROOTS, logs, world.selections, both=plan.both)
 
 
 def _overtake(going: _Run) -> list[str]:

@@ -198,8 +198,11 @@ async def _check(case: Case, stage: Stage, seen: Seen) -> None:
     seen.equal = found.equal and found.digest_a == found.digest_b and not differences(a, b)
     if not seen.equal:
         seen.problems.append(f"digests {found.digest_a[:12]} and {found.digest_b[:12]}")
-    check = both_ways.problems if case.both else checker.problems
-    seen.problems += check(history, a, b, journal)
+    if case.both:
+        owner = None if "on_conflict" in case.rule else Side.A
+        seen.problems += both_ways.problems(history, a, b, journal, owner)
+    else:
+        seen.problems += checker.problems(history, a, b, journal)
     if case.expects is Outcome.STALLS:
         seen.problems += _lost_of_before(
             looks.outside_shared(stage.facts["before"]), b, journal, stage

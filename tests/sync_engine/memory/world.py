@@ -338,7 +338,7 @@ class World:
         engine = self.engine
         if engine is None or not engine.is_started:
             return False
-        return all(w.is_idle or w.stalled is not None for w in engine.replicators.values())
+        return all(w.is_idle or w.stalled is not None for w in engine.workers())
 
     def come_to_rest(self) -> None:
         """Let everything go well until the engine has nothing to do, and its sweep has been round
