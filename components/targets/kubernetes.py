@@ -21,7 +21,7 @@ from pulumi_kubernetes import meta as k8s_meta
 
 from components.errors import ArgumentsError
 from components.security.secrets import SecretStore
-from components.targets import api_access, caretaker, custom, pods
+from components.targets import api_access, caretaker, custom, pod_ports, pods
 from components.targets.image import check_image
 from components.targets.network import Reach, deny_all
 from components.workload import (
@@ -34,29 +34,6 @@ from components.workload import (
     Workload,
 )
 
-_PORTS = {
-    PortRole.ZOOKEEPER_CLIENT: 2181,
-    PortRole.ZOOKEEPER_QUORUM: 2888,
-    PortRole.ZOOKEEPER_ELECTION: 3888,
-    PortRole.ZOOKEEPER_SECURE: 2281,
-    PortRole.ZOOKEEPER_METRICS: 7000,
-    PortRole.MASTER: 5050,
-    PortRole.AGENT: 5051,
-    PortRole.FRAMEWORK: 8080,
-    PortRole.MARATHON: 8080,
-    PortRole.ENGINE: 9090,
-    PortRole.CLIENTS: 9091,
-    PortRole.EDGE_HTTP: 10080,
-    PortRole.EDGE_ADMIN: 9090,
-    PortRole.EXPORTER: 9105,
-    PortRole.DNS: 8053,
-    PortRole.DNS_HTTP: 8123,
-    # First of those that agents give to tasks; `Reach` has the last.
-    PortRole.TASKS: 31000,
-}
-# Agents use the network of their node, and both colours' have to stand on one beside each other.
-_AGENT_OFFSETS = {"blue": 0, "green": 1}
-_TASK_PORTS = {"blue": (31000, 31499), "green": (31500, 31999)}
 _LEVEL = "pod-security.kubernetes.io"
 _WHY_PRIVILEGED = (
     "agents start other people's containers: they need the node's network (an agent is its "
@@ -64,16 +41,6 @@ _WHY_PRIVILEGED = (
 )
 # Without it, a field that somebody changed by hand would be theirs, and updates would fail.
 _TAKE_BACK = {"pulumi.com/patchForce": "true"}
-
-
-def _port(role: PortRole, color: str | None) -> int:
-    offset = _AGENT_OFFSETS[color] if role is PortRole.AGENT and color else 0
-    return _PORTS[role] + offset
-
-
-def _all_ports() -> dict[PortRole, tuple[int, ...]]:
-    colors = [*_AGENT_OFFSETS]
-    return {role: tuple(sorted({_port(role, color) for color in colors})) for role in _PORTS}
 
 
 class KubernetesTarget:
@@ -102,7 +69,7 @@ class KubernetesTarget:
         self._storage_class = storage_class
         self._volume_gib = volume_gib
         networks = node_networks if api_networks is None else api_networks
-        self._reach = Reach(tuple(node_networks), _all_ports(), tuple(networks))
+        self._reach = Reach(tuple(node_networks), pod_ports.all_ports(), tuple(networks))
         self._caretaker_program = caretaker_program
         self._spread = spread
         self._ready_timeout_s = ready_timeout_s
@@ -171,12 +138,12 @@ class KubernetesTarget:
         """Stable name of a member, by its headless Service."""
         namespace = self._agents_namespace if role is PortRole.AGENT else self._namespace
         host = f"{workload}-{index}.{workload}.{namespace}.svc"
-        return Endpoint(host, _port(role, color))
+        return Endpoint(host, pod_ports.port(role, color))
 
     def task_ports(self, color: str, index: int) -> tuple[int, int] | None:
         """Half of an agent's usual ones: in a migration both colours' may share a node."""
         del index
-        return _TASK_PORTS[color]
+        return pod_ports.TASK_PORTS[color]
 
     def directory(self, member: str) -> str:
         """Every member has a file system of its own; its folder is called like its workload."""

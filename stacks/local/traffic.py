@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from stacks.local.errors import StartError
 from stacks.local.process import Listener, end, launch, read_secret
-from stacks.local.settings import TrafficSettings
+from stacks.local.traffic_settings import TrafficSettings
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette

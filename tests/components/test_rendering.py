@@ -27,9 +27,9 @@ from stacks.local.settings import (
     AgentSettings,
     FrameworkSettings,
     MasterSettings,
-    TrafficSettings,
     ZooKeeperSettings,
 )
+from stacks.local.traffic_settings import TrafficSettings
 from tests.components.conftest import Recorder, Run
 
 PROGRAM = Program(("python", "-m", "some.module"))

@@ -20,8 +20,8 @@ from kazoo.security import make_digest_acl
 
 from stacks.local.errors import StartError
 from stacks.local.session import Session
-from stacks.local.settings import TrafficSettings
 from stacks.local.traffic import verify
+from stacks.local.traffic_settings import TrafficSettings
 from stacks.local.writes.ledger import Ledger, pauses, read, replay, sequence_problems, sha
 from stacks.local.writes.verify import Report
 from stacks.local.writes.writer import Writer, read_identity

@@ -29,7 +29,7 @@ class Archive:
 
     def __init__(self, path: Path, architecture: str) -> None:
         self._architecture = architecture
-        self._tar = tarfile.open(path, "w", format=tarfile.GNU_FORMAT)  # noqa: SIM115 - `close` ends it
+        self._tar = tarfile.open(path, "w", format=tarfile.GNU_FORMAT)  # noqa: SIM115 - ended by `close`
         self._written: set[str] = set()
         self._manifests: list[dict[str, Any]] = []
 

@@ -30,7 +30,7 @@ from kazoo.security import (
 
 from stacks.local.process import make_folder
 from stacks.local.session import UNKNOWN_OUTCOME, Session
-from stacks.local.settings import TrafficSettings
+from stacks.local.traffic_settings import TrafficSettings
 from stacks.local.writes.ledger import Ledger, Record, State, read, replay, sha
 from stacks.local.writes.verify import acl_text
 
