@@ -105,21 +105,27 @@ class Counters:
         self._looks += 1
 
     def stop(self, id_: str) -> None:
-        """A container runs no more; one that did not is no error."""
+        """A container runs no more, whoever counted it; one that did not is no error."""
         running = self._running.pop(id_, None)
-        if running is None:
-            return
-        if running.group is not None:
+        if running is not None and running.group is not None:
             running.group.close()
-        for column in _COLUMNS:
-            self._table.set(running.row, column, None)
-        self._site.containers.pop(id_, None)
-        self._site.containers_version += 1
+        self.blank(id_)
+        if self._site.containers.pop(id_, None) is not None:
+            self._site.containers_version += 1
+
+    def blank(self, id_: str) -> None:
+        """Nobody reads the counters of a container now."""
+        if id_ in self._table:
+            row = self._table.row(id_)
+            for column in _COLUMNS:
+                self._table.set(row, column, None)
 
     def close(self) -> None:
-        """Let go of all of them."""
-        for id_ in self.ids():
-            self.stop(id_)
+        """Close all files. The containers run on: others go by that, and whoever comes next."""
+        for running in self._running.values():
+            if running.group is not None:
+                running.group.close()
+        self._running.clear()
 
     def _look(self, running: _Running, now: float) -> None:
         group = running.group

@@ -206,7 +206,9 @@ class ConnectionTracking:
         asked = _tuple(data, at + 20, size)
         answered = _tuple(data, at + 20 + tuple_bytes, size)
         if length < 20 + 2 * tuple_bytes or asked is None or answered is None:
-            self.unread += 1
+            # Others than these have no ports, and so another shape.
+            if _protocol(data, at + 20, at + length) in _PROTOCOLS:
+                self.unread += 1
             return None
         protocol, client, client_port, dialled, dialled_port = asked
         _, server, server_port, _, _ = answered
@@ -219,6 +221,13 @@ class ConnectionTracking:
             is_new,
             counters,
         )
+
+
+def _protocol(data: bytes, at: int, end: int) -> int | None:
+    """The protocol of a tuple of any shape: the first value in its second part."""
+    (addresses,) = struct.unpack_from("=H", data, at + 4)
+    place = at + 4 + ((addresses + 3) & ~3) + 8
+    return data[place] if place < end else None
 
 
 def _tuple(data: bytes, at: int, size: int) -> tuple[int, bytes, int, bytes, int] | None:

@@ -7,6 +7,7 @@ it waits longer and longer. What every collector can do, costs and misses stands
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -73,14 +74,14 @@ class Runner:
                 group.create_task(self._keep(factory))
 
     async def once(self) -> None:
-        """Let every collector look once, in their order, and a second time for what moves."""
-        for factory in self._factories:
-            collector = factory(self._site)
-            work = self._work_of(collector)
-            try:
+        """Let every collector look once, in their order; all stay until the last one has looked,
+        because each goes by what those before it know."""
+        async with contextlib.AsyncExitStack() as stack:
+            for factory in self._factories:
+                collector = factory(self._site)
+                work = self._work_of(collector)
+                stack.push_async_callback(self._close, collector, work)
                 await self._look(collector, work, is_first=True)
-            finally:
-                await self._close(collector, work)
         self.tell()
 
     def tell(self) -> None:

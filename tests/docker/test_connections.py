@@ -58,7 +58,7 @@ def find(
 def server(engine: DockerEngine) -> str:
     """A container that listens."""
     published = {"PortBindings": {f"{PORT}/tcp": [{"HostPort": str(PUBLISHED)}]}}
-    words = ("nc", "-lk", "-p", str(PORT), "-e", "cat")
+    words = ("nc", "-ll", "-p", str(PORT), "-e", "cat")
     return engine.run("server", *words, ExposedPorts={f"{PORT}/tcp": {}}, HostConfig=published)
 
 

@@ -182,12 +182,14 @@ class ContainerCollector:
     def _keep_living(self) -> None:
         """Without an engine nothing is known of containers but whether their process lives."""
         for id_ in self._table.ids():
-            if self._table.get(id_, "runtime") == "docker":
-                pid = self._table.get(id_, "pid")
-                if pid is None or not read_or_empty(f"{self._site.proc}/{pid}/cgroup").count(
-                    id_.encode()
-                ):
-                    self._remove(id_)
+            if self._table.get(id_, "runtime") != "docker":
+                continue
+            pid = self._table.get(id_, "pid")
+            groups = read_or_empty(f"{self._site.proc}/{pid}/cgroup") if pid is not None else b""
+            if id_.encode() in groups:
+                self._counters.blank(id_)
+            else:
+                self._remove(id_)
 
     def _remove(self, id_: str) -> None:
         self._counters.stop(id_)

@@ -53,6 +53,7 @@ class MesosContainerCollector:
         """Let go of what a life before has left; cgroups come with processes."""
         for id_ in self._table.ids():
             if self._table.get(id_, "runtime") == "mesos":
+                self._counters.stop(id_)
                 self._table.remove(id_)
 
     async def collect(self) -> None:
