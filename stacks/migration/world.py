@@ -90,6 +90,12 @@ class World:
         return self._addresses(f"{color}_agents")
 
     @property
+    def declares_agents(self) -> bool:
+        """Whether agents have the addresses that were declared; where every node has one, nobody
+        knows them before."""
+        return "run_dir" in self._outputs
+
+    @property
     def has_marathon(self) -> bool:
         """Whether the stack declares a Marathon."""
         return bool(self._outputs.get("marathon"))

@@ -26,6 +26,8 @@ ADMIN = "admin"
 MASTERS = "system:masters"
 # Where pods see the API server's and each other's addresses; nothing listens there.
 _SERVICES = "10.96.0.0/16"
+# The first of them.
+_SERVICE_OF_API = "10.96.0.1"
 PODS = "10.244.0.0/16"
 ZONES = ("a", "b", "c")
 
@@ -55,13 +57,23 @@ def running(folder: Path, *, nodes: int) -> Generator[ControlPlane]:
         yield plane
 
 
-def start(started: Programs, port: int) -> ControlPlane:
-    """Start one without nodes, whose API server serves on a port of loopback."""
+def start(started: Programs, port: int, *, address: str | None = None) -> ControlPlane:
+    """Start one without nodes, whose API server serves on a port of loopback; where it has an
+    address besides, pods reach it there by its service."""
     authority = Authority(started.folder)
-    loopback = ("IP:127.0.0.1", "DNS:localhost")
-    serving = authority.issue("kube-apiserver", names=(*loopback, "DNS:kubernetes.default.svc"))
+    names = ["IP:127.0.0.1", "DNS:localhost", "DNS:kubernetes.default.svc"]
+    if address:
+        names += [f"IP:{address}", f"IP:{_SERVICE_OF_API}"]
+    serving = authority.issue("kube-apiserver", names=tuple(names))
     etcd = _etcd(started, authority.own.cert, serving)
-    started.start(KUBERNETES, "kube-apiserver", _server_words(authority, serving, etcd, port))
+    words = _server_words(authority, serving, etcd, port)
+    if address:
+        every_address = "0.0.0.0"  # noqa: S104 - of a sandbox
+        words |= {"bind-address": every_address, "advertise-address": address}
+    else:
+        # A loopback address is no endpoint.
+        words["endpoint-reconciler-type"] = "none"
+    started.start(KUBERNETES, "kube-apiserver", words)
     server = f"https://127.0.0.1:{port}"
     admin = authority.kubeconfig(ADMIN, server, groups=(MASTERS,))
     plane = ControlPlane(admin, server, authority)
@@ -121,8 +133,6 @@ def _server_words(authority: Authority, pair: Pair, etcd: str, port: int) -> dic
         "kubelet-client-key": kubelets.key,
         "kubelet-certificate-authority": authority.own.cert,
         "kubelet-preferred-address-types": "InternalIP",
-        # A loopback address is no endpoint.
-        "endpoint-reconciler-type": "none",
     }
 
 

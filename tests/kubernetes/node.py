@@ -80,7 +80,7 @@ def running(folder: Path, images: Images) -> Generator[Node]:
         started = Programs(ending, folder, place.wrap)
         port = _relay(ending, started)
         _start_containerd(started, place, images)
-        plane = control_plane.start(started, port)
+        plane = control_plane.start(started, port, address=ADDRESS)
         with plane.cluster() as cluster:
             _start_dns(started, plane, cluster)
             _start_proxy(started, plane)

@@ -6,6 +6,7 @@ them alone. What scripts would do, and our images need, is a symbolic link here 
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import tarfile
@@ -52,7 +53,9 @@ def fetch(groups: Sequence[Sequence[str]], into: Path) -> list[list[Package]]:
         *("-oDebug::NoLocking=true", "-oAPT::Install-Recommends=false", "--yes"),
     ]
     everything = [name for group in groups for name in group]
-    run("Reading the distribution's package lists", ["apt-get", "update"])
+    # Others take the lists as they are.
+    if os.geteuid() == 0:
+        run("Reading the distribution's package lists", ["apt-get", "update"])
     run(
         f"Fetching {', '.join(everything)} of the distribution, and what they need",
         ["apt-get", *options, "--download-only", "install", *everything],

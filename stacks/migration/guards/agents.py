@@ -22,11 +22,13 @@ _RESOURCES = ("cpus", "mem", "disk", "gpus")
 
 async def clocks_agree(world: World, _: Situation) -> Evidence:
     """Masters and agents that are there have this machine's time, as far as they tell."""
-    addresses = [
-        address
-        for color in (world.source, world.target)
-        for address in (*world.masters(color), *world.agents(color))
-    ]
+    colors = (world.source, world.target)
+    addresses = [address for color in colors for address in world.masters(color)]
+    if world.declares_agents:
+        addresses += [address for color in colors for address in world.agents(color)]
+    else:
+        found = await (await world.operator(await world.leading())).agents()
+        addresses += [agent.address for agent in found.registered]
     offsets = await asyncio.gather(*map(world.clock_offset_s, addresses))
     told = {a: round(o, 2) for a, o in zip(addresses, offsets, strict=True) if o is not None}
     bound_s = world.bounds.clock_skew_s
@@ -42,7 +44,9 @@ async def nothing_in_motion(world: World, _: Situation) -> Evidence:
     """No agent is unreachable, recovering or draining, no task unreachable."""
     operator = await world.operator(await world.leading())
     state = await operator.state()
-    own = {*world.agents(world.source), *world.agents(world.target)}
+    # Else those that have been here are in the registry, and missed below.
+    declared = world.declares_agents
+    own = {*world.agents(world.source), *world.agents(world.target)} if declared else set[str]()
     known = {agent.address for agent in state.agents.registered}
     problems = [f"agent {one.id} has not come back" for one in state.agents.recovered]
     problems += [f"agent {address} is not registered" for address in sorted(own - known)]

@@ -53,6 +53,10 @@ class Masters:
     kept_quota: dict[str, Quota] = field(default_factory=dict[str, Quota])
     schedule: MaintenanceSchedule = field(default_factory=MaintenanceSchedule)
     down: tuple[Machine, ...] = ()
+    known: Agents = field(default_factory=lambda: Agents((), ()))
+
+    async def agents(self) -> Agents:
+        return self.known
 
     async def leader(self) -> str:
         return self.masters[0]
@@ -100,7 +104,12 @@ class Masters:
 
 
 def world_of(
-    blue: Masters, green: Masters, *, consents: tuple[str, ...] = (), **parts: Any
+    blue: Masters,
+    green: Masters,
+    *,
+    consents: tuple[str, ...] = (),
+    declares_agents: bool = True,
+    **parts: Any,
 ) -> World:
     sides = {BLUE: blue, GREEN: green}
 
@@ -118,6 +127,7 @@ def world_of(
         SimpleNamespace(
             source=BLUE,
             target=GREEN,
+            declares_agents=declares_agents,
             bounds=Bounds(masters_s=0.0),
             operator=operator,
             leading=leading,
@@ -157,6 +167,21 @@ async def test_a_clock_that_is_off_is_named(
     found = await clocks_agree(world, SITUATION)
     assert found.ok is ok
     assert words in found.said
+
+
+async def test_agents_that_no_declaration_knows_are_asked_where_they_registered() -> None:
+    asked: list[str] = []
+
+    async def offset(address: str) -> float:
+        asked.append(address)
+        return 0.0
+
+    masters = Masters(("a:1",))
+    masters.known = Agents((agent(1, "10.0.0.2:5051"),), ())
+    world = world_of(masters, Masters(()), declares_agents=False, clock_offset_s=offset)
+
+    assert (await clocks_agree(world, SITUATION)).ok
+    assert asked == ["a:1", "10.0.0.2:5051"]
 
 
 async def test_masters_that_ask_for_another_credential_are_named() -> None:
