@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import signal
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,12 +16,24 @@ from probe.agent.agent import Agent
 from probe.agent.errors import SettingsError
 from probe.agent.log import Log
 from probe.agent.settings import Settings
-from probe.console import EPILOG, EXIT_UNWELL, do, fail, json_option, load, settings_option
+from probe.console import (
+    EPILOG,
+    EXIT_UNWELL,
+    do,
+    fail,
+    json_option,
+    load,
+    settings_option,
+    until_stopped,
+)
+from probe.plugin_verbs import plugin
 
 if TYPE_CHECKING:
     from probe.agent.doctor import Diagnosis
 
 _NODES_SHOWN = 20
+# Rates take two looks.
+_AGAIN_S = 1.0
 
 
 @click.group(epilog=EPILOG)
@@ -31,9 +41,12 @@ def main() -> None:
     """See what runs on a node, and what talks to what."""
 
 
-@main.group()
+@main.group(epilog=EPILOG)
 def agent() -> None:
     """The agent of this node."""
+
+
+main.add_command(plugin)
 
 
 @agent.command()
@@ -51,21 +64,9 @@ def run(settings_file: Path | None, apps: Sequence[str]) -> None:
 
 
 async def _serve(settings: Settings) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, stop.set)
     log = Log()
-    working = asyncio.create_task(Agent(settings, log).run())
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    if not working.done():
-        working.cancel()
-    try:
-        await working
-    except asyncio.CancelledError:
-        log.event("agent.ended")
+    await until_stopped(Agent(settings, log).run())
+    log.event("agent.ended")
 
 
 @agent.command()
@@ -92,8 +93,8 @@ def once(settings_file: Path | None, *, as_json: bool, chosen: Sequence[str], sc
 
 async def _look(settings: Settings) -> dict[str, dict[str, Mapping[str, Any]]]:
     looking = Agent(settings, Log())
-    await looking.once()
-    return {name: dict(table) for name, table in looking.ledger.tables.items() if len(table)}
+    async with looking.once(_AGAIN_S):
+        return {name: dict(table) for name, table in looking.ledger.tables.items() if len(table)}
 
 
 def _print(nodes: Mapping[str, Mapping[str, Mapping[str, Any]]], *, everything: bool) -> None:

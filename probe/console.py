@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -16,6 +17,7 @@ import click
 
 from probe.agent.errors import AgentError, NotRunningError, SettingsError
 from probe.agent.settings import Settings, read_settings
+from probe.plugins.errors import LookError, PluginError
 from probe.report.errors import ReportError
 
 EXIT_FAILED = 1
@@ -26,7 +28,7 @@ EPILOG = """\b
 Exit codes:
   0  done
   1  it failed; the message says what to do
-  2  the settings, a file that they name or the command line is wrong
+  2  the settings, a file that they name, a plugin or the command line is wrong
   3  status: no agent runs
   4  status: a collector has failed; doctor: something cannot be seen
 
@@ -52,7 +54,8 @@ def fail(error: Exception, *, as_json: bool = False) -> NoReturn:
         click.echo(json.dumps(document), err=True)
     else:
         click.echo(str(error), err=True)
-    if isinstance(error, SettingsError):
+    is_wrong = isinstance(error, SettingsError | PluginError)
+    if is_wrong and not isinstance(error, LookError):
         sys.exit(EXIT_SETTINGS)
     sys.exit(EXIT_NOT_RUNNING if isinstance(error, NotRunningError) else EXIT_FAILED)
 
@@ -69,5 +72,23 @@ def do(work: Coroutine[Any, Any, T], *, as_json: bool = False) -> T:
     """Do something that may fail as this package's errors say."""
     try:
         return asyncio.run(work)
-    except (AgentError, ReportError, OSError) as error:
+    except (AgentError, PluginError, ReportError, OSError) as error:
         fail(error, as_json=as_json)
+
+
+async def until_stopped(work: Coroutine[Any, Any, None]) -> None:
+    """Work until it ends, or the process is told to stop: that is no failure."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop.set)
+    working = asyncio.create_task(work)
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not working.done():
+        working.cancel()
+    try:
+        await working
+    except asyncio.CancelledError:
+        return

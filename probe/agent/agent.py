@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from probe.agent import budget
 from probe.agent.budget import Budget, Meter, Use
 from probe.agent.collector import Collector
 from probe.agent.files import OpenFiles
+from probe.agent.grants import Grants
 from probe.agent.http import TlsFiles, parse_place
 from probe.agent.log import Log
 from probe.agent.publisher import Outlet, Publisher, Ring
@@ -57,15 +58,19 @@ class Agent:
             lease_ms=round(settings.lease_s * 1000),
             ring=Ring(int(settings.buffer_mb_max * 1e6)),
         )
+        self.grants = Grants(settings.controls, read_only=settings.read_only)
         self._budget = Budget(settings.cpu_percent_max, settings.rss_mb_max)
         self._meter = Meter()
         self._level = 0
         self._use = Use(0.0, 0.0)
         self._began = time.monotonic()
 
-    async def once(self) -> None:
-        """Let every collector look once; the ledger then holds what there is."""
-        await self.runner.once()
+    @contextlib.asynccontextmanager
+    async def once(self, again_after_s: float | None = None) -> AsyncGenerator[None]:
+        """Let every collector look once, or twice; inside, the ledger holds what there is."""
+        async with self.runner.once(again_after_s):
+            self._tell()
+            yield
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -76,8 +81,18 @@ class Agent:
             group.create_task(self._publish())
             group.create_task(self._govern())
             if self.settings.status_socket:
-                server = StatusServer(self.settings.status_socket, self.status, self._log)
+                server = StatusServer(
+                    self.settings.status_socket, self.status, self.grants, self._log
+                )
                 group.create_task(server.run())
+
+    def _tell(self) -> None:
+        """Write what is known of the agent itself into the report."""
+        self.runner.tell()
+        grants = self.grants
+        self.ledger["host"].put(
+            self.site.host, read_only=grants.read_only, controls=list(grants.effective)
+        )
 
     async def _publish(self) -> None:
         """Make a frame each interval, and soon after something that somebody waits for."""
@@ -90,7 +105,7 @@ class Agent:
                 await asyncio.sleep(_URGENT_S)
             if time.monotonic() >= due:
                 due = time.monotonic() + interval_s
-                self.runner.tell()
+                self._tell()
             self._news.clear()
             self.publisher.publish()
 
@@ -120,6 +135,9 @@ class Agent:
             rss_mb=round(use.rss_mb, 1),
             rss_mb_max=self._budget.rss_mb,
             degraded=[step.meaning for step in budget.STEPS[: self._level]],
+            read_only=self.grants.read_only,
+            granted=self.grants.effective,
+            refused=self.grants.refused,
             nodes={name: len(table) for name, table in self.ledger.tables.items() if len(table)},
             frame=self.ledger.seq,
             frame_bytes=publisher.frame_bytes,

@@ -77,18 +77,18 @@ _TABLES = {
 async def diagnose(settings: Settings) -> Diagnosis:
     """Look once with everything."""
     agent = Agent(settings, Log(io.StringIO()))
-    await agent.once()
-    findings = [
-        Finding(
-            collector=name,
-            state=work.capability.state.value,
-            mode=work.capability.mode,
-            nodes=sum(len(agent.ledger[table]) for table in _TABLES[name]),
-            misses=[str(miss) for miss in work.capability.misses],
-            problem=work.problem,
-        )
-        for name, work in agent.runner.work.items()
-    ]
+    async with agent.once():
+        findings = [
+            Finding(
+                collector=name,
+                state=work.capability.state.value,
+                mode=work.capability.mode,
+                nodes=sum(len(agent.ledger[table]) for table in _TABLES[name]),
+                misses=[str(miss) for miss in work.capability.misses],
+                problem=work.problem,
+            )
+            for name, work in agent.runner.work.items()
+        ]
     return Diagnosis(os.geteuid(), findings, capabilities(), _sees_host(settings.proc))
 
 

@@ -10,6 +10,7 @@
     │   ├── AnswerError          retryable: an answer that cannot be read
     │   └── RefusedError         permanent: an answer that says no; `status` says how
     ├── NetlinkError         retryable: the kernel refuses a question
+    ├── NotGrantedError      permanent: an act that no grant allows
     └── NotRunningError      permanent: no agent answers at the status socket
 """
 
@@ -68,6 +69,14 @@ class NetlinkError(AgentError):
 
     def __init__(self, message: str, *, errno: int) -> None:
         self.errno = errno
+        super().__init__(message)
+
+
+class NotGrantedError(AgentError):
+    """An act that no grant allows."""
+
+    def __init__(self, message: str, *, control: str) -> None:
+        self.control = control
         super().__init__(message)
 
 

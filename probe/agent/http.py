@@ -88,9 +88,11 @@ class Connection:
         *,
         timeout_s: float,
         context: Callable[[], ssl.SSLContext] | None = None,
+        answer_bytes_max: int = ANSWER_BYTES_MAX,
     ) -> None:
         self._place = place
         self._timeout_s = timeout_s
+        self._answer_bytes_max = answer_bytes_max
         self._context = context or ssl.create_default_context
         self._protocol: h11.Connection | None = None
         self._reader: asyncio.StreamReader | None = None
@@ -144,8 +146,9 @@ class Connection:
                 size = 0
                 async for piece in self._body():
                     size += len(piece)
-                    if size > ANSWER_BYTES_MAX:
-                        msg = f"expected at most {ANSWER_BYTES_MAX} bytes at {path}, saw more"
+                    if size > self._answer_bytes_max:
+                        most = self._answer_bytes_max
+                        msg = f"expected at most {most} bytes at {path}, saw more"
                         raise AnswerError(msg)
                     pieces.append(piece)
         except BaseException as error:

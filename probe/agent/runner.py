@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from probe.agent.collector import Capability, Collector, Miss, State
@@ -73,16 +73,30 @@ class Runner:
             for factory in self._factories:
                 group.create_task(self._keep(factory))
 
-    async def once(self) -> None:
-        """Let every collector look once, in their order; all stay until the last one has looked,
-        because each goes by what those before it know."""
-        async with contextlib.AsyncExitStack() as stack:
+    @contextlib.asynccontextmanager
+    async def once(self, again_after_s: float | None = None) -> AsyncGenerator[None]:
+        """Let every collector look once, in their order, or a second time for what moves.
+
+        All stay until the end of the context: each goes by what those before it know, and what
+        they saw is taken back when they are closed.
+        """
+        at_work: list[tuple[Collector, Work]] = []
+        try:
             for factory in self._factories:
                 collector = factory(self._site)
                 work = self._work_of(collector)
-                stack.push_async_callback(self._close, collector, work)
+                at_work.append((collector, work))
                 await self._look(collector, work, is_first=True)
-        self.tell()
+            if again_after_s is not None:
+                await asyncio.sleep(again_after_s)
+                for collector, work in at_work:
+                    if work.capability.state not in {State.ABSENT, State.FAILED}:
+                        await self._look(collector, work, is_first=False)
+            self.tell()
+            yield
+        finally:
+            for collector, work in at_work:
+                await self._close(collector, work)
 
     def tell(self) -> None:
         """Write what is known of the collectors into the report."""

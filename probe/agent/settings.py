@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from probe.agent.errors import SettingsError
+from probe.agent.grants import check_names
 from probe.agent.http import parse_place
 
 DEFAULT_SOCKET = "/run/probe/agent.sock"
@@ -87,6 +88,10 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Budget: resident memory."""
     buffer_mb_max: float = 8.0
     """Frames that are kept while an app is away."""
+    read_only: bool = False
+    """Look, and refuse every act, whatever `controls` grants."""
+    controls: tuple[str, ...] = ()
+    """Controls that are granted, each by its name (`container.stop`); none by default."""
     redact: bool = True
     """Take secrets out of command lines and labels."""
     status_socket: str = DEFAULT_SOCKET
@@ -146,6 +151,7 @@ def parse_settings(data: bytes, where: str) -> Settings:
     asked = (*settings.sync_engines, *settings.mesos_agents)
     for url in (*settings.apps, *(one.url for one in asked)):
         parse_place(url)
+    check_names(settings.controls)
     numbers = {
         "publish_interval_s": settings.publish_interval_s,
         "lease_s": settings.lease_s,

@@ -1,27 +1,26 @@
 """What an agent says of itself, and the UNIX socket that says it.
 
 `GET /status` gives JSON, `/metrics` the same for Prometheus, `/healthz` whether every collector
-that can work does. The socket is the agent's user's alone (0600); nothing can be changed through
-it.
+that can work does. The socket is the agent's user's alone (0600), and nothing can be changed
+through it: `/control/NAME` is refused without a grant.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import h11
 import msgspec
 
-from probe.agent.errors import HttpError, NotRunningError, SettingsError
+from probe.agent.errors import HttpError, NotGrantedError, NotRunningError, SettingsError
+from probe.agent.grants import Grants
 from probe.agent.http import Connection, Place
 from probe.agent.log import Log
+from probe.agent.text import clean
+from probe.agent.unix_http import REQUEST_S_MAX, Request, Response, SocketServer
 
-_REQUEST_S_MAX = 5.0
-_REQUEST_BYTES_MAX = 16 * 1024
 _OK = 200
+_CONTROL = "/control/"
 
 
 class CollectorStatus(msgspec.Struct):
@@ -61,6 +60,11 @@ class Status(msgspec.Struct):
     rss_mb: float
     rss_mb_max: float
     degraded: list[str]
+    read_only: bool
+    granted: list[str]
+    """Controls that would be carried out."""
+    refused: int
+    """Acts that were asked for without a grant."""
     nodes: dict[str, int]
     frame: int
     frame_bytes: int
@@ -88,6 +92,8 @@ def _metric_lines(status: Status) -> Iterator[str]:
     yield f"probe_agent_buffered_bytes {status.buffered_bytes}"
     yield f"probe_agent_frames_dropped_total {status.dropped_frames}"
     yield f"probe_agent_frame_bytes_total {status.frame_bytes}"
+    yield f"probe_agent_controls_granted {len(status.granted)}"
+    yield f"probe_agent_controls_refused_total {status.refused}"
     for topology, count in status.nodes.items():
         yield f'probe_agent_nodes{{topology="{topology}"}} {count}'
     for one in status.collectors:
@@ -106,71 +112,52 @@ def _metric_lines(status: Status) -> Iterator[str]:
 class StatusServer:
     """Answers at a UNIX socket."""
 
-    def __init__(self, path: str, status: Callable[[], Status], log: Log) -> None:
-        self._path = Path(path)
+    def __init__(self, path: str, status: Callable[[], Status], grants: Grants, log: Log) -> None:
+        self._path = path
         self._status = status
+        self._grants = grants
         self._log = log
 
     async def run(self) -> None:
         """Serve until cancelled; an agent without it works on."""
         try:
-            self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            self._path.unlink(missing_ok=True)
-            server = await asyncio.start_unix_server(self._serve, str(self._path))
-            self._path.chmod(0o600)
+            await SocketServer(Path(self._path), self._answer).run()
         except OSError as error:
             self._log.trouble("status socket", f"{self._path}: {error.strerror}")
-            return
-        try:
-            async with server:
-                await server.serve_forever()
-        finally:
-            self._path.unlink(missing_ok=True)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            async with asyncio.timeout(_REQUEST_S_MAX):
-                writer.write(await self._answer(reader))
-                await writer.drain()
-        except (OSError, TimeoutError, h11.ProtocolError):
-            pass  # Somebody who hung up, or no HTTP: nobody to tell.
-        finally:
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
-
-    async def _answer(self, reader: asyncio.StreamReader) -> bytes:
-        protocol = h11.Connection(h11.SERVER, max_incomplete_event_size=_REQUEST_BYTES_MAX)
-        while (event := protocol.next_event()) is h11.NEED_DATA:
-            protocol.receive_data(await reader.read(_REQUEST_BYTES_MAX))
-        if not isinstance(event, h11.Request):
-            return b""
-        code, kind, body = self._body(event.target.decode("ascii", "replace"))
-        headers = [("Content-Type", kind), ("Content-Length", str(len(body)))]
-        parts = (
-            protocol.send(
-                h11.Response(status_code=code, headers=[*headers, ("Connection", "close")])
-            ),
-            protocol.send(h11.Data(data=body)),
-            protocol.send(h11.EndOfMessage()),
-        )
-        return b"".join(part or b"" for part in parts)
-
-    def _body(self, path: str) -> tuple[int, str, bytes]:
+    def _answer(self, request: Request) -> Response:
+        if request.path.startswith(_CONTROL):
+            return self._control(request.path.removeprefix(_CONTROL))
+        if request.method not in {"GET", "HEAD"}:
+            return _text(405, "expected GET: nothing is changed through here")
         status = self._status()
-        match path:
+        match request.path:
             case "/status":
-                return _OK, "application/json", msgspec.json.encode(status)
+                return Response(_OK, "application/json", msgspec.json.encode(status))
             case "/metrics":
-                return _OK, "text/plain; version=0.0.4", metrics(status).encode()
+                return Response(_OK, "text/plain; version=0.0.4", metrics(status).encode())
             case "/healthz":
-                code = _OK if status.is_healthy else 503
-                return code, "text/plain", b"ok\n" if status.is_healthy else b"a collector failed\n"
+                is_well = status.is_healthy
+                return _text(_OK, "ok") if is_well else _text(503, "a collector failed")
             case _:
-                return 404, "text/plain", b"expected /status, /metrics or /healthz\n"
+                return _text(404, "expected /status, /metrics or /healthz")
+
+    def _control(self, control: str) -> Response:
+        """Nobody can act through the agent yet; who tries is told why, and counted."""
+        name = clean(control, 100)
+        try:
+            self._grants.check(name)
+        except NotGrantedError as error:
+            self._log.event("control.refused", control=name)
+            return _text(403, str(error))
+        return _text(501, f"{name} is granted, but this agent has no such act")
 
 
-async def ask(path: str, timeout_s: float = _REQUEST_S_MAX) -> Status:
+def _text(status: int, text: str) -> Response:
+    return Response(status, "text/plain", f"{text}\n".encode())
+
+
+async def ask(path: str, timeout_s: float = REQUEST_S_MAX) -> Status:
     """Ask a running agent.
 
     Raises:

@@ -173,8 +173,14 @@ class Table:
         self._free.extend(self._removed)
         self._removed.clear()
         self._added.clear()
-        for dirty in self._dirty.values():
+        emptied: list[str] = []
+        for column, dirty in self._dirty.items():
+            if dirty and column.startswith(EXTRA) and _is_empty(self._values[column]):
+                emptied.append(column)
             dirty.clear()
+        # Columns of plugins come and go; each that stayed would cost a place in every row.
+        for column in emptied:
+            del self._values[column], self._dirty[column]
 
     def _column(self, column: str) -> list[Value]:
         assert column in self._types or column.startswith(EXTRA), (
@@ -186,3 +192,7 @@ class Table:
 
     def __iter__(self) -> Iterator[tuple[str, Mapping[str, Value]]]:
         return ((id_, self.node(id_)) for id_ in self._rows)
+
+
+def _is_empty(values: list[Value]) -> bool:
+    return all(value is None for value in values)

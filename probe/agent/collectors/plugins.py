@@ -3,15 +3,20 @@
 Each socket is a plugin, its name the plugin's id. `GET /report` has half a second; what comes adds
 columns to nodes that are here. A plugin that is slow, gone, huge or wrong is noted as failed and
 asked again less and less often; what it told goes, and nothing else is touched. Plugins are asked
-one after the other, so that no two large answers are held at once.
+one after the other, so that no two large answers are held at once. What a plugin offers to do is
+told and never asked for: `POST /control` takes a grant, and nobody here sends it.
 """
 
 from __future__ import annotations
 
+import os
+import re
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
+from urllib.parse import urlencode
 
 from probe.agent.collector import Capability, Miss, State
 from probe.agent.errors import HttpError
@@ -26,6 +31,11 @@ from probe.report.scope.plugin import PluginReport
 DEFAULT_FOLDER = "/var/run/scope/plugins"
 _TIMEOUT_S = 0.5
 _PLUGINS_MAX = 32
+# A folder that holds more is not one of plugins.
+_FILES_MAX = 1_000
+_TEXTS_MAX = 64
+# As Scope has it: the id stands in names of columns.
+_NAME = re.compile(r"[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*")
 # Looks that a plugin is left alone for after its first, second, … failure in a row.
 _PAUSES = (0, 1, 3, 11)
 
@@ -53,6 +63,9 @@ class PluginsCollector:
         self._folder = Path(folder)
         self._plugins: dict[str, _Plugin] = {}
         self._is_readable = True
+        self._unusable: dict[str, str] = {}
+        asked = {"probe_id": site.host, "api_version": plugin.API_VERSION}
+        self._target = f"/report?{urlencode(asked)}"
 
     async def start(self) -> None:
         """Nothing to find out: plugins come and go."""
@@ -67,7 +80,10 @@ class PluginsCollector:
             one = self._plugins.get(name)
             if one is None:
                 place = Place("localhost", unix_socket=str(path))
-                one = self._plugins[name] = _Plugin(Connection(place, timeout_s=_TIMEOUT_S))
+                connection = Connection(
+                    place, timeout_s=_TIMEOUT_S, answer_bytes_max=plugin.BYTES_MAX
+                )
+                one = self._plugins[name] = _Plugin(connection)
             if one.pause:
                 one.pause -= 1
                 continue
@@ -77,6 +93,7 @@ class PluginsCollector:
         """Failed plugins are missed."""
         failed = [f"plugin {n}: {p.problem}" for n, p in self._plugins.items() if p.problem]
         misses = tuple(Miss(one, "mend or remove it") for one in failed)
+        misses += tuple(Miss(f"plugin at {path}", why) for path, why in self._unusable.items())
         if not self._is_readable:
             misses = (*misses, Miss(f"plugins in {self._folder}", "let this user list it"))
         mode = f"{len(self._plugins)} sockets in {self._folder}"
@@ -91,19 +108,44 @@ class PluginsCollector:
         """Sockets by the id of their plugin."""
         found: dict[str, Path] = {}
         self._is_readable = True
-        try:
-            for path in sorted(self._folder.rglob("*")):
-                if len(found) < _PLUGINS_MAX and stat.S_ISSOCK(path.stat().st_mode):
-                    found[clean(path.stem, 64)] = path
-        except FileNotFoundError:
-            pass  # No folder, or a socket that went meanwhile: the next look is soon.
-        except PermissionError:
-            self._is_readable = False
+        self._unusable = {}
+        for path in sorted(self._sockets()):
+            if not _NAME.fullmatch(path.stem):
+                self._refuse(path, "name it of letters, digits and dashes")
+            elif path.stem in found:
+                self._refuse(path, f"give it another name than {found[path.stem]}")
+            elif len(found) >= _PLUGINS_MAX:
+                self._refuse(path, f"run at most {_PLUGINS_MAX}")
+            else:
+                found[path.stem] = path
         return found
+
+    def _refuse(self, path: Path, why: str) -> None:
+        if len(self._unusable) < _PLUGINS_MAX:
+            self._unusable[clean(str(path))] = why
+
+    def _sockets(self) -> Iterator[Path]:
+        def unreadable(error: OSError) -> None:
+            # No folder is no plugins; a folder that went meanwhile is none either.
+            self._is_readable &= not isinstance(error, PermissionError)
+
+        seen = 0
+        for folder, _, names in os.walk(self._folder, onerror=unreadable):
+            for name in names:
+                seen += 1
+                if seen > _FILES_MAX:
+                    return
+                path = Path(folder, name)
+                try:
+                    is_socket = stat.S_ISSOCK(path.stat().st_mode)
+                except OSError:  # It went between the list and now.
+                    continue
+                if is_socket:
+                    yield path
 
     async def _ask(self, name: str, one: _Plugin) -> None:
         try:
-            report = plugin.read(await one.connection.get("/report"), name)
+            report = plugin.read(await one.connection.get(self._target), name)
         except (HttpError, ScopeReportError) as error:
             one.failures += 1
             one.pause = _PAUSES[min(one.in_a_row, len(_PAUSES) - 1)]
@@ -144,6 +186,8 @@ class PluginsCollector:
             label=clean(spec.label),
             description=clean(spec.description, TEXT_CHARS_MAX),
             interfaces=clean_all(spec.interfaces[:16]),
+            columns=_pairs(report.columns),
+            controls=_pairs(report.controls),
             state=State.FULL.value,
             problem=None,
             nodes=len({(topology, id_) for topology, id_, _ in told}),
@@ -179,3 +223,7 @@ class PluginsCollector:
 
 def _shown(value: Value) -> Value:
     return clean(value, TEXT_CHARS_MAX) if isinstance(value, str) else value
+
+
+def _pairs(told: dict[str, str]) -> list[str]:
+    return clean_all([f"{name}={text}" for name, text in told.items()][:_TEXTS_MAX])

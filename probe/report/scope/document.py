@@ -54,14 +54,39 @@ class Section(msgspec.Struct):
     nodes: dict[str, Node] | None = None
 
 
+class Template(msgspec.Struct):
+    """How a value is shown: `format` of a metric, `data_type` of a value of Latest."""
+
+    label: str = ""
+    format: str = ""
+    data_type: str = msgspec.field(name="dataType", default="")
+
+
+class Control(msgspec.Struct):
+    """Something that can be asked of a node."""
+
+    human: str = ""
+
+
+class RawSection(msgspec.Struct):
+    """A topology whose nodes are read one by one, so that a large one is never held whole."""
+
+    nodes: dict[str, msgspec.Raw] | None = None
+    metadata_templates: dict[str, Template] | None = None
+    metric_templates: dict[str, Template] | None = None
+    controls: dict[str, Control] | None = None
+
+
 _SECTIONS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _SECTION = msgspec.json.Decoder(Section)
+_RAW_SECTION = msgspec.json.Decoder(RawSection)
+_NODE = msgspec.json.Decoder(Node)
 
 
 def sections(data: bytes, bytes_max: int = REPORT_BYTES_MAX) -> dict[str, msgspec.Raw]:
     """A report's sections, unread.
 
-    Raises (both):
+    Raises (all):
         ScopeReportError: it is no report.
     """
     if len(data) > bytes_max:
@@ -73,6 +98,16 @@ def sections(data: bytes, bytes_max: int = REPORT_BYTES_MAX) -> dict[str, msgspe
 def nodes(raw: msgspec.Raw) -> dict[str, Node]:
     """The nodes of a topology."""
     return decode(raw, _SECTION).nodes or {}
+
+
+def raw_section(raw: msgspec.Raw) -> RawSection:
+    """A topology, its nodes unread."""
+    return decode(raw, _RAW_SECTION)
+
+
+def node(raw: msgspec.Raw) -> Node:
+    """A node."""
+    return decode(raw, _NODE)
 
 
 def decode(data: bytes | msgspec.Raw, decoder: msgspec.json.Decoder[_T]) -> _T:

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from probe.report.schema import Topology, Type, counter, gauge, integer, symbol, text, texts
+from probe.report.schema import (
+    Topology,
+    Type,
+    counter,
+    flag,
+    gauge,
+    integer,
+    symbol,
+    text,
+    texts,
+)
 
 TOPOLOGY = Topology(
     name="host",
@@ -31,5 +41,7 @@ TOPOLOGY = Topology(
         counter("containers_started", "Starts of containers since the probe looks, by Docker."),
         counter("processes_started", "Processes started since boot, short-lived ones too."),
         text("probe_version", "Version of the probe that tells this."),
+        flag("read_only", "The probe refuses every act."),
+        texts("controls", "Controls that the probe would carry out, by grant; empty: none."),
     ),
 )

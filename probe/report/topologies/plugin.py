@@ -13,6 +13,8 @@ TOPOLOGY = Topology(
         text("label", "What it calls itself."),
         text("description", "What it says it does."),
         texts("interfaces", "What it offers: reporter, controller."),
+        texts("columns", "Columns that it adds: `x:PLUGIN:KEY=label, unit`."),
+        texts("controls", "What it offers to do: `KEY=label`; nothing is done without a grant."),
         symbol("state", "full, or failed."),
         text("problem", "What went wrong last."),
         integer("nodes", "Nodes that it tells something of."),

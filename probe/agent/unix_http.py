@@ -1,0 +1,123 @@
+"""HTTP/1.1 at a UNIX socket: one request a connection, answered from what is known, and closed.
+
+What answers does so at once: whoever has to look first keeps what it saw last. Requests are bounded
+in bytes and in time, so that somebody who connects and says nothing holds nothing up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from pathlib import Path
+
+import h11
+
+REQUEST_S_MAX = 5.0
+_REQUEST_BYTES_MAX = 16 * 1024
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked. `target` is path and query."""
+
+    method: str
+    target: str
+
+    @property
+    def path(self) -> str:
+        """The target without its query."""
+        return self.target.partition("?")[0]
+
+
+@dataclass(frozen=True)
+class Response:
+    """What is answered."""
+
+    status: int
+    kind: str
+    body: bytes
+
+
+Answering = Callable[[Request], Response]
+
+
+class SocketServer:
+    """Answers at a socket, whose file has these permissions from its first moment."""
+
+    def __init__(self, path: Path, answering: Answering, *, mode: int = 0o600) -> None:
+        self._path = path
+        self._answering = answering
+        self._mode = mode
+        self.listening = asyncio.Event()
+        """Set once the socket is there."""
+
+    async def run(self) -> None:
+        """Serve until cancelled; the file goes with it.
+
+        Raises:
+            OSError: the socket cannot be made.
+        """
+        self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        self._path.unlink(missing_ok=True)
+        with _bound(self._path, self._mode) as listening:
+            server = await asyncio.start_unix_server(self._serve, sock=listening)
+            self.listening.set()
+            try:
+                async with server:
+                    await server.serve_forever()
+            finally:
+                self._path.unlink(missing_ok=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(REQUEST_S_MAX):
+                writer.write(await self._answer(reader))
+                await writer.drain()
+        except (OSError, TimeoutError, h11.ProtocolError):
+            pass  # Somebody who hung up, or no HTTP: nobody to tell.
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    async def _answer(self, reader: asyncio.StreamReader) -> bytes:
+        protocol = h11.Connection(h11.SERVER, max_incomplete_event_size=_REQUEST_BYTES_MAX)
+        while (event := protocol.next_event()) is h11.NEED_DATA:
+            protocol.receive_data(await reader.read(_REQUEST_BYTES_MAX))
+        if not isinstance(event, h11.Request):
+            return b""
+        asked = Request(event.method.decode("ascii"), event.target.decode("ascii", "replace"))
+        response = self._answering(asked)
+        headers = [
+            ("Content-Type", response.kind),
+            ("Content-Length", str(len(response.body))),
+            ("Connection", "close"),
+        ]
+        parts = (
+            protocol.send(h11.Response(status_code=response.status, headers=headers)),
+            protocol.send(h11.Data(data=b"" if asked.method == "HEAD" else response.body)),
+            protocol.send(h11.EndOfMessage()),
+        )
+        return b"".join(part or b"" for part in parts)
+
+
+@contextlib.contextmanager
+def _bound(path: Path, mode: int) -> Generator[socket.socket]:
+    """A socket at a path; nobody finds it with wider permissions, not even for a moment."""
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o777 & ~mode)
+    try:
+        listening.bind(str(path))
+    except BaseException:
+        listening.close()
+        raise
+    finally:
+        os.umask(before)
+    try:
+        yield listening
+    finally:
+        listening.close()

@@ -1,0 +1,1 @@
+"""Plugins of our own: `hooks` is all that an author needs, `testing` what a test of one needs."""

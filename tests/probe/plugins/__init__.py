@@ -1,0 +1,1 @@
+"""The SDK of plugins, and the plugins that come with it."""
