@@ -20,6 +20,7 @@ from probe.console import (
     EPILOG,
     EXIT_UNWELL,
     do,
+    example,
     fail,
     json_option,
     load,
@@ -49,14 +50,20 @@ def agent() -> None:
 main.add_command(plugin)
 
 
-@agent.command()
+@agent.command(
+    epilog=example("probe agent run --settings /etc/probe/settings.yaml --app https://app:4040")
+)
 @settings_option
 @click.option("--app", "apps", multiple=True, help="Publish there too: http://host:port.")
-def run(settings_file: Path | None, apps: Sequence[str]) -> None:
+@click.option("--read-only", is_flag=True, help="Refuse every act, whatever is granted.")
+def run(settings_file: Path | None, apps: Sequence[str], *, read_only: bool) -> None:
     """Collect and publish until told to stop."""
     settings = load(settings_file)
-    if apps:
-        settings = msgspec.structs.replace(settings, apps=(*settings.apps, *apps))
+    settings = msgspec.structs.replace(
+        settings,
+        apps=(*settings.apps, *apps),
+        read_only=settings.read_only or read_only,
+    )
     try:
         do(_serve(settings))
     except SettingsError as error:
@@ -69,7 +76,12 @@ async def _serve(settings: Settings) -> None:
     log.event("agent.ended")
 
 
-@agent.command()
+@agent.command(
+    epilog=example(
+        "probe agent once --topology process",
+        "probe agent once --scope | curl --json @- http://scope:4040/api/report",
+    )
+)
 @settings_option
 @json_option
 @click.option("--topology", "chosen", multiple=True, help="Only this kind of node.")
@@ -113,7 +125,9 @@ def _short(value: object, chars_max: int = 60) -> str:
     return text if len(text) <= chars_max else text[: chars_max - 1] + "…"
 
 
-@agent.command()
+@agent.command(
+    epilog=example("probe agent status --json | jq '.collectors[] | {name, state, misses}'")
+)
 @settings_option
 @json_option
 def status(settings_file: Path | None, *, as_json: bool) -> None:
@@ -135,6 +149,9 @@ def _print_status(found: agent_status.Status) -> None:
     )
     nodes = ", ".join(f"{count} {name}" for name, count in found.nodes.items())
     click.echo(f"frame {found.frame}: {nodes}")
+    may = "nothing: read-only" if found.read_only else ", ".join(found.granted) or "nothing"
+    refused = f" ({found.refused} acts refused)" if found.refused else ""
+    click.echo(f"may do: {may}{refused}")
     for meaning in found.degraded:
         click.echo(f"degraded: {meaning}")
     for one in found.collectors:
@@ -151,7 +168,7 @@ def _print_status(found: agent_status.Status) -> None:
         click.echo(f"  app {app.app}: {state}; {app.frames} frames, {app.bytes / 1e3:.0f} kB")
 
 
-@agent.command()
+@agent.command(epilog=example("probe agent doctor --settings /etc/probe/settings.yaml"))
 @settings_option
 @json_option
 def doctor(settings_file: Path | None, *, as_json: bool) -> None:

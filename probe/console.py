@@ -47,6 +47,11 @@ settings_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
+def example(*lines: str) -> str:
+    """Commands as they stand below a verb's options."""
+    return "\n".join(("\b", "Example:", *(f"  {line}" for line in lines)))
+
+
 def fail(error: Exception, *, as_json: bool = False) -> NoReturn:
     """End with an error."""
     if as_json:

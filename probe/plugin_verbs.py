@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from probe.console import EPILOG, do, fail, json_option, until_stopped
+from probe.console import EPILOG, do, example, fail, json_option, until_stopped
 from probe.plugins.errors import OptionError, PluginError
 
 _FOLDER = Path("/var/run/scope/plugins")
@@ -32,7 +32,7 @@ def plugin() -> None:
     """
 
 
-@plugin.command(name="list")
+@plugin.command(name="list", epilog=example("probe plugin list"))
 @json_option
 def list_(*, as_json: bool) -> None:
     """Say which plugins can be called by their id, and what they add."""
@@ -65,18 +65,13 @@ def _about(name: str, place: str) -> dict[str, str]:
     }
 
 
-@plugin.command()
+@plugin.command(epilog=example("probe plugin check mesos-sandbox --set work_dir=/var/lib/mesos"))
 @click.argument("name")
 @options_option
 @click.option("--again", type=float, metavar="S", help="Look again after so long: rates take two.")
 @json_option
 def check(name: str, options: Sequence[str], again: float | None, *, as_json: bool) -> None:
-    r"""Look once with a plugin, and print what it tells.
-
-    \b
-    Example:
-      probe plugin check mesos-sandbox --set work_dir=/var/lib/mesos
-    """
+    """Look once with a plugin, and print what it tells."""
     from probe.plugins import testing  # noqa: PLC0415 - an agent loads no plugin
 
     async def look() -> dict[str, dict[str, dict[str, str | float]]]:
@@ -96,7 +91,9 @@ def check(name: str, options: Sequence[str], again: float | None, *, as_json: bo
         click.echo("It looked, and had nothing to tell.")
 
 
-@plugin.command()
+@plugin.command(
+    epilog=example("probe plugin run mesos-sandbox cpu-throttling --set work_dir=/var/lib/mesos")
+)
 @click.argument("names", nargs=-1, required=True)
 @options_option
 @click.option(
@@ -108,12 +105,7 @@ def check(name: str, options: Sequence[str], again: float | None, *, as_json: bo
 )
 @click.option("--mode", default="600", show_default=True, help="Permissions of the sockets.")
 def run(names: Sequence[str], options: Sequence[str], folder: Path, mode: str) -> None:
-    r"""Keep plugins at work until told to stop; settings go to all of them that have such.
-
-    \b
-    Example:
-      probe plugin run mesos-sandbox cpu-throttling --set work_dir=/var/lib/mesos
-    """
+    """Keep plugins at work until told to stop; settings go to all of them that have such."""
     from probe.agent.log import Log  # noqa: PLC0415 - with what it needs
     from probe.plugins import service  # noqa: PLC0415 - an agent loads no plugin
 

@@ -75,6 +75,10 @@ class Agent:
     async def run(self) -> None:
         """Work until cancelled."""
         self._log.event("agent.began", host=self.site.host, apps=list(self.settings.apps))
+        with self.runner.watchdog.watching():
+            await self._work()
+
+    async def _work(self) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.runner.run())
             group.create_task(self.publisher.run())
@@ -143,6 +147,7 @@ class Agent:
             frame_bytes=publisher.frame_bytes,
             buffered_bytes=publisher.ring.size,
             dropped_frames=publisher.ring.dropped,
+            unfit_values=sum(table.unfit for table in self.ledger.tables.values()),
             open_files=self.site.files.used,
             collectors=[
                 CollectorStatus(
@@ -192,6 +197,7 @@ _COLLECTORS = {
     "mesos_container": ("probe.agent.collectors.mesos_container", "MesosContainerCollector"),
     "process": ("probe.agent.collectors.process", "ProcessCollector"),
     "connections": ("probe.agent.collectors.connections", "ConnectionsCollector"),
+    "names": ("probe.agent.collectors.names", "NamesCollector"),
     "mesos": ("probe.agent.collectors.mesos", "MesosCollector"),
     "plugins": ("probe.agent.collectors.plugins", "PluginsCollector"),
 }
@@ -202,6 +208,8 @@ def _factory(name: str, settings: Settings) -> Callable[[Site], Collector]:
     options: dict[str, Any] = {}
     if name == "container":
         options["address"] = settings.docker_host
+    elif name == "names":
+        options |= {"etc": settings.etc, "lookups_per_s": settings.dns_lookups_per_s}
     elif name == "mesos":
         options["clusters"] = settings.mesos
         options["engines"] = settings.sync_engines

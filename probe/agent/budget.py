@@ -30,6 +30,7 @@ STEPS: Sequence[Step] = (
     Step("connections", 2, "connections are looked at half as often: short ones are missed sooner"),
     Step("mesos", 2, "Mesos, Marathon and ZooKeeper are asked half as often"),
     Step("plugins", 3, "plugins are asked a third as often"),
+    Step("names", 6, "names of remote addresses are asked for a sixth as often"),
     Step("process", 5, "processes are looked at a fifth as often"),
     Step("container", 2, "metrics of containers half as often; their events come as before"),
     Step("connections", 5, "connections are looked at a fifth as often"),

@@ -66,6 +66,7 @@ _TABLES = {
     "process": ("process",),
     "connections": ("connection", "endpoint"),
     "mesos_container": (),
+    "names": (),
     "plugins": ("plugin",),
     "mesos": (
         *("mesos_master", "mesos_agent", "mesos_task", "zookeeper_server", "marathon_app"),

@@ -10,6 +10,7 @@
     │   ├── AnswerError          retryable: an answer that cannot be read
     │   └── RefusedError         permanent: an answer that says no; `status` says how
     ├── NetlinkError         retryable: the kernel refuses a question
+    ├── StuckError           retryable: a step of a collector that did not end
     ├── NotGrantedError      permanent: an act that no grant allows
     └── NotRunningError      permanent: no agent answers at the status socket
 """
@@ -57,8 +58,9 @@ class AnswerError(HttpError):
 class RefusedError(HttpError):
     """An answer that says no."""
 
-    def __init__(self, message: str, *, status: int) -> None:
+    def __init__(self, message: str, *, status: int, retry_after_s: float | None = None) -> None:
         self.status = status
+        self.retry_after_s = retry_after_s
         super().__init__(message)
 
 
@@ -70,6 +72,12 @@ class NetlinkError(AgentError):
     def __init__(self, message: str, *, errno: int) -> None:
         self.errno = errno
         super().__init__(message)
+
+
+class StuckError(AgentError):
+    """A step of a collector did not give the event loop back."""
+
+    retryable = True
 
 
 class NotGrantedError(AgentError):

@@ -51,7 +51,8 @@ def parse_place(url: str) -> Place:
         parts, port = urlsplit(""), None
     if parts.scheme == "unix" and parts.path:
         return Place("localhost", unix_socket=parts.path)
-    if parts.scheme in {"http", "https"} and parts.hostname:
+    if parts.scheme in {"http", "https"} and _is_host(parts.hostname) and _is_path(parts.path):
+        assert parts.hostname is not None, "it was looked at just now"
         is_tls = parts.scheme == "https"
         return Place(
             parts.hostname,
@@ -63,12 +64,26 @@ def parse_place(url: str) -> Place:
     raise SettingsError(msg)
 
 
+def _is_host(name: str | None) -> bool:
+    """Whether a resolver can be asked for it."""
+    try:
+        return bool(name) and bool(name.encode("idna"))
+    except UnicodeError:
+        return False
+
+
+def _is_path(path: str) -> bool:
+    return path.isascii() and (path + "/").isprintable() and " " not in path
+
+
 @dataclass(frozen=True)
 class Answer:
     """A whole answer."""
 
     status: int
     body: bytes
+    retry_after_s: float | None = None
+    """How long to wait, where the answer says so in seconds."""
 
     @property
     def is_success(self) -> bool:
@@ -160,7 +175,7 @@ class Connection:
             self._protocol.start_next_cycle()
         else:
             await self._drop()
-        return Answer(response.status_code, b"".join(pieces))
+        return Answer(response.status_code, b"".join(pieces), _retry_after_s(response))
 
     async def stream(self, path: str) -> AsyncGenerator[bytes]:
         """The body of an answer that does not end, as it comes. Nothing else can be asked then.
@@ -275,6 +290,10 @@ class TlsFiles:
     cert_file: Path | None = None
     key_file: Path | None = None
 
+    def version(self) -> tuple[tuple[int, int, int], ...]:
+        """Changes with the files: of each its number, size and time; none for one that is gone."""
+        return tuple(_version(file) for file in (self.ca_file, self.cert_file, self.key_file))
+
     def context(self) -> ssl.SSLContext:
         """Read the files as they are now.
 
@@ -291,3 +310,20 @@ class TlsFiles:
             raise SettingsError(msg) from None
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         return context
+
+
+def _retry_after_s(response: h11.Response) -> float | None:
+    for name, value in response.headers:
+        if name == b"retry-after":
+            return float(value) if value.isdigit() else None
+    return None
+
+
+def _version(path: Path | None) -> tuple[int, int, int]:
+    if path is None:
+        return (0, 0, 0)
+    try:
+        about = path.stat()
+    except OSError:
+        return (0, 0, 0)
+    return (about.st_ino, about.st_size, about.st_mtime_ns)

@@ -13,6 +13,8 @@ from typing import Any, TextIO
 
 import msgspec
 
+from probe.report.validity import valid
+
 _TROUBLES_MAX = 1_000
 
 
@@ -26,7 +28,11 @@ class Log:
     def event(self, name: str, /, **fields: Any) -> None:
         """Write an event."""
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        line = msgspec.json.encode({"event": name, "timestamp": stamp, **fields}).decode()
+        told = {"event": name, "timestamp": stamp, **fields}
+        try:
+            line = msgspec.json.encode(told).decode()
+        except (UnicodeEncodeError, OverflowError):  # A name of a file that is no UTF-8.
+            line = msgspec.json.encode(valid(told)).decode()
         stream = self._stream or sys.stderr
         try:
             stream.write(f"{line}\n")

@@ -12,12 +12,16 @@ from collections.abc import Awaitable, Coroutine, Generator, Iterable
 from contextvars import ContextVar
 from typing import Any, Protocol, TypeVar
 
+from probe.agent.watchdog import Watchdog
+
 T = TypeVar("T")
 
 
 class Meter(Protocol):
-    """Adds up processor time."""
+    """Adds up the processor time of a collector; its steps are watched."""
 
+    name: str
+    watchdog: Watchdog
     cpu_s: float
 
 
@@ -39,10 +43,12 @@ class _Steps:
         while True:
             begun = time.thread_time()
             try:
+                self._meter.watchdog.begin(self._meter.name)
                 waits_for = steps.send(answer) if failure is None else steps.throw(failure)
             except StopIteration as end:
                 return end.value
             finally:
+                self._meter.watchdog.end()
                 self._meter.cpu_s += time.thread_time() - begun
             answer = failure = None
             try:

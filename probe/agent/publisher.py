@@ -3,13 +3,15 @@
 Frames stand in one ring with a bound. Every app has its own place in it; one that was away goes on
 where it stopped, and needs a snapshot only if the ring has moved past that place, or if it says so.
 What an app does not take is dropped from the ring's old end, never waited for. After an outage
-apps are tried again with growing, random pauses, so that not every probe comes at once.
+apps are tried again with growing, random pauses, or when they say; an app that has lost a stream
+gets its snapshot after a random while. So not every probe comes at once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +29,12 @@ PATH = "/api/v1/report"
 RING_BYTES_MAX = 8 * 1024 * 1024
 _TIMEOUT_S = 10.0
 _RETRY_S = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
+# A thousand probes whose app was restarted send their snapshots over so long.
+_SPREAD_S = 5.0
+_RETRY_AFTER_S_MAX = 120.0
+# An app that tells of later and later lives must not make all others take snapshots.
+_BEGIN_ANEW_S = 600.0
+_EPOCH_MAX = 1 << 62
 _SNAPSHOT_WANTED = 409
 
 
@@ -79,10 +87,14 @@ class Outlet:
     def __init__(self, place: Place, *, token_file: Path | None, tls: TlsFiles, log: Log) -> None:
         self.place = place
         self._token_file = token_file
+        self._tls = tls
+        self._tls_version: object = None
         self._connection = Connection(place, timeout_s=_TIMEOUT_S, context=tls.context)
         self._log = log
         self.acknowledged: tuple[int, int] | None = None
         """Epoch and number of the last frame that the app has; None before a snapshot."""
+        self.had_stream = False
+        """Whether it ever took a frame."""
         self.sent_frames = 0
         self.sent_bytes = 0
         self.snapshots = 0
@@ -99,10 +111,18 @@ class Outlet:
         headers = {"Content-Type": wire.CONTENT_TYPE}
         if self._token_file is not None:
             headers["Authorization"] = f"Bearer {read_token(self._token_file)}"
+        await self._take_up_certificates()
         answer = await self._connection.request("POST", PATH, headers=headers, body=data)
         self.sent_bytes += len(data)
         self.sent_frames += 1
         return answer
+
+    async def _take_up_certificates(self) -> None:
+        """A connection knows those that it was made with: others take another connection."""
+        version = self._tls.version() if self.place.is_tls else None
+        if version != self._tls_version:
+            self._tls_version = version
+            await self._connection.close()
 
     def take(self, answer: Answer) -> None:
         """Read an app's reply.
@@ -117,13 +137,14 @@ class Outlet:
         if not answer.is_success:
             msg = f"expected {self.place} to take a report, saw status {answer.status}"
             msg = f"{msg}: {answer.body[:200]!r}"
-            raise RefusedError(msg, status=answer.status)
+            raise RefusedError(msg, status=answer.status, retry_after_s=answer.retry_after_s)
         try:
             reply = msgspec.json.decode(answer.body, type=Reply)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             msg = f"expected a reply of an app at {self.place}, saw {str(error)[:100]}"
             raise AnswerError(msg) from None
         self.acknowledged = (reply.epoch, reply.seq)
+        self.had_stream = True
 
     def well(self) -> None:
         """Note that it takes frames."""
@@ -153,15 +174,18 @@ class Publisher:
         lease_ms: int,
         ring: Ring | None = None,
         random_: random.Random | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ledger = ledger
         self.outlets = outlets
         self._wall = wall
+        self._clock = clock
         self._lease_ms = lease_ms
         self.ring = ring or Ring()
         self._random = random_ or random.Random()  # noqa: S311 - pauses, no secrets
         self._news: dict[int, asyncio.Event] = {id(one): asyncio.Event() for one in outlets}
         self.frame_bytes = 0
+        self._began_anew_at: float | None = None
 
     def publish(self) -> None:
         """Make the next frame of what has changed, and wake those who send."""
@@ -190,29 +214,61 @@ class Publisher:
                     failed = 0
                 except AgentError as error:
                     outlet.ill(error)
-                    pause = _RETRY_S[min(failed, len(_RETRY_S) - 1)]
+                    await asyncio.sleep(self._pause_s(error, failed))
                     failed += 1
-                    await asyncio.sleep(pause * self._random.uniform(0.5, 1.5))
                     news.set()
         finally:
             await outlet.close()
 
+    def _pause_s(self, error: AgentError, failed: int) -> float:
+        wanted = error.retry_after_s if isinstance(error, RefusedError) else None
+        if wanted is not None:
+            return min(wanted, _RETRY_AFTER_S_MAX) * self._random.uniform(1.0, 1.5)
+        return _RETRY_S[min(failed, len(_RETRY_S) - 1)] * self._random.uniform(0.5, 1.5)
+
     async def _catch_up(self, outlet: Outlet) -> None:
-        """Send until the app has everything. A bound of frames: it may refuse each of them."""
+        """Send until the app has everything; it may ask for one snapshot on the way."""
+        had_snapshot = False
         while True:
             before = outlet.acknowledged
             if before == (self._ledger.epoch, self._ledger.seq):
                 outlet.well()
                 return
             following = None if before is None else self.ring.after(*before)
-            if following is None:
-                outlet.snapshots += 1
-                outlet.take(await outlet.post(self._snapshot()))
-            else:
+            if following is not None and before is not None:
                 outlet.take(await outlet.post(following.data))
-            if outlet.acknowledged == before:
-                msg = f"expected {outlet.place} to go on from frame {before}, saw it stay there"
+                if outlet.acknowledged is not None and outlet.acknowledged <= before:
+                    msg = f"expected {outlet.place} to go on from frame {before}"
+                    msg = f"{msg}, saw it at {outlet.acknowledged}"
+                    raise AnswerError(msg)
+            elif had_snapshot and self._begins_after(before):
+                had_snapshot = False
+            elif had_snapshot:
+                msg = f"expected {outlet.place} to go on from a snapshot, saw it at {before}"
                 raise AnswerError(msg)
+            else:
+                had_snapshot = True
+                await self._send_snapshot(outlet)
+
+    def _begins_after(self, known: tuple[int, int] | None) -> bool:
+        """Whether the stream begins anew, because an app knows a later life of this probe: the
+        clock was set back before this one began."""
+        if known is None or not self._ledger.epoch < known[0] < _EPOCH_MAX:
+            return False
+        now, last = self._clock(), self._began_anew_at
+        if last is not None and now - last < _BEGIN_ANEW_S:
+            return False
+        self._began_anew_at = now
+        self._ledger.begin_after(known[0])
+        self.publish()
+        return True
+
+    async def _send_snapshot(self, outlet: Outlet) -> None:
+        if outlet.had_stream:
+            # If it was restarted, it asks all other probes too.
+            await asyncio.sleep(self._random.uniform(0, _SPREAD_S))
+        outlet.snapshots += 1
+        outlet.take(await outlet.post(self._snapshot()))
 
     def _snapshot(self) -> bytes:
         """Everything up to now. What has changed since the last frame goes out as one first, so

@@ -1,7 +1,8 @@
 """Runs collectors: each on its own time, timed, restarted when it hangs, never in another's way.
 
-A look that takes longer than it may is cancelled, and the collector is made anew. Between failures
-it waits longer and longer. What every collector can do, costs and misses stands in the report.
+A look that takes longer than it may is cancelled, or interrupted by the watchdog where it blocks,
+and the collector is made anew. Between failures it waits longer and longer. What every collector
+can do, costs and misses stands in the report.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from probe.agent.log import Log
 from probe.agent.metering import metered
 from probe.agent.site import Site
 from probe.agent.text import TEXT_CHARS_MAX, clean
+from probe.agent.watchdog import STUCK_S_MAX, Watchdog
 
 LOOK_S_MAX = 20.0
 # The first look learns everything: a thousand containers are inspected one by one.
@@ -34,6 +36,7 @@ class Work:
 
     name: str
     interval_s: float
+    watchdog: Watchdog
     factor: float = 1.0
     cpu_s: float = 0.0
     looks: int = 0
@@ -59,13 +62,20 @@ class Runner:
     """Keeps collectors at work."""
 
     def __init__(
-        self, site: Site, factories: Sequence[Factory], log: Log, *, look_s_max: float = LOOK_S_MAX
+        self,
+        site: Site,
+        factories: Sequence[Factory],
+        log: Log,
+        *,
+        look_s_max: float = LOOK_S_MAX,
+        stuck_s_max: float = STUCK_S_MAX,
     ) -> None:
         self._site = site
         self._factories = factories
         self._log = log
         self._look_s_max = look_s_max
         self.work: dict[str, Work] = {}
+        self.watchdog = Watchdog(stuck_s_max)
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -121,7 +131,8 @@ class Runner:
             work.factor = factors.get(work.name, 1.0)
 
     def _work_of(self, collector: Collector) -> Work:
-        return self.work.setdefault(collector.name, Work(collector.name, collector.interval_s))
+        work = Work(collector.name, collector.interval_s, self.watchdog)
+        return self.work.setdefault(collector.name, work)
 
     async def _keep(self, factory: Factory) -> None:
         failed = 0

@@ -19,9 +19,10 @@ from probe.agent.http import parse_place
 
 DEFAULT_SOCKET = "/run/probe/agent.sock"
 _FILE_BYTES_MAX = 1024 * 1024
+_LOOKUPS_PER_S_MAX = 100
 COLLECTORS = (
     *("host", "container", "process", "mesos_container"),
-    *("connections", "mesos", "plugins"),
+    *("connections", "names", "mesos", "plugins"),
 )
 
 
@@ -102,6 +103,10 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Where the host's cgroups are."""
     docker_host: str | None = None
     """Address of the Docker engine; None: DOCKER_HOST, then the usual socket."""
+    etc: str = "/etc"
+    """Where the host's hosts file and resolv.conf are."""
+    dns_lookups_per_s: float = 5.0
+    """Reverse lookups of remote addresses, at most; 0: none, only the hosts file is read."""
     plugins: str = "/var/run/scope/plugins"
     """Folder of the sockets of plugins."""
     mesos: tuple[Mesos, ...] = ()
@@ -152,6 +157,10 @@ def parse_settings(data: bytes, where: str) -> Settings:
     for url in (*settings.apps, *(one.url for one in asked)):
         parse_place(url)
     check_names(settings.controls)
+    if not 0 <= settings.dns_lookups_per_s <= _LOOKUPS_PER_S_MAX:
+        msg = f"expected dns_lookups_per_s of 0 to {_LOOKUPS_PER_S_MAX}"
+        msg = f"{msg}, saw {settings.dns_lookups_per_s:g}"
+        raise SettingsError(msg)
     numbers = {
         "publish_interval_s": settings.publish_interval_s,
         "lease_s": settings.lease_s,

@@ -70,6 +70,8 @@ class Status(msgspec.Struct):
     frame_bytes: int
     buffered_bytes: int
     dropped_frames: int
+    unfit_values: int
+    """Values of another type than their column, left out."""
     open_files: int
     collectors: list[CollectorStatus]
     apps: list[OutletStatus]
@@ -94,6 +96,7 @@ def _metric_lines(status: Status) -> Iterator[str]:
     yield f"probe_agent_frame_bytes_total {status.frame_bytes}"
     yield f"probe_agent_controls_granted {len(status.granted)}"
     yield f"probe_agent_controls_refused_total {status.refused}"
+    yield f"probe_agent_unfit_values_total {status.unfit_values}"
     for topology, count in status.nodes.items():
         yield f'probe_agent_nodes{{topology="{topology}"}} {count}'
     for one in status.collectors:

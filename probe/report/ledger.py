@@ -32,13 +32,14 @@ class Ledger:
         }
         self._symbols = Symbols()
         self._told = 0
+        self._begins_anew = False
 
     def __getitem__(self, topology: str) -> Table:
         return self.tables[topology]
 
     def delta(self, time_ms: int, lease_ms: int) -> Frame:
         """The next frame: what changed since the last one. It may be empty."""
-        if len(self._symbols.texts) > self._symbols_max:
+        if self._begins_anew or len(self._symbols.texts) > self._symbols_max:
             return self._renew(time_ms, lease_ms)
         changes = [table.changes(self._symbols) for table in self.tables.values()]
         self.seq += 1
@@ -55,8 +56,18 @@ class Ledger:
         # Symbols that only a snapshot has used so far go out again with the next delta.
         return self._frame(Kind.SNAPSHOT, time_ms, lease_ms, 0, tables)
 
+    def begin_after(self, epoch: int) -> None:
+        """Let the stream begin anew, with a greater epoch than that, at the next delta.
+
+        A receiver that has heard a later life of this probe takes nothing of an earlier one: so
+        it looks where this machine's clock was set back before the probe was restarted.
+        """
+        self.epoch = max(self.epoch, epoch)
+        self._begins_anew = True
+
     def _renew(self, time_ms: int, lease_ms: int) -> Frame:
         """A new epoch, whose first frame is a snapshot with fresh symbols."""
+        self._begins_anew = False
         self.epoch += 1
         self.seq = 0
         self._symbols = Symbols()

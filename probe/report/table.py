@@ -8,11 +8,26 @@ its removal has gone out.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from math import isfinite
 from typing import Any
 
 from probe.report.errors import TooLargeError
 from probe.report.schema import EXTRA, Topology, Type, Value
 from probe.report.wire import ROWS_MAX, ColumnChange, TableChange, pack_rows
+
+_NONE = type(None)
+_TEXT = frozenset((str, _NONE))
+_CLASSES: Mapping[Type | None, frozenset[type]] = {
+    Type.TEXT: _TEXT,
+    Type.SYMBOL: _TEXT,
+    Type.REF: _TEXT,
+    Type.INT: frozenset((int, _NONE)),
+    Type.FLOAT: frozenset((float, int, _NONE)),
+    Type.BOOL: frozenset((bool, _NONE)),
+    Type.TEXTS: frozenset((list, _NONE)),
+}
+# Columns of plugins take what JSON has.
+_ANY: frozenset[type] = frozenset((str, int, float, bool, list, _NONE))
 
 
 class Symbols:
@@ -44,6 +59,8 @@ class Table:
         self._dirty: dict[str, set[int]] = {}
         self._added: set[int] = set()
         self._removed: set[int] = set()
+        self.unfit = 0
+        """Values of another type than their column, left out so far."""
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -164,10 +181,25 @@ class Table:
 
     def _change(self, column: str, rows: list[int], symbols: Symbols) -> ColumnChange:
         values = self._values[column]
-        told: list[Any] = [values[row] for row in rows]
+        told: list[Any] = self._fitting([values[row] for row in rows], self._types.get(column))
         if self._types.get(column) is Type.SYMBOL:
             told = [None if value is None else symbols.number(value) for value in told]
         return ColumnChange(column, pack_rows(rows), told)
+
+    def _fitting(self, values: list[Value], type_: Type | None) -> list[Any]:
+        """Values that a receiver takes: it would refuse a whole frame for one of another type, and
+        this probe with it, again and again."""
+        classes = _CLASSES.get(type_, _ANY)
+        fit = [
+            value
+            if value.__class__ in classes and (value.__class__ is not float or isfinite(value))  # pyright: ignore[reportArgumentType] - a float, by its class
+            else None
+            for value in values
+        ]
+        if fit != values:
+            pairs = zip(fit, values, strict=True)
+            self.unfit += sum(1 for new, old in pairs if new is None and old is not None)
+        return fit
 
     def _settle(self) -> None:
         self._free.extend(self._removed)

@@ -28,6 +28,7 @@ import msgspec
 
 from probe.report.errors import DecodeError, TooLargeError, VersionError
 from probe.report.schema import Value
+from probe.report.validity import valid
 
 VERSION = 1
 CONTENT_TYPE = "application/vnd.probe.report"
@@ -90,8 +91,12 @@ _decoder = msgspec.msgpack.Decoder(Frame)
 
 
 def encode(frame: Frame) -> bytes:
-    """Write a frame."""
-    packed = zlib.compress(_encoder.encode(frame), _LEVEL)
+    """Write a frame; what cannot be written is made valid first."""
+    try:
+        body = _encoder.encode(frame)
+    except (UnicodeEncodeError, OverflowError):
+        body = _encoder.encode(valid(msgspec.to_builtins(frame)))
+    packed = zlib.compress(body, _LEVEL)
     return b"".join((MAGIC, bytes((VERSION,)), packed))
 
 

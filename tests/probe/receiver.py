@@ -33,6 +33,11 @@ class Receiver:
     """TLS, and whom it asks for a certificate; None: plain HTTP."""
     clients: list[str] = field(default_factory=list[str])
     """Names in the certificates that were shown."""
+    address: str = "127.0.0.1"
+    retry_after_s: int | None = None
+    """Said with every answer."""
+    reply: bytes | None = None
+    """Said instead of how far it has come."""
     _server: asyncio.Server | None = None
 
     @property
@@ -51,7 +56,7 @@ class Receiver:
 
     async def start(self) -> None:
         self._server = await asyncio.start_server(
-            self._serve, "127.0.0.1", self.port, ssl=self.context
+            self._serve, self.address, self.port, ssl=self.context
         )
         self.port = self._server.sockets[0].getsockname()[1]
 
@@ -94,7 +99,10 @@ class Receiver:
         status, answer = self._take(body)
         if not status:
             return False
-        response = h11.Response(status_code=status, headers=[("Content-Length", str(len(answer)))])
+        headers = [("Content-Length", str(len(answer)))]
+        if self.retry_after_s is not None:
+            headers.append(("Retry-After", str(self.retry_after_s)))
+        response = h11.Response(status_code=status, headers=headers)
         for part in (response, h11.Data(data=answer), h11.EndOfMessage()):
             writer.write(protocol.send(part) or b"")
         await writer.drain()
@@ -112,15 +120,17 @@ class Receiver:
             mirror.apply(frame)
         except GapError:
             return 409, b""
+        if self.reply is not None:
+            return 200, self.reply
         return 200, msgspec.json.encode({"epoch": mirror.epoch, "seq": mirror.seq})
 
 
 @contextlib.asynccontextmanager
 async def receiving(
-    port: int = 0, context: ssl.SSLContext | None = None
+    port: int = 0, context: ssl.SSLContext | None = None, address: str = "127.0.0.1"
 ) -> AsyncGenerator[Receiver]:
     """A receiver that runs."""
-    receiver = Receiver(port, context=context)
+    receiver = Receiver(port, context=context, address=address)
     await receiver.start()
     try:
         yield receiver

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-import ssl
-import subprocess
 import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -23,9 +21,15 @@ from tests.probe.receiver import Receiver, receiving
 from tests.waiting import until
 
 
-class _Fast(random.Random):
+class Fast(random.Random):
+    """No pause is long; which were asked for is kept."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[tuple[float, float]] = []
+
     def uniform(self, a: float, b: float) -> float:
-        del a, b
+        self.asked.append((a, b))
         return 0.02
 
 
@@ -38,11 +42,13 @@ class World:
         tls: TlsFiles | None = None,
         ring: Ring | None = None,
         token_file: Path | None = None,
+        host: str = "127.0.0.1",
     ) -> None:
+        self.random = Fast()
         self.ledger = Ledger("probe", 1)
         self.outlets = [
             Outlet(
-                Place("127.0.0.1", port, is_tls=tls is not None),
+                Place(host, port, is_tls=tls is not None),
                 token_file=token_file,
                 tls=tls or TlsFiles(),
                 log=Log(),
@@ -50,7 +56,12 @@ class World:
             for port in ports
         ]
         self.publisher = Publisher(
-            self.ledger, self.outlets, wall=time.time, lease_ms=30_000, ring=ring, random_=_Fast()
+            self.ledger,
+            self.outlets,
+            wall=time.time,
+            lease_ms=30_000,
+            ring=ring,
+            random_=self.random,
         )
 
     def say(self, number: int) -> None:
@@ -187,74 +198,3 @@ def test_a_ring_keeps_the_last_frame_however_large_it_is() -> None:
     assert ring.size == 100
     assert ring.after(1, 1) is not None
     assert ring.after(1, 0) is None
-
-
-class Certificates:
-    """An authority of one's own: each certificate signs itself."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def make(self, name: str) -> tuple[Path, Path]:
-        """A certificate and its key; made again they are others under the same names."""
-        cert, key = self.folder / f"{name}.pem", self.folder / f"{name}.key"
-        command = (
-            "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 "
-            f"-subj /CN={name} -addext subjectAltName=IP:127.0.0.1"
-        )
-        try:
-            subprocess.run(
-                [*command.split(), "-keyout", str(key), "-out", str(cert)],
-                check=True,
-                capture_output=True,
-            )
-        except FileNotFoundError:
-            pytest.skip("needs the program openssl to make a certificate")
-        return cert, key
-
-
-async def test_certificates_are_shown_checked_and_read_anew(tmp_path: Path) -> None:
-    certificates = Certificates(tmp_path)
-    app_cert, app_key = certificates.make("app")
-    first, _ = certificates.make("first")
-    second, _ = certificates.make("second")
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=first)
-    context.load_verify_locations(second)
-    context.load_cert_chain(app_cert, app_key)
-    context.verify_mode = ssl.CERT_REQUIRED
-    mine, mine_key = tmp_path / "mine.pem", tmp_path / "mine.key"
-
-    def take(name: str) -> None:
-        mine.write_bytes((tmp_path / f"{name}.pem").read_bytes())
-        mine_key.write_bytes((tmp_path / f"{name}.key").read_bytes())
-
-    take("first")
-    tls = TlsFiles(app_cert, mine, mine_key)
-    async with receiving(context=context) as app, publishing(World(app.port, tls=tls)) as world:
-        world.say(1)
-        await holds(app, 1)
-        await app.stop()
-        take("second")
-        world.say(2)
-        await until(lambda: world.outlets[0].failed, "the app is missed")
-        await app.start()
-        await holds(app, 2)
-
-        assert app.clients == ["first", "second"]
-
-
-async def test_an_app_that_nobody_vouches_for_gets_nothing(tmp_path: Path) -> None:
-    certificates = Certificates(tmp_path)
-    app_cert, app_key = certificates.make("app")
-    other, _ = certificates.make("other")
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(app_cert, app_key)
-    async with (
-        receiving(context=context) as app,
-        publishing(World(app.port, tls=TlsFiles(other))) as world,
-    ):
-        world.say(1)
-        problem = await until(lambda: world.outlets[0].problem, "it is refused")
-
-        assert "certificate" in problem
-        assert app.frames == []

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe.agent.redaction import REDACTED, command_line, is_secret_name, redact, redact_pair
+from probe.agent.redaction import (
+    REDACTED,
+    command_line,
+    is_secret_name,
+    redact,
+    redact_pair,
+    shell_line,
+)
 from tests.probe.properties import patient
 
 # Each holds the secret `s3cr3tvalue`, or is followed by what the secret is.
@@ -61,6 +69,53 @@ SECRETS = [
     "openssl enc -aes-256-cbc -k s3cr3tvalue",
     "openssl rsa -passin pass:s3cr3tvalue",
     "app --signature s3cr3tvalue",
+    # Mesos, Marathon, ZooKeeper.
+    "mesos-agent --credential=principal:s3cr3tvalue",
+    'mesos-agent --credential={"principal":"p","secret":"s3cr3tvalue"}',
+    "mesos-execute --principal=p --secret=s3cr3tvalue",
+    "mesos-master --zk=zk://mesos:s3cr3tvalue@h1:2181,h2:2181/mesos",
+    "marathon --zk zk://marathon:s3cr3tvalue@h:2181/marathon",
+    "marathon --mesos_authentication_secret s3cr3tvalue",
+    "marathon --http_credentials user:s3cr3tvalue",
+    "zkCli.sh addauth digest user:s3cr3tvalue",
+    "app --acl digest:user:s3cr3tvalue=:cdrwa",
+    "java -Dzookeeper.DigestAuthenticationProvider.superDigest=super:s3cr3tvalue",
+    "java -Dzookeeper.ssl.keyStore.password=s3cr3tvalue Main",
+    # A user with a password, wherever options of users are known.
+    "app -u user:s3cr3tvalue",
+    "http -a user:s3cr3tvalue GET x",
+    "etcdctl --user root:s3cr3tvalue get",
+    "curl --proxy-user me:s3cr3tvalue x",
+    "ftp ftp://me:p@ss:s3cr3tvalue@h/",
+    # Headers.
+    "curl -H X-Api-Key:s3cr3tvalue http://x",
+    "curl -H Authorization:Bearer%20s3cr3tvalue http://x",
+    # Secrets that stand alone.
+    "rabbitmqctl add_user me s3cr3tvalue",
+    "rabbitmqctl change_password me s3cr3tvalue",
+    "htpasswd -b file me s3cr3tvalue",
+    "sqlplus me/s3cr3tvalue@db",
+    "snmpwalk -v2c -c s3cr3tvalue host",
+    "vault login s3cr3tvalue",
+    "vault write auth/approle/login role_id=r secret_id=s3cr3tvalue",
+    "mc alias set x http://h me s3cr3tvalue",
+    "ldapsearch -ws3cr3tvalue",
+    "mosquitto_pub -u u -P s3cr3tvalue",
+    "ipmitool -P s3cr3tvalue power status",
+    "az login -p s3cr3tvalue",
+    # More names.
+    "docker run --env=API_TOKEN=s3cr3tvalue x",
+    "docker run -e MYSQL_ROOT_PASSWORD=s3cr3tvalue x",
+    "helm --set-string auth.rootPassword=s3cr3tvalue,a=b",
+    "redis-server --requirepass s3cr3tvalue",
+    "redis-server --masterauth s3cr3tvalue",
+    "keytool -storepass s3cr3tvalue -keypass s3cr3tvalue",
+    "app --enc_key=s3cr3tvalue",
+    "app --master-key s3cr3tvalue",
+    "app --account-key s3cr3tvalue",
+    "app --connection-string Server=x;AccountKey=s3cr3tvalue;b=c",
+    "mount -o username=u,password=s3cr3tvalue //h/x",
+    "ansible -e ansible_ssh_pass=s3cr3tvalue x",
 ]
 # As one argument with blanks in it, which splitting would take apart.
 ARGUMENTS = [
@@ -73,6 +128,20 @@ ARGUMENTS = [
     "password: s3cr3tvalue",
     "Server=db;User=sa;Password=s3cr3tvalue;",
     "export API_KEY=s3cr3tvalue; run",
+    'Authorization: Digest username="x", response="s3cr3tvalue"',
+    "Proxy-Authorization: basic s3cr3tvalue",
+    "Cookie: session=s3cr3tvalue; other=s3cr3tvalue",
+    '{"auths": {"registry": {"auth": "s3cr3tvalue"}}}',
+    "<password>s3cr3tvalue</password>",
+    "aws_secret_access_key = s3cr3tvalue",
+    # Lines for a shell: each command by its own program's options.
+    "curl -u me:s3cr3tvalue http://x",
+    "cd /x && mysql -ps3cr3tvalue shop",
+    "exec redis-cli -a 's3cr3tvalue' ping | tee /tmp/x",
+    'true; sshpass -p "s3cr3tvalue with blanks s3cr3tvalue" ssh h',
+    "app --password 's3cr3tvalue and more s3cr3tvalue' --port 80",
+    "(PGPASSWORD=s3cr3tvalue psql -c x)",
+    "bash -c 'mysql -ps3cr3tvalue'",
 ]
 # Written apart, so that no scanner of secrets takes them for real.
 SHAPES = [
@@ -81,6 +150,12 @@ SHAPES = [
     "xoxb-" + "123456789012-abcdef",
     "sk-" + "a1b2c3d4e5" * 4,
     "hvs." + "a1b2c3d4e5f6",
+    "ASIA" + "ABCDEFGHIJKLMNOP",
+    "npm_" + "a1" * 18,
+    "sk_test_" + "a1b2c3d4e5f6",
+    "SG." + "a1b2c3d4e5f6a1b2" + ".a1b2c3d4e5f6a1b2",
+    "dop_v1_" + "a1" * 16,
+    "Bearer " + "a1b2c3d4e5",
     "eyJhbGciOiJIUzI1NiJ9" + ".eyJzdWIiOiIxMjM0NTY3ODkwIn0" + ".c2lnbmF0dXJl",
     "-----BEGIN RSA " + "PRIVATE KEY-----\nMIIE\n-----END RSA " + "PRIVATE KEY-----",
 ]
@@ -115,6 +190,47 @@ HARMLESS = [
     "app --key value --keyspace shop",
     "kubelet --authentication-token-webhook-cache-ttl 2m --authorization-mode Webhook",
     "app --tokens-per-second 5",
+    # Where a secret is, and texts about secrets.
+    "cat docs/password-policy.md",
+    "vim /etc/passwd",
+    "app --password-policy strict",
+    "app --config /etc/secrets.yaml",
+    "tail -f /var/log/auth.log",
+    "go test ./auth/token_test.go",
+    "java -cp token-1.2.jar:auth.jar Main",
+    "mesos-master --authenticate_agents=true --credentials=/etc/mesos/credentials",
+    "mesos-agent --credential=file:///etc/mesos/credential",
+    "mesos-agent --credential /etc/mesos/credential --master zk://h:2181/mesos",
+    "mesos-agent --executor_secret_key=/etc/mesos/key",
+    "mesos-master --acls=/etc/acls.json --authenticators=crammd5",
+    "zkCli.sh -server h:2181 getAcl /auth",
+    "git commit -m fix token refresh",
+    "kubectl create secret generic x --from-file=a",
+    "vault kv get secret/app",
+    "http http://h/oauth/token?grant=x",
+    "app --basic-auth-realm site",
+    "app basic training",
+    "app --max-tokens 500",
+    "app --max_new_tokens 500",
+    "app digest sha256:9f86d081884c7d65",
+    "docker run -u 1000:1000 nginx",
+    "docker run --user app:app nginx",
+    "app -u 1000:1000",
+    "app --pin-memory",
+    "salt-minion -d",
+    "sqlplus -v",
+]
+# Texts that are labels, messages or lines for a shell.
+HARMLESS_TEXTS = [
+    "basic authentication is off",
+    "Basic training for all",
+    "bearer authentication",
+    "token refresh failed",
+    "see docs/password-policy.md",
+    "the password is asked for",
+    "cd /app && exec java -jar app.jar --port 8080; echo 'a  b' | tee \"x y\"",
+    "digest: sha256:9f86d081",
+    "a <token> b",
 ]
 
 
@@ -148,6 +264,30 @@ def test_what_is_no_secret_stays(line: str) -> None:
     assert command_line(line.split(" ")) == line
 
 
+@pytest.mark.parametrize("text", HARMLESS_TEXTS)
+def test_a_text_without_secrets_stays_as_it_is(text: str) -> None:
+    assert redact(text) == text
+    assert command_line(["bash", "-lc", text]) == f"bash -lc {text}"
+
+
+def test_basic_authentication_is_known_by_what_it_holds() -> None:
+    pair = base64.b64encode(b"user:s3cr3tvalue").decode()
+    assert redact(f"sent basic {pair} to x") == f"sent basic {REDACTED} to x"
+    other = base64.b64encode(b"no pair at all").decode()
+    assert redact(f"basic {other}") == f"basic {other}"
+
+
+def test_what_is_not_secret_beside_a_secret_stays() -> None:
+    line = "curl -u me:s3cr3tvalue -H Accept:text/plain https://x/a?b=c"
+    assert (
+        command_line(line.split(" ")) == f"curl -u {REDACTED} -H Accept:text/plain https://x/a?b=c"
+    )
+    assert redact("zk://mesos:s3cr3tvalue@h1:2181/m") == f"zk://mesos:{REDACTED}@h1:2181/m"
+    assert redact("digest:user:s3cr3tvalue=:cdrwa") == f"digest:user:{REDACTED}"
+    shell = command_line(["sh", "-c", "cd /x && mysql -ps3cr3tvalue shop | head -5"])
+    assert shell == f"sh -c cd /x && mysql -p{REDACTED} shop | head -5"
+
+
 @pytest.mark.parametrize(
     ("name", "is_secret"),
     [
@@ -163,6 +303,14 @@ def test_what_is_no_secret_stays(line: str) -> None:
         ("KEY", False),
         ("version", False),
         ("TOKEN_TTL", False),
+        ("VAULT_SECRET_ID", True),
+        ("AWS_SESSION_TOKEN", True),
+        ("REDIS_REQUIREPASS", True),
+        ("azureAccountKey", True),
+        ("ZOO_SUPER_DIGEST", True),
+        ("MAX_TOKENS", False),
+        ("MESOS_CREDENTIAL_FILE", False),
+        ("SESSION_TIMEOUT", False),
     ],
 )
 def test_labels_and_variables_are_judged_by_their_names(name: str, is_secret: bool) -> None:
@@ -180,9 +328,27 @@ def test_any_command_line_is_shown_inside_its_bound(arguments: list[str]) -> Non
     assert len(command_line(arguments)) <= 4096
 
 
-@pytest.mark.parametrize("character", ["a", "=", ":", " ", "-", "\n", "/", "'", "-p", "token="])
-def test_a_megabyte_takes_no_time(character: str) -> None:
+def test_a_label_that_names_a_place_stays() -> None:
+    assert redact_pair("MESOS_CREDENTIAL", "/etc/mesos/credential") == "/etc/mesos/credential"
+    assert redact_pair("DB_PASSWORD", "/xG7/kQ9aa==") == REDACTED
+
+
+@patient
+@given(st.text(alphabet="ab '\";|&()-p=:\n", max_size=200))
+def test_a_line_for_a_shell_without_secrets_keeps_every_character(text: str) -> None:
+    assert shell_line(text) == text
+
+
+PIECES = [
+    *("a", "=", ":", " ", "-", "\n", "/", "'", "-p", "token=", "://a:b@", "digest:", "a;"),
+    *("basic aaaaaa ", "cookie:", '"auth":"', "<token>", "eyJaaaaaaaa.", "'\"", "a:b@"),
+]
+
+
+@pytest.mark.parametrize("piece", PIECES)
+def test_a_megabyte_takes_no_time(piece: str) -> None:
     before = time.process_time()
-    command_line([character * (1_000_000 // len(character))] * 3)
+    command_line([piece * (1_000_000 // len(piece))] * 3)
+    command_line(["sh", "-c", piece * (1_000_000 // len(piece))])
 
     assert time.process_time() - before < 1.0

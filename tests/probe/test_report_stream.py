@@ -21,6 +21,7 @@ from probe.report.errors import (
 )
 from probe.report.ledger import Ledger
 from probe.report.mirror import Mirror
+from probe.report.table import Symbols
 from probe.report.wire import Frame
 from tests.probe.properties import patient
 
@@ -237,3 +238,63 @@ def test_a_frame_that_contradicts_itself_is_refused_and_changes_nothing(table: l
         mirror.apply(wire.decode(b"PR\x01" + zlib.compress(msgspec.msgpack.encode(parts))))
     assert mirror.seq is None
     assert not mirror.topologies()
+
+
+UNFIT: dict[str, tuple[str, Any, Any]] = {
+    "half a surrogate pair": ("name", "a\ud800b", "a\ufffdb"),
+    "a file's name that is no UTF-8": (
+        "name",
+        b"\xff".decode("utf-8", "surrogateescape"),
+        "\ufffd",
+    ),
+    "half a pair in a symbol": ("image_name", "\udfff", "\ufffd"),
+    "half a pair in a set": ("labels", ["\ud800"], ["\ufffd"]),
+    "half a pair of a plugin": ("x:p", "\ud800", "\ufffd"),
+    "a number of a hundred digits": ("pid", 10**100, None),
+    "no number": ("cpu_percent", float("nan"), None),
+    "an endless number": ("x:p", float("inf"), None),
+    "a text for a number": ("pid", "12", None),
+    "a truth value for a number": ("pid", True, None),
+    "a number for a text": ("name", 12, None),
+    "an object": ("x:p", {"a": 1}, None),
+}
+
+
+@pytest.mark.parametrize(("column", "given", "taken"), UNFIT.values(), ids=UNFIT.keys())
+@pytest.mark.parametrize("kind", ["delta", "snapshot"])
+def test_a_value_that_cannot_travel_harms_no_other(
+    column: str, given: Any, taken: Any, kind: str
+) -> None:
+    ledger, mirror = Ledger("p", 1), Mirror()
+    ledger.delta(0, LEASE_MS)
+    mirror.apply(sent(ledger.snapshot(0, LEASE_MS)))
+    ledger["container"].put("bad", **{column: given})
+    ledger["container"].put("good", name="good", pid=7)
+    delta = ledger.delta(1, LEASE_MS)
+    mirror.apply(sent(delta if kind == "delta" else ledger.snapshot(1, LEASE_MS)))
+
+    assert seen(mirror)["good"] == {"name": "good", "pid": 7}
+    assert seen(mirror)["bad"].get(column) == taken
+
+
+def test_values_of_another_type_are_counted() -> None:
+    table = Ledger("p", 1)["container"]
+    table.put("a", pid="x", cpu_percent=float("nan"), name="fine")
+    table.changes(Symbols())
+
+    assert table.unfit == 2
+
+
+@patient
+@given(st.text(st.characters(codec=None), max_size=20), st.integers(), st.floats())
+def test_any_value_of_a_column_leaves_a_frame_that_a_receiver_takes(
+    name: str, pid: int, cpu: float
+) -> None:
+    ledger, mirror = Ledger("p", 1), Mirror()
+    ledger["container"].put(
+        "c", name=name, pid=pid, cpu_percent=cpu, image_name=name, labels=[name]
+    )
+    ledger.delta(1, LEASE_MS)
+    mirror.apply(sent(ledger.snapshot(1, LEASE_MS)))
+
+    assert seen(mirror).keys() == {"c"}

@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import io
 import json
+import os
+import signal
 import time
 from collections.abc import AsyncGenerator, Callable
 from typing import ClassVar
@@ -62,7 +64,12 @@ class Other(Scripted):
 class Stage:
     """A runner of scripted collectors, all that were made of them, and what was logged."""
 
-    def __init__(self, *scripts: Callable[[int], object], look_s_max: float = 5.0) -> None:
+    def __init__(
+        self,
+        *scripts: Callable[[int], object],
+        look_s_max: float = 5.0,
+        stuck_s_max: float = 60.0,
+    ) -> None:
         self.made: list[list[Scripted]] = [[] for _ in scripts]
         self.log = io.StringIO()
         self.site = site(clock=time.monotonic)
@@ -71,6 +78,7 @@ class Stage:
             [self._factory(n, script) for n, script in enumerate(scripts)],
             Log(self.log),
             look_s_max=look_s_max,
+            stuck_s_max=stuck_s_max,
         )
 
     def _factory(self, number: int, script: Callable[[int], object]) -> Callable[[Site], Collector]:
@@ -140,6 +148,63 @@ async def test_a_collector_that_hangs_is_given_up_and_made_anew() -> None:
         assert stage.events() == ["trouble.began", "trouble.ended"]
 
 
+def sleep_for_ever() -> None:
+    time.sleep(600)
+
+
+def compute_for_ever() -> None:
+    while True:
+        pass
+
+
+def read_for_ever() -> None:
+    reading, writing = os.pipe()
+    try:
+        os.read(reading, 1)
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+@pytest.mark.parametrize("block", [sleep_for_ever, compute_for_ever, read_for_ever])
+async def test_a_collector_that_blocks_everything_is_interrupted_and_made_anew(
+    block: Callable[[], None],
+) -> None:
+    def block_once(look: int) -> None:
+        if len(stage.made[0]) == 1 and look == 2:
+            block()
+
+    before = signal.getsignal(signal.SIGUSR2)
+    stage = Stage(block_once, nothing, stuck_s_max=0.2)
+    with stage.runner.watchdog.watching():
+        async with running(stage):
+            await until(lambda: len(stage.made[0]) == 2, "it is made anew")
+            await until(lambda: stage.made[0][1].looks > 3, "it looks again")
+            others = stage.made[1][0].looks
+            await until(lambda: stage.made[1][0].looks > others, "the other goes on")
+            work = stage.runner.work["scripted"]
+
+            assert (work.restarts, work.problem) == (1, None)
+            assert stage.runner.watchdog.interruptions == 1
+            assert stage.events() == ["trouble.began", "trouble.ended"]
+            assert "a step of scripted to end within 0.2 s" in stage.log.getvalue()
+    assert signal.getsignal(signal.SIGUSR2) is before
+
+
+async def test_a_step_that_ends_in_time_is_never_interrupted() -> None:
+    def busy(_: int) -> None:
+        begun = time.monotonic()
+        while time.monotonic() - begun < 0.05:
+            pass
+
+    stage = Stage(busy, stuck_s_max=5.0)
+    with stage.runner.watchdog.watching():
+        async with running(stage):
+            await until(lambda: stage.made[0] and stage.made[0][0].looks > 5, "it looks")
+
+    assert stage.runner.watchdog.interruptions == 0
+
+
 async def test_a_trouble_that_goes_on_is_written_once() -> None:
     def always(_: int) -> None:
         msg = "still broken"
@@ -192,6 +257,13 @@ async def test_a_disk_that_is_full_does_not_end_anything() -> None:
 
     Log(Full()).trouble("a", "b")
     Log(Full()).event("c")
+
+
+def test_a_name_that_is_no_utf_8_is_logged_all_the_same() -> None:
+    stream = io.StringIO()
+    Log(stream).trouble("file", "/x/\udcff", number=10**40)
+
+    assert json.loads(stream.getvalue())["problem"] == "/x/\ufffd"
 
 
 USES = st.builds(Use, st.floats(0, 50), st.floats(0, 500))

@@ -22,6 +22,8 @@ from probe.agent.text import TEXT_CHARS_MAX, clean
 
 _SLOW_LOOKS = 5
 _COMMAND_BYTES_MAX = 8 * 1024
+_MOUNTS_BYTES_MAX = 1024 * 1024
+_HIDEPID = re.compile(rb"(?:^|,)hidepid=(?!0|off)")
 _CGROUP_ID = re.compile(rb"(?<![0-9a-f])([0-9a-f]{64})(?![0-9a-f])")
 # Guards against a loop of parents, which a pid that is reused between two reads can make.
 _ANCESTORS_MAX = 64
@@ -57,9 +59,14 @@ class ProcessCollector:
         self._unlinked: set[int] = set()
         self._hidden_files = 0
         self._boot_s = boot_wall_s()
+        self._counts_files = False
+        self._is_hidden = False
 
     async def start(self) -> None:
-        """Nothing to find out: /proc is always there."""
+        """Find out what this kernel tells, and to whom."""
+        # The number of open files is the size of their folder, since 6.2, and no secret then.
+        self._counts_files = _size(f"{self._site.proc}/self/fd") > 0
+        self._is_hidden = _hides_processes(self._site.proc)
         self._table.keep(set())
         self._site.processes.clear()
 
@@ -82,14 +89,16 @@ class ProcessCollector:
         self._looks += 1
 
     def capability(self) -> Capability:
-        """Open files of others need a privilege."""
-        if not self._hidden_files:
-            return Capability(State.FULL, "proc")
-        miss = Miss(
-            f"open files and connections of {self._hidden_files} processes of other users",
-            "run as root, or with CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH",
-        )
-        return Capability(State.PARTIAL, "proc", (miss,))
+        """Open files of others may need a privilege, and so may others' processes altogether."""
+        misses: list[Miss] = []
+        if self._hidden_files:
+            what = f"open files of {self._hidden_files} processes of other users"
+            grant = "run as root, or with CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"
+            misses.append(Miss(what, grant))
+        if self._is_hidden:
+            what = f"processes of other users: {self._site.proc} is mounted with hidepid"
+            misses.append(Miss(what, "CAP_SYS_PTRACE, or the group that its option `gid` names"))
+        return Capability(State.PARTIAL if misses else State.FULL, "proc", tuple(misses))
 
     async def close(self) -> None:
         """Close files."""
@@ -209,9 +218,8 @@ class ProcessCollector:
         hidden = 0
         for pid, process in self._known.items():
             try:
-                # The kernel tells the number as the size of the folder, since 6.2.
                 path = f"{self._site.proc}/{pid}/fd"
-                count = os.stat(path).st_size or len(os.listdir(path))  # noqa: PTH116, PTH208 - a Path a process costs more than the look
+                count = os.stat(path).st_size if self._counts_files else len(os.listdir(path))  # noqa: PTH116, PTH208 - a Path a process costs more than the look
             except PermissionError:
                 hidden += 1
                 continue
@@ -231,3 +239,19 @@ def _open_files_max(path: str) -> int | None:
             soft = line.split()[3]
             return int(soft) if soft.isdigit() else None
     return None
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size  # noqa: PTH116 - of /proc
+    except OSError:
+        return 0
+
+
+def _hides_processes(proc: str) -> bool:
+    """Whether others' processes are left out of this /proc, for us."""
+    for line in read_or_empty(f"{proc}/self/mountinfo", _MOUNTS_BYTES_MAX).splitlines():
+        words = line.split()
+        if len(words) > 4 and words[4] == proc.encode() and _HIDEPID.search(words[-1]):  # noqa: PLR2004 - the fifth is the mount point
+            return not os.access(f"{proc}/1/stat", os.R_OK)
+    return False

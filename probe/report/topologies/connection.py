@@ -18,6 +18,8 @@ TOPOLOGY = Topology(
         text("client_address", "Address of the client."),
         text("server_address", "Address of the server, as the server sees it."),
         integer("server_port", "Port of the server, as the server sees it."),
+        text("client_name", "DNS name of the client's address, where it is another machine's."),
+        text("server_name", "DNS name of the server's address, where it is another machine's."),
         text("dialled", "address:port that the client asked for, where translation changed it."),
         symbol("evidence", "How it was seen: conntrack, socket or proc."),
         gauge("open", "Connections that are open.", "", Type.INT),
