@@ -23,7 +23,7 @@ test-mesos: setup ## run the contract tests on the mesos-master and mesos-agent 
 	@$(RUN) python -m tests.local.against_mesos $(ARGS)
 
 test-kubernetes: setup tools-kubernetes ## run the tests against a real Kubernetes API server and a real node, built first
-	@$(RUN) pytest tests/kubernetes $(ARGS)
+	@$(RUN) pytest tests/kubernetes -m "robustness or not robustness" $(ARGS)
 
 test-docker: setup tools-docker ## run the tests on a real Docker engine (root; the distribution's, in a network namespace of its own)
 	@$(RUN) pytest tests/docker $(ARGS)

@@ -38,8 +38,8 @@ _DNS_ROLE = "rig-dns"
 _POD_NETWORK = f"{PODS.rpartition('/')[0]}/24"
 _COMMAND_S_MAX = 120.0
 STORAGE_CLASS = "rig"
-# Enough for both colours of a cluster.
-_VOLUMES = 16
+# Enough for both colours of two clusters.
+_VOLUMES = 32
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Node:
     def place_secrets(self, place: Path, values: Mapping[str, str]) -> None:
         """Put files where a pod would find them, for what runs in the sandbox beside pods."""
         folder = self.sandbox.outside(place)
-        folder.mkdir(parents=True, mode=0o700)
+        folder.mkdir(parents=True, mode=0o700, exist_ok=True)
         for name, value in values.items():
             file = folder / name
             file.touch(mode=0o600)

@@ -1,7 +1,7 @@
 """A cluster that really runs: our images as pods of a real node, migrated with real guards.
 
-One test, because one node and one cluster serve all of it: what pods may not do, and phases 0 to 2
-with clients that write and a framework whose tasks run.
+What pods serve and may not do is in the default suite. Phases 0 to 2, with clients that write and a
+framework whose tasks run, take minutes more: `make test-kubernetes` and `make robustness` do.
 """
 
 from __future__ import annotations
@@ -57,6 +57,10 @@ def stack(node: Node, project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
             give_secrets(node, made, lambda: not updating.done())
             updating.result()
         yield made
+        # What it keeps ends with the node.
+        for namespace in (made.namespace, made.agents_namespace):
+            metadata = {"name": namespace}
+            cluster.delete({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
 
 
 def give_secrets(node: Node, stack: ClusterStack, goes_on: Callable[[], bool]) -> None:
@@ -76,12 +80,19 @@ def give_secrets(node: Node, stack: ClusterStack, goes_on: Callable[[], bool]) -
 
 
 @pytest.mark.timeout(_BOUND_S)
-def test_a_cluster_runs_as_real_pods_and_is_migrated_with_real_guards(
+def test_a_cluster_serves_as_real_pods_that_can_do_nothing_else(
     node: Node, stack: ClusterStack
 ) -> None:
     assert_serving(node, stack)
     assert_confined(node, stack)
     assert_kept_out(node, stack)
+
+
+@pytest.mark.robustness
+@pytest.mark.timeout(_BOUND_S)
+def test_a_cluster_of_real_pods_is_migrated_with_real_guards(
+    node: Node, stack: ClusterStack
+) -> None:
     before = {pod["metadata"]["uid"] for pod in stack.pods("blue-zookeeper")}
 
     for phase in (1, 2):

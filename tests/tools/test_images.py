@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -27,8 +28,7 @@ def listed(path: Path) -> dict[str, tarfile.TarInfo]:
 def tree(tmp_path: Path) -> Path:
     """Files that are like a program's."""
     folder = tmp_path / "tree"
-    (folder / "inner" / "__pycache__").mkdir(parents=True)
-    (folder / "inner" / "__pycache__" / "left.pyc").write_text("out")
+    (folder / "inner").mkdir(parents=True)
     (folder / "inner" / "data").write_text("data")
     (folder / "run").write_text("#!/bin/sh\n")
     (folder / "run").chmod(0o750)
@@ -209,3 +209,22 @@ def test_what_was_not_prepared_is_told(tmp_path: Path, monkeypatch: pytest.Monke
 
     with pytest.raises(ToolMissingError, match="run `make tools-kubernetes`"):
         base.folder()
+
+
+def test_modules_are_compiled_for_the_python_of_images_and_equal_anywhere(tmp_path: Path) -> None:
+    own = f"{sys.version_info.major}.{sys.version_info.minor}"
+    found: list[bytes] = []
+    for name in ("here", "there"):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "module.py").write_text("def f() -> int:\n    return 1\n")
+        base.compile_bytecode(folder, "/opt/it", "2.7")
+        assert not (folder / "__pycache__").exists()
+
+        base.compile_bytecode(folder, "/opt/it", own)
+        os.utime(folder / "module.py", (1, 1))
+        (compiled,) = (folder / "__pycache__").iterdir()
+        found.append(compiled.read_bytes())
+
+    assert found[0] == found[1]
+    assert b"/opt/it/module.py" in found[0]

@@ -33,7 +33,11 @@ GROUPS = {
 PARTS = "parts.json"
 """Names what is in each layer, for lists of parts."""
 WHEELS = "wheels"
-_FORMAT = 1
+PYTHON = "python-version"
+"""Names the Python of the images, such as 3.11."""
+INSIDE = "/opt/mesos-platform"
+"""Where our code and the wheels lie in an image."""
+_FORMAT = 2
 _PYTHON = re.compile(r"python(3\.\d+)-minimal")
 # Of the C library that wheels are made for, the oldest first.
 _GLIBC = ("2_17", "2_28", "2_34")
@@ -74,7 +78,10 @@ def _make(into: Path) -> None:
     for name, packages in zip(GROUPS, groups, strict=True):
         debian.layer(packages, _links(name), into / f"{name}.tar")
         parts[name] = [sbom.of_package(package) for package in packages]
-    _install_wheels(_python_of(groups[-1]), into / WHEELS)
+    python = _python_of(groups[-1])
+    (into / PYTHON).write_text(python)
+    _install_wheels(python, into / WHEELS)
+    compile_bytecode(into / WHEELS, f"{INSIDE}/{WHEELS}", python)
     parts[WHEELS] = sbom.of_wheels(into / WHEELS)
     (into / PARTS).write_text(json.dumps(parts, indent=1, sort_keys=True))
     shutil.rmtree(fetched)
@@ -114,3 +121,20 @@ def _install_wheels(python: str, into: Path) -> None:
     )
     # Scripts of theirs name the Python of this machine, and nobody calls them.
     shutil.rmtree(into / "bin", ignore_errors=True)
+
+
+def compile_bytecode(folder: Path, inside: str, python: str) -> None:
+    """Compile modules that will lie at a place of an image, whose root nothing can write to: else
+    every process would compile them anew. Left out where this Python is another one.
+
+    Raises:
+        StepFailedError: a module cannot be compiled.
+    """
+    if python != f"{sys.version_info.major}.{sys.version_info.minor}":
+        return
+    # By a hash of the source that nobody looks at: times would differ in each image.
+    how = ("--invalidation-mode", "unchecked-hash", "-s", str(folder), "-p", inside)
+    run(
+        f"Compiling the modules of {folder.name} for images",
+        [sys.executable, "-m", "compileall", "-q", *how, str(folder)],
+    )

@@ -95,6 +95,8 @@ def make_context(into: Path) -> None:
     project.mkdir()
     for name in _PROJECT:
         shutil.copytree(base.CHECKOUT / name, project / name, ignore=_UNUSED)
+    python = (prepared / base.PYTHON).read_text()
+    base.compile_bytecode(project, f"{base.INSIDE}/project", python)
     parts = json.loads((prepared / base.PARTS).read_text()) | {"jars": sbom.of_jars(jars)}
     lists = into / "sbom"
     lists.mkdir()

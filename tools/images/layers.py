@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _FILE, _PROGRAM, _FOLDER = 0o644, 0o755, 0o755
-_LEFT_OUT = frozenset({"__pycache__"})
 
 
 def of_files(source: Path, target: str, into: Path) -> None:
@@ -41,8 +40,6 @@ def _parents(target: str, *, itself: bool) -> Iterator[str]:
 
 def _below(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):
-        if path.name in _LEFT_OUT:
-            continue
         yield path
         if path.is_dir() and not path.is_symlink():
             yield from _below(path)
