@@ -57,7 +57,8 @@ def snapshot_class(
     wanted: Snapshots,
     opts: pulumi.ResourceOptions,
 ) -> pulumi.Resource:
-    """The class of a workload's snapshots: what they hold outlives them."""
+    """The class of a workload's snapshots. What one holds is removed with it, which is how a
+    caretaker lets old ones go: who wants them to outlive the namespace copies them elsewhere."""
     if wanted.every_h <= 0 or wanted.keep < 1:
         msg = (
             f"expected snapshots every so many hours above 0 and at least 1 kept, saw "
