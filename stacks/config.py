@@ -35,6 +35,7 @@ from stacks.config_model import Model
 from stacks.errors import ConfigError
 from stacks.kubernetes_config import KubernetesConfig
 from stacks.sample_apps import SAMPLE_APPS
+from stacks.services_spec import ServicesConfig
 from stacks.topology import Color, Placement, Position, Standing, TopologyError
 
 NAMESPACE = "mesos-platform"
@@ -142,6 +143,8 @@ class StackConfig(Model):
     target: TargetKind
     """Where workloads run."""
     cluster: ClusterSpec = ClusterSpec()
+    services: ServicesConfig = ServicesConfig()
+    """What stands beside it."""
     local: LocalConfig | None = None
     kubernetes: KubernetesConfig | None = None
     migration: MigrationConfig = Field(default_factory=MigrationConfig)
@@ -168,6 +171,23 @@ class StackConfig(Model):
             raise ValueError(msg)
         if self.target is TargetKind.KUBERNETES and self.kubernetes is None:
             msg = "target kubernetes needs the key 'kubernetes' with images"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _has_room_for_services(self) -> StackConfig:
+        services, is_local = self.services, self.target is TargetKind.LOCAL
+        if services.edge.replicas and not self.cluster.marathon.instances:
+            msg = "services.edge: an edge needs an instance of Marathon"
+            raise ValueError(msg)
+        if is_local and services.edge.replicas > room_for(PortRole.EDGE_HTTP):
+            msg = "services.edge.replicas: one machine has room for 1"
+            raise ValueError(msg)
+        if is_local and services.discovery.replicas:
+            msg = "services.discovery: only on target kubernetes, whose name servers hand on a zone"
+            raise ValueError(msg)
+        if not is_local and services.edge.replicas and services.edge.image is None:
+            msg = "services.edge.image: expected an image of this project with HAProxy, saw none"
             raise ValueError(msg)
         return self
 

@@ -35,6 +35,7 @@ from stacks import environment
 from stacks.config import CONFIG_WRONG, StackConfig, TargetKind
 from stacks.errors import ConfigError
 from stacks.gate import Gate, Sizes
+from stacks.services import Beside, declare_services
 from stacks.tenancy import declare_tenants, secret_keys
 from stacks.tiers import TierPrograms, Tiers
 from stacks.topology import Color, Tier, Topology
@@ -140,6 +141,10 @@ class _Stack:
         self._declare_framework(ensembles)
         self._declare_marathon(ensembles)
         self._declare_clients(ensembles)
+        beside = Beside(
+            self._topology, self._tiers, self._outputs.get("marathon") or (), self._mesos
+        )
+        self._outputs |= declare_services(self._config, self._stack, beside, self._placing)
         self._export(gate)
 
     def _make_target(self, gate: Gate) -> HostTarget:

@@ -99,6 +99,11 @@ class KubernetesTarget:
             ),
         ]
 
+    @property
+    def provider(self) -> pulumi.ProviderResource | None:
+        """What objects of other components are made by; None before `declare_base`."""
+        return self._provider
+
     def _declare_namespace(
         self,
         name: str,

@@ -307,6 +307,24 @@ def validate(door: Door) -> None:
         raise GuardFailedError(found.failed.name, found.failed.said)
 
 
+@main.command()
+@shared_options
+def check(door: Door) -> None:
+    """Compare the running cluster with what the stack declares, and change nothing.
+
+    Exit status 3 where something is otherwise, or does not answer.
+
+    Example: migrate check --stack local --json
+    """
+    found = run(door.service().check())
+    if door.as_json:
+        _print_json(found.as_dict())
+    else:
+        render.findings(_console(), found)
+    if found.failed is not None:
+        raise GuardFailedError(found.failed.name, found.failed.said)
+
+
 @main.group()
 def clients() -> None:
     """Client groups: clients of ZooKeeper that move as one."""

@@ -15,6 +15,8 @@ from typing import Any
 
 from stacks import environment, moves
 from stacks.automation import StackRunner
+from stacks.checks import run as cluster_check
+from stacks.checks.declared import declared
 from stacks.config import StackConfig
 from stacks.migration import events, journal, phases, planner, updates
 from stacks.migration.bounds import Bounds
@@ -190,6 +192,21 @@ class MigrationService:
             msg = f"nothing left to check before {transition.name}: run `migrate resume`"
             raise PlanError(msg)
         return await self._get_work().perform(step, situation, lambda _: None)
+
+    async def check(self) -> Findings:
+        """Compare the running cluster with what the stack declares, and change nothing.
+
+        Raises:
+            PlanError: the stack was never made.
+        """
+        runner = self._runner
+        assert isinstance(runner, StackRunner)
+        standing = runner.actual()
+        if standing is None:
+            msg = f"expected stack {self.stack_name} to be made, saw none: run `pulumi up`"
+            raise PlanError(msg)
+        config, outputs = runner.get_config(), runner.outputs()
+        return await cluster_check.check(declared(config, standing, outputs))
 
     # Walking
 

@@ -14,6 +14,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from stacks.local.mesos import values
+from stacks.local.mesos.flags import agent_flags
 
 if TYPE_CHECKING:
     from stacks.local.mesos.agent import Agent
@@ -92,6 +93,9 @@ def make_app(agent: Agent) -> Starlette:
     async def show_containers(_: Request) -> Response:
         return JSONResponse(containers(agent))
 
+    async def flags(_: Request) -> Response:
+        return JSONResponse({"flags": agent_flags(agent.settings)})
+
     async def metrics(_: Request) -> Response:
         running = sum(1 for r in agent.tasks.records.values() if r.state == "TASK_RUNNING")
         return JSONResponse(
@@ -114,6 +118,8 @@ def make_app(agent: Agent) -> Starlette:
             Route("/slave(1)/state", show),
             Route("/containers", show_containers),
             Route("/slave(1)/containers", show_containers),
+            Route("/flags", flags),
+            Route("/slave(1)/flags", flags),
             Route("/metrics/snapshot", metrics),
             Route("/", page),
         ]

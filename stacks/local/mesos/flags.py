@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from stacks.local.settings import MasterSettings
+from stacks.local.settings import AgentSettings, MasterSettings
 
 _FIXED = {
     "allocator": "hierarchical",
@@ -108,3 +108,28 @@ def flags(settings: MasterSettings) -> dict[str, str]:
     if settings.acls_file is not None:
         found["acls"] = str(settings.acls_file)
     return dict(sorted(found.items()))
+
+
+def agent_flags(settings: AgentSettings) -> dict[str, str]:
+    """An agent's, as text by name; those that say what it is and how it holds its tasks."""
+    isolation = (
+        "cgroups/cpu,cgroups/mem" if settings.isolation == "cgroups" else "posix/cpu,posix/mem"
+    )
+    found = {
+        "attributes": ";".join(f"{k}:{v}" for k, v in sorted(settings.attributes.items())),
+        "containerizers": "mesos",
+        "executor_shutdown_grace_period": duration(settings.executor_shutdown_grace_period_s),
+        "hostname": settings.public_hostname,
+        "ip": settings.ip,
+        "isolation": isolation,
+        "launcher": "posix",
+        "master": settings.master,
+        "port": str(settings.port),
+        "reconfiguration_policy": "additive",
+        "registration_backoff_factor": duration(settings.registration_backoff_s),
+        "strict": "true",
+        "switch_user": "false",
+        "work_dir": str(settings.work_dir),
+    }
+    found |= settings.flags
+    return {name: value for name, value in sorted(found.items()) if value}

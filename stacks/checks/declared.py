@@ -1,0 +1,141 @@
+"""What a stack declares of its cluster, as values: from its configuration and its last outputs.
+
+No input or output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from components.mesos.agents import AgentPool
+from components.workload import Secret
+from stacks.config import StackConfig
+from stacks.topology import Color, Lifecycle, Standing, Tier, Topology
+
+Resources = Mapping[str, float]
+# It says where an agent stands, and not how it holds its tasks.
+_OWN_FLAG = "cgroups_root"
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What agents of a pool offer, and a part of the flags that they run with."""
+
+    resources: Resources
+    flags: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True)
+class Group:
+    """A colour's tiers that exist: addresses as outputs name them. `leads` is whether one of its
+    masters must lead: not behind a leader projection."""
+
+    color: Color
+    zookeeper: tuple[str, ...] = ()
+    masters: tuple[str, ...] = ()
+    agents: tuple[str, ...] = ()
+    leads: bool = True
+    agents_drain: bool = False
+
+
+@dataclass(frozen=True)
+class Names:
+    """A zone's servers, and a name that must have an address."""
+
+    servers: tuple[str, ...]
+    name: str
+
+
+@dataclass(frozen=True)
+class EdgeGroup:
+    """Admin addresses of an edge's replicas, its group, and the ports that are its own."""
+
+    admin: tuple[str, ...]
+    group: str
+    own_ports: frozenset[int]
+
+
+@dataclass(frozen=True)
+class Declared:
+    """All of it. `quota` are roles' limits, None where the stack declares no tenants: then roles
+    are compared with what masters hold. An agent is of one of the `profiles`."""
+
+    standing: Standing
+    groups: tuple[Group, ...]
+    profiles: tuple[Profile, ...]
+    marathon: tuple[str, ...] = ()
+    quota: Mapping[str, Resources] | None = None
+    bootstrapped: frozenset[Color] = frozenset()
+    names: Names | None = None
+    edge: EdgeGroup | None = None
+    secrets: Path | None = None
+
+    @property
+    def credential_file(self) -> Path | None:
+        """The operator's, where the stack keeps its secrets on this machine."""
+        return None if self.secrets is None else self.secrets / Secret.MESOS_OPERATOR
+
+    @property
+    def leading(self) -> Group | None:
+        """The group whose masters know all agents."""
+        return next((group for group in self.groups if group.leads and group.masters), None)
+
+
+def declared(config: StackConfig, standing: Standing, outputs: Mapping[str, Any]) -> Declared:
+    """What a stack at a standing declares."""
+    topology = Topology.at(standing)
+    groups = (_group(topology, color, outputs) for color in (standing.source, standing.target))
+    run_dir = outputs.get("run_dir")
+    edge: dict[str, Any] | None = outputs.get("edge")
+    names: dict[str, Any] | None = outputs.get("discovery")
+    cluster = config.cluster
+    tenants = cluster.access.tenants
+    return Declared(
+        standing=standing,
+        groups=tuple(group for group in groups if group is not None),
+        profiles=tuple(map(_profile, cluster.agents.declared_pools)),
+        marathon=_addresses(outputs.get("marathon")),
+        quota={one.role: dict(one.limits) for one in tenants if one.limits} if tenants else None,
+        bootstrapped=frozenset(cluster.masters.bootstrapped),
+        names=Names(_addresses(names["addresses"]), f"leader.{names['zone']}") if names else None,
+        edge=_edge(edge) if edge else None,
+        secrets=None if run_dir is None else Path(str(run_dir)) / "secrets",
+    )
+
+
+def _group(topology: Topology, color: Color, outputs: Mapping[str, Any]) -> Group | None:
+    found = {tier: _addresses(outputs.get(f"{color}_{tier}")) for tier in ("masters", "agents")}
+    hosts = str(outputs.get(f"{color}_zookeeper") or "")
+    if not hosts and not any(found.values()):
+        return None
+    is_target = color is topology.standing.target
+    return Group(
+        color,
+        zookeeper=tuple(hosts.split(",")) if hosts else (),
+        masters=found["masters"],
+        agents=found["agents"],
+        # Between the two it is the acts of a transition that decide.
+        leads=is_target or topology.projection is False,
+        agents_drain=topology.lifecycle(color, Tier.AGENTS) is Lifecycle.DRAINING,
+    )
+
+
+def _profile(pool: AgentPool) -> Profile:
+    isolation = pool.isolation.flags(_OWN_FLAG) if pool.isolation else {}
+    flags = {**pool.flags, **isolation}
+    resources = {"cpus": pool.cpus, "mem": float(pool.mem_mb), "disk": float(pool.disk_mb)}
+    return Profile(resources, {k: v for k, v in flags.items() if k != _OWN_FLAG})
+
+
+def _edge(output: Mapping[str, Any]) -> EdgeGroup:
+    addresses = _addresses(output["addresses"])
+    admin = _addresses(output["admin"])
+    own = frozenset(int(one.rpartition(":")[2]) for one in (*addresses, *admin))
+    return EdgeGroup(admin, str(output["group"]), own)
+
+
+def _addresses(output: Any) -> tuple[str, ...]:
+    return tuple(str(one) for one in output or ())

@@ -1,0 +1,213 @@
+"""What is seen of a cluster, compared with what is declared. Pure: every judgement is evidence with
+its numbers, and says what to do where it does not hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from clients.mesos.model import Agent, Quota
+from stacks.checks.declared import Declared, EdgeGroup, Group, Names, Resources
+from stacks.migration.evidence import Evidence
+
+Flags = Mapping[str, str]
+_TOLD_MAX = 4
+_RECOVERED = "registrar/log/recovered"
+_ENSEMBLE_SIZE = "registrar/log/ensemble_size"
+_ELECTED = "master/elected"
+_REFUSALS = frozenset({401, 403})
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server of an ensemble: its mode, None where it does not answer."""
+
+    address: str
+    mode: str | None
+
+
+def ensemble(group: Group, servers: Sequence[Server]) -> Evidence:
+    """Every declared server serves, one of them leads."""
+    leading = [one.address for one in servers if one.mode in {"leader", "standalone"}]
+    silent = [one.address for one in servers if one.mode is None]
+    problems = [f"{address} does not serve" for address in silent]
+    if len(leading) != 1:
+        problems.append(f"{len(leading)} of them lead")
+    numbers = {one.address: one.mode for one in servers}
+    said = f"{len(servers)} servers of {group.color}, led by {', '.join(leading) or 'none'}"
+    return _evidence(f"{group.color} ensemble", problems, said, numbers, "srvr")
+
+
+def masters(group: Group, metrics: Mapping[str, Mapping[str, float]]) -> Evidence:
+    """Every declared master's replica serves, in a group of that size, and one of them leads."""
+    size = len(group.masters)
+    problems = [f"{m} does not answer" for m in group.masters if not metrics.get(m)]
+    told = {master: found for master, found in metrics.items() if found}
+    for master, found in told.items():
+        if found.get(_RECOVERED) != 1:
+            problems.append(f"{master}: its replica of the registry does not serve")
+        if found.get(_ENSEMBLE_SIZE, size) != size:
+            seen = int(found[_ENSEMBLE_SIZE])
+            problems.append(f"{master} sees {seen} replicas, {size} are declared")
+    elected = [master for master, found in told.items() if found.get(_ELECTED) == 1]
+    wanted = 1 if group.leads else 0
+    if len(elected) != wanted:
+        problems.append(f"{len(elected)} lead, {wanted} should")
+    said = f"{size} masters of {group.color}, led by {', '.join(elected) or 'none of them'}"
+    numbers = {"declared": size, "elected": elected}
+    return _evidence(f"{group.color} masters", problems, said, numbers, "/metrics/snapshot")
+
+
+def master_flags(group: Group, flags: Mapping[str, Flags], *, bootstrapped: bool) -> Evidence:
+    """Masters run with the quorum that their number asks for, let nobody in without a name, and
+    begin no new registry where there was one."""
+    wanted = {
+        "quorum": str(len(group.masters) // 2 + 1),
+        "authenticate_http_frameworks": "true",
+        "log_auto_initialize": "false" if bootstrapped else "true",
+    }
+    return _flags(f"{group.color} masters' flags", flags, wanted, group.masters)
+
+
+def agent_flags(declared: Declared, group: Group, flags: Mapping[str, Flags]) -> Evidence:
+    """Agents run with the flags of their pool's profile."""
+    profiles = [profile.flags for profile in declared.profiles]
+    if len(profiles) == 1:
+        return _flags(f"{group.color} agents' flags", flags, profiles[0], group.agents)
+    problems = [
+        f"{address} does not tell its flags" for address in group.agents if address not in flags
+    ]
+    problems += [
+        f"{address} runs with flags of no declared pool"
+        for address, found in flags.items()
+        if not any(all(found.get(k) == v for k, v in wanted.items()) for wanted in profiles)
+    ]
+    said = f"{len(flags)} with flags of one of {len(profiles)} pools"
+    return _evidence(f"{group.color} agents' flags", problems, said, {"told": len(flags)}, "/flags")
+
+
+def _flags(
+    name: str, flags: Mapping[str, Flags], wanted: Flags, addresses: Sequence[str]
+) -> Evidence:
+    problems = [
+        f"{address} does not tell its flags" for address in addresses if address not in flags
+    ]
+    problems += [
+        f"{address}: {flag} is {found.get(flag, 'not set')}, declared is {value}"
+        for address, found in flags.items()
+        for flag, value in wanted.items()
+        if found.get(flag) != value
+    ]
+    said = f"{len(flags)} with {', '.join(f'{k}={v}' for k, v in wanted.items()) or 'any flags'}"
+    return _evidence(name, problems, said, {"told": len(flags)}, "/flags")
+
+
+def agents(declared: Declared, group: Group, known: Sequence[Agent]) -> Evidence:
+    """Every declared agent is registered and active, with the resources that are declared."""
+    by_address = {agent.address: agent for agent in known}
+    problems: list[str] = []
+    for address in group.agents:
+        agent = by_address.get(address)
+        if agent is None:
+            problems.append(f"{address} is not registered")
+            continue
+        if not agent.active:
+            problems.append(f"{address} is not active")
+        if agent.deactivated and not group.agents_drain:
+            problems.append(f"{address} is deactivated: it gets no tasks")
+        wanted = [profile.resources for profile in declared.profiles]
+        offered = {name: agent.resources.get(name, 0.0) for name in wanted[0]}
+        if offered not in wanted:
+            said = " or ".join(map(_told, wanted))
+            problems.append(f"{address} offers {_told(offered)}, declared is {said}")
+    numbers = {"declared": len(group.agents), "registered": len(by_address)}
+    said = f"{len(group.agents)} agents of {group.color} are registered as they are declared"
+    return _evidence(f"{group.color} agents", problems, said, numbers, "GET_AGENTS")
+
+
+def quota(declared: Declared, held: Sequence[Quota], consumed: Mapping[str, Resources]) -> Evidence:
+    """Roles have the limits that are declared, and use no more."""
+    limits = {one.role: one.limits for one in held if one.limits}
+    problems: list[str] = []
+    for role, wanted in (declared.quota or {}).items():
+        if limits.get(role) != wanted:
+            problems.append(
+                f"{role} may have {_told(limits.get(role))}, declared is {_told(wanted)}"
+            )
+    if declared.quota is not None:
+        problems += [
+            f"{role} has a limit that nobody declares"
+            for role in limits.keys() - declared.quota.keys()
+        ]
+    problems += [
+        f"{role} uses {name} {consumed[role].get(name, 0):g} of {most:g}"
+        for role, found in limits.items()
+        for name, most in found.items()
+        if role in consumed and consumed[role].get(name, 0.0) > most
+    ]
+    said = f"{len(limits)} roles with limits, none above its own"
+    if declared.quota is None:
+        said += "; the stack declares none"
+    return _evidence(
+        "quota", problems, said, {"limits": {k: dict(v) for k, v in limits.items()}}, "GET_QUOTA"
+    )
+
+
+def _told(resources: Resources | None) -> str:
+    return ", ".join(f"{k} {v:g}" for k, v in sorted((resources or {}).items())) or "everything"
+
+
+def anonymous(statuses: Mapping[str, int | None]) -> Evidence:
+    """Whoever says no name is refused, everywhere."""
+    problems = [
+        f"{address} does not answer"
+        if status is None
+        else f"{address} let a stranger in ({status})"
+        for address, status in statuses.items()
+        if status not in _REFUSALS
+    ]
+    said = f"{len(statuses)} interfaces refuse a stranger"
+    return _evidence("strangers", problems, said, dict(statuses), "without a credential")
+
+
+def names(wanted: Names, answers: Mapping[str, Sequence[str] | None], leader: str) -> Evidence:
+    """Every server of the zone says where the leader is."""
+    problems = [
+        f"{server} does not answer"
+        if found is None
+        else f"{server} says {', '.join(found) or 'nothing'}"
+        for server, found in answers.items()
+        if found is None or leader not in found
+    ]
+    said = f"{len(answers)} servers say that {wanted.name} is {leader}"
+    numbers = {server: list(found or ()) for server, found in answers.items()}
+    return _evidence("names", problems, said, numbers, "DNS")
+
+
+def edge(wanted: EdgeGroup, digest: str, seen: Mapping[str, str | None]) -> Evidence:
+    """Every replica runs with what apps ask for now."""
+    problems = [
+        f"{address} does not answer" if found is None else f"{address} runs with {found}"
+        for address, found in seen.items()
+        if found != digest
+    ]
+    said = f"{len(seen)} replicas of {wanted.group} run with {digest}"
+    if problems:
+        problems.append(f"apps ask for {digest}")
+    return _evidence("edge", problems, said, {"wanted": digest, **seen}, "/configuration-digest")
+
+
+def silent(name: str, error: Exception, told_by: str) -> Evidence:
+    """A check that could not be made: nobody says that it holds."""
+    said = f"could not be asked: {error}"
+    return Evidence(name, ok=False, said=said, told_by=told_by)
+
+
+def _evidence(
+    name: str, problems: Sequence[str], said: str, numbers: Mapping[str, object], told_by: str
+) -> Evidence:
+    if problems:
+        more = len(problems) - _TOLD_MAX
+        said = "; ".join(problems[:_TOLD_MAX]) + (f"; {more} more" if more > 0 else "")
+    return Evidence(name, ok=not problems, said=said, numbers=dict(numbers), told_by=told_by)

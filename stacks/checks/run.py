@@ -1,0 +1,189 @@
+"""Asks a cluster for all that is declared of it. Reads only: no call here changes anything."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+import httpx
+
+from clients.access import http_client
+from clients.dns import resolve
+from clients.errors import ClientError
+from clients.marathon import MarathonClient, MarathonError
+from clients.mesos.errors import MesosError
+from clients.mesos.operator import OperatorClient
+from controllers.edge.render import DIGEST_PATH, digest_of
+from controllers.edge.services import find
+from stacks.checks import judge
+from stacks.checks.declared import Declared, EdgeGroup, Group, Names
+from stacks.checks.judge import Server
+from stacks.migration.evidence import Evidence, Findings
+from sync_engine.client import EnsembleAddress, SyncError, facts
+
+_TIMEOUT_S = 5.0
+_FAILURES = (ClientError, MarathonError, MesosError, SyncError, httpx.HTTPError, ValueError)
+_GET_STATE = {"type": "GET_STATE"}
+T = TypeVar("T")
+
+
+async def check(declared: Declared, *, timeout_s: float = _TIMEOUT_S) -> Findings:
+    """Look at everything once; a part that cannot be asked is evidence that does not hold."""
+    looks = _Looks(declared, timeout_s)
+    try:
+        found = await asyncio.gather(*(_made(name, look) for name, look in looks.all()))
+    finally:
+        await looks.close()
+    return Findings(tuple(found))
+
+
+async def _made(name: str, look: Callable[[], Awaitable[Evidence]]) -> Evidence:
+    try:
+        return await look()
+    except _FAILURES as error:
+        return judge.silent(name, error, "the cluster")
+
+
+class _Looks:
+    """One look a check; clients are shared."""
+
+    def __init__(self, declared: Declared, timeout_s: float) -> None:
+        self._declared = declared
+        self._timeout_s = timeout_s
+        credential = declared.credential_file
+        self._http = http_client(credential, None, timeout_s=timeout_s)
+        self._stranger = http_client(None, None, timeout_s=timeout_s)
+        self._operators = {
+            group.color: OperatorClient(group.masters, credential, timeout_s=timeout_s)
+            for group in declared.groups
+            if group.masters
+        }
+        self._marathon = (
+            MarathonClient(declared.marathon, credential, timeout_s=timeout_s)
+            if declared.marathon
+            else None
+        )
+
+    async def close(self) -> None:
+        for operator in self._operators.values():
+            await operator.close()
+        if self._marathon is not None:
+            await self._marathon.close()
+        await self._http.aclose()
+        await self._stranger.aclose()
+
+    def all(self) -> list[tuple[str, Callable[[], Awaitable[Evidence]]]]:
+        """Every check that the stack gives cause for, with its name."""
+        found: list[tuple[str, Callable[[], Awaitable[Evidence]]]] = []
+        for group in self._declared.groups:
+            color = group.color
+            if group.zookeeper:
+                found.append((f"{color} ensemble", _of(self._ensemble, group)))
+            if group.masters:
+                found.append((f"{color} masters", _of(self._masters, group)))
+                found.append((f"{color} masters' flags", _of(self._master_flags, group)))
+            if group.agents:
+                found.append((f"{color} agents", _of(self._agents, group)))
+                found.append((f"{color} agents' flags", _of(self._agent_flags, group)))
+        leading = self._declared.leading
+        if leading is not None:
+            found.append(("quota", _of(self._quota, leading)))
+        found.append(("strangers", self._strangers))
+        names, edge = self._declared.names, self._declared.edge
+        if names is not None and leading is not None:
+            found.append(("names", lambda: self._names(names, leading)))
+        if edge is not None and self._marathon is not None:
+            found.append(("edge", _of(self._edge, edge)))
+        return found
+
+    async def _ensemble(self, group: Group) -> Evidence:
+        seen = await facts(EnsembleAddress(",".join(group.zookeeper)), timeout_s=self._timeout_s)
+        return judge.ensemble(group, [Server(one.address, one.mode) for one in seen.servers])
+
+    async def _masters(self, group: Group) -> Evidence:
+        operator = self._operators[group.color]
+        told = await self._each(group.masters, operator.metrics)
+        return judge.masters(group, {a: found or {} for a, found in told.items()})
+
+    async def _master_flags(self, group: Group) -> Evidence:
+        told = await self._each(group.masters, self._operators[group.color].flags)
+        flags = {address: found for address, found in told.items() if found is not None}
+        bootstrapped = group.color in self._declared.bootstrapped
+        return judge.master_flags(group, flags, bootstrapped=bootstrapped)
+
+    async def _agents(self, group: Group) -> Evidence:
+        return judge.agents(self._declared, group, (await self._leader().agents()).registered)
+
+    async def _agent_flags(self, group: Group) -> Evidence:
+        async def ask(address: str) -> dict[str, str]:
+            answer = await self._http.get(f"http://{address}/flags")
+            answer.raise_for_status()
+            return {name: str(value) for name, value in answer.json()["flags"].items()}
+
+        told = await self._each(group.agents, ask)
+        flags = {address: found for address, found in told.items() if found is not None}
+        return judge.agent_flags(self._declared, group, flags)
+
+    async def _quota(self, group: Group) -> Evidence:
+        operator = self._operators[group.color]
+        held, consumed = await asyncio.gather(operator.quota(), operator.consumption())
+        return judge.quota(self._declared, held, consumed)
+
+    async def _strangers(self) -> Evidence:
+        masters = [m for group in self._declared.groups for m in group.masters]
+
+        async def master(address: str) -> int:
+            url = f"http://{address}/api/v1"
+            return (await self._stranger.post(url, json=_GET_STATE)).status_code
+
+        async def marathon(address: str) -> int:
+            return (await self._stranger.get(f"http://{address}/v2/apps")).status_code
+
+        found = await self._each(masters, master)
+        return judge.anonymous({**found, **await self._each(self._declared.marathon, marathon)})
+
+    async def _names(self, names: Names, group: Group) -> Evidence:
+        leader = await self._operators[group.color].leader()
+
+        async def ask(server: str) -> tuple[str, ...]:
+            return await asyncio.to_thread(resolve, names.name, server, timeout_s=self._timeout_s)
+
+        return judge.names(names, await self._each(names.servers, ask), leader.rpartition(":")[0])
+
+    async def _edge(self, edge: EdgeGroup) -> Evidence:
+        assert self._marathon is not None
+        apps, tasks = await asyncio.gather(self._marathon.apps(), self._marathon.tasks())
+        wanted = digest_of(find(apps, tasks, group=edge.group, taken=edge.own_ports).services)
+
+        async def ask(address: str) -> str:
+            answer = await self._stranger.get(f"http://{address}{DIGEST_PATH}")
+            answer.raise_for_status()
+            return answer.text
+
+        return judge.edge(edge, wanted, await self._each(edge.admin, ask))
+
+    def _leader(self) -> OperatorClient:
+        leading = self._declared.leading
+        if leading is None:
+            msg = "no masters are declared that lead: wait for the transition's end"
+            raise ValueError(msg)
+        return self._operators[leading.color]
+
+    async def _each(
+        self, addresses: Sequence[str], ask: Callable[[str], Awaitable[T]]
+    ) -> dict[str, T | None]:
+        """An answer of each; None of who did not give one."""
+
+        async def one(address: str) -> T | None:
+            try:
+                return await ask(address)
+            except _FAILURES:
+                return None
+
+        answers = await asyncio.gather(*(one(address) for address in addresses))
+        return dict(zip(addresses, answers, strict=True))
+
+
+def _of(look: Callable[[T], Awaitable[Evidence]], subject: T) -> Callable[[], Awaitable[Evidence]]:
+    return lambda: look(subject)

@@ -1,0 +1,106 @@
+"""Declares what stands beside a cluster, from configuration and what the cluster has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+
+from components.base import Placing
+from components.monitoring.exporter import MesosExporter, MesosExporterArgs
+from components.network.discovery import DiscoveryArgs, ServiceDiscovery
+from components.network.edge import EdgeProxy, EdgeProxyArgs
+from components.workload import Program
+from stacks.config import StackConfig, TargetKind
+from stacks.tiers import Tiers
+from stacks.topology import Color, Tier, Topology
+
+Place = Callable[..., Placing]
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What services stand beside; `marathon` are its instances, `mesos` what they wait for."""
+
+    topology: Topology
+    tiers: Tiers
+    marathon: Sequence[str]
+    mesos: Sequence[pulumi.Resource]
+
+
+def declare_services(
+    config: StackConfig, stack: str, beside: Beside, place: Place
+) -> dict[str, Any]:
+    """Declare them; returns outputs."""
+    outputs: dict[str, Any] = {}
+    services = config.services
+    # Nobody's ready state waits for them, and no update of a migration removes them.
+    placing = place(beside.mesos, protect=False)
+    if services.edge.replicas:
+        edge = EdgeProxy(
+            EdgeProxyArgs(
+                program=Program(("python", "-m", "controllers.edge"), services.edge.image),
+                marathon=tuple(beside.marathon),
+                replicas=services.edge.replicas,
+                group=services.edge.group,
+            ),
+            placing,
+        )
+        outputs["edge"] = {
+            "addresses": edge.addresses,
+            "admin": edge.admin,
+            "group": services.edge.group,
+        }
+    if services.metrics.exporter:
+        outputs["exporters"] = _exporters(config, beside, placing)
+    if services.discovery.replicas:
+        outputs["discovery"] = _discovery(config, beside, place)
+    if services.metrics.objects and config.target is TargetKind.KUBERNETES:
+        _telemetry(config, stack, placing)
+    return outputs
+
+
+def _exporters(config: StackConfig, beside: Beside, placing: Placing) -> dict[str, str]:
+    image = config.kubernetes.images.platform if config.kubernetes else None
+    program = Program(("python", "-m", "controllers.exporter"), image)
+    standing = beside.topology.standing
+    return {
+        str(color): MesosExporter(
+            MesosExporterArgs(color, program, beside.tiers.masters(color)), placing
+        ).url
+        for color in (standing.source, standing.target)
+        if beside.topology.tier(color, Tier.MASTERS).exists
+    }
+
+
+def _discovery(config: StackConfig, beside: Beside, place: Place) -> dict[str, Any]:
+    wanted = config.services.discovery
+    color: Color | None = beside.topology.framework_color
+    made = ServiceDiscovery(
+        DiscoveryArgs(
+            program=Program((str(wanted.kind),), wanted.image),
+            kind=wanted.kind,
+            zookeeper_hosts=None if color is None else beside.tiers.hosts(color),
+            zone=wanted.zone,
+            replicas=wanted.replicas,
+        ),
+        place(beside.mesos, protect=False),
+    )
+    return {"addresses": made.addresses, "zone": made.zone}
+
+
+def _telemetry(config: StackConfig, stack: str, placing: Placing) -> None:
+    # Only where Kubernetes' libraries are loaded anyway.
+    from components.monitoring.telemetry import Telemetry, TelemetryArgs  # noqa: PLC0415 - as above
+    from components.targets.kubernetes import KubernetesTarget  # noqa: PLC0415 - as above
+
+    assert config.kubernetes is not None
+    assert isinstance(placing.target, KubernetesTarget)
+    metrics = config.services.metrics
+    args = TelemetryArgs(config.kubernetes.namespace, metrics.labels, metrics.interval_s)
+    opts = pulumi.ResourceOptions(
+        depends_on=list(placing.depends_on), provider=placing.target.provider
+    )
+    Telemetry(f"{stack}-telemetry", args, opts)

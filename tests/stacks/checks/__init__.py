@@ -1,0 +1,1 @@
+"""Whether a running cluster has what its stack declares."""

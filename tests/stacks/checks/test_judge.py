@@ -1,0 +1,211 @@
+"""Judgements: what is as it is declared holds, and whatever is otherwise is named."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from clients.mesos.model import Agent, Quota
+from stacks.checks import judge
+from stacks.checks.declared import Declared, EdgeGroup, Group, Names, Profile, declared
+from stacks.checks.judge import Server
+from stacks.config import parse
+from stacks.topology import Color, Position, Standing
+
+MASTERS = ("m:1", "m:2", "m:3")
+GROUP = Group(Color.BLUE, ("z:1", "z:2", "z:3"), MASTERS, ("a:1", "a:2"))
+RESOURCES = {"cpus": 8.0, "mem": 8192.0, "disk": 8192.0}
+DECLARED = Declared(Standing(), (GROUP,), (Profile(RESOURCES),))
+SERVERS = [Server("z:1", "follower"), Server("z:2", "leader"), Server("z:3", "follower")]
+
+
+def metrics() -> dict[str, dict[str, float]]:
+    """Of three masters, the first of which leads."""
+    return {
+        m: {
+            "master/elected": float(m == "m:1"),
+            "registrar/log/recovered": 1.0,
+            "registrar/log/ensemble_size": 3.0,
+        }
+        for m in MASTERS
+    }
+
+
+def agent(address: str, **changes: Any) -> Agent:
+    host, _, port = address.partition(":")
+    made = Agent(
+        id=address, hostname=host, port=int(port), pid=f"slave(1)@{address}", version="1",
+        active=True, deactivated=False, registered_at=0.0, reregistered_at=None, attributes={},
+        resources=RESOURCES, allocated={}, drain=None,
+    )  # fmt: skip
+    return replace(made, **changes)
+
+
+def test_an_ensemble_with_one_leader_and_all_servers_holds() -> None:
+    assert judge.ensemble(GROUP, SERVERS).ok
+    alone = replace(GROUP, zookeeper=("z:1",))
+    assert judge.ensemble(alone, [Server("z:1", "standalone")]).ok
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [(None, "z:1 does not serve"), ("leader", "2 of them lead")],
+)
+def test_an_ensemble_that_is_otherwise_is_named(mode: str | None, expected: str) -> None:
+    found = judge.ensemble(GROUP, [Server("z:1", mode), *SERVERS[1:]])
+
+    assert not found.ok
+    assert expected in found.said
+
+
+def test_masters_with_one_leader_and_a_whole_registry_hold() -> None:
+    assert judge.masters(GROUP, metrics()).ok
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"master/elected": 1.0}, "2 lead, 1 should"),
+        ({"registrar/log/recovered": 0.0}, "m:2: its replica of the registry does not serve"),
+    ],
+)
+def test_masters_that_are_otherwise_are_named(changes: dict[str, float], expected: str) -> None:
+    found = metrics()
+    found["m:2"] |= changes
+
+    evidence = judge.masters(GROUP, found)
+
+    assert not evidence.ok
+    assert expected in evidence.said
+
+
+def test_a_foreign_replica_and_a_silent_master_are_named() -> None:
+    grown = metrics()
+    grown["m:3"]["registrar/log/ensemble_size"] = 4.0
+    assert "m:3 sees 4 replicas, 3 are declared" in judge.masters(GROUP, grown).said
+    assert "m:3 does not answer" in judge.masters(GROUP, {**metrics(), "m:3": {}}).said
+
+
+def test_behind_a_projection_none_of_a_colour_s_masters_leads() -> None:
+    behind = replace(GROUP, leads=False)
+    none_leads = {m: {**found, "master/elected": 0.0} for m, found in metrics().items()}
+
+    assert judge.masters(behind, none_leads).ok
+    assert not judge.masters(behind, metrics()).ok
+
+
+def test_flags_of_masters_follow_from_their_number() -> None:
+    flags = {"quorum": "2", "authenticate_http_frameworks": "true", "log_auto_initialize": "true"}
+
+    assert judge.master_flags(GROUP, dict.fromkeys(MASTERS, flags), bootstrapped=False).ok
+    found = judge.master_flags(GROUP, dict.fromkeys(MASTERS, flags), bootstrapped=True)
+    assert "log_auto_initialize is true, declared is false" in found.said
+    missing = judge.master_flags(GROUP, {"m:1": flags}, bootstrapped=False)
+    assert "m:2 does not tell its flags" in missing.said
+
+
+def test_agents_as_declared_hold_and_others_are_named() -> None:
+    assert judge.agents(DECLARED, GROUP, [agent("a:1"), agent("a:2")]).ok
+    cases = {
+        "a:2 is not registered": [agent("a:1")],
+        "a:2 is not active": [agent("a:1"), agent("a:2", active=False)],
+        "a:2 is deactivated": [agent("a:1"), agent("a:2", deactivated=True)],
+        "a:2 offers cpus 2,": [
+            agent("a:1"),
+            agent("a:2", resources={**RESOURCES, "cpus": 2.0}),
+        ],
+    }
+    for expected, known in cases.items():
+        found = judge.agents(DECLARED, GROUP, known)
+        assert not found.ok
+        assert expected in found.said
+
+
+def test_agents_that_are_to_go_may_be_deactivated() -> None:
+    draining = replace(GROUP, agents_drain=True)
+
+    assert judge.agents(DECLARED, draining, [agent("a:1", deactivated=True), agent("a:2")]).ok
+
+
+def test_an_agent_s_flags_are_those_of_its_profile() -> None:
+    wanted = {"isolation": "cgroups/cpu,cgroups/mem"}
+    one = replace(DECLARED, profiles=(Profile(RESOURCES, wanted),))
+    right = {address: {**wanted, "port": "1"} for address in GROUP.agents}
+
+    assert judge.agent_flags(one, GROUP, right).ok
+    wrong = {**right, "a:2": {"isolation": "posix/cpu"}}
+    assert "a:2: isolation is posix/cpu, declared is" in judge.agent_flags(one, GROUP, wrong).said
+    two = replace(one, profiles=(*one.profiles, Profile(RESOURCES, {"isolation": "posix/cpu"})))
+    assert judge.agent_flags(two, GROUP, wrong).ok
+    other = {**right, "a:2": {"isolation": "none"}}
+    assert "a:2 runs with flags of no declared pool" in judge.agent_flags(two, GROUP, other).said
+
+
+def test_quota_is_what_tenants_declare_and_is_kept_to() -> None:
+    held = [Quota("dev", {"cpus": 4.0}), Quota("gone")]
+    wanted = replace(DECLARED, quota={"dev": {"cpus": 4.0}})
+
+    assert judge.quota(wanted, held, {"dev": {"cpus": 4.0}}).ok
+    assert judge.quota(DECLARED, held, {}).ok
+    above = judge.quota(wanted, held, {"dev": {"cpus": 5.0}})
+    assert "dev uses cpus 5 of 4" in above.said
+    other = judge.quota(replace(wanted, quota={"dev": {"cpus": 8.0}}), held, {})
+    assert "dev may have cpus 4, declared is cpus 8" in other.said
+    unknown = judge.quota(replace(wanted, quota={}), held, {})
+    assert "dev has a limit that nobody declares" in unknown.said
+
+
+def test_a_stranger_must_be_refused_everywhere() -> None:
+    assert judge.anonymous({"m:1": 401, "w:1": 403}).ok
+    found = judge.anonymous({"m:1": 401, "m:2": 200, "m:3": None})
+    assert "m:2 let a stranger in (200)" in found.said
+    assert "m:3 does not answer" in found.said
+
+
+def test_names_and_edges_are_compared_with_what_should_be() -> None:
+    names = Names(("d:1", "d:2"), "leader.mesos")
+    assert judge.names(names, dict.fromkeys(names.servers, ("10.0.0.1",)), "10.0.0.1").ok
+    stale = judge.names(names, {"d:1": ("10.0.0.9",), "d:2": None}, "10.0.0.1")
+    assert stale.said == "d:1 says 10.0.0.9; d:2 does not answer"
+    edge = EdgeGroup(("e:1", "e:2"), "external", frozenset())
+    assert judge.edge(edge, "abc", {"e:1": "abc", "e:2": "abc"}).ok
+    assert "e:2 runs with old" in judge.edge(edge, "abc", {"e:1": "abc", "e:2": "old"}).said
+
+
+def test_what_a_stack_declares_follows_from_configuration_and_outputs() -> None:
+    config = parse(
+        {"target": "local", "local": {"port_base": 20_000}, "cluster": {"agents": {"cpus": 2}}}, "s"
+    )
+    outputs = {
+        "run_dir": "/somewhere",
+        "blue_zookeeper": "z:1,z:2,z:3",
+        "blue_masters": list(MASTERS),
+        "blue_agents": ["a:1", "a:2"],
+        "marathon": ["w:1"],
+        "edge": {"addresses": ["e:1"], "admin": ["e:2"], "group": "external"},
+    }
+
+    found = declared(config, Standing(), outputs)
+
+    assert found.groups == (GROUP,)
+    assert found.profiles[0].resources["cpus"] == 2
+    assert found.quota is None
+    assert found.edge == EdgeGroup(("e:2",), "external", frozenset({1, 2}))
+    assert str(found.credential_file) == "/somewhere/secrets/mesos-operator"
+    assert found.leading == GROUP
+
+
+def test_behind_the_projection_the_target_s_masters_are_asked() -> None:
+    config = parse({"target": "local", "local": {"port_base": 20_000}}, "s")
+    outputs = {"blue_masters": ["m:1"], "green_masters": ["g:1"]}
+
+    found = declared(config, Standing(position=Position.parse("2/moved")), outputs)
+
+    assert found.leading is not None
+    assert found.leading.color is Color.GREEN
+    assert {group.color: group.leads for group in found.groups} == {
+        Color.BLUE: False,
+        Color.GREEN: True,
+    }
