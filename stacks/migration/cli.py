@@ -30,8 +30,9 @@ from stacks.migration.errors import (
     PlanError,
     RunnerBusyError,
 )
+from stacks.migration.overview import standing_dict
 from stacks.migration.planner import ExchangeGoal, Goal, GroupGoal, PhaseGoal
-from stacks.migration.service import MigrationService, standing_dict
+from stacks.migration.service import MigrationService
 from stacks.topology import PHASE_FIRST, PHASE_LAST, Placement, Standing, TopologyError
 
 T = TypeVar("T")

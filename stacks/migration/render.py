@@ -13,7 +13,7 @@ from rich.markup import escape
 from stacks.migration import events
 from stacks.migration.evidence import Findings
 from stacks.migration.journal import Kind, Outcome, Record
-from stacks.migration.service import Plan, Status, standing_dict
+from stacks.migration.overview import Plan, Status, standing_dict
 
 _MARKS = {True: "[green]ok[/]", False: "[red]no[/]"}
 

@@ -11,7 +11,6 @@ import time
 import uuid
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from stacks import environment, moves
 from stacks.automation import StackRunner
@@ -24,6 +23,7 @@ from stacks.migration.errors import PlanError
 from stacks.migration.evidence import Findings
 from stacks.migration.executor import Checkpoint, Executor, Situation, Work, pass_by
 from stacks.migration.journal import Journal, Kind, Record, Story
+from stacks.migration.overview import Plan, Status
 from stacks.migration.planner import (
     ExchangeGoal,
     Goal,
@@ -38,80 +38,6 @@ from stacks.topology import PHASE_FIRST, PHASE_LAST, Placement, Position, Standi
 
 # A soak that failed is given up at its end, and another begun.
 _SOAK_TRIES = 5
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What would be walked."""
-
-    standing: Standing
-    goal: Goal
-    transitions: tuple[Transition, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {
-            "standing": standing_dict(self.standing),
-            "goal": goal_text(self.goal),
-            "transitions": [
-                {
-                    "name": transition.name,
-                    "direction": str(transition.direction),
-                    "steps": [
-                        {"name": step.name, "kind": str(step.kind)} for step in transition.steps
-                    ],
-                }
-                for transition in self.transitions
-            ],
-        }
-
-
-@dataclass(frozen=True)
-class Status:
-    """Where a stack stands, by its state and by the journal."""
-
-    stack: str
-    standing: Standing | None
-    desired: Standing
-    story: Story
-    is_running: bool
-    journal_file: Path
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        last = self.story.records[-1].as_dict() if self.story.records else None
-        return {
-            "stack": self.stack,
-            "standing": standing_dict(self.standing) if self.standing else None,
-            "desired": standing_dict(self.desired),
-            "migration": self.story.migration,
-            "goal": self.story.goal,
-            "open": self.open_name,
-            "running": self.is_running,
-            "last_record": last,
-            "journal": str(self.journal_file),
-        }
-
-    @property
-    def open_name(self) -> str | None:
-        """Name of the transition that began and did not end."""
-        started = [
-            record
-            for record in self.story.records
-            if record.kind is Kind.TRANSITION_STARTED
-            and record.transition == self.story.open_transition
-        ]
-        return started[-1].name if started else None
-
-
-def standing_dict(standing: Standing) -> dict[str, Any]:
-    """A standing as plain values."""
-    return {
-        "source": str(standing.source),
-        "target": str(standing.target),
-        "position": str(standing.position),
-        "client_groups": {name: str(where) for name, where in standing.groups.items()},
-    }
 
 
 @dataclass(frozen=True)
