@@ -5,7 +5,7 @@ PYTHON ?= python3
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down test test-mesos test-kubernetes check robustness bench bench-sync bench-mesos bench-probe tools tools-kubernetes setup lock clean
+.PHONY: help demo down test test-mesos test-kubernetes check robustness bench bench-sync bench-mesos bench-probe tools tools-tests tools-kubernetes setup lock clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -16,7 +16,7 @@ demo: setup ## migrate a live cluster from blue to green on this machine (KEEP=1
 down: setup ## stop and remove everything that the demo started
 	@$(RUN) python -m stacks.demo down
 
-test: setup ## run the default suite (ARGS="..." goes to pytest)
+test: setup tools-tests ## run the default suite (ARGS="..." goes to pytest)
 	@$(RUN) pytest $(ARGS)
 
 test-mesos: setup ## run the contract tests on the mesos-master and mesos-agent of PATH
@@ -48,6 +48,9 @@ setup: ## make this checkout ready to run; the other targets do it by themselves
 
 tools: ## build or fetch the outside programs
 	@$(PYTHON) -m tools.install
+
+tools-tests: ## fetch the old ZooKeepers that only tests run
+	@$(PYTHON) -m tools.install for-tests
 
 tools-kubernetes: ## build a Kubernetes control plane for the tests (about ten minutes, once)
 	@$(PYTHON) -m tools.install kubernetes-rig

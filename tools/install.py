@@ -1,8 +1,9 @@
 """Build outside programs and link them into `.venv/bin`: `python3 -m tools.install [NAME ...]`.
 
-Without a name, those that set-up needs; `kubernetes-rig` stands for all of that rig, which is not
-linked. Idempotent: what is built already is only linked. Where a Pulumi engine that is new enough
-stands on PATH with its Python language host, that one is taken and none is built.
+Without a name, those that set-up needs; `for-tests` stands for those that only tests run, and
+`kubernetes-rig` for all of that rig, which is not linked. Idempotent: what is built already is only
+linked. Where a Pulumi engine that is new enough stands on PATH with its Python language host, that
+one is taken and none is built.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from pathlib import Path
 from tools import cache, kubernetes_recipes, prerequisites, recipes
 from tools.errors import explain
 from tools.kubernetes_recipes import KUBERNETES_RECIPES
-from tools.recipes import LANGUAGE_PYTHON, PULUMI, RECIPES, Recipe
+from tools.recipes import LANGUAGE_PYTHON, PULUMI, RECIPES, TEST_RECIPES, Recipe
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 BIN = CHECKOUT / ".venv" / "bin"
 ENGINE_MIN = (3, 259)
 _VERSION_S_MAX = 60.0
-KNOWN = (*RECIPES, *KUBERNETES_RECIPES)
+KNOWN = (*RECIPES, *TEST_RECIPES, *KUBERNETES_RECIPES)
+_GROUPS = {recipes.FOR_TESTS: TEST_RECIPES, kubernetes_recipes.ALL: KUBERNETES_RECIPES}
 _HOST = "pulumi-language-python"
 
 
@@ -36,6 +38,7 @@ def install(names: list[str]) -> None:
     wanted = _wanted(names) or list(RECIPES)
     if set(wanted) & set(KUBERNETES_RECIPES):
         prerequisites.require_go(recipe for recipe in wanted if recipe in KUBERNETES_RECIPES)
+    prerequisites.require_maven(recipe for recipe in wanted if recipe in TEST_RECIPES)
     engine = engine_on_path()
     for recipe in wanted:
         if engine is not None and recipe in {PULUMI, LANGUAGE_PYTHON}:
@@ -49,8 +52,7 @@ def install(names: list[str]) -> None:
 def _wanted(names: list[str]) -> list[Recipe]:
     wanted: list[Recipe] = []
     for name in names:
-        rig = name == kubernetes_recipes.ALL
-        wanted += KUBERNETES_RECIPES if rig else [recipes.named(name, KNOWN)]
+        wanted += _GROUPS.get(name) or [recipes.named(name, KNOWN)]
     return wanted
 
 
