@@ -5,7 +5,7 @@ PYTHON ?= python3
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down test test-mesos test-kubernetes test-docker check robustness bench bench-sync bench-mesos bench-probe bench-declare tools tools-kubernetes tools-docker tools-packages setup lock clean
+.PHONY: help demo down test test-mesos test-kubernetes test-docker check robustness bench bench-sync bench-mesos bench-probe bench-declare tools tools-tests tools-kubernetes tools-docker tools-packages setup lock clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -16,7 +16,7 @@ demo: setup ## migrate a live cluster from blue to green on this machine (KEEP=1
 down: setup ## stop and remove everything that the demo started
 	@$(RUN) python -m stacks.demo down
 
-test: setup ## run the default suite (ARGS="..." goes to pytest)
+test: setup tools-tests ## run the default suite (ARGS="..." goes to pytest)
 	@$(RUN) pytest $(ARGS)
 
 test-mesos: setup ## run the contract tests on the mesos-master and mesos-agent of PATH
@@ -63,6 +63,9 @@ tools-docker: ## see to it that tests can have a Docker engine (root installs th
 
 tools-packages: ## install the distribution's programs that tests use: HAProxy, Prometheus (root)
 	@$(PYTHON) -m tools.packages
+
+tools-tests: ## fetch the old ZooKeepers that only tests run
+	@$(PYTHON) -m tools.install for-tests
 
 lock: setup ## compile requirements/ anew from pyproject.toml
 	@$(RUN) python -m tools.lock

@@ -1,9 +1,10 @@
 """Build outside programs and link them into `.venv/bin`: `python3 -m tools.install [NAME ...]`.
 
-Without a name, those that set-up needs; `kubernetes-rig` stands for all of those rigs, which are
-not linked, and for what their images are made of; `docker-rig` is the distribution's engine, of
-which nothing is built. Idempotent: what is built already is only linked. Where a Pulumi engine that
-is new enough stands on PATH with its Python language host, that one is taken and none is built.
+Without a name, those that set-up needs. `for-tests` stands for those that only tests run;
+`kubernetes-rig` for all of those rigs, which are not linked, and for what their images are made of;
+`docker-rig` is the distribution's engine, of which nothing is built. Idempotent: what is built
+already is only linked. Where a Pulumi engine that is new enough stands on PATH with its Python
+language host, that one is taken and none is built.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ from tools import cache, kubernetes_recipes, prerequisites, recipes
 from tools.errors import explain
 from tools.images import base
 from tools.kubernetes_recipes import KUBERNETES_RECIPES
-from tools.recipes import LANGUAGE_PYTHON, PULUMI, RECIPES, Recipe
+from tools.recipes import LANGUAGE_PYTHON, PULUMI, RECIPES, TEST_RECIPES, Recipe
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 BIN = CHECKOUT / ".venv" / "bin"
 ENGINE_MIN = (3, 259)
 _VERSION_S_MAX = 60.0
-KNOWN = (*RECIPES, *KUBERNETES_RECIPES)
+KNOWN = (*RECIPES, *TEST_RECIPES, *KUBERNETES_RECIPES)
+_GROUPS = {recipes.FOR_TESTS: TEST_RECIPES, kubernetes_recipes.ALL: KUBERNETES_RECIPES}
 _HOST = "pulumi-language-python"
 _DOCKER = "docker-rig"
 
@@ -43,6 +45,7 @@ def install(names: list[str]) -> None:
     wanted = _wanted([name for name in names if name != _DOCKER]) or list(RECIPES)
     if set(wanted) & set(KUBERNETES_RECIPES):
         prerequisites.require_go(recipe for recipe in wanted if recipe in KUBERNETES_RECIPES)
+    prerequisites.require_maven(recipe for recipe in wanted if recipe in TEST_RECIPES)
     engine = engine_on_path()
     for recipe in wanted:
         if engine is not None and recipe in {PULUMI, LANGUAGE_PYTHON}:
@@ -59,8 +62,7 @@ def install(names: list[str]) -> None:
 def _wanted(names: list[str]) -> list[Recipe]:
     wanted: list[Recipe] = []
     for name in names:
-        rig = name == kubernetes_recipes.ALL
-        wanted += KUBERNETES_RECIPES if rig else [recipes.named(name, KNOWN)]
+        wanted += _GROUPS.get(name) or [recipes.named(name, KNOWN)]
     return wanted
 
 

@@ -19,10 +19,15 @@ def folder(name: str) -> Path:
     Raises:
         ToolMissingError: it was not built on this machine, or not from what now pins it.
     """
-    recipe = recipes.named(name, (*recipes.RECIPES, *KUBERNETES_RECIPES))
+    known = (*recipes.RECIPES, *recipes.TEST_RECIPES, *KUBERNETES_RECIPES)
+    recipe = recipes.named(name, known)
     place = cache.root() / recipe.key()
     if not place.is_dir():
-        target = "tools-kubernetes" if recipe in KUBERNETES_RECIPES else "tools"
+        target = "tools"
+        if recipe in KUBERNETES_RECIPES:
+            target = "tools-kubernetes"
+        elif recipe in recipes.TEST_RECIPES:
+            target = "tools-tests"
         msg = f"expected {recipe.full_name} in {cache.root()}, saw none: run `make {target}`"
         raise ToolMissingError(msg)
     return place

@@ -65,7 +65,7 @@ def require(*, engine_on_path: bool) -> None:
         )
         raise PrerequisiteError(msg)
     needed = [VENV, JDK]
-    if any(_is_unbuilt(recipe) for recipe in recipes.ZOOKEEPERS):
+    if _is_unbuilt(recipes.ZOOKEEPER):
         needed.append(MAVEN)
     engine = (recipes.PULUMI, recipes.LANGUAGE_PYTHON)
     if not engine_on_path and any(_is_unbuilt(recipe) for recipe in engine):
@@ -85,6 +85,17 @@ def require_go(wanted: Iterable[Recipe]) -> None:
         asking = max(unbuilt, key=lambda recipe: recipes.go_version_min(recipe.name))
         why = f"{', '.join(recipe.full_name for recipe in unbuilt)}: built from Go modules"
         see_to([_go_for(asking.name, why)])
+
+
+def require_maven(wanted: Iterable[Recipe]) -> None:
+    """See to it that Maven is there for what is not fetched yet among some ZooKeepers.
+
+    Raises:
+        PrerequisiteError: it is not.
+        StepFailedError: the distribution's package cannot be installed.
+    """
+    if any(_is_unbuilt(recipe) for recipe in wanted):
+        see_to([MAVEN])
 
 
 def require_node() -> None:

@@ -227,9 +227,12 @@ ZOOKEEPER_3_5 = replace(
     version="3.5.10",
     sources=("zookeeper-3.5.10/pom.xml", "zookeeper-3.5.10/jars.sha256"),
 )
-ZOOKEEPERS = (ZOOKEEPER, ZOOKEEPER_3_8, ZOOKEEPER_3_5)
-RECIPES = (PULUMI, LANGUAGE_PYTHON, *ZOOKEEPERS)
+RECIPES = (PULUMI, LANGUAGE_PYTHON, ZOOKEEPER)
 """What set-up builds; what a rig needs besides stands in its own module."""
+TEST_RECIPES = (ZOOKEEPER_3_8, ZOOKEEPER_3_5)
+"""What nothing but tests runs."""
+FOR_TESTS = "for-tests"
+"""Name of all of them for `tools.install`."""
 
 
 def named(name: str, known_ones: Iterable[Recipe]) -> Recipe:

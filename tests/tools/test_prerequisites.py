@@ -44,6 +44,20 @@ def test_what_is_built_asks_for_no_tool_that_builds(
 
 
 @pytest.mark.usefixtures("nobody")
+def test_what_only_tests_run_asks_for_maven_when_it_is_fetched(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lacking = replace(prerequisites.MAVEN, problem=lambda: "none at all")
+    monkeypatch.setattr(prerequisites, "MAVEN", lacking)
+    with pytest.raises(PrerequisiteError, match="Maven"):
+        prerequisites.require_maven(recipes.TEST_RECIPES)
+
+    for recipe in recipes.TEST_RECIPES:
+        (root / recipe.key()).mkdir(parents=True)
+    prerequisites.require_maven(recipes.TEST_RECIPES)
+
+
+@pytest.mark.usefixtures("nobody")
 def test_all_that_is_missing_is_named_together(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("JDK", "MAVEN", "GO"):
         lacking = replace(getattr(prerequisites, name), problem=lambda: "none at all")

@@ -12,7 +12,7 @@ import pytest
 from tools import recipes
 from tools.install import KNOWN
 from tools.kubernetes_recipes import KUBERNETES, KUBERNETES_RECIPES
-from tools.recipes import LANGUAGE_PYTHON, PULUMI, ZOOKEEPER, ZOOKEEPERS, Recipe
+from tools.recipes import LANGUAGE_PYTHON, PULUMI, TEST_RECIPES, ZOOKEEPER, Recipe
 
 
 @pytest.mark.parametrize("recipe", KNOWN, ids=lambda recipe: recipe.full_name)
@@ -84,9 +84,17 @@ def test_every_module_of_a_build_has_its_sum() -> None:
         ]
 
 
-@pytest.mark.parametrize("recipe", ZOOKEEPERS, ids=lambda recipe: recipe.full_name)
+@pytest.mark.parametrize("recipe", [ZOOKEEPER, *TEST_RECIPES], ids=lambda recipe: recipe.full_name)
 def test_every_jar_has_its_sum(recipe: Recipe) -> None:
     lines = (recipes.HERE / recipe.sources[1]).read_text().splitlines()
 
     assert all(re.fullmatch(r"[0-9a-f]{64}  \S+\.jar", line) for line in lines)
     assert any(f"zookeeper-{recipe.version}.jar" in line for line in lines)
+
+
+def test_set_up_fetches_nothing_that_only_tests_run() -> None:
+    assert not set(TEST_RECIPES) & set(recipes.RECIPES)
+    assert set(TEST_RECIPES) <= set(KNOWN)
+    makefile = (recipes.HERE.parent / "Makefile").read_text()
+    assert "\ntest: setup tools-tests ##" in makefile
+    assert f"-m tools.install {recipes.FOR_TESTS}\n" in makefile
