@@ -363,7 +363,7 @@ class World:
             self.until(lambda: self.is_idle, "quiet", _SETTLE_BOUND_S)
             report = self.loop.run(self.engine.audit(60))
             self._check()
-            if self.replicator.stalled is not None:
+            if self.replicator.stalled is not None or self.replicator.subtree.base.unowned:
                 self.engine.confirm(SUBTREE)
             self.pass_s(_SWEEPS_S)
             if report.equal and self.is_idle:
