@@ -79,7 +79,11 @@ def history(world: World) -> History:
                         found.unheard.setdefault((side, rel), []).append(txn.order)
             continue
         told = _writes(side, txn, owned=side is owner)
-        found.writes.extend(write for write in told if world.is_always_covered(write.rel))
+        found.writes.extend(
+            write
+            for write in told
+            if world.is_always_covered(write.rel) and not _stays(world, write)
+        )
     # A base that was made while there was nothing but the root lacked nothing.
     began = min((write.order for write in found.writes if write.rel), default=0)
     found.lost_base.extend(order for order in world.lost_base if order > began)
@@ -148,6 +152,17 @@ def _is_kept(world: World, side: Side, rel: str) -> bool:
         is_within(other, path) and not world.is_always_covered(ROOTS.rel(side, other) or "")
         for other in world.sides[side].tree.nodes
     )
+
+
+def _stays(world: World, write: Write) -> bool:
+    """Whether a write of the side that is not the owner is there still, in a znode that is kept."""
+    if write.owned or not _is_kept(world, write.side, write.rel):
+        return False
+    node = world.sides[write.side].tree.nodes.get(ROOTS.path(write.side, write.rel))
+    if node is None or node.owner:
+        return False
+    has_acl = write.kind is Kind.SET or frozenset(node.acl) == write.acl
+    return has_acl and (write.kind is Kind.SET_ACL or node.data == write.data)
 
 
 def _nodes(world: World, side: Side) -> dict[str, Node]:
