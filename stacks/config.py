@@ -11,6 +11,7 @@ Pulumi. `migration` is written by the executor of migrations, a person may edit 
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import json
 import re
@@ -28,6 +29,7 @@ from pydantic import (
     model_validator,
 )
 
+from components.mesos.access import Access
 from components.targets.port_map import SIZE, room_for
 from components.workload import PortRole
 from stacks.cluster_spec import ClusterSpec
@@ -173,6 +175,13 @@ class StackConfig(Model):
             msg = "target kubernetes needs the key 'kubernetes' with images"
             raise ValueError(msg)
         return self
+
+    @property
+    def access(self) -> Access:
+        """Who may do what. On one machine agents are asked who they are, as masters are anywhere
+        with tenants: their secret is made there with the others."""
+        asks = self.target is TargetKind.LOCAL
+        return dataclasses.replace(self.cluster.access, asks_agents=asks)
 
     @model_validator(mode="after")
     def _has_room_for_services(self) -> StackConfig:

@@ -15,8 +15,8 @@ from components.targets import orphans
 from components.targets.supervisor import Supervisor
 
 _SECRETS = "secrets"
-# What ZooKeeper itself keeps, by the megabyte; and what a real master reads its credentials from.
-_NOT_READ = frozenset({"version-2", "credentials.json"})
+# What ZooKeeper itself keeps, by the megabyte; and what real masters and agents read theirs from.
+_NOT_READ = frozenset({"version-2", "credentials.json", "credential.json"})
 
 
 def find(supervisor: Supervisor, *folders: Path) -> list[str]:

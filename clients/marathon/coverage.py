@@ -28,6 +28,20 @@ def differences(declared: Json, seen: Json, *, ignore: frozenset[str] = frozense
     )
 
 
+def tell(seen: Json, fields: list[str]) -> dict[str, Any]:
+    """Fields as they were seen, for people and for a state that is not secret: numbers as they are.
+    What is a text or holds texts may be a password; of it no more is told than that it is another.
+    """
+    return {
+        name: value if isinstance(value := seen.get(name), int | float) else _told(value)
+        for name in fields
+    }
+
+
+def _told(value: Any) -> str:
+    return "none" if _is_empty(value) else "another"
+
+
 def _covers(declared: Any, seen: Any, path: tuple[str, ...]) -> bool:
     if _is_empty(declared):
         return _is_empty(seen) or bool(declared == seen)

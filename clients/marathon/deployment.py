@@ -76,8 +76,8 @@ async def deploy(
         return started
     finally:
         watch.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await watch
+        # Not awaited itself: a cancellation of this must not be taken for the watch's.
+        await asyncio.gather(watch, return_exceptions=True)
 
 
 async def _watch(client: MarathonClient, outcomes: _Outcomes) -> None:

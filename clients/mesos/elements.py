@@ -2,7 +2,9 @@
 
 The state of 5,000 agents and 100,000 tasks is some 200 MB of text, and five times that as one tree
 of dictionaries. Here lists at known places are handed out element by element, so that no more than
-one element and one piece of the text are held; the parser of the standard library does the work.
+one element and one piece of the text are held. The parser of the standard library finds where
+values end. Where a list has a decoder of its own, that place is guessed first from the last
+element's length: the decoder takes a whole value and nothing else, so a wrong guess is refused.
 
 Sans input and output: bytes go in, `(path, value)` come out.
 """
@@ -11,35 +13,48 @@ from __future__ import annotations
 
 import codecs
 import json
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Mapping
 from typing import Any, NoReturn, cast
+
+import msgspec
 
 from clients.mesos.errors import ProtocolError
 
 Path = tuple[str, ...]
 Found = tuple[Path, Any]
+Decode = Callable[[str], Any]
 
 # One agent with thousands of ports and attributes is far smaller; what is larger is no element.
 ELEMENT_CHARS_MAX = 16 * 1024 * 1024
 _BLANK = " \t\r\n"
 _ENDS = frozenset(",]}" + _BLANK)
 _SHOWN_CHARS = 60
+# Between two elements that are objects. Within one it stands between those of its lists, so what
+# is decoded after few wrong guesses costs less than looking for the end.
+_BETWEEN = "},{"
+_GUESSES_MAX = 2
+_MISSED = object()
 
 
 class Elements:
     """Hands out the elements of `lists` (paths of keys), and other values on the way there whole.
 
+    Each list may have a decoder, which makes its elements of their text: it raises msgspec's
+    ValidationError for another shape, DecodeError for anything but one whole value.
+
     Raises (all methods):
         ProtocolError: the text is not JSON, an element is too large, or the document was cut.
     """
 
-    def __init__(self, lists: Iterable[Path]) -> None:
-        self._lists = frozenset(lists)
+    def __init__(self, lists: Mapping[Path, Decode | None]) -> None:
+        self._lists = dict(lists)
         self._objects = frozenset(path[:n] for path in self._lists for n in range(len(path)))
         self._decode = codecs.getincrementaldecoder("utf-8")().decode
         self._scan = json.JSONDecoder().raw_decode
         self._text = ""
         self._at = 0
+        # Where the last value begins that was taken; valid until more text comes.
+        self._begin = 0
         self._closed = False
         self._done = False
         self._walk = self._value_at(())
@@ -104,12 +119,47 @@ class Elements:
         if (yield from self._peek()) == "]":
             self._at += 1
             return
+        decode = self._lists[path]
+        length = 0
         while True:
-            value = yield from self._value()
+            if decode is None:
+                value = yield from self._value()
+            elif (value := self._guess(decode, length)) is _MISSED:
+                value = yield from self._decoded(path, decode)
+            length = self._at - self._begin
             yield path, value
+            if self._text[self._at : self._at + 2] == ",{":
+                self._at += 1
+                continue
             if (yield from self._expect(",]")) == "]":
                 return
             yield from self._peek()
+
+    def _guess(self, decode: Decode, length: int) -> Any:
+        """The next element, if it ends about as far from here as the last one did."""
+        end = self._at + length * 7 // 8
+        for _ in range(_GUESSES_MAX if length else 0):
+            end = self._text.find(_BETWEEN, end) + 1
+            if not end:
+                break
+            try:
+                value = decode(self._text[self._at : end])
+            except msgspec.ValidationError:
+                break  # Looked at again with the whole of it.
+            except msgspec.DecodeError:
+                continue
+            self._begin, self._at = self._at, end
+            return value
+        return _MISSED
+
+    def _decoded(self, path: Path, decode: Decode) -> Generator[None, None, Any]:
+        yield from self._value()
+        text = self._text[self._begin : self._at]
+        try:
+            return decode(text)
+        except msgspec.DecodeError as error:
+            expected = f"elements of {'.'.join(path)} in their known form"
+            self._refuse(expected, f"{error} in {text[:_SHOWN_CHARS]}")
 
     def _peek(self) -> Generator[None, None, str]:
         while True:
@@ -143,7 +193,7 @@ class Elements:
                 else:
                     # The end of a number shows only in what follows it: `0.` may become 0.5.
                     if isinstance(value, (dict, list, str)) or self._text[end : end + 1] in _ENDS:
-                        self._at = end
+                        self._begin, self._at = self._at, end
                         return cast("Any", value)
             if self._closed or size > ELEMENT_CHARS_MAX:
                 self._refuse("JSON", self._text[self._at :][:_SHOWN_CHARS])

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
-from clients.mesos import parse
-from clients.mesos.elements import Elements, Path
+from clients.mesos import parse, wire
+from clients.mesos.elements import Decode, Elements, Path
 from clients.mesos.model import (
     Agent,
     Agents,
@@ -37,6 +37,13 @@ _LISTS: dict[str, tuple[str, ...]] = {
     "get_executors": ("executors", "orphan_executors"),
     "get_operations": ("operations",),
 }
+# Of what may be many; the others are few enough to be dictionaries first.
+_DECODERS: dict[str, Decode] = {
+    **dict.fromkeys(("tasks", "unreachable_tasks", "completed_tasks"), wire.decode_task),
+    **dict.fromkeys(
+        ("pending_tasks", "orphan_tasks", "executors", "orphan_executors", "operations"), wire.skip
+    ),
+}
 _AROUND: dict[str, tuple[Path, ...]] = {
     "GET_STATE": (("get_state",),),
     "SUBSCRIBED": (("subscribed", "get_state"), ("get_state",)),
@@ -54,7 +61,12 @@ class Inventory:
         around = _AROUND.get(kind, ((),))
         names = [kind.lower()] if kind.lower() in _LISTS else list(_LISTS)
         self._elements = Elements(
-            (*start, name, items) for start in around for name in names for items in _LISTS[name]
+            {
+                (*start, name, items): _DECODERS.get(items)
+                for start in around
+                for name in names
+                for items in _LISTS[name]
+            }
         )
         self.kind = kind
         self.scalars: dict[str, Any] = {}
@@ -65,13 +77,15 @@ class Inventory:
         self._completed: list[Task] = []
         self._frameworks: list[Framework] = []
         self._completed_frameworks: list[Framework] = []
-        share = parse.Shared()
+        self._shared = parse.Shared()
+        self._tasks: dict[str, list[Task]] = {
+            "tasks": self._live,
+            "unreachable_tasks": self._unreachable,
+            "completed_tasks": self._completed,
+        }
         self._keep: dict[str, Callable[[parse.Json], None]] = {
             "agents": lambda one: self._agents.append(parse.agent(one)),
             "recovered_agents": lambda one: self._recovered.append(parse.recovered_agent(one)),
-            "tasks": lambda one: self._live.append(parse.task(one, share)),
-            "unreachable_tasks": lambda one: self._unreachable.append(parse.task(one, share)),
-            "completed_tasks": lambda one: self._completed.append(parse.task(one, share)),
             "frameworks": lambda one: self._frameworks.append(parse.framework(one)),
             "completed_frameworks": lambda one: self._completed_frameworks.append(
                 parse.framework(one)
@@ -91,6 +105,9 @@ class Inventory:
 
     def _take(self, found: list[tuple[Path, Any]]) -> None:
         for path, value in found:
+            if isinstance(value, wire.Task):
+                self._tasks[path[-1]].append(parse.task_of(value, self._shared))
+                continue
             if len(path) == 1:
                 self.scalars[path[0]] = value
                 continue

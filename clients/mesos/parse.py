@@ -10,6 +10,9 @@ import functools
 from collections.abc import Callable, Iterable
 from typing import Any, Concatenate, NoReturn, ParamSpec, TypeVar, cast
 
+import msgspec
+
+from clients.mesos import wire
 from clients.mesos.errors import ProtocolError
 from clients.mesos.model import (
     Agent,
@@ -45,7 +48,7 @@ def checked(
     def parsed(body: Json, *args: _P.args, **kwargs: _P.kwargs) -> _T:
         try:
             return parse(body, *args, **kwargs)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, msgspec.MsgspecError) as error:
             expected = f"an answer that {parse.__name__} understands"
             refuse(expected, f"{error!r} in {str(body)[:200]}")
 
@@ -91,7 +94,18 @@ def scalars(resources: Iterable[Json] | None) -> Scalars:
         if scalar is None:
             continue
         name, value = str(resource["name"]), float(scalar["value"])
-        # Sums alone need rounding, and most are of one: a hundred thousand tasks come this way.
+        # Sums alone need rounding, and most are of one.
+        found[name] = round(found[name] + value, 3) if name in found else value
+    return found
+
+
+def _scalars_of(resources: Iterable[wire.Resource]) -> Scalars:
+    """The same of a task's, a hundred thousand of which come this way."""
+    found: dict[str, float] = {}
+    for resource in resources:
+        if resource.scalar is None:
+            continue
+        name, value = resource.name, resource.scalar.value
         found[name] = round(found[name] + value, 3) if name in found else value
     return found
 
@@ -157,47 +171,48 @@ def recovered_agent(info: Json) -> RecoveredAgent:
 
 
 @checked
-def task(body: Json, shared: Shared | None = None) -> Task:
-    """One task, of an answer or an event."""
-    share = shared or Shared()
-    statuses: list[Json] = body.get("statuses") or []
-    last: Json = statuses[-1] if statuses else {}
+def task(body: Json) -> Task:
+    """One task of an event."""
+    return task_of(wire.read_task(body), Shared())
+
+
+def task_of(body: wire.Task, share: Shared) -> Task:
+    """One task of many."""
+    last = body.statuses[-1] if body.statuses else None
     pid = container_id = None
-    for status in reversed(statuses):
-        container: Json | None = status.get("container_status")
-        if container:
-            container_id = container_id or _outermost(container.get("container_id"))
-            if pid := container.get("executor_pid"):
+    for status in reversed(body.statuses):
+        container = status.container_status
+        if container is not None:
+            container_id = container_id or _outermost(container.container_id)
+            if pid := container.executor_pid:
                 break
-    resources: list[Json] = body.get("resources") or []
     return Task(
-        id=str(body["task_id"]["value"]),
-        name=str(body.get("name", "")),
-        framework_id=share.text(str(body["framework_id"]["value"])),
-        agent_id=share.text(str(body["agent_id"]["value"])),
-        state=share.text(str(body["state"])),
-        resources=share.scalars(scalars(resources)),
-        executor_pid=int(pid) if pid else None,
-        reason=None if "reason" not in last else share.text(str(last["reason"])),
-        updated_at=None if "timestamp" not in last else float(last["timestamp"]),
-        role=share.text(_role(resources)),
+        id=body.task_id.value,
+        name=body.name,
+        framework_id=share.text(body.framework_id.value),
+        agent_id=share.text(body.agent_id.value),
+        state=share.text(body.state),
+        resources=share.scalars(_scalars_of(body.resources)),
+        executor_pid=pid or None,
+        reason=None if last is None or last.reason is None else share.text(last.reason),
+        updated_at=None if last is None else last.timestamp,
+        role=share.text(_role(body.resources)),
         container_id=container_id,
     )
 
 
-def _role(resources: Iterable[Json]) -> str:
+def _role(resources: Iterable[wire.Resource]) -> str:
     """All resources of a task are allocated to one role."""
     for resource in resources:
-        role = _part(resource, "allocation_info").get("role")
-        if role:
-            return str(role)
+        if resource.allocation_info is not None and resource.allocation_info.role:
+            return resource.allocation_info.role
     return ""
 
 
-def _outermost(container_id: Json | None) -> str | None:
-    while container_id and (parent := container_id.get("parent")):
-        container_id = parent
-    return None if not container_id else str(container_id["value"])
+def _outermost(container_id: wire.ContainerId | None) -> str | None:
+    while container_id is not None and container_id.parent is not None:
+        container_id = container_id.parent
+    return None if container_id is None else container_id.value
 
 
 @checked

@@ -15,7 +15,7 @@ import pulumi
 from pulumi.dynamic import Resource as DynamicResource
 
 from clients.marathon import MarathonClient
-from clients.marathon.coverage import differences
+from clients.marathon.coverage import differences, tell
 from clients.marathon.definition import read_app
 from clients.marathon.model import App
 from components.errors import AlreadyThereError
@@ -140,14 +140,14 @@ class AppProvider(ObjectProvider[AppSpec, App | None, Call]):
     def expected(self, spec: AppSpec) -> Json:
         """No declared field is another."""
         del spec
-        return {"different": []}
+        return {"different": {}}
 
     def seen(self, spec: AppSpec, observed: App | None) -> Json | None:
         """Declared fields that are others; None when the app is gone."""
         if observed is None:
             return None
         found = differences(spec.definition, observed.definition, ignore=spec.ignored)
-        return {"different": found}
+        return {"different": tell(observed.definition, found)}
 
 
 @dataclass(frozen=True)

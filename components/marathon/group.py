@@ -14,7 +14,7 @@ import pulumi
 from pulumi.dynamic import Resource as DynamicResource
 
 from clients.marathon import MarathonClient
-from clients.marathon.coverage import differences
+from clients.marathon.coverage import differences, tell
 from clients.marathon.definition import read_group
 from clients.marathon.model import App, Group
 from components.errors import AlreadyThereError, ForeignContentError
@@ -91,18 +91,18 @@ def plan(old: GroupSpec | None, new: GroupSpec | None, observed: Group | None) -
     return (AwaitDeployments(running),) if running else ()
 
 
-def changed(spec: GroupSpec, there: Mapping[str, App]) -> set[str]:
-    """Declared apps that are missing or others."""
-    return {
-        app_id
-        for app_id, app in spec.apps.items()
-        if app_id not in there
-        or differences(
-            app,
-            there[app_id].definition,
-            ignore=INSTANCES if app_id in spec.scaled_elsewhere else frozenset(),
-        )
-    }
+def changed(spec: GroupSpec, there: Mapping[str, App]) -> dict[str, Any]:
+    """Declared apps that are missing or others, and what of them is seen."""
+    found: dict[str, Any] = {}
+    for app_id, app in spec.apps.items():
+        if app_id not in there:
+            found[app_id] = "missing"
+            continue
+        ignored = INSTANCES if app_id in spec.scaled_elsewhere else frozenset[str]()
+        seen = there[app_id].definition
+        if different := differences(app, seen, ignore=ignored):
+            found[app_id] = tell(seen, different)
+    return found
 
 
 def _with_instances(spec: GroupSpec, there: Mapping[str, App]) -> Definition:
@@ -181,14 +181,15 @@ class GroupProvider(ObjectProvider[GroupSpec, Group | None, Call]):
     def expected(self, spec: GroupSpec) -> Json:
         """No declared app is missing or another."""
         del spec
-        return {"different": []}
+        return {"different": {}}
 
     def seen(self, spec: GroupSpec, observed: Group | None) -> Json | None:
         """Apps that are missing, others, or not declared; None when the group is gone."""
         if observed is None:
             return None
         there = {app.id: app for app in observed.all_apps()}
-        return {"different": sorted(changed(spec, there) | (there.keys() - spec.apps.keys()))}
+        foreign = dict.fromkeys(sorted(there.keys() - spec.apps.keys()), "not declared")
+        return {"different": {**changed(spec, there), **foreign}}
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,10 @@ declared in one place, and everything that has to know them is made of it: the A
 names of the files that hold secrets, quota and weight. Secrets are never in here, only the name of
 the file that holds `principal:secret`.
 
-Where nobody is declared, the operator is the only principal and no ACL is rendered. Otherwise what
-no rule allows is refused (`permissive` is off); the operator may do everything, agents may
+Where nobody is declared, the operator is the only principal and no ACL is rendered; or, where
+agents are to say who they are, theirs is a second one, which registers agents and does nothing
+else: without rules each credential that a master knows is an operator's. With tenants what no rule
+allows is refused (`permissive` is off); the operator may do everything, agents may
 register, and a principal sees, runs and ends what is its own.
 """
 
@@ -138,13 +140,14 @@ def secret_of(principal: str) -> str:
 
 @dataclass(frozen=True)
 class Access:
-    """All tenants of a cluster.
+    """All tenants of a cluster. `asks_agents`: agents say who they are without tenants too.
 
     Raises:
         ArgumentsError: a role or a principal is declared twice.
     """
 
     tenants: tuple[Tenant, ...] = ()
+    asks_agents: bool = False
 
     def __post_init__(self) -> None:
         _once("role", [tenant.role for tenant in self.tenants])
@@ -158,7 +161,7 @@ class Access:
     @property
     def is_restricted(self) -> bool:
         """Whether somebody besides the operator is known, and so ACLs are needed."""
-        return bool(self.tenants)
+        return self.asks_agents or bool(self.tenants)
 
     @property
     def agent_secret(self) -> str | None:
@@ -195,6 +198,8 @@ class Access:
         """The ACL document of masters; None: everybody who is known may do everything."""
         if not self.is_restricted:
             return None
+        if not self.tenants:
+            return _rules_of_agents()
         rules: dict[str, Any] = {"permissive": False}
         for actions in (_OPERATOR_ACTIONS, _ROLE_ACTIONS, _USER_ACTIONS, _OWN_ACTIONS):
             for action, objects in actions.items():
@@ -222,11 +227,25 @@ def _rule(principals: Sequence[str], objects: str, values: Sequence[str] | None)
     return {"principals": {"values": list(principals)}, objects: allowed}
 
 
+def _rules_of_agents() -> dict[str, Any]:
+    """Agents register, nobody else does, and they do nothing else."""
+    subject = {"values": [AGENT]}
+    rules: dict[str, Any] = {
+        action: [{"principals": subject, objects: {"type": "NONE"}}]
+        for actions in (_OPERATOR_ACTIONS, _ROLE_ACTIONS, _USER_ACTIONS, _OWN_ACTIONS)
+        for action, objects in actions.items()
+    }
+    nobody = {"principals": {"type": "NONE"}, "agents": {"type": "ANY"}}
+    rules["register_agents"] = [_rule([AGENT], "agents", None), nobody]
+    return {"permissive": True, **rules}
+
+
 def _once(what: str, names: Sequence[str]) -> None:
     if twice := sorted({name for name in names if names.count(name) > 1}):
         msg = f"expected each {what} once, saw {', '.join(twice)} more often"
         raise ArgumentsError(msg)
 
 
+AGENT_SECRET = secret_of(AGENT)
 NOBODY = Access()
 """Nobody but the operator is known."""

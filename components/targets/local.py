@@ -22,6 +22,7 @@ from pulumi.dynamic import Resource as DynamicResource
 from components import whole_file
 from components.dynamic import Provider, for_people
 from components.errors import ArgumentsError
+from components.mesos.access import AGENT, AGENT_SECRET, OPERATOR
 from components.targets import port_map, process, run_folder
 from components.targets.ports import LOOPBACK
 from components.targets.process import ProcessSpec
@@ -30,6 +31,13 @@ from components.targets.supervisor import python
 from components.workload import Endpoint, Member, PortRole, Readiness, Secret, Workload
 
 OBSERVED = "observed"
+SECRETS = (*map(str, Secret), AGENT_SECRET)
+# Who each of them is the secret of; the others are no more than a word.
+_PRINCIPALS = {
+    Secret.ZOOKEEPER_SUPER: "super",
+    Secret.MESOS_OPERATOR: OPERATOR,
+    AGENT_SECRET: AGENT,
+}
 
 
 class LocalProvider(Provider):
@@ -137,7 +145,7 @@ class LocalSecretsProvider(LocalProvider):
         directory.mkdir(mode=0o700, exist_ok=True)
         directory.chmod(0o700)
         for name in props["names"]:
-            _make_secret(directory / str(name), Secret(str(name)))
+            _make_secret(directory / str(name))
         return CreateResult(str(directory), dict(props))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
@@ -148,9 +156,18 @@ class LocalSecretsProvider(LocalProvider):
         return ReadResult("", {})
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
-        """Another folder, or another list, is another set of files."""
+        """Another folder is another set of files; in the same one, those that are kept stay."""
         changed = [key for key in ("directory", "names") if _olds.get(key) != _news.get(key)]
-        return DiffResult(changes=bool(changed), replaces=changed, delete_before_replace=False)
+        replaces = [key for key in changed if key == "directory"]
+        return DiffResult(changes=bool(changed), replaces=replaces, delete_before_replace=False)
+
+    @for_people
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        """Make what is missing; remove what is no longer named."""
+        self.create(_news)
+        for name in set(_olds["names"]) - set(_news["names"]):
+            (Path(str(_news["directory"])) / str(name)).unlink(missing_ok=True)
+        return UpdateResult(dict(_news))
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         """Remove the files."""
@@ -159,19 +176,19 @@ class LocalSecretsProvider(LocalProvider):
             (directory / str(name)).unlink(missing_ok=True)
 
 
-def _make_secret(path: Path, secret: Secret) -> None:
+def _make_secret(path: Path) -> None:
     if path.exists():
         return
     value = secrets.token_hex(24)
-    prefix = {Secret.ZOOKEEPER_SUPER: "super:", Secret.MESOS_OPERATOR: "operator:"}.get(secret, "")
-    whole_file.write(path, f"{prefix}{value}\n")
+    name = _PRINCIPALS.get(path.name)
+    whole_file.write(path, f"{value}\n" if name is None else f"{name}:{value}\n")
 
 
 class LocalSecrets(DynamicResource, module="local", name="Secrets"):
     """The secret files of a local stack."""
 
     def __init__(self, directory: Path, opts: pulumi.ResourceOptions) -> None:
-        properties = {"directory": str(directory), "names": [str(secret) for secret in Secret]}
+        properties = {"directory": str(directory), "names": list(SECRETS)}
         super().__init__(LocalSecretsProvider(), "secrets", properties, opts)
 
 

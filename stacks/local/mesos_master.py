@@ -69,11 +69,13 @@ def _access(settings: MasterSettings) -> list[str]:
         credentials = settings.work_dir / "credentials.json"
         pairs = [{"principal": name, "secret": secret} for name, _, secret in known]
         whole_file.write(credentials, json.dumps({"credentials": pairs}))
-        if settings.authenticate_http_frameworks:
-            command += [
-                "--authenticate_http_frameworks",
-                "--http_framework_authenticators=basic",
-            ]
+    if settings.authenticate_http_frameworks:
+        command += [
+            "--authenticate_http_frameworks",
+            "--http_framework_authenticators=basic",
+            # Those of libmesos, which would come in beside it.
+            "--authenticate_frameworks",
+        ]
     if credentials is not None:
         command += [
             f"--credentials={credentials.absolute()}",

@@ -215,6 +215,15 @@ class MasterSettings(Settings):
 
     _zk = field_validator("zk")(check_url)
 
+    @model_validator(mode="after")
+    def _knows_whom_it_asks(self) -> Self:
+        asks = self.authenticate_agents or self.authenticate_http_frameworks
+        known = (self.credential_file, self.credentials_file, *self.principal_files)
+        if asks and not any(known):
+            msg = "authentication is asked for and there is no credential: name a file of one"
+            raise ValueError(msg)
+        return self
+
     @property
     def election(self) -> ElectionUrl:
         """`zk`, taken apart."""

@@ -17,6 +17,9 @@ from stacks.local.simulated_settings import SimulatedAgentsSettings
 # Registrations are spread over this long for every thousand agents, as Mesos' backoff does it.
 _SPREAD_S = 2.0
 _MESSAGES_TIMEOUT_S = 60.0
+_PAGE = """<!doctype html><title>Stand-ins for Mesos agents</title>
+<h1>Stand-ins for Mesos agents</h1>
+<p>This is not Apache Mesos, and no task is a process. See <a href="/state">/state</a>.</p>"""
 
 
 async def _serve(settings: SimulatedAgentsSettings, stop: asyncio.Event) -> None:
@@ -24,7 +27,7 @@ async def _serve(settings: SimulatedAgentsSettings, stop: asyncio.Event) -> None
     import structlog
     from starlette.applications import Starlette
     from starlette.requests import Request
-    from starlette.responses import JSONResponse, Response
+    from starlette.responses import HTMLResponse, JSONResponse, Response
     from starlette.routing import Route
 
     from stacks.local.mesos.election import Detector, Leader
@@ -55,8 +58,12 @@ async def _serve(settings: SimulatedAgentsSettings, stop: asyncio.Event) -> None
             }
         )
 
+    async def page(_: Request) -> Response:
+        return HTMLResponse(_PAGE)
+
     address = Address.parse(settings.listen)
-    listener = Listener(Starlette(routes=[Route("/state", state)]), address.host, address.port)
+    routes = [Route("/state", state), Route("/", page)]
+    listener = Listener(Starlette(routes=routes), address.host, address.port)
     await listener.start()
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=settings.agents)
     timeout = httpx.Timeout(CONNECT_TIMEOUT_S * 6, read=SILENCE_S)

@@ -98,6 +98,21 @@ def test_secrets_are_made_once_and_privately(tmp_path: Path) -> None:
     assert provider.read(str(tmp_path), props).id == ""
 
 
+def test_another_secret_leaves_those_that_are_there(tmp_path: Path) -> None:
+    provider = LocalSecretsProvider()
+    old = {"directory": str(tmp_path / "secrets"), "names": ["engine-token", "mesos-operator"]}
+    new = {**old, "names": ["principal-agent", "mesos-operator"]}
+    provider.create(old)
+    operator = (tmp_path / "secrets" / "mesos-operator").read_text()
+
+    assert (provider.diff("", old, new).changes, provider.diff("", old, new).replaces) == (True, [])
+    assert provider.update("", old, new).outs == new
+
+    assert {path.name for path in (tmp_path / "secrets").iterdir()} == set(new["names"])
+    assert (tmp_path / "secrets" / "mesos-operator").read_text() == operator
+    assert (tmp_path / "secrets" / "principal-agent").read_text().startswith("agent:")
+
+
 def test_our_errors_reach_people_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "tracebacklimit", 100, raising=False)
 

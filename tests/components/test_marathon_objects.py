@@ -83,7 +83,7 @@ def test_an_app_lives_its_life(monkeypatch: pytest.MonkeyPatch) -> None:
     marathon.app["instances"] = 7
     seen = provider.read("prod//a", state).outs
     assert seen is not None
-    assert seen["observed"] == {"different": ["instances"]}
+    assert seen["observed"] == {"different": {"instances": 7}}
     state = provider.update("", seen, given).outs
     assert marathon.asked[-2] == ("PUT /v2/apps/a", {"instances": 2})
     assert state is not None
@@ -115,6 +115,69 @@ def test_a_locked_app_is_told_and_not_forced(monkeypatch: pytest.MonkeyPatch) ->
     assert marathon.writes == ["POST /v2/apps"]
 
 
+@pytest.mark.parametrize(
+    ("answers", "told"),
+    [
+        (
+            {"GET /v2/apps/a": [httpx.Response(401, headers={"www-authenticate": "Basic r"})]},
+            "credential file",
+        ),
+        ({"GET /v2/apps/a": [httpx.Response(200, text="<html>")]}, "is this Marathon"),
+        ({"POST /v2/apps": [httpx.Response(200, text="<html>")]}, "is this Marathon"),
+        (
+            {"GET /v2/leader": [httpx.Response(200, json={"leader": "10.0.0.9:8080"})]},
+            "another cluster's Marathon",
+        ),
+        (
+            {
+                "POST /v2/apps": [
+                    httpx.Response(
+                        422,
+                        json={
+                            "message": "Object is not valid",
+                            "details": [{"path": "/constraints(0)", "errors": ["no such field"]}],
+                        },
+                    )
+                ]
+            },
+            "/constraints",
+        ),
+        ({"POST /v2/apps": [httpx.Response(403, json={"message": "Max number of"})]}, "expected"),
+    ],
+)
+def test_what_goes_wrong_is_told_and_nothing_is_written_twice(
+    monkeypatch: pytest.MonkeyPatch, answers: dict[str, Sequence[Answer]], told: str
+) -> None:
+    marathon = Deploying(**answers)
+    use_marathon(monkeypatch, marathon)
+    with pytest.raises(ObjectError, match=told) as caught:
+        AppProvider().create(props(APP, MARATHON))
+    assert "expected" in str(caught.value)
+    assert "saw" in str(caught.value)
+    assert len(marathon.writes) <= 1
+    assert len(marathon.asked) < 10, "no storm"
+
+
+def test_events_that_are_cut_midway_leave_the_end_to_be_looked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    marathon = Deploying()
+
+    def cut(_: httpx.Request) -> httpx.Response:
+        feed = Feed()
+        feed.event("event_stream_attached", {})
+        feed.put(b'event: deployment_success\r\ndata: {"id": "d')
+        feed.end()
+        return httpx.Response(200, stream=feed)
+
+    marathon.answers["GET /v2/events"] = [cut]
+    marathon.answers["GET /v2/deployments"] = [httpx.Response(200, json=[])]
+    monkeypatch.setattr("clients.marathon.deployment._LOOK_S", 0.05)
+    use_marathon(monkeypatch, marathon)
+    assert made(AppProvider(), props(APP, MARATHON))["observed"] == {"different": {}}
+    assert marathon.writes == ["POST /v2/apps"]
+
+
 @pytest.mark.parametrize("arrived", [True, False])
 def test_a_creation_that_had_no_answer_is_looked_at_before_it_is_repeated(
     monkeypatch: pytest.MonkeyPatch, arrived: bool
@@ -131,7 +194,7 @@ def test_a_creation_that_had_no_answer_is_looked_at_before_it_is_repeated(
     use_marathon(monkeypatch, marathon)
     provider = AppProvider()
     state = made(provider, props(APP, MARATHON))
-    assert state["observed"] == {"different": []}
+    assert state["observed"] == {"different": {}}
     assert marathon.writes == ["POST /v2/apps"] * (1 if arrived else 2)
 
 

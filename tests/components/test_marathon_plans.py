@@ -155,7 +155,7 @@ def test_a_group_converges_or_refuses_to_lose_what_is_not_ours(
     after = settle(groups.plan, change_group, old, new, world)
     assert after is not None
     assert {app.id for app in after.all_apps()} == new.apps.keys()
-    assert groups.changed(new, {app.id: app for app in after.all_apps()}) == set()
+    assert groups.changed(new, {app.id: app for app in after.all_apps()}) == {}
     assert groups.plan(new, new, after) == ()
     counts = {} if world is None else {app.id: app.instances for app in world.apps}
     for app in after.apps:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from components.base import Placing
 from components.errors import ArgumentsError
 from components.marathon.service import MarathonService, MarathonServiceArgs
+from components.mesos.access import Access
 from components.mesos.agents import AgentPool, MesosAgents, MesosAgentsArgs
 from components.mesos.masters import GroupSize, MesosMasters, MesosMastersArgs, check_resize
 from components.mesos.sample import (
@@ -23,6 +24,7 @@ from components.mesos.sample import (
 from components.workload import Program
 from components.zookeeper import ZooKeeperEnsemble, ZooKeeperEnsembleArgs
 from stacks.local.marathon.settings import MarathonSettings
+from stacks.local.mesos.access import Access as LocalAccess
 from stacks.local.settings import (
     AgentSettings,
     FrameworkSettings,
@@ -76,6 +78,43 @@ def test_masters_are_what_masters_accept_and_derive_their_quorum(
     assert master.quorum == 2
     assert master.port == 20_011
     assert master.election.hosts == HOSTS
+
+
+def test_masters_ask_who_agents_are_and_agents_of_both_colours_can_say(
+    run: Run, placing: Placing, tmp_path: Path
+) -> None:
+    access = Access(asks_agents=True)
+
+    def program() -> None:
+        for color in ("blue", "green"):
+            masters = MesosMastersArgs(color, PROGRAM, HOSTS, access=access)
+            MesosMasters(masters, placing)
+            agents = MesosAgentsArgs(color, PROGRAM, "zk://h:1/m", access=access)
+            MesosAgents(agents, placing)
+
+    recorder = run(program)
+
+    # One for both: agents of the one colour follow masters of the other.
+    secret = tmp_path / "secrets" / "principal-agent"
+    for color in ("blue", "green"):
+        config = config_of(recorder, f"{color}-masters-0")
+        master = MasterSettings.model_validate_json(config)
+        assert (master.authenticate_agents, master.authenticate_http_frameworks) == (True, True)
+        assert (master.principal_files, master.acls) == ((secret,), access.acls())
+        assert master.credential_file == tmp_path / "secrets" / "mesos-operator"
+        agent = AgentSettings.model_validate_json(config_of(recorder, f"{color}-agents-0"))
+        assert agent.credential_file == secret
+
+
+def test_without_tenants_the_principal_of_agents_does_nothing_but_register() -> None:
+    rules = LocalAccess({"operator": "x", "agent": "y"}, Access(asks_agents=True).acls())
+
+    for action in ("update_quotas", "register_frameworks", "drain_agents", "view_tasks"):
+        assert rules.allows(action, "operator")
+        assert not rules.allows(action, "agent")
+    assert rules.allows("register_agents", "agent")
+    assert not rules.allows("register_agents", "operator")
+    assert Access().acls() is None
 
 
 def test_agents_are_what_agents_accept_and_leave_their_tasks_alive(

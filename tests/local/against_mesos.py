@@ -1,12 +1,13 @@
-"""Run the contract tests on the real programs: `python -m tests.local.against_mesos`."""
+"""Run the contract tests on the real programs: `python -m tests.local.against_mesos`.
+
+pytest gets a process of its own: it wants to be there before what it rewrites is loaded.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
 import sys
-
-import pytest
 
 from tests.local.served import SWITCH
 
@@ -31,8 +32,8 @@ def main() -> None:
     problem = missing()
     if problem is not None:
         sys.exit(problem)
-    os.environ[SWITCH] = "processes"
-    sys.exit(pytest.main(["-n", "0", *TESTS, *sys.argv[1:]]))
+    command = [sys.executable, "-m", "pytest", "-n", "0", *TESTS, *sys.argv[1:]]
+    os.execve(sys.executable, command, {**os.environ, SWITCH: "processes"})
 
 
 if __name__ == "__main__":

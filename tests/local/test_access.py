@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from components.mesos.access import Access as Declared
 from stacks.local.errors import StartError
 from stacks.local.mesos.access import Access, read_access
 from stacks.local.mesos.simulated import make_agent
@@ -18,7 +21,7 @@ from stacks.local.settings import MasterSettings
 from stacks.local.simulated_settings import SimulatedAgentsSettings
 from tests.local.alone import leading_alone
 from tests.local.leading import Leading, read
-from tests.local.rig import Rig, until
+from tests.local.rig import Rig, free_port, until
 
 ACLS: dict[str, Any] = {
     "permissive": False,
@@ -148,6 +151,69 @@ async def test_an_agent_without_the_credential_ends_and_one_that_may_not_registe
     assert "refused authentication" in seen["agents:wrong"][0]
     assert "Not authorized to register as an agent" in seen["guest:secret"][0]
     assert seen["agents:secret"] == []
+
+
+def shown_of(pid: int) -> bytes:
+    """What others may read of a process."""
+    return b"".join(Path(f"/proc/{pid}/{name}").read_bytes() for name in ("cmdline", "environ"))
+
+
+async def test_an_agent_process_with_a_wrong_secret_is_refused_and_the_secret_is_told_nobody(
+    rig: Rig, tmp_path: Path
+) -> None:
+    operator, agents, wrong = (tmp_path / name for name in ("operator", "agents", "wrong"))
+    for file, text in ((operator, "operator:one"), (agents, "agent:word-two"), (wrong, "agent:no")):
+        file.write_text(text)
+    (master,) = await rig.masters(
+        count=1,
+        zk_session_timeout_s=30,
+        credential_file=operator,
+        principal_files=[agents],
+        acls=Declared(asks_agents=True).acls(),
+        authenticate_agents=True,
+        authenticate_http_frameworks=True,
+    )
+    given = {"port": free_port(), "master": rig.zk("blue"), "work_dir": str(tmp_path / "agent")}
+    config = tmp_path / "agent.json"
+
+    async def start(secret: Path) -> asyncio.subprocess.Process:
+        config.write_text(json.dumps({**given, "credential_file": str(secret)}))
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "stacks.local.mesos_agent", "--config", str(config)),
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+
+    refused = await start(wrong)
+    async with asyncio.timeout(60):
+        _, told = await refused.communicate()
+    assert refused.returncode == 1
+    assert f"Master {master.address} refused authentication: give this agent" in told.decode()
+    assert "agent:no" not in told.decode()
+
+    right = await start(agents)
+    try:
+        url = f"http://{master.address}/api/v1"
+
+        async def ask(who: tuple[str, str], kind: str) -> httpx.Response:
+            return await rig.http.post(url, json={"type": kind}, auth=who)
+
+        async def registered() -> bool:
+            answer = await ask(("operator", "one"), "GET_AGENTS")
+            return bool(answer.json()["get_agents"].get("agents"))
+
+        await until(registered, "the agent with the right secret is registered", 60)
+        assert b"word-two" not in shown_of(right.pid)
+        # What lies on each agent is no operator's credential.
+        state = await ask(("agent", "word-two"), "GET_FLAGS")
+        assert state.status_code == 403
+        call = {"type": "UPDATE_WEIGHTS", "update_weights": {"weight_infos": [
+            {"role": "dev", "weight": 2.0}]}}  # fmt: skip
+        for who, status in (("agent", "word-two"), 403), (("operator", "one"), 200):
+            assert (await rig.http.post(url, json=call, auth=who)).status_code == status
+    finally:
+        right.kill()
+        await right.wait()
 
 
 async def test_events_of_a_framework_go_to_those_who_may_see_it() -> None:

@@ -86,6 +86,18 @@ async def test_without_auto_initialisation_a_wiped_group_stays_unrecovered(tmp_p
     assert {replica.register.status for replica in group.replicas} == {Status.EMPTY}
 
 
+async def test_a_group_that_is_wiped_altogether_comes_up_empty_and_is_whole(tmp_path: Path) -> None:
+    group = Group(tmp_path)
+    registrars = await group.form()
+    await registrars[0].fetch(5)
+    await registrars[0].store(registry.set_weights({"dev": 2.0}))
+    for number in range(3):
+        group.wipe(number)
+    again = await group.form()
+    assert all(registrar.is_recovered for registrar in again)
+    assert await again[1].fetch(5) == {}
+
+
 async def test_a_stored_change_is_read_by_the_next_leader(tmp_path: Path) -> None:
     group = Group(tmp_path)
     registrars = await group.form()

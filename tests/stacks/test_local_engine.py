@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from components.targets.local import SECRETS
 from components.targets.supervisor import State, Supervisor
-from components.workload import Secret
 from stacks.automation import StackRunner
 from stacks.errors import ResourceFailedError
 from stacks.steps import Op
@@ -147,7 +147,7 @@ def test_secrets_are_private_files_and_nowhere_else(local: StackRunner, tmp_path
     supervisor = supervisor_of(local)
     folder = supervisor.run_dir / "secrets"
 
-    assert {path.name for path in folder.iterdir()} == {*Secret}
+    assert {path.name for path in folder.iterdir()} == {*SECRETS}
     for path in folder.iterdir():
         assert path.stat().st_mode & 0o777 == 0o600
     # Rendered files, `run` scripts, logs, arguments, environments, the plan and the state.

@@ -140,11 +140,13 @@ class Follower(Generic[T]):
             try:
                 await asyncio.wait({serving, changed}, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                for future in (serving, changed):
-                    future.cancel()
-                    with contextlib.suppress(asyncio.CancelledError):
-                        await future
+                serving.cancel()
+                changed.cancel()
+                # Waited for, not awaited: being cancelled here must not be taken for their end.
+                await asyncio.wait({serving, changed})
                 was_registered = self._note_disconnected()
+            if not serving.cancelled():
+                serving.result()
             failures = 0 if was_registered else failures + 1
             factor = min(2**failures * _FIRST_BACKOFF_SHARE, _BACKOFF_FACTOR_MAX)
             with contextlib.suppress(TimeoutError):

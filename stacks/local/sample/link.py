@@ -90,10 +90,12 @@ class Link:
                 changed.cancel()
                 if not serving.done():
                     serving.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await serving
+                # Waited for, not awaited: being cancelled here must not be taken for its end.
+                await asyncio.wait({serving})
                 if was_connected and self._ended is not None:
                     self._ended()
+            if not serving.cancelled():
+                serving.result()
             failures = 0 if was_connected else failures + 1
             pause_s = min(_BACKOFF_S * 2**failures, _BACKOFF_MAX_S)
             with contextlib.suppress(TimeoutError):
@@ -110,7 +112,8 @@ class Link:
         try:
             async with self._client.stream("POST", url, json=call) as response:
                 if response.status_code != _OK:
-                    text = (await response.aread()).decode(errors="replace")
+                    async with asyncio.timeout(_CALL_TIMEOUT_S):
+                        text = (await response.aread()).decode(errors="replace")
                     if response.status_code == _FORBIDDEN and "removed" in text:
                         raise RemovedError(text)
                     # Followers redirect and a new leader asks for patience: ask again soon.
@@ -120,7 +123,7 @@ class Link:
                 async for chunk in response.aiter_raw():
                     for record in decoder.feed(chunk):
                         await self._handle(json.loads(record))
-        except (httpx.HTTPError, ProtocolError) as error:
+        except (httpx.HTTPError, ProtocolError, TimeoutError) as error:
             _log.info("master.connection_ended", master=leader.address, error=repr(error))
 
     async def call(self, kind: str, framework_id: str, body: Json | None = None) -> bool:
@@ -132,13 +135,14 @@ class Link:
         if body is not None:
             message[kind.lower()] = body
         try:
-            answer = await self._client.post(
-                f"http://{address}/api/v1/scheduler",
-                json=message,
-                headers={"Mesos-Stream-Id": stream_id},
-                timeout=_CALL_TIMEOUT_S,
-            )
-        except httpx.HTTPError as error:
+            # As a whole: httpx bounds each piece of an answer, and pieces may come for ever.
+            async with asyncio.timeout(_CALL_TIMEOUT_S):
+                answer = await self._client.post(
+                    f"http://{address}/api/v1/scheduler",
+                    json=message,
+                    headers={"Mesos-Stream-Id": stream_id},
+                )
+        except (httpx.HTTPError, TimeoutError) as error:
             _log.warning("call.undelivered", call=kind, error=repr(error))
             return False
         if not answer.is_success:
