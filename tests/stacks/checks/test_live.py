@@ -56,7 +56,7 @@ def secret_of(rig: Rig) -> str | None:
     return read_secret(rig.supervisor.run_dir / "secrets" / Secret.MESOS_OPERATOR)
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.robustness
 def test_a_cluster_is_as_declared_until_somebody_changes_it(tmp_path: Path) -> None:
     with rigs.running(tmp_path) as rig:
         status, found = check(rig)

@@ -1,0 +1,117 @@
+"""Checks of a live cluster: real ZooKeeper, a master, an agent and Marathon; what is otherwise than
+declared is named, and what does not answer is no agreement.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.workload import Secret
+from stacks.checks.declared import Declared, EdgeGroup, Group, Profile
+from stacks.checks.run import check
+from stacks.migration.evidence import Evidence
+from stacks.topology import Color, Standing
+from tests.local.conftest import rig, zookeeper
+from tests.local.rig import Rig
+from tests.waiting import until
+
+__all__ = ["rig", "zookeeper"]
+
+CREDENTIAL = "operator:secret"
+RESOURCES = {"cpus": 4.0, "mem": 1024.0, "disk": 512.0}
+PATIENT: dict[str, Any] = {"zk_session_timeout_s": 60}
+_BOUND_S = 120.0
+
+
+async def found(declared: Declared) -> dict[str, Evidence]:
+    findings = await check(declared, timeout_s=10.0)
+    return {one.name: one for one in findings.evidence}
+
+
+async def make(rig: Rig, folder: Path) -> Declared:
+    """A master that asks for a credential, an agent and Marathon; what a stack would say."""
+    secrets = folder / "secrets"
+    secrets.mkdir()
+    credential = secrets / Secret.MESOS_OPERATOR
+    credential.write_text(CREDENTIAL)
+    credential.chmod(0o600)
+    asked = {"credential_file": credential, "authenticate_http_frameworks": True}
+    master = await rig.master(quorum=1, **asked, **PATIENT)
+    await until(lambda: master.master.elected and master.master.leadership, "a leader", _BOUND_S)
+    agent = await rig.agent(resources=RESOURCES, **PATIENT)
+    marathon = await rig.marathon(credential_file=credential, http_credentials_file=credential)
+    await until(lambda: marathon.marathon.link.connected_to, "Marathon is subscribed", _BOUND_S)
+    await until(lambda: agent.registered_with, "the agent is registered", _BOUND_S)
+    group = Group(
+        Color.BLUE,
+        tuple(rig.hosts.split(",")),
+        (master.address,),
+        (f"127.0.0.1:{agent.settings.port}",),
+    )
+    return Declared(
+        Standing(),
+        (group,),
+        (Profile(RESOURCES, {"isolation": "posix/cpu,posix/mem"}),),
+        marathon=(marathon.marathon.settings.host_port,),
+        secrets=secrets,
+    )
+
+
+@pytest.mark.timeout(600)
+async def test_a_live_cluster_is_compared_with_what_is_declared(rig: Rig, tmp_path: Path) -> None:
+    declared = await make(rig, tmp_path)
+
+    seen = await found(declared)
+
+    assert {name: one.said for name, one in seen.items() if not one.ok} == {}
+    assert set(seen) == {
+        "blue ensemble", "blue masters", "blue masters' flags", "blue agents",
+        "blue agents' flags", "quota", "strangers",
+    }  # fmt: skip
+    assert seen["strangers"].numbers == dict.fromkeys(
+        [*declared.groups[0].masters, *declared.marathon], 401
+    )
+
+    await differences_are_named(declared)
+
+
+async def differences_are_named(declared: Declared) -> None:
+    """The same cluster, of which something else is declared."""
+    (group,) = declared.groups
+    more = replace(
+        group, agents=(*group.agents, "127.0.0.1:1"), masters=(*group.masters, "127.0.0.1:1")
+    )
+    other = replace(
+        declared,
+        groups=(more,),
+        profiles=(Profile({**RESOURCES, "cpus": 8.0}, {"isolation": "cgroups/cpu"}),),
+        quota={"dev": {"cpus": 2.0}},
+        bootstrapped=frozenset({Color.BLUE}),
+        edge=EdgeGroup(("127.0.0.1:1",), "external", frozenset()),
+    )
+
+    seen = await found(other)
+
+    assert {name for name, one in seen.items() if one.ok} == {"blue ensemble"}
+    assert "127.0.0.1:1 is not registered" in seen["blue agents"].said
+    assert "cpus 4, disk 512, mem 1024, declared is cpus 8" in seen["blue agents"].said
+    assert "isolation is posix/cpu,posix/mem" in seen["blue agents' flags"].said
+    assert "1 replicas, 2 are declared" in seen["blue masters"].said
+    assert "127.0.0.1:1 does not answer" in seen["strangers"].said
+    assert "log_auto_initialize is true, declared is false" in seen["blue masters' flags"].said
+    assert "dev may have everything, declared is cpus 2" in seen["quota"].said
+    assert "127.0.0.1:1 does not answer" in seen["edge"].said
+
+
+async def test_a_cluster_that_does_not_answer_does_not_hold(tmp_path: Path) -> None:
+    group = Group(Color.BLUE, ("127.0.0.1:1",), ("127.0.0.1:1",), ("127.0.0.1:1",))
+    declared = Declared(Standing(), (group,), (Profile(RESOURCES),), marathon=("127.0.0.1:1",))
+
+    findings = await check(declared, timeout_s=1.0)
+
+    assert [one.name for one in findings.evidence if one.ok] == []
+    assert all("127.0.0.1:1" in one.said for one in findings.evidence)
