@@ -14,11 +14,11 @@ import pytest
 from tests.docker.engine import GATEWAY, DockerEngine
 from tests.waiting import block_until
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
-BOUND_S = 120.0
+BOUND_S = 180.0
 PORT, PUBLISHED = 7000, 17000
-_LOOK_S = 60.0
+_LOOK_S = 120.0
 Nodes = Mapping[str, Mapping[str, Any]]
 
 
@@ -82,6 +82,8 @@ def test_a_connection_between_containers_has_both_of_them(
     assert (edge["client_address"], edge["server_address"]) == (address_of(engine, client), address)
     assert edge["open"] == 1
     assert report["process"][edge["client"]]["container"] == client
+    # The engine's network has multicast of its own, which is tracked and has no ports.
+    assert "shape" not in repr(report["collector"]["node;connections"])
     listening = [one for one in report["endpoint"].values() if one.get("container") == server]
     assert [one["port"] for one in listening] == [PORT]
 

@@ -22,7 +22,7 @@ from tests.docker.engine import IMAGE, DockerEngine
 from tests.probe.sites import News, site
 from tests.waiting import until
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 # A busy machine takes seconds to start a container.
 BOUND_S = 60.0

@@ -20,7 +20,7 @@ from probe.agent.collectors.docker_values import facts
 from tests.docker.engine import IMAGE, DockerEngine
 from tests.probe.docker_engine import FakeEngine, container, serving
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 BOUND_S = 60.0
 A = "a" * 64
