@@ -200,6 +200,7 @@ _COLLECTORS = {
     "names": ("probe.agent.collectors.names", "NamesCollector"),
     "mesos": ("probe.agent.collectors.mesos", "MesosCollector"),
     "plugins": ("probe.agent.collectors.plugins", "PluginsCollector"),
+    "kubernetes": ("probe.agent.collectors.kubernetes", "KubernetesCollector"),
 }
 
 
@@ -217,6 +218,8 @@ def _factory(name: str, settings: Settings) -> Callable[[Site], Collector]:
         options["agents"] = settings.mesos_agents
     elif name == "plugins":
         options["folder"] = settings.plugins
+    elif name == "kubernetes":
+        options["settings"] = settings.kubernetes
 
     def make(site: Site) -> Collector:
         return getattr(import_module(module), class_name)(site, **options)
