@@ -63,6 +63,7 @@ class Diagnosis(msgspec.Struct):
 _TABLES = {
     "host": ("host",),
     "container": ("container",),
+    "cri": (),
     "process": ("process",),
     "connections": ("connection", "endpoint"),
     "mesos_container": (),

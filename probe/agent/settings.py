@@ -23,6 +23,8 @@ _LOOKUPS_PER_S_MAX = 100
 COLLECTORS = (
     *("host", "container", "process", "mesos_container"),
     *("connections", "names", "mesos", "plugins", "kubernetes"),
+    *("host", "container", "cri", "process", "mesos_container"),
+    *("connections", "mesos", "plugins", "kubernetes"),
 )
 # A cluster's watch takes more than a node's budget: it is a process of its own, where it is wanted.
 DEFAULT_COLLECTORS = tuple(name for name in COLLECTORS if name != "kubernetes")
@@ -127,6 +129,8 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Where the host's hosts file and resolv.conf are."""
     dns_lookups_per_s: float = 5.0
     """Reverse lookups of remote addresses, at most; 0: none, only the hosts file is read."""
+    cri_socket: str | None = None
+    """Socket of a runtime of Kubernetes; None: containerd's, K3s's or CRI-O's usual one."""
     plugins: str = "/var/run/scope/plugins"
     """Folder of the sockets of plugins."""
     mesos: tuple[Mesos, ...] = ()

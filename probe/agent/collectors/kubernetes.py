@@ -27,6 +27,7 @@ from probe.agent.kubernetes.follower import Follower, Sight
 from probe.agent.kubernetes.kinds import ENDPOINTS, KINDS, POD, SERVICE, Kind
 from probe.agent.kubernetes.rows import Row, Scope
 from probe.agent.kubernetes.tables import Endpoints, Rows, Sink
+from probe.agent.metering import counted
 from probe.agent.settings import Kubernetes
 from probe.agent.site import Site
 from probe.agent.text import clean
@@ -191,7 +192,7 @@ class KubernetesCollector:
                 listing=listing,
                 changed=self._tell_soon,
             )
-            self._following[asyncio.create_task(follower.run())] = follower
+            self._following[asyncio.create_task(counted(follower.run()))] = follower
 
     async def _stop_following(self) -> None:
         tasks = set(self._following)
