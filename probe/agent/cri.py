@@ -1,7 +1,8 @@
 """A container runtime by the Container Runtime Interface (runtime.v1): what a collector asks of it.
 
-Numbers of fields are those of `k8s.io/cri-api/pkg/apis/runtime/v1/api.proto`. Events are the runtime's own (GetContainerEvents) where it has them, else containerd's, which
-every version of it has.
+Numbers of fields are those of `k8s.io/cri-api/pkg/apis/runtime/v1/api.proto`. Events are the
+runtime's own (GetContainerEvents) where it has them, else containerd's, which every version of it
+has.
 """
 
 from __future__ import annotations

@@ -21,10 +21,8 @@ DEFAULT_SOCKET = "/run/probe/agent.sock"
 _FILE_BYTES_MAX = 1024 * 1024
 _LOOKUPS_PER_S_MAX = 100
 COLLECTORS = (
-    *("host", "container", "process", "mesos_container"),
-    *("connections", "names", "mesos", "plugins", "kubernetes"),
     *("host", "container", "cri", "process", "mesos_container"),
-    *("connections", "mesos", "plugins", "kubernetes"),
+    *("connections", "names", "mesos", "plugins", "kubernetes"),
 )
 # A cluster's watch takes more than a node's budget: it is a process of its own, where it is wanted.
 DEFAULT_COLLECTORS = tuple(name for name in COLLECTORS if name != "kubernetes")

@@ -37,8 +37,10 @@ class Served(grpc.GenericRpcHandler):
         if method is None:
             return None
         if name.endswith(("Stream", "Events")):
-            return grpc.unary_stream_rpc_method_handler(method)
-        return grpc.unary_unary_rpc_method_handler(method)
+            made: Any = grpc.unary_stream_rpc_method_handler(method)
+        else:
+            made = grpc.unary_unary_rpc_method_handler(method)
+        return made
 
 
 @contextlib.asynccontextmanager
