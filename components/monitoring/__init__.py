@@ -1,1 +1,1 @@
-"""What watches a cluster: exporter, alerts, dashboards, logs, and the dashboard's route."""
+"""What watches a cluster: probe, exporter, alerts, dashboards, logs, and the dashboard's route."""

@@ -21,9 +21,10 @@ from pulumi_kubernetes import meta as k8s_meta
 
 from components.errors import ArgumentsError
 from components.security.secrets import SecretStore
-from components.targets import api_access, caretaker, custom, pod_ports, pods
+from components.targets import api_access, caretaker, custom, namespaces, pod_ports, pods
 from components.targets.image import check_image
-from components.targets.network import Reach, deny_all
+from components.targets.namespaces import TAKE_BACK
+from components.targets.network import Reach
 from components.workload import (
     Endpoint,
     PortRole,
@@ -34,13 +35,10 @@ from components.workload import (
     Workload,
 )
 
-_LEVEL = "pod-security.kubernetes.io"
 _WHY_PRIVILEGED = (
     "agents start other people's containers: they need the node's network (an agent is its "
     "address), its processes, its control groups, and a folder of it"
 )
-# Without it, a field that somebody changed by hand would be theirs, and updates would fail.
-_TAKE_BACK = {"pulumi.com/patchForce": "true"}
 
 
 class KubernetesTarget:
@@ -89,8 +87,8 @@ class KubernetesTarget:
         )
         inside = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(provider=self._provider))
         return [
-            *self._declare_namespace("namespace", self._namespace, "restricted", {}, inside),
-            *self._declare_namespace(
+            *namespaces.declare("namespace", self._namespace, "restricted", {}, inside),
+            *namespaces.declare(
                 "namespace-agents",
                 self._agents_namespace,
                 "privileged",
@@ -103,33 +101,6 @@ class KubernetesTarget:
     def provider(self) -> pulumi.ProviderResource | None:
         """What objects of other components are made by; None before `declare_base`."""
         return self._provider
-
-    def _declare_namespace(
-        self,
-        name: str,
-        namespace: str,
-        level: str,
-        notes: dict[str, str],
-        opts: pulumi.ResourceOptions,
-    ) -> list[pulumi.Resource]:
-        labels = {"app.kubernetes.io/managed-by": "pulumi"}
-        labels |= {f"{_LEVEL}/{mode}": level for mode in ("enforce", "audit", "warn")}
-        made = core.v1.Namespace(
-            name,
-            metadata=k8s_meta.v1.ObjectMetaArgs(
-                name=namespace, labels=labels, annotations={**_TAKE_BACK, **notes}
-            ),
-            opts=opts,
-        )
-        denied = networking.v1.NetworkPolicy(
-            f"{name}-deny",
-            metadata=k8s_meta.v1.ObjectMetaArgs(
-                name="deny-all", namespace=namespace, annotations=_TAKE_BACK
-            ),
-            spec=deny_all(),
-            opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=[made])),
-        )
-        return [made, denied]
 
     @property
     def _agents_namespace(self) -> str:
@@ -174,7 +145,7 @@ class KubernetesTarget:
         metadata = k8s_meta.v1.ObjectMetaArgs(
             name=pods.SECRETS_OBJECT,
             namespace=self._agents_namespace if per_node else self._namespace,
-            annotations=_TAKE_BACK,
+            annotations=TAKE_BACK,
         )
         name = "secrets-agents" if per_node else "secrets-platform"
         opts = pulumi.ResourceOptions(parent=parent, provider=self._provider)
@@ -267,7 +238,7 @@ class KubernetesTarget:
             metadata = k8s_meta.v1.ObjectMetaArgs(
                 name=f"{self._namespace_of(workload)}-{name}",
                 labels=pods.labels(workload),
-                annotations=_TAKE_BACK,
+                annotations=TAKE_BACK,
             )
             found.append(custom.snapshot_class(name, metadata, workload.snapshots, opts))
         return found
@@ -322,7 +293,7 @@ class KubernetesTarget:
             name=name or workload.name,
             namespace=self._namespace_of(workload),
             labels=pods.labels(workload),
-            annotations=_TAKE_BACK,
+            annotations=TAKE_BACK,
         )
 
     def _declare_pods(self, workload: Workload, opts: pulumi.ResourceOptions) -> pulumi.Resource:

@@ -194,12 +194,14 @@ def _outlets(settings: Settings, log: Log) -> list[Outlet]:
 _COLLECTORS = {
     "host": ("probe.agent.collectors.host", "HostCollector"),
     "container": ("probe.agent.collectors.container", "ContainerCollector"),
+    "cri": ("probe.agent.collectors.cri", "CriCollector"),
     "mesos_container": ("probe.agent.collectors.mesos_container", "MesosContainerCollector"),
     "process": ("probe.agent.collectors.process", "ProcessCollector"),
     "connections": ("probe.agent.collectors.connections", "ConnectionsCollector"),
     "names": ("probe.agent.collectors.names", "NamesCollector"),
     "mesos": ("probe.agent.collectors.mesos", "MesosCollector"),
     "plugins": ("probe.agent.collectors.plugins", "PluginsCollector"),
+    "kubernetes": ("probe.agent.collectors.kubernetes", "KubernetesCollector"),
 }
 
 
@@ -210,6 +212,8 @@ def _factory(name: str, settings: Settings) -> Callable[[Site], Collector]:
         options["address"] = settings.docker_host
     elif name == "names":
         options |= {"etc": settings.etc, "lookups_per_s": settings.dns_lookups_per_s}
+    elif name == "cri":
+        options["path"] = settings.cri_socket
     elif name == "mesos":
         options["clusters"] = settings.mesos
         options["engines"] = settings.sync_engines
@@ -217,6 +221,8 @@ def _factory(name: str, settings: Settings) -> Callable[[Site], Collector]:
         options["agents"] = settings.mesos_agents
     elif name == "plugins":
         options["folder"] = settings.plugins
+    elif name == "kubernetes":
+        options["settings"] = settings.kubernetes
 
     def make(site: Site) -> Collector:
         return getattr(import_module(module), class_name)(site, **options)

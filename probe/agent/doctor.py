@@ -63,6 +63,7 @@ class Diagnosis(msgspec.Struct):
 _TABLES = {
     "host": ("host",),
     "container": ("container",),
+    "cri": (),
     "process": ("process",),
     "connections": ("connection", "endpoint"),
     "mesos_container": (),
@@ -71,6 +72,11 @@ _TABLES = {
     "mesos": (
         *("mesos_master", "mesos_agent", "mesos_task", "zookeeper_server", "marathon_app"),
         "sync_engine",
+    ),
+    "kubernetes": (
+        *("kubernetes_namespace", "kubernetes_node", "kubernetes_workload", "kubernetes_pod"),
+        *("kubernetes_service", "kubernetes_ingress", "kubernetes_gateway"),
+        *("kubernetes_volume", "kubernetes_claim"),
     ),
 }
 

@@ -177,8 +177,17 @@ class Connection:
             await self._drop()
         return Answer(response.status_code, b"".join(pieces), _retry_after_s(response))
 
-    async def stream(self, path: str) -> AsyncGenerator[bytes]:
+    async def stream(
+        self,
+        path: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        silence_s_max: float | None = None,
+    ) -> AsyncGenerator[bytes]:
         """The body of an answer that does not end, as it comes. Nothing else can be asked then.
+
+        Where the other side speaks now and then, longer silence than `silence_s_max` ends the
+        stream: it may be gone without having said so.
 
         Raises:
             UnreachableError: the stream ended or broke.
@@ -187,7 +196,7 @@ class Connection:
         async with self._busy:
             try:
                 async with asyncio.timeout(self._timeout_s):
-                    await self._send("GET", path, {}, b"")
+                    await self._send("GET", path, headers or {}, b"")
                     response = await self._response()
                 if response.status_code != 200:  # noqa: PLR2004 - as HTTP counts
                     msg = f"expected a stream of {path} at {self._place}"
@@ -195,11 +204,14 @@ class Connection:
                     msg = f"{msg}, saw status {status}"
                     raise RefusedError(msg, status=status)
                 yield b""
-                async for piece in self._body():
+                async for piece in self._body(silence_s_max):
                     yield piece
                 msg = f"expected a stream of {path} at {self._place} to go on, saw its end"
                 raise UnreachableError(msg)
-            except (OSError, h11.RemoteProtocolError, TimeoutError) as error:
+            except h11.RemoteProtocolError as error:
+                msg = f"expected a stream of {path} at {self._place} to go on, saw: {error}"
+                raise UnreachableError(msg) from None
+            except (OSError, TimeoutError) as error:
                 self._explain(error)
                 raise
             finally:
@@ -244,9 +256,14 @@ class Connection:
                 msg = f"expected an answer of {self._place}, saw the end of the connection"
                 raise UnreachableError(msg)
 
-    async def _body(self) -> AsyncGenerator[bytes]:
+    async def _body(self, silence_s_max: float | None = None) -> AsyncGenerator[bytes]:
         while True:
-            event = await self._event()
+            try:
+                async with asyncio.timeout(silence_s_max):
+                    event = await self._event()
+            except TimeoutError:
+                msg = f"expected {self._place} to go on, saw nothing for {silence_s_max} s"
+                raise UnreachableError(msg) from None
             if isinstance(event, h11.Data):
                 yield bytes(event.data)
             elif isinstance(event, (h11.EndOfMessage, h11.ConnectionClosed)):

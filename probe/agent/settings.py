@@ -21,9 +21,11 @@ DEFAULT_SOCKET = "/run/probe/agent.sock"
 _FILE_BYTES_MAX = 1024 * 1024
 _LOOKUPS_PER_S_MAX = 100
 COLLECTORS = (
-    *("host", "container", "process", "mesos_container"),
-    *("connections", "names", "mesos", "plugins"),
+    *("host", "container", "cri", "process", "mesos_container"),
+    *("connections", "names", "mesos", "plugins", "kubernetes"),
 )
+# A cluster's watch takes more than a node's budget: it is a process of its own, where it is wanted.
+DEFAULT_COLLECTORS = tuple(name for name in COLLECTORS if name != "kubernetes")
 
 
 class Mesos(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -62,6 +64,24 @@ class SyncEngine(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """File (0600) with its token; None: it tells its state and nothing else."""
 
 
+class Kubernetes(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """A Kubernetes cluster to watch."""
+
+    cluster: str = "kubernetes"
+    """Its name in the report; may be a colour."""
+    kubeconfig: str | None = None
+    """File that names the API server and the user; None: the cluster that the probe runs in."""
+    service_account: str = "/var/run/secrets/kubernetes.io/serviceaccount"
+    """Folder of the token, in a pod."""
+    lease: str | None = "probe-kubernetes"
+    """Lease that elects one of several probes, `namespace/name` or a name in the user's namespace;
+    None: this one always watches."""
+    lease_s: float = 15.0
+    """How long the others wait for a word of the holder."""
+    node: str | None = None
+    """Watch only this node and its pods, without an election."""
+
+
 class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """All settings of an agent."""
 
@@ -69,7 +89,7 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Where to publish: `http://host:port`, several for several apps."""
     host: str = ""
     """Name of this node in the report; empty: the host name."""
-    collectors: tuple[str, ...] = COLLECTORS
+    collectors: tuple[str, ...] = DEFAULT_COLLECTORS
     """What is looked at."""
     token_file: str | None = None
     """File (0600) with the bearer token for the apps."""
@@ -107,6 +127,8 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Where the host's hosts file and resolv.conf are."""
     dns_lookups_per_s: float = 5.0
     """Reverse lookups of remote addresses, at most; 0: none, only the hosts file is read."""
+    cri_socket: str | None = None
+    """Socket of a runtime of Kubernetes; None: containerd's, K3s's or CRI-O's usual one."""
     plugins: str = "/var/run/scope/plugins"
     """Folder of the sockets of plugins."""
     mesos: tuple[Mesos, ...] = ()
@@ -115,6 +137,8 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Mesos agents of this node; needed where this probe does not ask their masters."""
     sync_engines: tuple[SyncEngine, ...] = ()
     """Sync engines to look at; one agent is enough."""
+    kubernetes: Kubernetes = Kubernetes()
+    """The Kubernetes cluster, for the collector of that name."""
 
     @property
     def host_name(self) -> str:
@@ -167,6 +191,7 @@ def parse_settings(data: bytes, where: str) -> Settings:
         "cpu_percent_max": settings.cpu_percent_max,
         "rss_mb_max": settings.rss_mb_max,
         "buffer_mb_max": settings.buffer_mb_max,
+        "kubernetes.lease_s": settings.kubernetes.lease_s,
     }
     for name, value in numbers.items():
         if value <= 0:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
@@ -39,6 +39,13 @@ class ControlPlane:
     admin: Path
     server: str
     authority: Authority
+    programs: Programs = field(repr=False)
+
+    def restart_server(self) -> None:
+        """End the API server as a crash does, start it anew, and wait until it serves."""
+        self.programs.restart("kube-apiserver")
+        with self.cluster() as cluster:
+            self.programs.wait(cluster.is_ready, "an API server that has started anew")
 
     def cluster(self) -> Cluster:
         """A connection as `admin`."""
@@ -76,7 +83,7 @@ def start(started: Programs, port: int, *, address: str | None = None) -> Contro
     started.start(KUBERNETES, "kube-apiserver", words)
     server = f"https://127.0.0.1:{port}"
     admin = authority.kubeconfig(ADMIN, server, groups=(MASTERS,))
-    plane = ControlPlane(admin, server, authority)
+    plane = ControlPlane(admin, server, authority, started)
     with plane.cluster() as cluster:
         started.wait(cluster.is_ready, "an API server")
     _start_controllers(started, plane)

@@ -34,6 +34,7 @@ class Programs:
         self._ending = ending
         self._wrap = wrap
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._commands: dict[str, Sequence[str]] = {}
 
     def start(self, recipe: Recipe, program: str, words: Mapping[str, object]) -> None:
         """Start a built one with these flags."""
@@ -42,7 +43,8 @@ class Programs:
 
     def run(self, name: str, command: Sequence[str], *, files: Sequence[int] = ()) -> None:
         """Start any command; it inherits these open files."""
-        log = self._ending.enter_context(self._log(name).open("w"))
+        self._commands[name] = command
+        log = self._ending.enter_context(self._log(name).open("a"))
         process = subprocess.Popen(
             self._wrap(command),
             stdin=subprocess.DEVNULL,
@@ -53,6 +55,12 @@ class Programs:
         )
         self._running[name] = process
         self._ending.callback(_stop, process)
+
+    def restart(self, name: str) -> None:
+        """Kill one and start it anew as it was; not from a thread, with whose end it would end."""
+        self._running[name].kill()
+        self._running[name].wait()
+        self.run(name, self._commands[name])
 
     def wait(self, condition: Callable[[], bool], what: str) -> None:
         """Wait for a condition that all of them are needed for."""

@@ -13,6 +13,8 @@ _FRACTION_DIGITS = 6
 # A pod's first container, which only holds its namespaces.
 _PAUSE_LABELS = {"io.kubernetes.docker.type": "podsandbox", "io.cri-containerd.kind": "sandbox"}
 
+_POD_LABEL = "io.kubernetes.pod.uid"
+
 
 def facts(found: docker.Container, *, redacts: bool) -> dict[str, Value]:
     """Columns of a container."""
@@ -53,6 +55,7 @@ def facts(found: docker.Container, *, redacts: bool) -> dict[str, Value]:
         ),
         "host_network": mode == "host",
         "pause": any(labels.get(name) == value for name, value in _PAUSE_LABELS.items()),
+        "pod": clean(labels.get(_POD_LABEL, "")) or None,
         "task": mesos_task(config.env or []),
     }
 

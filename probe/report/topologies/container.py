@@ -26,6 +26,7 @@ TOPOLOGY = Topology(
         ref("framework", "mesos_framework", "Framework of that task."),
         ref("app", "marathon_app", "Marathon app that it is an instance of."),
         symbol("role", "Mesos role that its resources are allocated to."),
+        ref("pod", "kubernetes_pod", "Pod that it is part of."),
         text("name", "Name."),
         symbol("image_name", "Name of the image, as it was asked for."),
         symbol("runtime", "docker, containerd or mesos."),

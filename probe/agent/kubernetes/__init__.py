@@ -1,0 +1,1 @@
+"""What a Kubernetes API server knows: read by list and watch, told as rows."""

@@ -1,0 +1,134 @@
+"""Containers of a real containerd, by its Container Runtime Interface."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncGenerator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from probe.agent.collector import State
+from probe.agent.collectors.cri import CriCollector
+from probe.agent.errors import AbsentError
+from probe.agent.files import read
+from probe.agent.redaction import REDACTED
+from tests.probe import containerd
+from tests.probe.containerd import Containerd
+from tests.probe.sites import News, site
+from tests.waiting import until
+
+_BOUND_S = 90.0
+
+
+@pytest.fixture(scope="module")
+def runtime() -> Iterator[Containerd]:
+    """A containerd; left out where there is none, which CI takes for a failure."""
+    missing = [name for name in containerd.PROGRAMS if shutil.which(name) is None]
+    why = f"not here: {missing}" if missing else "not root" if os.geteuid() else ""
+    if why:
+        if os.environ.get("CI"):
+            pytest.fail(why)
+        pytest.skip(why)
+    # Paths of sockets are short.
+    with tempfile.TemporaryDirectory(prefix="cri-") as name, containerd.running(Path(name)) as one:
+        yield one
+
+
+class Seen:
+    """A collector, and what it has told."""
+
+    def __init__(self, path: Path) -> None:
+        self.news = News()
+        self.site = site(urgent=self.news)
+        self.collector = CriCollector(self.site, str(path))
+
+    def row(self, id_: str) -> dict[str, Any]:
+        table = self.site.ledger["container"]
+        return dict(table.node(id_)) if id_ in table else {}
+
+    async def told(self, id_: str, **values: Any) -> dict[str, Any]:
+        def is_told() -> bool:
+            row = self.row(id_)
+            return bool(row) and all(row.get(name) == value for name, value in values.items())
+
+        await until(is_told, f"{values} are told, saw {self.row(id_)}", _BOUND_S)
+        return self.row(id_)
+
+
+@contextlib.asynccontextmanager
+async def looking(runtime: Containerd) -> AsyncGenerator[Seen]:
+    seen = Seen(runtime.socket)
+    try:
+        await seen.collector.start()
+        await seen.collector.collect()
+        yield seen
+    finally:
+        await seen.collector.close()
+        await runtime.remove_all()
+
+
+@pytest.mark.timeout(300)
+async def test_containers_are_told_by_events_with_their_pod_and_its_pause_container(
+    runtime: Containerd,
+) -> None:
+    async with looking(runtime) as seen:
+        pod = await runtime.run_pod("web-1", "uid-1")
+        id_ = await runtime.run(pod, "app", "/bin/busybox", "sleep", "1000")
+
+        pause = await seen.told(pod[0], state="running")
+        row = await seen.told(id_, state="running")
+
+        assert pause["pause"] is True
+        assert pause["name"] == "web-1"
+        assert row["pause"] is False
+        assert row["pod"] == pause["pod"] == "uid-1"
+        assert row["name"] == "app"
+        assert row["runtime"] == "containerd"
+        assert row["image_name"] == containerd.IMAGE
+        assert row["image"] in seen.site.ledger["container_image"]
+        assert row["restarts"] == 3
+        assert row["command"] == "/bin/busybox sleep 1000"
+        assert row["labels"] == ["app=web", f"db-password={REDACTED}"]
+        assert row["host_network"] is True
+        assert read(f"/proc/{row['pid']}/cmdline").startswith(b"/bin/busybox")
+        assert seen.news.count > 0
+        capability = seen.collector.capability()
+        assert "containerd" in capability.mode
+        assert "events" in capability.mode
+
+        await seen.collector.collect()
+        assert seen.row(id_)["memory_bytes"] > 0
+        assert capability.state is State.FULL, capability.misses
+
+        await runtime.stop(id_)
+        row = await seen.told(id_, state="exited")
+        assert "pid" not in row
+        assert row["exit_code"] == 137
+        await runtime.remove(id_)
+        await until(lambda: not seen.row(id_), "it is gone", _BOUND_S)
+        await runtime.remove_pod(pod[0])
+        await until(lambda: not seen.row(pod[0]), "its pod is gone", _BOUND_S)
+        assert not seen.site.containers
+
+
+@pytest.mark.timeout(300)
+async def test_what_is_there_already_is_listed(runtime: Containerd) -> None:
+    pod = await runtime.run_pod("old", "uid-2")
+    id_ = await runtime.run(pod, "app", "/bin/busybox", "false")
+    async with looking(runtime) as seen:
+        row = await seen.told(id_, state="exited")
+        assert row["exit_code"] == 1
+        assert row["started_ms"] >= row["created_ms"]
+
+
+async def test_without_a_runtime_it_says_what_would_add_one(tmp_path: Path) -> None:
+    collector = CriCollector(site(), str(tmp_path / "none.sock"))
+    with pytest.raises(AbsentError) as raised:
+        await collector.start()
+    await collector.close()
+    assert "cri_socket" in raised.value.grant
