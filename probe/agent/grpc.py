@@ -106,7 +106,7 @@ class Channel:
                 (":path", f"/{method}"),
                 (":authority", "localhost"),
                 ("content-type", "application/grpc"),
-                ("te", "trailers"),
+                ("te", "trailers"),  # codespell:ignore te
             ]
         )
         body = struct.pack("!BI", 0, len(request)) + request

@@ -73,7 +73,12 @@ async def watching(
 
 def settings_of(plane: ControlPlane, **more: Any) -> Kubernetes:
     """Watches as somebody who may do everything, without an election."""
-    given = {"cluster": CLUSTER, "kubeconfig": str(plane.admin), "lease": None, **more}
+    given: dict[str, Any] = {
+        "cluster": CLUSTER,
+        "kubeconfig": str(plane.admin),
+        "lease": None,
+        **more,
+    }
     return Kubernetes(**given)
 
 

@@ -7,7 +7,7 @@ import contextlib
 import tempfile
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import grpc.aio
@@ -37,10 +37,8 @@ class Served(grpc.GenericRpcHandler):
         if method is None:
             return None
         if name.endswith(("Stream", "Events")):
-            made: Any = grpc.unary_stream_rpc_method_handler(method)
-        else:
-            made = grpc.unary_unary_rpc_method_handler(method)
-        return made
+            return cast("Any", grpc).unary_stream_rpc_method_handler(method)
+        return cast("Any", grpc).unary_unary_rpc_method_handler(method)
 
 
 @contextlib.asynccontextmanager
