@@ -101,7 +101,8 @@ def read_token(path: Path) -> str:
     try:
         mode, text = path.stat().st_mode, path.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
-        msg = f"expected the API's token in {path}, saw {error}: write it there"
+        saw = error.strerror if isinstance(error, OSError) else "other bytes than text"
+        msg = f"expected the API's token in {path}, saw {saw}: write it there"
         raise RulesError(msg) from None
     if mode & 0o004:
         msg = f"expected {path} to be its owner's, saw that everybody may read it: chmod 600 it"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import socket
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -21,11 +22,12 @@ from sync_engine.console import (
     EXIT_FAILED,
     EXIT_FENCED,
     EXIT_RULES,
+    exemplify,
     load,
     rules_option,
 )
 from sync_engine.engine import Engine
-from sync_engine.errors import FencedError, SyncError
+from sync_engine.errors import FencedError, StateError, SyncError
 from sync_engine.settings import Rules
 
 __all__ = ["EXIT_DIFFERENT", "EXIT_FAILED", "EXIT_FENCED", "EXIT_RULES", "main", "serve"]
@@ -52,6 +54,35 @@ def run(rules_file: Path) -> None:
     sys.exit(asyncio.run(serve(rules, token)))
 
 
+exemplify(
+    main.commands,
+    {
+        "audit": "zk-sync audit --rules rules.yaml --timeout 300",
+        "check": "zk-sync check --rules rules.yaml",
+        "confirm": "zk-sync confirm --rules rules.yaml shop",
+        "conflicts": "zk-sync conflicts list --rules rules.yaml",
+        "diff": "zk-sync diff --rules rules.yaml --limit 20 shop",
+        "export": "zk-sync export --rules rules.yaml --side a backup.jsonl",
+        "flip": "zk-sync flip --rules rules.yaml --timeout 120 shop b",
+        "import": "zk-sync import --rules rules.yaml --side a --existing skip backup.jsonl",
+        "pad": "zk-sync pad --rules rules.yaml shop",
+        "plan": "zk-sync plan --rules rules.yaml --json",
+        "project": "zk-sync project --rules rules.yaml masters ephemeral",
+        "run": "zk-sync run --rules rules.yaml",
+        "status": "zk-sync status --rules rules.yaml --watch",
+    },
+)
+exemplify(
+    engine_verbs.conflicts.commands,
+    {
+        "export": "zk-sync conflicts export --rules rules.yaml conflicts.jsonl",
+        "list": "zk-sync conflicts list --rules rules.yaml --json",
+        "resolve": "zk-sync conflicts resolve --rules rules.yaml --seen 1f00 7 a",
+        "show": "zk-sync conflicts show --rules rules.yaml 7",
+    },
+)
+
+
 def configure_logs() -> None:
     """JSON lines on standard output."""
     structlog.configure(
@@ -74,7 +105,12 @@ async def serve(rules: Rules, token: str) -> int:
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
     try:
-        engine = Engine(rules)
+        listener = _listen(rules)
+        try:
+            engine = Engine(rules)
+        except BaseException:
+            listener.close()
+            raise
     except SyncError as error:
         _log.error("engine.failed", reason=str(error))
         return EXIT_FAILED
@@ -89,7 +125,7 @@ async def serve(rules: Rules, token: str) -> int:
             timeout_graceful_shutdown=int(_SERVER_STOP_S),
         )
     )
-    serving = asyncio.create_task(server.serve())
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
     working = asyncio.create_task(engine.run())
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({serving, working, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -104,6 +140,26 @@ async def serve(rules: Rules, token: str) -> int:
     server.should_exit = True
     await asyncio.gather(serving, return_exceptions=True)
     return code
+
+
+def _listen(rules: Rules) -> socket.socket:
+    """Take the REST interface's address, before anything is connected: uvicorn would end the
+    process in the middle of its work.
+
+    Raises:
+        StateError: it cannot be taken.
+    """
+    host, port = rules.listen_host, rules.listen_port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except (OSError, OverflowError) as error:
+        saw = error.strerror if isinstance(error, OSError) else str(error)
+        msg = (
+            f"expected to listen on {rules.listen}, saw {saw}: stop what listens there, or "
+            "configure another address as `listen`"
+        )
+        raise StateError(msg) from None
 
 
 async def _end(working: asyncio.Task[None]) -> int:

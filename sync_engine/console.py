@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import click
 from pydantic import BaseModel
@@ -30,6 +30,8 @@ EXIT_FAILED = 1
 EXIT_RULES = 2
 EXIT_FENCED = 3
 EXIT_DIFFERENT = 4
+TIMEOUT_MAX_S = 3600.0
+"""What the engine takes for a time-out at most."""
 EPILOG = """\b
 Exit codes:
   0  done
@@ -49,19 +51,50 @@ rules_option = click.option(
     "--rules", "rules_file", required=True, type=click.Path(path_type=Path), help="Rules file."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+class _Seconds(click.FloatRange):
+    """A time that something may take; not a number is none."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        seconds: float = super().convert(value, param, ctx)
+        if seconds != seconds:  # noqa: PLR0124 - what is not a number is not equal to itself
+            self.fail(f"{value!r} is not a number of seconds.", param, ctx)
+        return seconds
+
+
 timeout_option = click.option(
-    "--timeout", "timeout_s", default=60.0, show_default=True, help="Seconds that it may take."
+    "--timeout",
+    "timeout_s",
+    default=60.0,
+    show_default=True,
+    type=_Seconds(min=0, min_open=True, max=TIMEOUT_MAX_S),
+    help="Seconds that it may take.",
 )
 side_choice = click.Choice([side.value for side in Side])
 
 
+def exemplify(verbs: Mapping[str, click.Command], examples: Mapping[str, str]) -> None:
+    """End the help of each verb with an example of its use."""
+    for name, verb in verbs.items():
+        verb.epilog = f"\b\nExample:\n  {examples[name]}"
+
+
 def fail(error: SyncError | OSError, *, as_json: bool = False) -> NoReturn:
     """End with an error."""
+    message = str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        message = (
+            f"expected to use {error.filename}, saw {error.strerror}: name another file, or see to "
+            "this one"
+        )
     if as_json:
-        document = {"error": type(error).__name__, "message": str(error)}
+        document = {"error": type(error).__name__, "message": message}
         click.echo(json.dumps(document), err=True)
     else:
-        click.echo(str(error), err=True)
+        click.echo(message, err=True)
     if isinstance(error, RulesError):
         sys.exit(EXIT_RULES)
     sys.exit(EXIT_FENCED if isinstance(error, FencedError) else EXIT_FAILED)
@@ -89,6 +122,12 @@ def load(
     try:
         if rules.token_file is None and may_make_token:
             api.make_token(rules.token_path)
+        elif rules.token_file is None and not rules.token_path.exists():
+            msg = (
+                f"expected the token of a running engine in {rules.token_path}, saw none: start "
+                "one with `zk-sync run`, which makes it, or name the state_dir of yours"
+            )
+            raise RulesError(msg)
         return rules, api.read_token(rules.token_path)
     except RulesError as error:
         fail(error, as_json=as_json)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 import sys
 import time
 from datetime import UTC, datetime
@@ -20,7 +19,6 @@ from sync_engine.console import (
     EXIT_DIFFERENT,
     ask,
     do,
-    fail,
     json_option,
     load,
     rules_option,
@@ -41,6 +39,7 @@ from sync_engine.report import (
     ProjectionKind,
     ProjectionStatus,
 )
+from sync_engine.tree import replacing
 
 _SHOWN_BYTES_MAX = 400
 _WATCH_S = 1.0
@@ -56,16 +55,21 @@ def status(*, rules_file: Path, as_json: bool, watch: bool) -> None:
     def look() -> EngineStatus:
         return ask(rules_file, lambda client: client.status(), as_json=as_json)
 
-    if watch and not as_json and Console().is_terminal:
-        with Live(status_view(look()), auto_refresh=False) as live:
-            while True:
-                time.sleep(_WATCH_S)
-                live.update(status_view(look()), refresh=True)
-    while True:
-        show(look(), lambda found: Console().print(status_view(found)), as_json=as_json)
+    try:
+        if watch and not as_json and Console().is_terminal:
+            with Live(status_view(look()), auto_refresh=False) as live:
+                while True:
+                    time.sleep(_WATCH_S)
+                    live.update(status_view(look()), refresh=True)
+        while True:
+            show(look(), lambda found: Console().print(status_view(found)), as_json=as_json)
+            if not watch:
+                return
+            time.sleep(_WATCH_S)
+    except KeyboardInterrupt:
+        # How whoever watches ends it.
         if not watch:
-            return
-        time.sleep(_WATCH_S)
+            raise
 
 
 @click.command()
@@ -186,7 +190,7 @@ def list_(*, rules_file: Path, as_json: bool) -> None:
 @conflicts.command("show")
 @rules_option
 @json_option
-@click.argument("id_", metavar="ID", type=int)
+@click.argument("id_", metavar="ID", type=click.IntRange(min=1))
 def show_(*, rules_file: Path, as_json: bool, id_: int) -> None:
     """Show both versions of conflict ID as they are now."""
     found = ask(rules_file, lambda client: client.show_held(id_), as_json=as_json)
@@ -198,7 +202,7 @@ def show_(*, rules_file: Path, as_json: bool, id_: int) -> None:
 @json_option
 @timeout_option
 @click.option("--seen", help="Only if the versions are still those that `show` named so.")
-@click.argument("id_", metavar="ID", type=int)
+@click.argument("id_", metavar="ID", type=click.IntRange(min=1))
 @click.argument("winner", type=side_choice)
 def resolve(  # noqa: PLR0913 - options of one command
     *, rules_file: Path, as_json: bool, timeout_s: float, seen: str | None, id_: int, winner: str
@@ -222,26 +226,22 @@ def export_(*, rules_file: Path, as_json: bool, file: Path) -> None:
 
     async def work() -> ConflictExport:
         async with EngineClient(f"http://{rules.listen}", rules.token_path) as client:
-            count = after = 0
-            while True:
-                page = await client.conflicts(after=after)
-                if not page.conflicts:
-                    return ConflictExport(conflicts=count, total=page.total)
-                for record in page.conflicts:
-                    out.write(record.model_dump_json() + "\n")
-                count += len(page.conflicts)
-                after = page.conflicts[-1].id
+            # 0600: the versions may hold anything. An older file stays until this one is whole.
+            with replacing(file) as out:
+                count = after = 0
+                while True:
+                    page = await client.conflicts(after=after)
+                    if not page.conflicts:
+                        return ConflictExport(conflicts=count, total=page.total)
+                    for record in page.conflicts:
+                        out.write(record.model_dump_json().encode() + b"\n")
+                    count += len(page.conflicts)
+                    after = page.conflicts[-1].id
 
     def text(report: ConflictExport) -> None:
         click.echo(f"{file}: {report.conflicts} conflicts")
 
-    try:
-        # 0600: the versions may hold anything.
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    except OSError as error:
-        fail(error, as_json=as_json)
-    with os.fdopen(descriptor, "w") as out:
-        found = do(work, as_json=as_json)
+    found = do(work, as_json=as_json, waiting="exporting conflicts")
     show(found, text, as_json=as_json)
 
 

@@ -208,8 +208,13 @@ class Replicator:
     async def drain(self) -> None:
         """Compare with the owner's side as it is now, and apply all; the caller holds `lock`."""
         self._compare_wanted = True
-        while not self.is_idle and self.stalled is None:
-            await self.work()
+        try:
+            while not self.is_idle and self.stalled is None:
+                await self.work()
+        except BaseException:
+            # Whoever asked gives up, cancelled too; what is left is the worker's, who sleeps.
+            self._wake.set()
+            raise
 
     def turn(self) -> None:
         """Forget what was heard from the side that owned the subtree; the caller holds `lock`."""

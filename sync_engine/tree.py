@@ -129,7 +129,7 @@ async def export(
     """
     checksum = hashlib.sha256()
     znodes = size = 0
-    with _replacing(file) as out:
+    with replacing(file) as out:
         async with open_lane(address) as lane:
             line = _line({"format": _FORMAT, "paths": list(paths)})
             checksum.update(line)
@@ -199,7 +199,7 @@ def _line(document: dict[str, Any]) -> bytes:
 
 
 @contextlib.contextmanager
-def _replacing(file: Path) -> Generator[BinaryIO]:
+def replacing(file: Path) -> Generator[BinaryIO]:
     """A new file beside the old one, which takes its place only when it is whole and on disk."""
     temporary = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
     try:

@@ -38,10 +38,26 @@ from sync_engine.restore import Existing, restore
 from sync_engine.tree import export
 
 limit_option = click.option(
-    "--limit", default=1000, show_default=True, help="Paths that are listed; all are counted."
+    "--limit",
+    default=1000,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Paths that are listed; all are counted.",
 )
 side_option = click.option("--side", required=True, type=side_choice, help="The ensemble.")
 file_argument = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+
+
+def _check_paths(
+    context: click.Context, parameter: click.Parameter, paths: tuple[str, ...]
+) -> tuple[str, ...]:
+    del context, parameter
+    for path in paths:
+        names = path.split("/")[1:]
+        if not path.startswith("/") or (path != "/" and not all(names)):
+            msg = f"expected a znode's path, as /shop/orders, saw {path!r}."
+            raise click.BadParameter(msg)
+    return paths
 
 
 @click.command()
@@ -101,7 +117,9 @@ def diff(*, rules_file: Path, as_json: bool, limit: int, subtrees: tuple[str, ..
 @rules_option
 @json_option
 @side_option
-@click.option("--path", "paths", multiple=True, help="Root of what is exported.")
+@click.option(
+    "--path", "paths", multiple=True, callback=_check_paths, help="Root of what is exported."
+)
 @file_argument
 def export_(
     *, rules_file: Path, as_json: bool, side: str, paths: tuple[str, ...], file: Path

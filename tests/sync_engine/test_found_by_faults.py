@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sync_engine.direction import Side
+from sync_engine.errors import SyncError
 from sync_engine.wire import ANY_VERSION, Delete, OpCode, SetData
 from sync_engine.znode import PERM_ALL, PERM_READ, WORLD_ALL, Acl
 from tests.sync_engine.memory.ensemble import Client
@@ -252,3 +253,19 @@ def test_delete_that_takes_a_znode_that_was_created_again_is_reported(
         "changed-by-other",
         "created-again-by-other",
     ]
+
+
+@pytest.mark.usefixtures("clients")
+def test_comparison_that_a_flip_gave_up_is_made_by_the_worker(world: World) -> None:
+    worker = world.replicator
+
+    async def give_up() -> None:
+        async with worker.lock:
+            reads = frozenset({OpCode.GET_CHILDREN2, OpCode.MULTI_READ})
+            world.sides[Side.A].faults.arm(Fate.LOST_BEFORE, codes=reads)
+            with pytest.raises(SyncError):
+                await worker.drain()
+
+    world.loop.run(give_up())
+    # No event comes that would wake it.
+    world.until(lambda: world.is_idle, "quiet", bound_s=20)
