@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 
 from sync_engine import wire
-from sync_engine.acl_fence import same_acl
+from sync_engine.acl_fence import is_fenced, same_acl
 from sync_engine.context import Subtree
 from sync_engine.decide import Action, View, assumed, view
 from sync_engine.errors import NodeExistsError
@@ -132,8 +132,8 @@ def _compare_one(
 
 
 def _unfenced(target: View | None, source: View | None) -> View | None:
-    # Without a base the original of a fenced ACL is the owner's, or there is none.
-    if target is None or source is None or not target.fenced:
+    # Without a row the original of a fenced ACL is the owner's, or there is none.
+    if target is None or source is None or not is_fenced(target.acl):
         return target
     return View(target.stamp, target.data_hash, source.acl, target.ephemeral, fenced=True)
 

@@ -79,11 +79,8 @@ def history(world: World) -> History:
                         found.unheard.setdefault((side, rel), []).append(txn.order)
             continue
         told = _writes(side, txn, owned=side is owner)
-        found.writes.extend(
-            write
-            for write in told
-            if world.is_always_covered(write.rel) and not _stays(world, write)
-        )
+        found.writes.extend(write for write in told if world.is_always_covered(write.rel))
+    _leave_out_standing(world, found)
     # A base that was made while there was nothing but the root lacked nothing.
     began = min((write.order for write in found.writes if write.rel), default=0)
     found.lost_base.extend(order for order in world.lost_base if order > began)
@@ -154,8 +151,21 @@ def _is_kept(world: World, side: Side, rel: str) -> bool:
     )
 
 
-def _stays(world: World, write: Write) -> bool:
-    """Whether a write of the side that is not the owner is there still, in a znode that is kept."""
+def _leave_out_standing(world: World, found: History) -> None:
+    """Take out writes of the side that is not the owner that stand in a znode that is kept, and
+    what each has replaced."""
+    last: dict[tuple[Side, str], int] = {}
+    for write in found.writes:
+        if _stands(world, write):
+            last[write.side, write.rel] = write.order
+    found.writes[:] = [
+        write
+        for write in found.writes
+        if write.owned or write.order > last.get((write.side, write.rel), 0)
+    ]
+
+
+def _stands(world: World, write: Write) -> bool:
     if write.owned or not _is_kept(world, write.side, write.rel):
         return False
     node = world.sides[write.side].tree.nodes.get(ROOTS.path(write.side, write.rel))
