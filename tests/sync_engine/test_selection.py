@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from sync_engine.acl_fence import is_fenced
+from sync_engine.acl_fence import fence, is_fenced
 from sync_engine.base import Base
 from sync_engine.direction import Side
 from sync_engine.report import AuditReport
 from sync_engine.wire import ANY_VERSION, Delete, SetData
-from sync_engine.znode import WORLD_ALL
+from sync_engine.znode import PERM_ALL, PERM_READ, WORLD_ALL, Acl
 from tests.sync_engine.memory.ensemble import Client
-from tests.sync_engine.memory.tree import Create
+from tests.sync_engine.memory.tree import Create, SetAcl
 from tests.sync_engine.memory.world import ROOTS, World
 
 
@@ -284,6 +284,22 @@ def test_a_flip_fences_and_pads_only_what_is_taken_in(stage: Stage) -> None:
     stage.run(exclude=["/out", "/in"])
     assert stage.world.flip(Side.A) is not None, stage.world.refusal
     assert not _is_fenced(stage, "/in")
+
+
+def test_an_acl_changed_while_patterns_change_reaches_the_fenced_side(stage: Stage) -> None:
+    stage.make(Side.A, "/in", "/out")
+    stage.run()
+    assert stage.world.flip(Side.B) is not None, stage.world.refusal
+    stage.world.stop()
+    acl = (Acl(PERM_ALL, "digest", "app:hash"), Acl(PERM_READ, "digest", "reader:hash"))
+    path = ROOTS.path(Side.B, "/in")
+    assert stage.clients[Side.B].write(SetAcl(path, acl, ANY_VERSION)) is not None
+
+    stage.run(exclude=["/out"])
+
+    copy = stage.world.sides[Side.A].copy(ROOTS.path(Side.A, "/in"))
+    assert copy is not None
+    assert set(copy.acl) == set(fence(acl))
 
 
 def _is_fenced(stage: Stage, rel: str) -> bool:
