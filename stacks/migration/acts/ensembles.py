@@ -59,6 +59,10 @@ async def await_live(world: World, tell: Tell, *, bound_s: float) -> EngineStatu
 
     async def look() -> EngineStatus:
         status = await engine.status()
+        if status.last_audit is not None and not status.last_audit.equal:
+            # It stands until the next one, and nobody audits by himself.
+            await engine.audit(timeout_s=world.bounds.audit_s)
+            status = await engine.status()
         if not status.is_sound:
             copied = sum(subtree.znodes for subtree in status.subtrees.values())
             reasons = f" ({'; '.join(status.reasons)})" if status.reasons else ""
