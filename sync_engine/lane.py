@@ -307,7 +307,7 @@ class Lane:
         except Exception:  # noqa: BLE001 - without upkeep it must not look like one that waits
             _log.exception("lane.failed", server=self.server)
             self._end(LaneClosedError("the lane broke down; the log says why"))
-        self._tell(LaneState.ENDED)
+        loop.call_soon(self._tell, LaneState.ENDED)  # whoever listens may be what has failed
 
     def _in_random_order(self) -> list[tuple[str, int]]:
         servers = random.sample(self._servers, len(self._servers))

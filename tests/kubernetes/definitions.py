@@ -101,5 +101,6 @@ def install(cluster: Cluster) -> list[Object]:
 
 def _is_served(cluster: Cluster, definition: Object) -> bool:
     live = cluster.find(definition) or {}
-    conditions = live.get("status", {}).get("conditions", ())
+    # Of a kind that was just made, both may stand there as null.
+    conditions = (live.get("status") or {}).get("conditions") or ()
     return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)

@@ -180,4 +180,7 @@ def test_the_event_stream_begins_as_recorded(cluster: Cluster) -> None:
             if len(seen) >= 2:
                 break
     assert [event["type"] for event in seen] == ["SUBSCRIBED", "HEARTBEAT"]
+    for one in seen[0]["subscribed"]["get_state"]["get_frameworks"]["frameworks"]:
+        # The framework of the record gave none.
+        assert one["framework_info"].pop("webui_url").startswith("http://")
     assert_same_shape(shape(seen[0]), shape(recorded[0]))
