@@ -61,7 +61,7 @@ async def test_pods_are_told_with_what_keeps_them_and_where_they_are(
     assert len(nodes) == NODES
     assert all(node["ready"] and node["schedulable"] for node in nodes.values())
     assert {node["zone"] for node in nodes.values()} == {"a", "b", "c"}
-    assert watched.news.count > 0
+    await until(lambda: watched.news.count, "news")
 
 
 @pytest.mark.timeout(_BOUND_S)
