@@ -102,5 +102,6 @@ def install(cluster: Cluster) -> list[Object]:
 def _is_served(cluster: Cluster, definition: Object) -> bool:
     live = cluster.find(definition) or {}
     # Of a kind that was just made, both may stand there as null.
-    conditions = (live.get("status") or {}).get("conditions") or ()
+    status: Object = live.get("status") or {}
+    conditions: list[Object] = status.get("conditions") or []
     return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
