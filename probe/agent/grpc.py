@@ -1,8 +1,9 @@
 """gRPC over a UNIX socket: a call with one answer, or with answers that do not end.
 
-The library costs 10 MB of resident memory and threads of its own; what a probe needs of HTTP/2 (RFC
-9113) is one stream at a time on a connection: settings, headers, data, windows, pings. Received
-windows are opened again as data come, and every wait but that of an endless call is bounded.
+The library costs 9 MB of resident memory and threads of its own (docs/adr/0006); what a probe needs
+of HTTP/2 (RFC 9113) is one stream at a time on a connection: settings, headers, data, windows,
+pings. All that comes is bounded. Received windows are opened again as data come, and every wait but
+that of an endless call is bounded.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ _ACK = _END_STREAM = 0x1
 _END_HEADERS, _PADDED, _PRIORITY = 0x4, 0x8, 0x20
 # No table of headers, nothing pushed, and a window that only a very long list fills.
 _OURS = struct.pack("!HIHIHI", 1, 0, 2, 0, 4, 1 << 20)
-_FRAME_BYTES_MAX = 1 << 24
+# What HTTP/2 allows a peer that was told nothing else (SETTINGS_MAX_FRAME_SIZE).
+_FRAME_BYTES_MAX = 1 << 14
+_BLOCK_BYTES_MAX = 64 * 1024
+_STATUS_DIGITS_MAX = 3
 MESSAGE_BYTES_MAX = 32 * 1024 * 1024
 _CLOSE_S_MAX = 1.0
 
@@ -54,12 +58,17 @@ class Channel:
             async with asyncio.timeout(self._timeout_s):
                 answers = self.stream(method, request)
                 async with contextlib.aclosing(answers):
-                    found = [answer async for answer in answers]
+                    found: list[bytes] = []
+                    async for answer in answers:
+                        found.append(answer)
+                        if len(found) > 1:  # There may be any number of further ones.
+                            break
         except TimeoutError:
             msg = f"expected an answer of {self._path} within {self._timeout_s:g} s, saw none"
             raise UnreachableError(msg) from None
         if len(found) != 1:
-            msg = f"expected one answer of {self._path} to {method}, saw {len(found)}"
+            seen = "more" if found else "none"
+            msg = f"expected one answer of {self._path} to {method}, saw {seen}"
             raise AnswerError(msg)
         return found[0]
 
@@ -124,6 +133,9 @@ class Channel:
         is_last = False
         while True:
             kind, flags, of, payload = await self._frame()
+            # Frames may call for answers of ours: who does not read those gets no more of them.
+            assert self._writer is not None, "frames come over a connection"
+            await self._writer.drain()
             if of != stream or kind not in {_DATA, _HEADERS, _CONTINUATION, _RESET}:
                 self._serve(kind, flags, payload)
                 continue
@@ -136,7 +148,10 @@ class Channel:
                 while (message := _message(kept)) is not None:
                     yield message
             else:
-                block += _unpadded(flags, payload) if kind == _HEADERS else payload
+                block += _block(flags, payload) if kind == _HEADERS else payload
+                if len(block) > _BLOCK_BYTES_MAX:
+                    msg = f"expected at most {_BLOCK_BYTES_MAX} bytes of headers, saw more"
+                    raise AnswerError(msg)
                 if flags & _END_HEADERS:
                     status |= hpack.decode(block)
                     block = b""
@@ -149,7 +164,7 @@ class Channel:
         code = status.get("grpc-status", "")
         if code == "0":
             return
-        if not code.isdigit():
+        if not (code.isascii() and code.isdigit() and len(code) <= _STATUS_DIGITS_MAX):
             seen = f"status {status.get(':status', 'none')} of HTTP"
             msg = f"expected gRPC of {self._path}, saw {seen}"
             raise AnswerError(msg)
@@ -190,10 +205,17 @@ def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
 
 
 def _unpadded(flags: int, payload: bytes) -> bytes:
-    begin, end = 0, len(payload)
-    if flags & _PADDED:
-        begin, end = 1, end - payload[0]
-    return payload[begin + 5 if flags & _PRIORITY else begin : end]
+    if not flags & _PADDED:
+        return payload
+    if not payload or payload[0] >= len(payload):
+        msg = "expected a frame with its padding, saw one that is shorter"
+        raise AnswerError(msg)
+    return payload[1 : len(payload) - payload[0]]
+
+
+def _block(flags: int, payload: bytes) -> bytes:
+    """The headers of a frame that begins them: before them may stand a priority."""
+    return _unpadded(flags, payload)[5 if flags & _PRIORITY else 0 :]
 
 
 def _message(kept: bytearray) -> bytes | None:

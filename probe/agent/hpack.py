@@ -154,8 +154,9 @@ def unpack(data: bytes) -> bytes:
             length += 1
             symbol = _CODES.get((length, code))
             if symbol is not None:
-                if symbol == _EOS:
-                    break
+                if symbol == _EOS:  # Never part of a text; what follows would be read for nothing.
+                    msg = "expected a packed text, saw its end in the midst of it"
+                    raise AnswerError(msg)
                 found.append(symbol)
                 code = length = 0
     # The end is filled with ones, and with less than a byte of them.
