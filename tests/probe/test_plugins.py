@@ -179,6 +179,20 @@ async def test_a_bad_plugin_is_noted_and_the_other_is_heard(tmp_path: Path, answ
         await collector.close()
 
 
+@pytest.mark.parametrize("pid", ["\u00b2", "9" * 5_000, "-77", "", "7_7", "\u0667\u0667"])
+async def test_a_process_of_no_number_is_one_that_is_not_here(tmp_path: Path, pid: str) -> None:
+    made = place()
+    nodes = {f"elsewhere;{pid}": {"latest": {"k": {"value": "v"}}}}
+    strange, good = report(Process={"nodes": nodes}), report(Plugins=[spec("zgood")])
+    async with serving(tmp_path, iowait=saying(strange), zgood=saying(good)):
+        collector = await look(made, tmp_path)
+
+        assert made.ledger["plugin"].node("node;iowait")["state"] == "full"
+        assert made.ledger["host"].node("node")["x:zgood:iowait"] == 1.5
+        assert "x:iowait:k" not in made.ledger["process"].node("node;77;5")
+        await collector.close()
+
+
 async def test_what_a_plugin_told_goes_when_it_fails_and_comes_back_with_it(tmp_path: Path) -> None:
     made = place()
     async with serving(tmp_path, iowait=saying(report())) as answers:

@@ -116,6 +116,17 @@ def test_what_is_no_report_is_refused(data: bytes) -> None:
         importer.read(data)
 
 
+@pytest.mark.parametrize("number", ["\u00b2", "--5", "-", "9" * 5_000, "5_0", "\u0667", " 5", ""])
+def test_what_is_no_number_is_left_out(number: str) -> None:
+    document = {
+        "Process": {"nodes": {"h;7": {"latest": {"pid": {"value": number}}}}},
+        "Endpoint": {"nodes": {f";1.2.3.4;{number}": {"adjacency": [";5.6.7.8;80"]}}},
+    }
+    found = importer.read(json.dumps(document).encode())
+
+    assert found.nodes == {"process": {"h;7;0": {}}}
+
+
 NAMES = st.text(st.characters(codec="ascii", exclude_characters=";"), min_size=1, max_size=6)
 PROCESSES = st.fixed_dictionaries(
     {"pid": st.integers(1, 9999), "name": st.text(min_size=1, max_size=9)},

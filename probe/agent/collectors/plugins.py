@@ -25,7 +25,7 @@ from probe.agent.site import Site
 from probe.agent.text import TEXT_CHARS_MAX, clean, clean_all
 from probe.report.errors import ScopeReportError
 from probe.report.schema import Value
-from probe.report.scope import plugin
+from probe.report.scope import document, plugin
 from probe.report.scope.plugin import PluginReport
 
 DEFAULT_FOLDER = "/var/run/scope/plugins"
@@ -201,7 +201,7 @@ class PluginsCollector:
             return self._site.host
         if topology == "process":
             _, pid, _ = [*scope_id.rsplit(";", 2), "", ""][:3]
-            return self._site.process_id(int(pid)) if pid.isdigit() else None
+            return self._site.process_id(document.whole(pid))
         return scope_id
 
     def _take_back(self, one: _Plugin, told: set[tuple[str, str, str]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TypeVar
 
 import msgspec
@@ -12,6 +13,8 @@ REPORT_BYTES_MAX = 64 * 1024 * 1024
 OTHERS = frozenset(("Sampling", "Window", "Shortcut", "ID", "TS", "DNS", "Plugins"))
 """Sections that are no topology."""
 _T = TypeVar("_T")
+# What `int` takes besides is no number of Scope's, and what `isdigit` takes `int` may not.
+_WHOLE = re.compile(r"-?[0-9]{1,18}")
 
 
 class Latest(msgspec.Struct):
@@ -75,6 +78,11 @@ class RawSection(msgspec.Struct):
     metadata_templates: dict[str, Template] | None = None
     metric_templates: dict[str, Template] | None = None
     controls: dict[str, Control] | None = None
+
+
+def whole(text: str) -> int | None:
+    """A whole number inside 64 bits, where a text is one."""
+    return int(text) if _WHOLE.fullmatch(text) else None
 
 
 _SECTIONS = msgspec.json.Decoder(dict[str, msgspec.Raw])

@@ -19,6 +19,7 @@ from probe.report.scope.keys import KINDS, LABEL_PREFIXES, Kind
 from probe.report.topologies import TOPOLOGIES
 
 Nodes: TypeAlias = dict[str, dict[str, dict[str, Value]]]
+_PORT_MAX = 65_535
 
 
 @dataclass
@@ -107,9 +108,7 @@ def _labels(node: Node) -> list[str]:
 def _typed(text: str, type_: Type) -> Value:
     if not text:
         return None
-    if type_ is Type.INT:
-        return int(text) if text.lstrip("-").isdigit() and len(text) < 19 else None  # noqa: PLR2004 - 64 bits
-    return text
+    return document.whole(text) if type_ is Type.INT else text
 
 
 def _edges(endpoints: Mapping[str, Node]) -> dict[str, dict[str, Value]]:
@@ -128,8 +127,8 @@ def _edges(endpoints: Mapping[str, Node]) -> dict[str, dict[str, Value]]:
 def _end(node_id: str) -> tuple[str, int] | None:
     """`scope;address;port`."""
     parts = node_id.split(";")
-    is_whole = len(parts) == 3 and parts[2].isdigit() and len(parts[2]) <= 5  # noqa: PLR2004 - as the id is made
-    return (parts[1], int(parts[2])) if is_whole else None
+    port = document.whole(parts[2]) if len(parts) == 3 else None  # noqa: PLR2004 - as the id is made
+    return (parts[1], port) if port is not None and 0 <= port <= _PORT_MAX else None
 
 
 def _add(

@@ -170,4 +170,5 @@ def _number(text: str) -> Value:
         return text
     if not math.isfinite(number):
         return text
-    return int(text) if text.lstrip("-").isdecimal() and len(text) < 19 else number  # noqa: PLR2004 - 64 bits
+    found = document.whole(text)
+    return number if found is None else found
