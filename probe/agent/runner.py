@@ -162,6 +162,7 @@ class Runner:
                 if is_first:
                     await metered(collector.start(), work)
                 await metered(collector.collect(), work)
+            capability = collector.capability()
         except AbsentError as error:
             work.capability = Capability(State.ABSENT, "none", (Miss(str(error), error.grant),))
             return False
@@ -172,7 +173,7 @@ class Runner:
             return self._failed(work, what, clean(_told(error), TEXT_CHARS_MAX))
         work.looks += 1
         work.problem = None
-        work.capability = collector.capability()
+        work.capability = capability
         self._log.well(what)
         return True
 

@@ -76,13 +76,13 @@ class SocketServer:
         try:
             async with asyncio.timeout(REQUEST_S_MAX):
                 writer.write(await self._answer(reader))
-                await writer.drain()
+                writer.close()
+                await writer.wait_closed()
         except (OSError, TimeoutError, h11.ProtocolError):
-            pass  # Somebody who hung up, or no HTTP: nobody to tell.
+            # Somebody who hung up, does not take the answer, or speaks no HTTP: nobody to tell.
+            writer.transport.abort()
         finally:
             writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
 
     async def _answer(self, reader: asyncio.StreamReader) -> bytes:
         protocol = h11.Connection(h11.SERVER, max_incomplete_event_size=_REQUEST_BYTES_MAX)

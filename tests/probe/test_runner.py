@@ -73,9 +73,10 @@ class Stage:
         self.made: list[list[Scripted]] = [[] for _ in scripts]
         self.log = io.StringIO()
         self.site = site(clock=time.monotonic)
+        self.factories = [self._factory(n, script) for n, script in enumerate(scripts)]
         self.runner = Runner(
             self.site,
-            [self._factory(n, script) for n, script in enumerate(scripts)],
+            self.factories,
             Log(self.log),
             look_s_max=look_s_max,
             stuck_s_max=stuck_s_max,
@@ -129,6 +130,33 @@ async def test_a_collector_that_fails_is_made_anew_and_the_other_goes_on() -> No
         assert "sees nothing" in str(told["problem"])
         assert all(one.closed for one in stage.made[0][:-1])
         assert stage.site.ledger["collector"].node("node;other")["state"] == "full"
+
+
+class Mute(Scripted):
+    """Cannot say what it can do, but for the first time that it is asked."""
+
+    def capability(self) -> Capability:
+        if self.looks > 1:
+            msg = "no word of it"
+            raise ValueError(msg)
+        return super().capability()
+
+
+def _failures(runner: Runner) -> int:
+    return sum(work.failures for work in runner.work.values())
+
+
+async def test_a_collector_that_cannot_say_what_it_can_do_ends_no_other() -> None:
+    stage = Stage(nothing, nothing)
+    runner = Runner(
+        stage.site, [lambda _: Mute(nothing), stage.factories[1]], Log(stage.log), look_s_max=5.0
+    )
+    stage.runner = runner
+    async with running(stage):
+        await until(lambda: _failures(runner) > 1, "it fails twice")
+        looks = runner.work["other"].looks
+        await until(lambda: runner.work["other"].looks > looks, "the other goes on")
+    assert runner.work["scripted"].problem == "ValueError: no word of it"
 
 
 async def test_a_collector_that_hangs_is_given_up_and_made_anew() -> None:
