@@ -11,10 +11,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from controllers.errors import SettingsError
 
 
-class ControllerSettings(BaseModel):
-    """One process' document."""
+class Part(BaseModel):
+    """A part of a document."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class ControllerSettings(Part):
+    """One process' document."""
 
     @classmethod
     def read(cls, path: Path) -> Self:

@@ -6,21 +6,12 @@ named. A service that comes with a package is not started here: tests run the pr
 
 from __future__ import annotations
 
-import shutil
-
 from tools.errors import explain
-from tools.prerequisites import Prerequisite, see_to
-
-
-def _program(name: str, package: str, why: str) -> Prerequisite:
-    return Prerequisite(
-        name, why, lambda: None if shutil.which(name) else f"no {name}", ((package,),)
-    )
-
+from tools.prerequisites import program, see_to
 
 TEST_PROGRAMS = (
-    _program("haproxy", "haproxy", "the edge is tested with the real proxy"),
-    _program("promtool", "prometheus", "alert rules and dashboards are tested by Prometheus"),
+    program("haproxy", "haproxy", "the edge is tested with the real proxy"),
+    program("promtool", "prometheus", "alert rules and dashboards are tested by Prometheus"),
 )
 
 

@@ -105,16 +105,13 @@ def require_node() -> None:
         PrerequisiteError: a program is missing that is not installed here by ourselves.
         StepFailedError: the distribution's packages cannot be installed.
     """
-    see_to([_program(name, package) for name, package in NODE_PROGRAMS.items()])
+    why = "a real node of Kubernetes runs on it, or its images are made with it"
+    see_to([program(name, package, why) for name, package in NODE_PROGRAMS.items()])
 
 
-def _program(name: str, package: str) -> Prerequisite:
-    return Prerequisite(
-        name,
-        "a real node of Kubernetes runs on it, or its images are made with it",
-        lambda: None if shutil.which(name) else "none on PATH",
-        ((package,),),
-    )
+def program(name: str, package: str, why: str) -> Prerequisite:
+    """A program that a package of the distribution brings."""
+    return Prerequisite(name, why, _lacks(name), ((package,),))
 
 
 def require_docker() -> None:

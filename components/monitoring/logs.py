@@ -6,7 +6,7 @@ source, text; what follows without such a beginning (a stack trace, a dump of fl
 line before. What tasks write is theirs and stays as it is: agent, framework, executor and container
 stand in its path.
 
-Documents alone; who puts them there is components.monitoring.shipping.
+Documents alone: no component puts them there yet.
 """
 
 from __future__ import annotations

@@ -5,8 +5,9 @@ containers of one agent on a network of its own and lets them out by address tra
 joins all agents' containers by VXLAN, each agent with a part of one network. Agents read the files
 at each launch, but learn of a new name only at their start.
 
-An init container puts plugins and files where the agent looks for them; an agent that does not tell
-a declared name has not taken it (see `names`).
+Values and the script of an init container that puts plugins and files where the agent looks for
+them: no component declares it yet. An agent that does not tell a declared name has not taken it
+(see `names`).
 """
 
 from __future__ import annotations
@@ -189,6 +190,10 @@ def check(profiles: Sequence[Profile]) -> tuple[Profile, ...]:
         if profile.name in seen:
             msg = f"expected each network once, saw {profile.name} twice"
             raise ArgumentsError(msg)
+        device = _device(profile.name)
+        if same := [one for one in seen if _device(one) == device]:
+            msg = f"{same[0]} and {profile.name} have the device {device} both: shorten a name"
+            raise ArgumentsError(msg)
         seen[profile.name] = profile
     return tuple(profiles)
 
@@ -247,7 +252,7 @@ def _list(name: str, bridge: Mapping[str, Any]) -> dict[str, Any]:
 def _bridge(name: str, subnet: str, mtu: int, *, masquerade: bool) -> dict[str, Any]:
     return {
         "type": "bridge",
-        "bridge": f"m-{name}"[:_DEVICE_MAX],
+        "bridge": _device(name),
         "isGateway": True,
         "ipMasq": masquerade,
         "hairpinMode": True,
@@ -258,6 +263,10 @@ def _bridge(name: str, subnet: str, mtu: int, *, masquerade: bool) -> dict[str, 
             "routes": [{"dst": "0.0.0.0/0"}],
         },
     }
+
+
+def _device(name: str) -> str:
+    return f"m-{name}"[:_DEVICE_MAX]
 
 
 def _check_name(name: str) -> None:

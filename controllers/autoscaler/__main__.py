@@ -6,10 +6,8 @@ watches for half of `stabilise_s` before it scales anything down.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
-import signal
 import sys
 import time
 from pathlib import Path
@@ -22,6 +20,7 @@ from controllers.autoscaler.driver import Autoscaler
 from controllers.autoscaler.metrics import Prometheus
 from controllers.autoscaler.settings import AutoscalerSettings
 from controllers.errors import SettingsError
+from controllers.process import run, until_told
 
 _log = structlog.get_logger()
 
@@ -36,39 +35,26 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
     settings = AutoscalerSettings.read(path)
     tls = None if settings.ca_file is None else Tls(settings.ca_file)
     metrics = Prometheus(settings.prometheus)
-    async with MarathonClient(settings.marathon, settings.credential_file, tls=tls) as client:
-        autoscaler = Autoscaler(client, metrics, time.monotonic)
-        while not stop.is_set():
-            try:
-                settings = AutoscalerSettings.read(path)
-            except SettingsError as error:
-                # Written half, or wrongly: those of before hold until it is mended.
-                _log.warning("settings.refused", error=str(error))
-            await autoscaler.round(settings.apps)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(settings.interval_s):
-                    await stop.wait()
-    await metrics.close()
-
-
-async def _run(path: Path) -> None:
-    stop = asyncio.Event()
-    for one in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(one, stop.set)
-    await serve(path, stop)
+    try:
+        async with MarathonClient(settings.marathon, settings.credential_file, tls=tls) as client:
+            autoscaler = Autoscaler(client, metrics, time.monotonic)
+            while not stop.is_set():
+                try:
+                    settings = AutoscalerSettings.read(path)
+                except SettingsError as error:
+                    # Written half, or wrongly: those of before hold until it is mended.
+                    _log.warning("settings.refused", error=str(error))
+                await autoscaler.round(settings.apps)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(settings.interval_s):
+                        await stop.wait()
+    finally:
+        await metrics.close()
 
 
 def main() -> int:
     """Start from the command line."""
-    parser = argparse.ArgumentParser(prog="controllers.autoscaler", description=__doc__)
-    parser.add_argument("--config", type=Path, required=True, help="a JSON file")
-    path: Path = parser.parse_args().config
-    try:
-        asyncio.run(_run(path))
-    except (SettingsError, MarathonError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    return 0
+    return run("autoscaler", __doc__, until_told(serve), MarathonError)
 
 
 if __name__ == "__main__":

@@ -6,24 +6,19 @@ bounds take effect without a restart. Unknown keys are errors.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from clients.marathon.definition import check_id
 from controllers.autoscaler.decide import Rule
-from controllers.errors import SettingsError
+from controllers.settings import ControllerSettings, Part
 
 Seconds = Annotated[float, Field(ge=0)]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class AppSettings(_Model):
+class AppSettings(Part):
     """One app."""
 
     app_id: str
@@ -46,6 +41,11 @@ class AppSettings(_Model):
     def _check_id(cls, app_id: str) -> str:
         return check_id(app_id)
 
+    @model_validator(mode="after")
+    def _can_be_followed(self) -> Self:
+        _ = self.rule
+        return self
+
     @property
     def rule(self) -> Rule:
         """As the decision takes it.
@@ -56,7 +56,7 @@ class AppSettings(_Model):
         return Rule(**self.model_dump(exclude={"app_id", "query"}))
 
 
-class AutoscalerSettings(_Model):
+class AutoscalerSettings(ControllerSettings):
     """All of it."""
 
     marathon: tuple[str, ...] = Field(min_length=1)
@@ -71,32 +71,10 @@ class AutoscalerSettings(_Model):
     interval_s: Annotated[float, Field(ge=1)] = 15.0
     """Between two rounds. Metrics are seldom newer than that."""
 
-    @classmethod
-    def read(cls, path: Path) -> AutoscalerSettings:
-        """Read a JSON file.
-
-        Raises:
-            SettingsError: it cannot be read, or is not such settings.
-        """
-        try:
-            settings = cls.model_validate(json.loads(path.read_text()))
-            ids = [app.app_id for app in settings.apps]
-            for app in settings.apps:
-                _ = app.rule
-            if len(set(ids)) < len(ids):
-                msg = f"expected each app once, saw {', '.join(sorted(ids))}"
-                raise ValueError(msg)
-        except OSError as error:
-            msg = f"expected settings in {path}, saw {error.strerror}: name another file"
-            raise SettingsError(msg) from None
-        except ValidationError as error:
-            problems = "; ".join(
-                f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}"
-                for one in error.errors(include_url=False, include_input=False)
-            )
-            msg = f"expected settings of the autoscaler in {path}, saw {problems}"
-            raise SettingsError(msg) from None
-        except ValueError as error:
-            msg = f"expected settings of the autoscaler in {path}, saw {error}"
-            raise SettingsError(msg) from None
-        return settings
+    @model_validator(mode="after")
+    def _names_each_once(self) -> Self:
+        ids = [app.app_id for app in self.apps]
+        if len(set(ids)) < len(ids):
+            msg = f"expected each app once, saw {', '.join(sorted(ids))}"
+            raise ValueError(msg)
+        return self

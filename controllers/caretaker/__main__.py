@@ -5,23 +5,20 @@ SIGTERM and SIGINT end it after the call that is on its way. It keeps nothing.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
-import signal
 import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from clients.errors import ClientError
 from clients.kubernetes import KubernetesClient, KubernetesError, in_cluster
-from clients.mesos import OperatorClient
+from clients.mesos import MesosError, OperatorClient
 from clients.mesos.model import Agent
 from controllers.caretaker.cluster import WorkloadClient
 from controllers.caretaker.driver import Caretaker, Masters
 from controllers.caretaker.settings import CaretakerSettings, Order
-from controllers.errors import SettingsError
+from controllers.process import run, until_told
 
 
 class _Masters:
@@ -39,13 +36,15 @@ class _Masters:
         await self._client.drain_agent(agent_id)
 
 
-async def serve(settings: CaretakerSettings, stop: asyncio.Event) -> None:
+async def serve(path: Path, stop: asyncio.Event) -> None:
     """Go round until `stop`.
 
     Raises:
+        SettingsError: the settings cannot be used.
         KubernetesError: this is no pod that may use the API.
-        ClientError: the file of the credential cannot be used.
+        MesosError: the file of the credential cannot be used.
     """
+    settings = CaretakerSettings.read(path)
     async with AsyncExitStack() as opened:
         kubernetes = await opened.enter_async_context(KubernetesClient(in_cluster()))
         masters: Masters | None = None
@@ -60,24 +59,9 @@ async def serve(settings: CaretakerSettings, stop: asyncio.Event) -> None:
                     await stop.wait()
 
 
-async def _run(settings: CaretakerSettings) -> None:
-    stop = asyncio.Event()
-    for one in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(one, stop.set)
-    await serve(settings, stop)
-
-
 def main() -> int:
     """Start from the command line."""
-    parser = argparse.ArgumentParser(prog="controllers.caretaker", description=__doc__)
-    parser.add_argument("--config", type=Path, required=True, help="a JSON file")
-    path: Path = parser.parse_args().config
-    try:
-        asyncio.run(_run(CaretakerSettings.read(path)))
-    except (SettingsError, KubernetesError, ClientError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    return 0
+    return run("caretaker", __doc__, until_told(serve), KubernetesError, MesosError)
 
 
 if __name__ == "__main__":

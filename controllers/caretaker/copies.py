@@ -1,7 +1,9 @@
 """When a volume is copied, and which copies are let go.
 
-A copy that is not finished holds the next one back; one that failed does not count, and stays to be
-looked at. The newest that is good is never let go, however many were asked for. Values only.
+A copy that is not finished holds the next one back. One that failed stays to be looked at, and
+another is tried no sooner than `RETRY_S` after it: whatever keeps a cluster from making copies
+must not fill it with failed ones. The newest that is good is never let go, however many were asked
+for. Values only.
 """
 
 from __future__ import annotations
@@ -9,6 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+
+RETRY_S = 3600.0
+"""Between a copy that failed and the next try, where copies are not due more often anyway."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,9 @@ def _of_claim(
     pending = [copy for copy in copies if not copy.is_ready and copy.error is None]
     good = sorted((copy for copy in copies if copy.is_ready), key=lambda copy: -copy.made_at)
     is_due = not good or now - good[0].made_at >= every_s
-    if is_due and not pending:
+    failed = [copy.made_at for copy in copies if not copy.is_ready and copy.error is not None]
+    has_rested = not failed or now - max(failed) >= min(every_s, RETRY_S)
+    if is_due and has_rested and not pending:
         moment = datetime.fromtimestamp(now, UTC)
         yield Make(claim, f"{claim}-{moment:%Y%m%d-%H%M%S}")
     for copy in good[max(keep, 1) :]:

@@ -58,6 +58,7 @@ class Caretaker:
         self._masters = masters
         self._now = now
         self._told = ""
+        self._failed: frozenset[str] = frozenset()
 
     async def round(self) -> None:
         """Take one step, and make the copies that are due."""
@@ -130,9 +131,10 @@ class Caretaker:
         if how is None:
             return
         made = await self._workload.copies()
-        for copy in made:
-            if copy.error is not None:
-                _log.warning("caretaker.copy_failed", copy=copy.name, error=copy.error)
+        failed = {copy.name: copy.error for copy in made if copy.error is not None}
+        for name in sorted(failed.keys() - self._failed):
+            _log.warning("caretaker.copy_failed", copy=name, error=failed[name])
+        self._failed = frozenset(failed)
         claims = await self._workload.claims()
         for call in copies.calls(claims, made, now=self._now(), every_s=how.every_s, keep=how.keep):
             await self._workload.perform(call, how)

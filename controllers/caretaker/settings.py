@@ -5,14 +5,13 @@ Unknown keys are errors. Durations are seconds.
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from controllers.errors import SettingsError
+from controllers.settings import ControllerSettings, Part
 
 
 class Order(StrEnum):
@@ -30,11 +29,7 @@ class Kind(StrEnum):
     DAEMON_SET = "daemonsets"
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-class CopySettings(_Model):
+class CopySettings(Part):
     """Copies of the workload's volumes."""
 
     snapshot_class: str
@@ -45,7 +40,7 @@ class CopySettings(_Model):
     """Copies of each volume that stay."""
 
 
-class CaretakerSettings(_Model):
+class CaretakerSettings(ControllerSettings):
     """All of it."""
 
     namespace: str
@@ -66,26 +61,3 @@ class CaretakerSettings(_Model):
     copies: CopySettings | None = None
     interval_s: Annotated[float, Field(gt=0)] = 5.0
     """Between two looks."""
-
-    @classmethod
-    def read(cls, path: Path) -> CaretakerSettings:
-        """Read a JSON file.
-
-        Raises:
-            SettingsError: it cannot be read, or is not such settings.
-        """
-        try:
-            return cls.model_validate(json.loads(path.read_text()))
-        except OSError as error:
-            msg = f"expected settings in {path}, saw {error.strerror}: name another file"
-            raise SettingsError(msg) from None
-        except ValidationError as error:
-            problems = "; ".join(
-                f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}"
-                for one in error.errors(include_url=False, include_input=False)
-            )
-            msg = f"expected settings of a caretaker in {path}, saw {problems}"
-            raise SettingsError(msg) from None
-        except ValueError as error:
-            msg = f"expected JSON in {path}, saw {error}"
-            raise SettingsError(msg) from None

@@ -6,9 +6,7 @@ finishes what it serves. It keeps nothing; a new process begins with a look.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import signal
 import sys
 import time
 from pathlib import Path
@@ -19,7 +17,7 @@ from clients.marathon import MarathonClient, MarathonError
 from controllers.edge.driver import Edge
 from controllers.edge.haproxy import HAProxy
 from controllers.edge.settings import EdgeSettings
-from controllers.errors import ControllerError
+from controllers.process import run, until_told
 
 
 async def serve(path: Path, stop: asyncio.Event) -> None:
@@ -60,24 +58,9 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
             await proxy.stop()
 
 
-async def _run(path: Path) -> None:
-    stop = asyncio.Event()
-    for one in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(one, stop.set)
-    await serve(path, stop)
-
-
 def main() -> int:
     """Start from the command line."""
-    parser = argparse.ArgumentParser(prog="controllers.edge", description=__doc__)
-    parser.add_argument("--config", type=Path, required=True, help="a JSON file")
-    path: Path = parser.parse_args().config
-    try:
-        asyncio.run(_run(path))
-    except (ControllerError, MarathonError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    return 0
+    return run("edge", __doc__, until_told(serve), MarathonError)
 
 
 if __name__ == "__main__":

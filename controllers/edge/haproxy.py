@@ -2,7 +2,8 @@
 
 The master stays and holds the sockets that are listened on; at a reload it starts a worker with
 the new configuration, hands it these sockets, and lets the old worker finish what it serves. No
-moment exists in which nobody listens. A configuration is asked for its faults before it is put in
+moment exists in which nobody listens. A master whose owner was killed serves on, and the next owner
+of its folder takes over from it. A configuration is asked for its faults before it is put in
 place, and counts as taken when the running proxy tells its digest.
 """
 
@@ -50,8 +51,17 @@ class HAProxy:
         return self._folder / "haproxy.sock"
 
     @property
+    def pid(self) -> int | None:
+        """Process of the master; None before the first configuration."""
+        return None if self._process is None else self._process.pid
+
+    @property
     def _config(self) -> Path:
         return self._folder / "haproxy.cfg"
+
+    @property
+    def _pid_file(self) -> Path:
+        return self._folder / "haproxy.pid"
 
     @property
     def _master(self) -> Path:
@@ -67,9 +77,11 @@ class HAProxy:
         """
         await self._check(configuration)
         if self._process is None:
+            left = self._left_behind()
             self._place(configuration)
             self._process = await self._start(
-                "-W", "-S", f"{self._master},mode,600", "-f", str(self._config)
+                *("-W", "-S", f"{self._master},mode,600", "-f", str(self._config)),
+                *("-p", str(self._pid_file), *left),
             )
             self._started.set()
         else:
@@ -154,6 +166,17 @@ class HAProxy:
             stdout=pipe,
             stderr=asyncio.subprocess.STDOUT if told else None,
         )
+
+    def _left_behind(self) -> tuple[str, ...]:
+        """What makes a new master relieve the one whose owner was killed: otherwise that one would
+        keep the ports, and serve on with what it had, for ever."""
+        try:
+            pid = int(self._pid_file.read_text().split()[0])
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except (OSError, ValueError, IndexError):
+            return ()
+        # The number may be another process' by now.
+        return ("-sf", str(pid)) if str(self._config).encode() in words else ()
 
     def _place(self, configuration: Configuration) -> None:
         fresh = self._config.with_suffix(".new")

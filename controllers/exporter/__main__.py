@@ -6,7 +6,6 @@ lives. SIGTERM and SIGINT end it.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import sys
 import time
@@ -19,12 +18,11 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from clients.access import Tls
-from clients.errors import AccessError
 from clients.mesos.errors import MesosError
-from controllers.errors import ControllerError
 from controllers.exporter.gather import Gatherer
 from controllers.exporter.render import CONTENT_TYPE, render
 from controllers.exporter.settings import ExporterSettings
+from controllers.process import run
 
 
 def make_app(gatherer: Gatherer, color: str) -> Starlette:
@@ -77,15 +75,7 @@ async def serve(path: Path) -> None:
 
 def main() -> int:
     """Start from the command line."""
-    parser = argparse.ArgumentParser(prog="controllers.exporter", description=__doc__)
-    parser.add_argument("--config", type=Path, required=True, help="a JSON file")
-    path: Path = parser.parse_args().config
-    try:
-        asyncio.run(serve(path))
-    except (AccessError, ControllerError, MesosError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    return 0
+    return run("exporter", __doc__, serve, MesosError)
 
 
 if __name__ == "__main__":

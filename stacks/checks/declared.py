@@ -61,7 +61,8 @@ class EdgeGroup:
 @dataclass(frozen=True)
 class Declared:
     """All of it. `quota` are roles' limits, None where the stack declares no tenants: then roles
-    are compared with what masters hold. An agent is of one of the `profiles`."""
+    are compared with what masters hold. An agent is of one of the `profiles`. `quorum_of` is the
+    size that masters' quorum is derived of while their number changes."""
 
     standing: Standing
     groups: tuple[Group, ...]
@@ -69,13 +70,15 @@ class Declared:
     marathon: tuple[str, ...] = ()
     quota: Mapping[str, Resources] | None = None
     bootstrapped: frozenset[Color] = frozenset()
+    quorum_of: int | None = None
     names: Names | None = None
     edge: EdgeGroup | None = None
     secrets: Path | None = None
 
     @property
     def credential_file(self) -> Path | None:
-        """The operator's, where the stack keeps its secrets on this machine."""
+        """The operator's, where who checks finds secrets: on this machine, or in a pod that mounts
+        them."""
         return None if self.secrets is None else self.secrets / Secret.MESOS_OPERATOR
 
     @property
@@ -88,7 +91,6 @@ def declared(config: StackConfig, standing: Standing, outputs: Mapping[str, Any]
     """What a stack at a standing declares."""
     topology = Topology.at(standing)
     groups = (_group(topology, color, outputs) for color in (standing.source, standing.target))
-    run_dir = outputs.get("run_dir")
     edge: dict[str, Any] | None = outputs.get("edge")
     names: dict[str, Any] | None = outputs.get("discovery")
     cluster = config.cluster
@@ -100,9 +102,10 @@ def declared(config: StackConfig, standing: Standing, outputs: Mapping[str, Any]
         marathon=_addresses(outputs.get("marathon")),
         quota={one.role: dict(one.limits) for one in tenants if one.limits} if tenants else None,
         bootstrapped=frozenset(cluster.masters.bootstrapped),
+        quorum_of=cluster.masters.quorum_of,
         names=Names(_addresses(names["addresses"]), f"leader.{names['zone']}") if names else None,
         edge=_edge(edge) if edge else None,
-        secrets=None if run_dir is None else Path(str(run_dir)) / "secrets",
+        secrets=_secrets(outputs),
     )
 
 
@@ -135,6 +138,13 @@ def _edge(output: Mapping[str, Any]) -> EdgeGroup:
     admin = _addresses(output["admin"])
     own = frozenset(int(one.rpartition(":")[2]) for one in (*addresses, *admin))
     return EdgeGroup(admin, str(output["group"]), own)
+
+
+def _secrets(outputs: Mapping[str, Any]) -> Path | None:
+    folder, run_dir = outputs.get("secrets_dir"), outputs.get("run_dir")
+    if folder is not None:
+        return Path(str(folder))
+    return None if run_dir is None else Path(str(run_dir)) / "secrets"
 
 
 def _addresses(output: Any) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ its numbers, and says what to do where it does not hold.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from clients.mesos.model import Agent, Quota
@@ -59,11 +59,14 @@ def masters(group: Group, metrics: Mapping[str, Mapping[str, float]]) -> Evidenc
     return _evidence(f"{group.color} masters", problems, said, numbers, "/metrics/snapshot")
 
 
-def master_flags(group: Group, flags: Mapping[str, Flags], *, bootstrapped: bool) -> Evidence:
+def master_flags(
+    group: Group, flags: Mapping[str, Flags], *, bootstrapped: bool, quorum_of: int | None = None
+) -> Evidence:
     """Masters run with the quorum that their number asks for, let nobody in without a name, and
-    begin no new registry where there was one."""
+    begin no new registry where there was one. `quorum_of` is declared while their number changes.
+    """
     wanted = {
-        "quorum": str(len(group.masters) // 2 + 1),
+        "quorum": str((quorum_of or len(group.masters)) // 2 + 1),
         "authenticate_http_frameworks": "true",
         "log_auto_initialize": "false" if bootstrapped else "true",
     }
@@ -171,16 +174,18 @@ def anonymous(statuses: Mapping[str, int | None]) -> Evidence:
     return _evidence("strangers", problems, said, dict(statuses), "without a credential")
 
 
-def names(wanted: Names, answers: Mapping[str, Sequence[str] | None], leader: str) -> Evidence:
-    """Every server of the zone says where the leader is."""
+def names(
+    wanted: Names, answers: Mapping[str, Sequence[str] | None], leader: Collection[str]
+) -> Evidence:
+    """Every server of the zone says where the leader is; `leader` are its addresses."""
     problems = [
         f"{server} does not answer"
         if found is None
         else f"{server} says {', '.join(found) or 'nothing'}"
         for server, found in answers.items()
-        if found is None or leader not in found
+        if found is None or not set(leader) & set(found)
     ]
-    said = f"{len(answers)} servers say that {wanted.name} is {leader}"
+    said = f"{len(answers)} servers say that {wanted.name} is {', '.join(leader)}"
     numbers = {server: list(found or ()) for server, found in answers.items()}
     return _evidence("names", problems, said, numbers, "DNS")
 

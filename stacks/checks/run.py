@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
@@ -10,8 +11,9 @@ import httpx
 
 from clients.access import http_client
 from clients.dns import resolve
-from clients.errors import ClientError
+from clients.errors import ClientError, DnsError
 from clients.marathon import MarathonClient, MarathonError
+from clients.mesos import parse
 from clients.mesos.errors import MesosError
 from clients.mesos.operator import OperatorClient
 from controllers.edge.render import DIGEST_PATH, digest_of
@@ -110,7 +112,8 @@ class _Looks:
         told = await self._each(group.masters, self._operators[group.color].flags)
         flags = {address: found for address, found in told.items() if found is not None}
         bootstrapped = group.color in self._declared.bootstrapped
-        return judge.master_flags(group, flags, bootstrapped=bootstrapped)
+        quorum_of = self._declared.quorum_of
+        return judge.master_flags(group, flags, bootstrapped=bootstrapped, quorum_of=quorum_of)
 
     async def _agents(self, group: Group) -> Evidence:
         return judge.agents(self._declared, group, (await self._leader().agents()).registered)
@@ -119,7 +122,7 @@ class _Looks:
         async def ask(address: str) -> dict[str, str]:
             answer = await self._http.get(f"http://{address}/flags")
             answer.raise_for_status()
-            return {name: str(value) for name, value in answer.json()["flags"].items()}
+            return parse.flags(answer.json())
 
         told = await self._each(group.agents, ask)
         flags = {address: found for address, found in told.items() if found is not None}
@@ -149,7 +152,8 @@ class _Looks:
         async def ask(server: str) -> tuple[str, ...]:
             return await asyncio.to_thread(resolve, names.name, server, timeout_s=self._timeout_s)
 
-        return judge.names(names, await self._each(names.servers, ask), leader.rpartition(":")[0])
+        addresses = await addresses_of(leader.rpartition(":")[0])
+        return judge.names(names, await self._each(names.servers, ask), addresses)
 
     async def _edge(self, edge: EdgeGroup) -> Evidence:
         assert self._marathon is not None
@@ -183,6 +187,21 @@ class _Looks:
 
         answers = await asyncio.gather(*(one(address) for address in addresses))
         return dict(zip(addresses, answers, strict=True))
+
+
+async def addresses_of(host: str) -> tuple[str, ...]:
+    """IPv4 addresses of a host: masters are called by name where names outlive pods.
+
+    Raises:
+        DnsError: it has none here.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        found = await loop.getaddrinfo(host, None, family=socket.AF_INET)
+    except OSError as error:
+        msg = f"expected an address of {host}, saw {error}: run this where the cluster's names are"
+        raise DnsError(msg) from None
+    return tuple(sorted({str(one[4][0]) for one in found}))
 
 
 def _of(look: Callable[[T], Awaitable[Evidence]], subject: T) -> Callable[[], Awaitable[Evidence]]:

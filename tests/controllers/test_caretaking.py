@@ -184,4 +184,15 @@ def test_copies_are_made_on_time_and_the_newest_good_ones_stay(
     made = [call for call in done if isinstance(call, Make)]
     pending = any(not c.is_ready and c.error is None for c in shelf)
     fresh = bool(good) and 1e9 - good[0].made_at < every_s
-    assert len(made) == (0 if pending or fresh else 1)
+    failed = [c.made_at for c in shelf if not c.is_ready and c.error is not None]
+    resting = bool(failed) and 1e9 - max(failed) < min(every_s, copies.RETRY_S)
+    assert len(made) == (0 if pending or fresh or resting else 1)
+
+
+def test_a_cluster_that_makes_no_copies_is_not_filled_with_failed_ones() -> None:
+    shelf: list[Copy] = []
+    for now in range(0, 24 * 3600, 5):
+        for call in copies.calls(["claim"], shelf, now=now, every_s=6 * 3600, keep=8):
+            assert isinstance(call, Make)
+            shelf.append(Copy(call.name, "claim", now, is_ready=False, error="no such driver"))
+    assert len(shelf) == 24

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,12 @@ from controllers.exporter.__main__ import make_app
 from controllers.exporter.gather import Gatherer
 from controllers.exporter.render import Target, render, values
 from controllers.exporter.table import AGENT, LEFT_OUT, MASTER, NAMES
+from tests.components.monitoring.conftest import promtool
 from tests.local.conftest import rig, zookeeper
 from tests.local.rig import Rig
 from tests.waiting import until
 
-__all__ = ["rig", "zookeeper"]
+__all__ = ["promtool", "rig", "zookeeper"]
 
 RECORDED = Path(__file__).parents[1] / "fixtures" / "mesos" / "get_metrics_snapshot.json"
 SAMPLE = re.compile(r"(?P<name>\w+)(?:\{(?P<labels>.*)\})? (?P<value>\S+)")
@@ -85,10 +85,7 @@ def test_labels_are_escaped() -> None:
     assert 'role="a\\"\\\\b"' in text
 
 
-def test_prometheus_finds_nothing_wrong_with_the_text() -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("no promtool on PATH: run `make tools-packages`")
+def test_prometheus_finds_nothing_wrong_with_the_text(promtool: str) -> None:
     agent = {source.key: 1.0 for metric in AGENT for source in metric.sources}
     text = render(
         [Target("master", "m:1", recorded())], [Target("agent", "a:1", agent)], "blue", 0.1

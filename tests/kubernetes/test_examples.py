@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,6 +24,7 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "clusters"
 _BOUND_S = 900
 _POOL = "mesos-platform/pool"
 CERT_MANAGER, SNAPSHOTS = "cert-manager.io/v1", "snapshot.storage.k8s.io/v1"
+CANARY = "canary-of-the-operator"
 VAULT, EXTERNAL = "secrets.hashicorp.com/v1beta1", "external-secrets.io/v1"
 
 
@@ -115,12 +117,16 @@ def test_the_highly_available_one_is_spread_encrypted_and_copied(
 async def test_the_shared_one_has_pools_tenants_and_secrets_by_reference(
     stack: ClusterStack, kinds: None, pools: dict[str, set[str]], tmp_path: Path
 ) -> None:
-    async with leading_alone(tmp_path) as alone:
-        operator = {"masters": [alone.address]}
+    credential = tmp_path / "operator"
+    credential.write_text(f"operator:{CANARY}")
+    credential.chmod(0o600)
+    asked = {"credential_file": credential, "authenticate_http_frameworks": True}
+    async with leading_alone(tmp_path, **asked) as alone:
+        operator = {"masters": [alone.address], "credential_file": str(credential)}
         declared = use(stack, "multi-tenant", operator=operator)
         await asyncio.to_thread(stack.runner.up)
 
-        async with OperatorClient([alone.address]) as client:
+        async with OperatorClient([alone.address], credential) as client:
             quota = {one.role: dict(one.limits) for one in await client.quota()}
             weights = await client.weights()
         await asyncio.to_thread(same_after, stack)
@@ -130,6 +136,7 @@ async def test_the_shared_one_has_pools_tenants_and_secrets_by_reference(
     for pool, nodes in pools.items():
         assert {pod["spec"]["nodeName"] for pod in stack.pods(f"blue-agents-{pool}")} == nodes
     assert_secrets(stack)
+    assert_told_nowhere(stack, CANARY)
     text = stack.get("v1", "ConfigMap", "blue-masters")["data"]["blue-masters-0.json"]
     acls = json.loads(text)["acls"]
     assert acls["permissive"] is False
@@ -156,6 +163,16 @@ def assert_secrets(stack: ClusterStack) -> None:
         for item in volume.get("secret", {}).get("items", ())
     }
     assert {f"^{key.replace('-', chr(92) + '-')}$" for key in mounted} <= set(keys)
+
+
+def assert_told_nowhere(stack: ClusterStack, secret: str) -> None:
+    """What the update itself used is in no state (outputs are a part of it) and no object."""
+    state = json.dumps(stack.runner.deployment())
+    assert "credential_file" in state
+    told = {"state": state, "objects": json.dumps(stack.objects())}
+    encoded = base64.b64encode(f"operator:{secret}".encode()).decode()
+    for one in (secret, encoded):
+        assert [where for where, text in told.items() if one in text] == []
 
 
 @pytest.mark.timeout(_BOUND_S)

@@ -63,6 +63,10 @@ def test_agents_parts_do_not_overlap_and_lie_in_the_network() -> None:
         ([Bridge("a"), Bridge("b")], "overlap"),
         ([Bridge("a"), Bridge("a", subnet="10.0.0.0/24")], "twice"),
         ([Overlay("a"), Overlay("b", network="10.99.0.0/16")], "VXLAN 4711 both"),
+        (
+            [Bridge("serving-of-web-1"), Bridge("serving-of-web-2", subnet="10.0.0.0/24")],
+            "the device m-serving-of-we both",
+        ),
     ],
 )
 def test_profiles_that_cannot_be_together_are_refused(

@@ -102,6 +102,9 @@ def test_flags_of_masters_follow_from_their_number() -> None:
     assert judge.master_flags(GROUP, dict.fromkeys(MASTERS, flags), bootstrapped=False).ok
     found = judge.master_flags(GROUP, dict.fromkeys(MASTERS, flags), bootstrapped=True)
     assert "log_auto_initialize is true, declared is false" in found.said
+    grows = {master: {**flags, "quorum": "3"} for master in MASTERS}
+    assert judge.master_flags(GROUP, grows, bootstrapped=False, quorum_of=5).ok
+    assert not judge.master_flags(GROUP, grows, bootstrapped=False).ok
     missing = judge.master_flags(GROUP, {"m:1": flags}, bootstrapped=False)
     assert "m:2 does not tell its flags" in missing.said
 
@@ -166,8 +169,8 @@ def test_a_stranger_must_be_refused_everywhere() -> None:
 
 def test_names_and_edges_are_compared_with_what_should_be() -> None:
     names = Names(("d:1", "d:2"), "leader.mesos")
-    assert judge.names(names, dict.fromkeys(names.servers, ("10.0.0.1",)), "10.0.0.1").ok
-    stale = judge.names(names, {"d:1": ("10.0.0.9",), "d:2": None}, "10.0.0.1")
+    assert judge.names(names, dict.fromkeys(names.servers, ("10.0.0.1",)), ("10.0.0.1",)).ok
+    stale = judge.names(names, {"d:1": ("10.0.0.9",), "d:2": None}, ("10.0.0.1",))
     assert stale.said == "d:1 says 10.0.0.9; d:2 does not answer"
     edge = EdgeGroup(("e:1", "e:2"), "external", frozenset())
     assert judge.edge(edge, "abc", {"e:1": "abc", "e:2": "abc"}).ok
@@ -195,6 +198,16 @@ def test_what_a_stack_declares_follows_from_configuration_and_outputs() -> None:
     assert found.edge == EdgeGroup(("e:2",), "external", frozenset({1, 2}))
     assert str(found.credential_file) == "/somewhere/secrets/mesos-operator"
     assert found.leading == GROUP
+
+
+def test_on_kubernetes_the_operator_s_credential_is_where_pods_find_it() -> None:
+    found = declared(
+        parse({"target": "local", "local": {"port_base": 20_000}}, "s"),
+        Standing(),
+        {"secrets_dir": "/run/secrets/mesos-platform"},
+    )
+
+    assert str(found.credential_file) == "/run/secrets/mesos-platform/mesos-operator"
 
 
 def test_behind_the_projection_the_target_s_masters_are_asked() -> None:

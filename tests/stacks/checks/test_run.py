@@ -4,6 +4,7 @@ declared is named, and what does not answer is no agreement.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from components.workload import Secret
 from stacks.checks.declared import Declared, EdgeGroup, Group, Profile
-from stacks.checks.run import check
+from stacks.checks.run import addresses_of, check
 from stacks.migration.evidence import Evidence
 from stacks.topology import Color, Standing
 from tests.local.conftest import rig, zookeeper
@@ -115,3 +116,25 @@ async def test_a_cluster_that_does_not_answer_does_not_hold(tmp_path: Path) -> N
 
     assert [one.name for one in findings.evidence if one.ok] == []
     assert all("127.0.0.1:1" in one.said for one in findings.evidence)
+
+
+async def test_a_leader_that_is_called_by_name_is_compared_by_address() -> None:
+    assert await addresses_of("localhost") == ("127.0.0.1",)
+    assert await addresses_of("192.0.2.7") == ("192.0.2.7",)
+
+
+async def test_an_agent_that_tells_something_else_than_flags_does_not_stop_the_others() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        body = b'{"flags": ["nothing"]}'
+        head = f"HTTP/1.1 200 OK\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        writer.write(head.encode() + body)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1") as server:
+        address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        group = Group(Color.BLUE, agents=(address,))
+        seen = await found(Declared(Standing(), (group,), (Profile(RESOURCES),)))
+
+    assert seen["blue agents' flags"].said == f"{address} does not tell its flags"
