@@ -150,16 +150,22 @@ class Engine(Requests):
     async def _run_once(self) -> bool:
         """Work until the end; False where a side went back, and all must begin anew."""
         try:
-            async with asyncio.TaskGroup() as tasks:
-                self._tasks = tasks
-                tasks.create_task(self._main())
+            # A task of its own: a group that fails takes a cancellation's place, and in Python 3.11
+            # leaves one of its own on its task's account.
+            await asyncio.create_task(self._work(), name="engine")
         except BaseExceptionGroup as group:
-            error = _first(group)
-            if isinstance(error, WentBackError):
+            error, own = _first(group), asyncio.current_task()
+            is_cancelled = own is not None and own.cancelling() > 0
+            if isinstance(error, WentBackError) and not is_cancelled:
                 _log.error("engine.begins_anew", reason=str(error))
                 return False
             raise error from None
         return True
+
+    async def _work(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            tasks.create_task(self._main())
 
     async def settle(self, bound_s: float) -> None:
         """Let transactions under way end, so that an orderly stop leaves nothing to look up."""

@@ -40,6 +40,7 @@ from sync_engine.errors import (
     MultiFailedError,
     NoNodeError,
     RequestTooLargeError,
+    SyncError,
     UnsettledReadError,
 )
 from sync_engine.hosts import format_server, parse_hosts
@@ -146,24 +147,24 @@ class Lane:
         With `keep_session` only the connection ends, so that ephemerals last until the session's
         timeout, or another process goes on with `saved`.
         """
-        # Upkeep ends first: it would take the closing for a loss, and connect again.
         runner, self._runner = self._runner, None
-        if runner is not None:
-            runner.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await runner
         connection, self._connection = self._connection, None
         self._end(self._fatal or LaneClosedError("the lane was closed"))
-        if connection is None:
-            return
-        self._zxid = max(self._zxid, connection.last_zxid)
-        if connection.is_open and not keep_session:
-            ending = connection.submit(OpCode.CLOSE_SESSION, b"", wire.no_body, None)
-            self._session = SavedSession(0, wire.new_password())
-            with contextlib.suppress(LaneError, TimeoutError):
-                async with asyncio.timeout(_CLOSE_BOUND_S):
-                    await ending
-        connection.give_up("the lane was closed")
+        try:
+            if runner is not None:
+                # Upkeep ends first: it would take the closing for a loss, and connect again.
+                runner.cancel()  # not awaited itself: its end would look like the caller's own
+                await asyncio.wait({runner})
+            if connection and connection.is_open and not keep_session:
+                ending = connection.submit(OpCode.CLOSE_SESSION, b"", wire.no_body, None)
+                self._session = SavedSession(0, wire.new_password())
+                with contextlib.suppress(SyncError, TimeoutError):
+                    async with asyncio.timeout(_CLOSE_BOUND_S):
+                        await ending
+        finally:
+            if connection:
+                self._zxid = max(self._zxid, connection.last_zxid)
+                connection.give_up("the lane was closed")
 
     def submit(
         self, code: int, body: bytes, decode: wire.Decoder, path: str | None
@@ -333,8 +334,7 @@ class Lane:
             connection.give_up("never used")
             self.last_failure = f"{name}: {error or 'no answer'}"
             return None
-        except BaseException:
-            # Refused or cancelled: nobody else knows the connection, to close it.
+        except BaseException:  # refused or cancelled: nobody else knows the connection
             connection.give_up("never used")
             raise
         self.server = name

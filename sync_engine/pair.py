@@ -10,13 +10,20 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 
 import structlog
 
 from sync_engine import documents
 from sync_engine.direction import Side
 from sync_engine.documents import Epoch, Identity, Ownership
-from sync_engine.errors import NodeExistsError, NoNodeError, SameEnsembleError, StateError
+from sync_engine.errors import (
+    NodeExistsError,
+    NoNodeError,
+    SameEnsembleError,
+    StateError,
+    SyncError,
+)
 from sync_engine.fence import Fence
 from sync_engine.link import Link
 from sync_engine.slots import ensure
@@ -49,7 +56,8 @@ async def prepare(links: Mapping[Side, Link]) -> None:
 async def _check_apart(links: Mapping[Side, Link]) -> None:
     probe = f"{documents.ROOT}/probe-{uuid.uuid4().hex}"
     a, b = links[Side.A], links[Side.B]
-    await a.writer.create(probe, b"", a.own_acl)
+    # Ephemeral: an engine that dies or is cancelled here leaves nothing behind.
+    await a.writer.create(probe, b"", a.own_acl, ephemeral=True)
     try:
         await b.writer.sync(probe)
         if await b.writer.exists(probe) is not None:
@@ -58,8 +66,13 @@ async def _check_apart(links: Mapping[Side, Link]) -> None:
                 "one; correct the rules' hosts"
             )
             raise SameEnsembleError(msg)
-    finally:
-        await _delete(a, probe)
+    except SyncError:
+        # Not in a `finally`: when cancelled, its own failure would take the cancellation's place,
+        # and whoever starts the engine would try again for ever.
+        with suppress(SyncError):
+            await _delete(a, probe)
+        raise
+    await _delete(a, probe)
 
 
 async def identify(

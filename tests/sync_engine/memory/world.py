@@ -49,6 +49,8 @@ _SWEEPS_S = 2.5
 _AUDITS_MAX = 3
 _FLIP_S_MAX = 20.0
 _TAKE_BACK_MAX = 5
+# Each session is given a moment to end.
+_END_S_MAX = 120.0
 # The watch for the epoch's holder is the next transaction, which the next write brings.
 _OVERTAKEN_S_MAX = 90.0
 
@@ -275,8 +277,13 @@ class World:
     async def _end(self, task: asyncio.Task[None]) -> None:
         if task not in self._dying:
             task.cancel()
+        # Of one that goes on for all that, a test would wait for ever: here time costs nothing.
+        await asyncio.wait({task}, timeout=_END_S_MAX)
+        if not task.done():
+            left = "\n".join(sorted(map(repr, asyncio.all_tasks(self.loop))))
+            pytest.fail(f"expected a cancelled engine to end, saw it go on:\n{left}")
         with contextlib.suppress(asyncio.CancelledError, SyncError):
-            await task
+            task.result()
 
     @contextlib.contextmanager
     def _counted(self, kind: type[Any], name: str) -> Generator[None]:
