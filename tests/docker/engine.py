@@ -117,6 +117,7 @@ class DockerEngine:
         """Let it answer nothing any more."""
         assert self.process is not None, "it was started"
         self.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)
 
     def go_on(self) -> None:
         """Let it answer again."""
