@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import os
 import shutil
 import subprocess
@@ -26,6 +27,8 @@ from tests.waiting import block_until
 _PREFIX = "mesos-platform-node-"
 _NAMESPACES = ("--mount", "--net", "--pid", "--uts", "--ipc", "--cgroup")
 _LOCKS = Path("/run/lock")
+# One process may have several at once.
+_NUMBERS = itertools.count(1)
 _START_S_MAX = 30.0
 _STOP_S_MAX = 30.0
 # Joins the control groups named before `--`, then becomes what stands behind it.
@@ -76,7 +79,7 @@ class Sandbox:
 def running(folder: Path) -> Generator[Sandbox]:
     """Start one whose state lies in a folder; ended with all that runs in it."""
     _remove_left_over()
-    name = f"{_PREFIX}{os.getpid()}"
+    name = f"{_PREFIX}{os.getpid()}-{next(_NUMBERS)}"
     with (_LOCKS / name).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         groups = tuple(_make_group(parent, name) for parent in _own_groups())
