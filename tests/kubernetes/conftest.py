@@ -12,14 +12,13 @@ from typing import NoReturn
 
 import pytest
 
-from tests.kubernetes import control_plane
+from tests.kubernetes import control_plane, namespaces
 from tests.kubernetes import node as real_node
 from tests.kubernetes import stack as stack_module
 from tests.kubernetes.control_plane import ControlPlane
 from tests.kubernetes.node import Node
 from tests.kubernetes.stack import ClusterStack
-from tests.providers.cluster.api import Cluster, Object
-from tests.providers.cluster.ready import wait_gone
+from tests.providers.cluster.api import Cluster
 from tests.providers.kubernetes import APPLIES
 from tests.stacks.conftest import engine, project
 from tools import locate
@@ -32,7 +31,6 @@ __all__ = ["engine", "project"]
 
 # Two a zone: enough to spread five servers over, and to have agents on.
 NODES = 6
-_GONE_S_MAX = 120.0
 
 
 @pytest.fixture(scope="session")
@@ -92,15 +90,4 @@ def stack(
     monkeypatch.setenv(APPLIES, str(plane.admin))
     made = stack_module.make(project, cluster, f"test-{uuid.uuid4().hex[:8]}")
     yield made
-    remove(cluster, made.namespace, made.agents_namespace)
-
-
-def remove(cluster: Cluster, *namespaces: str) -> None:
-    """Remove namespaces and wait for it: agents hold ports of nodes, which the next ones use."""
-    gone: list[Object] = [
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in namespaces
-    ]
-    for namespace in gone:
-        cluster.delete(namespace)
-    for namespace in gone:
-        wait_gone(cluster, namespace, _GONE_S_MAX)
+    namespaces.remove(cluster, made.namespace, made.agents_namespace)

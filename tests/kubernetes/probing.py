@@ -11,15 +11,14 @@ from probe.agent.collectors.kubernetes import KubernetesCollector
 from probe.agent.kubernetes.follower import Follower
 from probe.agent.settings import Kubernetes
 from probe.agent.site import Site
+from tests.kubernetes import namespaces
 from tests.kubernetes.control_plane import ControlPlane
 from tests.probe.sites import Clock, News, site
 from tests.providers.cluster.api import Cluster, Object
-from tests.providers.cluster.ready import wait_gone
 from tests.waiting import until
 
 CLUSTER = "rig"
 BOUND_S = 90.0
-_GONE_S_MAX = 120.0
 _IMAGE = "example.invalid/app:1"
 
 
@@ -84,15 +83,13 @@ def settings_of(plane: ControlPlane, **more: Any) -> Kubernetes:
 
 @contextlib.contextmanager
 def namespace(cluster: Cluster) -> Generator[str]:
-    """A namespace of its own, removed afterwards."""
+    """A namespace of its own, removed afterwards; what is left of it is in nobody's way."""
     name = f"probe-{uuid.uuid4().hex[:8]}"
-    made: Object = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-    cluster.create(made)
+    cluster.create(namespaces.named(name))
     try:
         yield name
     finally:
-        cluster.delete(made)
-        wait_gone(cluster, made, _GONE_S_MAX)
+        cluster.delete(namespaces.named(name))
 
 
 def pod_spec(**more: Any) -> Object:

@@ -98,7 +98,9 @@ async def roll(stack: ClusterStack, caretaker: Caretaker, name: str) -> list[str
     async def is_over() -> bool:
         await caretaker.round()
         pods = stack.pods(name)
-        there = {pod["metadata"]["uid"] for pod in pods}
+        # One that is on its way counts at once: two may have gone when the next round is over.
+        metadata = [pod["metadata"] for pod in pods]
+        there = {one["uid"] for one in metadata if "deletionTimestamp" not in one}
         for one, uid in before.items():
             if uid not in there and one not in gone:
                 gone.append(one)
