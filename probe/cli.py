@@ -38,6 +38,7 @@ _AGAIN_S = 1.0
 
 
 @click.group(epilog=EPILOG)
+@click.version_option(package_name="mesos-platform")
 def main() -> None:
     """See what runs on a node, and what talks to what."""
 

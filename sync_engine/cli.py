@@ -37,6 +37,7 @@ _log = structlog.get_logger()
 
 
 @click.group(epilog=EPILOG)
+@click.version_option(package_name="mesos-platform")
 def main() -> None:
     """Keep subtrees of two ZooKeeper ensembles equal."""
 

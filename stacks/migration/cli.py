@@ -184,6 +184,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 @click.group(epilog=f"\b\n{__doc__.partition(chr(10) * 2)[2] if __doc__ else ''}")
+@click.version_option(package_name="mesos-platform")
 def main() -> None:
     """Move a cluster from one colour to the other, phase by phase."""
 

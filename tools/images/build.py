@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import shutil
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,6 +96,7 @@ def make_context(into: Path) -> None:
     project.mkdir()
     for name in _PROJECT:
         shutil.copytree(base.CHECKOUT / name, project / name, ignore=_UNUSED)
+    tell_version(project)
     python = (prepared / base.PYTHON).read_text()
     base.compile_bytecode(project, f"{base.INSIDE}/project", python)
     parts = json.loads((prepared / base.PARTS).read_text()) | {"jars": sbom.of_jars(jars)}
@@ -103,6 +105,15 @@ def make_context(into: Path) -> None:
     for target, kinds in TARGETS.items():
         text = sbom.document(target, [part for kind in kinds for part in parts[kind]])
         (lists / f"{target}.cdx.json").write_text(text)
+
+
+def tell_version(project: Path) -> None:
+    """What `--version` asks for: nobody installs the project there, as pip would."""
+    told = tomllib.loads((base.CHECKOUT / "pyproject.toml").read_text())["project"]
+    name, version = told["name"], told["version"]
+    folder = project / f"{name.replace('-', '_')}-{version}.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
 
 
 def _layers(
