@@ -63,6 +63,7 @@ class PortRole(StrEnum):
     DNS = "dns"
     DNS_HTTP = "dns-http"
     TASKS = "tasks"
+    WEB_ROUTE = "web-route"
 
 
 class Secret(StrEnum):

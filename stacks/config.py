@@ -192,6 +192,12 @@ class StackConfig(Model):
         if is_local and services.edge.replicas > room_for(PortRole.EDGE_HTTP):
             msg = "services.edge.replicas: one machine has room for 1"
             raise ValueError(msg)
+        if is_local and services.web_route.replicas:
+            msg = "services.web_route: only on target kubernetes; on one machine all is on loopback"
+            raise ValueError(msg)
+        if is_local and services.metrics.objects:
+            msg = "services.metrics.objects: only on target kubernetes, whose operator takes them"
+            raise ValueError(msg)
         if is_local and services.discovery.replicas:
             msg = "services.discovery: only on target kubernetes, whose name servers hand on a zone"
             raise ValueError(msg)

@@ -12,8 +12,9 @@ from components.base import Placing
 from components.monitoring.exporter import MesosExporter, MesosExporterArgs
 from components.network.discovery import DiscoveryArgs, ServiceDiscovery
 from components.network.edge import EdgeProxy, EdgeProxyArgs
-from components.workload import Program
-from stacks.config import StackConfig, TargetKind
+from components.network.web_route import CERTIFICATE, WebRoute, WebRouteArgs
+from components.workload import Certificate, Issuer, Program
+from stacks.config import StackConfig
 from stacks.tiers import Tiers
 from stacks.topology import Color, Tier, Topology
 
@@ -57,7 +58,9 @@ def declare_services(
         outputs["exporters"] = _exporters(config, beside, placing)
     if services.discovery.replicas:
         outputs["discovery"] = _discovery(config, beside, place)
-    if services.metrics.objects and config.target is TargetKind.KUBERNETES:
+    if services.web_route.replicas:
+        outputs["web_route"] = _web_route(config, beside, placing)
+    if services.metrics.objects:
         _telemetry(config, stack, placing)
     return outputs
 
@@ -89,6 +92,18 @@ def _discovery(config: StackConfig, beside: Beside, place: Place) -> dict[str, A
         place(beside.mesos, protect=False),
     )
     return {"addresses": made.addresses, "zone": made.zone}
+
+
+def _web_route(config: StackConfig, beside: Beside, placing: Placing) -> list[str]:
+    wanted = config.services.web_route
+    issuer = wanted.tls and wanted.tls.issuer
+    certificate = wanted.tls and Certificate(
+        CERTIFICATE, issuer and Issuer(issuer.name, issuer.kind), wanted.tls.names
+    )
+    # Those of both colours, in an order that no migration changes.
+    masters = tuple(address for color in Color for address in beside.tiers.masters(color))
+    args = WebRouteArgs(wanted.image, masters, tuple(beside.marathon), wanted.replicas, certificate)
+    return WebRoute(args, placing).urls
 
 
 def _telemetry(config: StackConfig, stack: str, placing: Placing) -> None:

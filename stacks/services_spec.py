@@ -1,16 +1,16 @@
-"""What stands beside a cluster: the edge, names, metrics; left out unless asked for."""
+"""What stands beside a cluster: the edge, names, metrics, the way to web interfaces; nothing of it
+unless asked for.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from components.network.discovery import Discovery, check_zone
-from components.targets.image import check_image
 from stacks.config_model import Model
-
-Image = Annotated[str, AfterValidator(check_image)]
+from stacks.kubernetes_config import Image, IssuerConfig
 
 
 class EdgeConfig(Model):
@@ -58,9 +58,39 @@ class MetricsConfig(Model):
     """Between two scrapes."""
 
 
+class WebTlsConfig(Model):
+    """The certificate that browsers are shown: the Secret `web-route-tls` with `tls.crt`, `tls.key`
+    and `ca.crt`."""
+
+    issuer: IssuerConfig | None = None
+    """Makes that Secret, by cert-manager; None: somebody else has made it."""
+    names: tuple[str, ...] = ()
+    """Names by which browsers ask for the route."""
+
+
+class WebRouteConfig(Model):
+    """The way to the web interfaces of masters and Marathon on Kubernetes: by user and password."""
+
+    replicas: int = Field(default=0, ge=0)
+    """Replicas; 0: none, and nobody outside the cluster reaches an interface."""
+    image: Image | None = None
+    """HAProxy 2.6 or newer with a shell, as the official image. Users are the secret
+    `web-route-users`, a `userlist web-route` with the groups `viewers` and `operators`."""
+    tls: WebTlsConfig | None = None
+    """None: what stands in front of it ends TLS. Without any, passwords are not protected."""
+
+    @model_validator(mode="after")
+    def _has_an_image(self) -> Self:
+        if self.replicas and self.image is None:
+            msg = "expected an image of HAProxy for the route to web interfaces, saw none"
+            raise ValueError(msg)
+        return self
+
+
 class ServicesConfig(Model):
     """Services beside a cluster."""
 
     edge: EdgeConfig = EdgeConfig()
     discovery: DiscoveryConfig = DiscoveryConfig()
     metrics: MetricsConfig = MetricsConfig()
+    web_route: WebRouteConfig = WebRouteConfig()

@@ -14,6 +14,7 @@ from components.mesos.access import ZOOKEEPER
 from components.mesos.endpoint import MesosEndpoint
 from components.mesos.quota import Quota, QuotaArgs
 from components.mesos.weight import DEFAULT, Weight, WeightArgs
+from components.network.web_route import USERS
 from components.workload import Secret
 from stacks.config import StackConfig
 from stacks.tiers import Tiers
@@ -47,6 +48,7 @@ def secret_keys(config: StackConfig) -> tuple[list[str], list[str]]:
     kubernetes = config.kubernetes
     identity = [ZOOKEEPER] if kubernetes and kubernetes.zookeeper_acl else []
     sasl = kubernetes.sasl_users if kubernetes else ()
-    keys = [*map(str, Secret), *access.master_secrets, *identity, *sasl]
+    users = [USERS] if config.services.web_route.replicas else []
+    keys = [*map(str, Secret), *access.master_secrets, *identity, *sasl, *users]
     node_keys = [*([access.agent_secret] if access.agent_secret else []), *identity]
     return keys, node_keys

@@ -8,6 +8,7 @@ from typing import Any
 
 from components.base import Component, Placing, workload_name
 from components.errors import ArgumentsError
+from components.mesos.masters import TIER as MASTERS
 from components.workload import (
     Member,
     Needs,
@@ -48,7 +49,8 @@ class MesosExporter(Component):
     url: str
 
     def __init__(self, args: MesosExporterArgs, placing: Placing) -> None:
-        name = workload_name(TIER, args.color)
+        # It comes and goes with its masters, and so do they in the contracts of a migration.
+        name = workload_name(MASTERS, args.color, TIER)
         end = placing.target.endpoint(name, args.color, PortRole.EXPORTER, 0)
         self.url = f"http://{end}/metrics"
         config: dict[str, Any] = {

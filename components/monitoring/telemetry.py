@@ -21,20 +21,24 @@ from components.base import token
 from components.errors import ArgumentsError
 from components.monitoring import alerts
 from components.monitoring.dashboards import DASHBOARDS, document
+from components.targets.custom import foreign
+from components.targets.namespaces import TAKE_BACK
 from components.workload import PortRole
 
 OPERATOR = "monitoring.coreos.com/v1"
 DASHBOARD_LABEL = "grafana_dashboard"
 _COMPONENT = "app.kubernetes.io/component"
-# Without it, a field that somebody changed by hand would be theirs, and updates would fail.
-_TAKE_BACK = {"pulumi.com/patchForce": "true"}
 SCRAPED: Mapping[str, PortRole] = {
     "zookeeper": PortRole.ZOOKEEPER_METRICS,
     "exporter": PortRole.EXPORTER,
     "engine": PortRole.ENGINE,
     "edge": PortRole.EDGE_ADMIN,
 }
-"""Tier → the port of its Service that tells metrics at /metrics."""
+"""Tier → the port of its Service that tells metrics at /metrics.
+
+All of them are declared whether they are there now or not: what comes and goes in a migration must
+change nothing that its contracts do not speak of, and who selects nothing scrapes nothing.
+"""
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,10 @@ class Telemetry(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: TelemetryArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__(token("monitoring", "Telemetry"), name, {}, opts)
-        inside = pulumi.ResourceOptions(parent=self, provider=opts.provider)
+        # A component's own dependencies are not its children's, whose namespace must be there.
+        inside = pulumi.ResourceOptions(
+            parent=self, provider=opts.provider, depends_on=opts.depends_on
+        )
         for tier, role in SCRAPED.items():
             spec = monitor(tier, role, args)
             _object("ServiceMonitor", f"{name}-{tier}", spec, args, inside)
@@ -73,7 +80,7 @@ class Telemetry(pulumi.ComponentResource):
                     name=f"dashboard-{dashboard.uid}",
                     namespace=args.namespace,
                     labels={DASHBOARD_LABEL: "1"},
-                    annotations=_TAKE_BACK,
+                    annotations=TAKE_BACK,
                 ),
                 data={f"{dashboard.uid}.json": json.dumps(document(dashboard), indent=1)},
                 opts=inside,
@@ -100,11 +107,7 @@ def monitor(tier: str, role: PortRole, args: TelemetryArgs) -> dict[str, Any]:
 def _object(
     kind: str, name: str, spec: Mapping[str, Any], args: TelemetryArgs, opts: pulumi.ResourceOptions
 ) -> pulumi.Resource:
-    metadata = {
-        "name": name,
-        "namespace": args.namespace,
-        "labels": dict(args.labels),
-        "annotations": _TAKE_BACK,
-    }
-    properties = {"apiVersion": OPERATOR, "kind": kind, "metadata": metadata, "spec": dict(spec)}
-    return pulumi.CustomResource(f"kubernetes:{OPERATOR}:{kind}", name, properties, opts)
+    metadata = k8s_meta.v1.ObjectMetaArgs(
+        name=name, namespace=args.namespace, labels=args.labels, annotations=TAKE_BACK
+    )
+    return foreign(name, (OPERATOR, kind), metadata, {"spec": dict(spec)}, opts)

@@ -16,12 +16,15 @@ ZOOKEEPER, MASTERS, AGENTS = "zookeeper", "masters", "agents"
 FRAMEWORKS, CLIENTS, ENGINE = "frameworks", "clients", "engine"
 CARETAKERS = "caretakers"
 EDGE, EXPORTER, DISCOVERY = "edge", "exporter", "discovery"
+WEB_ROUTE = "web-route"
 MONITORING = "monitoring"
 """Whoever reads metrics; not of this platform."""
 GUESTS = "guests"
 """Whoever uses a cluster's ZooKeeper; not of this platform."""
 VISITORS = "visitors"
 """Whoever sends requests to apps through the edge; not of this platform."""
+BROWSERS = "browsers"
+"""Whoever asks for web interfaces, or hands on who does; not of this platform."""
 RESOLVERS = "resolvers"
 """The cluster's own name servers, which hand on what is asked of names of Mesos."""
 
@@ -65,6 +68,9 @@ FLOWS = (
     Flow(MONITORING, EDGE, PortRole.EDGE_ADMIN),
     Flow(MONITORING, EXPORTER, PortRole.EXPORTER),
     Flow(VISITORS, EDGE, PortRole.EDGE_HTTP),
+    Flow(BROWSERS, WEB_ROUTE, PortRole.WEB_ROUTE),
+    Flow(WEB_ROUTE, MASTERS, PortRole.MASTER),
+    Flow(WEB_ROUTE, FRAMEWORKS, PortRole.MARATHON),
     Flow(EDGE, FRAMEWORKS, PortRole.MARATHON),
     Flow(EDGE, AGENTS, PortRole.TASKS),
     # Behind a leader projection a colour's masters name the other's leader.

@@ -1,4 +1,5 @@
-"""Objects of other projects' kinds: certificates, classes of volume snapshots, filled Secrets.
+"""Objects of other projects' kinds: certificates, classes of volume snapshots, filled Secrets, and
+what components make with `foreign` themselves.
 
 Their definitions belong to the cluster. Where one is missing, the preview fails at the object and
 names the kind: nothing was changed by then.
@@ -48,7 +49,7 @@ def certificate(
             "group": "cert-manager.io",
         },
     }
-    return _object(name, (CERT_MANAGER, "Certificate"), metadata, {"spec": spec}, opts)
+    return foreign(name, (CERT_MANAGER, "Certificate"), metadata, {"spec": spec}, opts)
 
 
 def snapshot_class(
@@ -66,7 +67,7 @@ def snapshot_class(
         )
         raise ArgumentsError(msg)
     fields = {"driver": wanted.driver, "deletionPolicy": "Delete"}
-    return _object(name, (SNAPSHOTS, "VolumeSnapshotClass"), metadata, fields, opts)
+    return foreign(name, (SNAPSHOTS, "VolumeSnapshotClass"), metadata, fields, opts)
 
 
 def filled_secret(  # noqa: PLR0913 - the fields of an object
@@ -80,16 +81,17 @@ def filled_secret(  # noqa: PLR0913 - the fields of an object
 ) -> pulumi.Resource:
     """What keeps a Secret equal to a store."""
     api_version, kind, spec = store.document(secret, keys)
-    return _object(name, (api_version, kind), metadata, {"spec": spec}, opts)
+    return foreign(name, (api_version, kind), metadata, {"spec": spec}, opts)
 
 
-def _object(
+def foreign(
     name: str,
     kind: tuple[str, str],
     metadata: k8s_meta.v1.ObjectMetaArgs,
     fields: Mapping[str, Any],
     opts: pulumi.ResourceOptions,
 ) -> pulumi.Resource:
+    """An object of a kind that the cluster may not know; `fields` are those beside its metadata."""
     # The library's own class takes a `spec` alone, and classes of snapshots have none.
     properties = {"apiVersion": kind[0], "kind": kind[1], "metadata": metadata, **fields}
     return pulumi.CustomResource(f"kubernetes:{kind[0]}:{kind[1]}", name, properties, opts)

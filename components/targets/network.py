@@ -16,15 +16,18 @@ from components.network import policies
 from components.network.policies import Flow
 from components.workload import PortRole, Workload
 
-# Namespaces carry these labels when their pods may read metrics, or use ZooKeeper.
+# Namespaces carry these labels when their pods may read metrics, use ZooKeeper, apps or the web
+# interfaces.
 MAY_READ_METRICS = "mesos-platform/may-read-metrics"
 MAY_USE_ZOOKEEPER = "mesos-platform/may-use-zookeeper"
 MAY_USE_APPS = "mesos-platform/may-use-apps"
+MAY_USE_WEB = "mesos-platform/may-use-web"
 _SYSTEM = {"kubernetes.io/metadata.name": "kube-system"}
 _OUTSIDE = {
     policies.MONITORING: {MAY_READ_METRICS: "true"},
     policies.GUESTS: {MAY_USE_ZOOKEEPER: "true"},
     policies.VISITORS: {MAY_USE_APPS: "true"},
+    policies.BROWSERS: {MAY_USE_WEB: "true"},
     policies.RESOLVERS: _SYSTEM,
 }
 # Agents of a real cluster give these to tasks unless their resources say otherwise.

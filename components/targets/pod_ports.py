@@ -19,6 +19,7 @@ _PORTS = {
     PortRole.EDGE_HTTP: 10080,
     PortRole.EDGE_ADMIN: 9090,
     PortRole.EXPORTER: 9105,
+    PortRole.WEB_ROUTE: 8443,
     PortRole.DNS: 8053,
     PortRole.DNS_HTTP: 8123,
     # First of those that agents give to tasks; `Reach` has the last.

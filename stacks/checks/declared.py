@@ -62,7 +62,7 @@ class EdgeGroup:
 class Declared:
     """All of it. `quota` are roles' limits, None where the stack declares no tenants: then roles
     are compared with what masters hold. An agent is of one of the `profiles`. `quorum_of` is the
-    size that masters' quorum is derived of while their number changes."""
+    size that masters' quorum is derived of while their number changes. `web_route` are URLs."""
 
     standing: Standing
     groups: tuple[Group, ...]
@@ -73,6 +73,7 @@ class Declared:
     quorum_of: int | None = None
     names: Names | None = None
     edge: EdgeGroup | None = None
+    web_route: tuple[str, ...] = ()
     secrets: Path | None = None
 
     @property
@@ -105,6 +106,7 @@ def declared(config: StackConfig, standing: Standing, outputs: Mapping[str, Any]
         quorum_of=cluster.masters.quorum_of,
         names=Names(_addresses(names["addresses"]), f"leader.{names['zone']}") if names else None,
         edge=_edge(edge) if edge else None,
+        web_route=_addresses(outputs.get("web_route")),
         secrets=_secrets(outputs),
     )
 

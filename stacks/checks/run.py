@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
@@ -56,6 +57,7 @@ class _Looks:
         credential = declared.credential_file
         self._http = http_client(credential, None, timeout_s=timeout_s)
         self._stranger = http_client(None, None, timeout_s=timeout_s)
+        self._browser = httpx.AsyncClient(verify=_whoever(), timeout=timeout_s, trust_env=False)
         self._operators = {
             group.color: OperatorClient(group.masters, credential, timeout_s=timeout_s)
             for group in declared.groups
@@ -74,6 +76,7 @@ class _Looks:
             await self._marathon.close()
         await self._http.aclose()
         await self._stranger.aclose()
+        await self._browser.aclose()
 
     def all(self) -> list[tuple[str, Callable[[], Awaitable[Evidence]]]]:
         """Every check that the stack gives cause for, with its name."""
@@ -143,8 +146,12 @@ class _Looks:
         async def marathon(address: str) -> int:
             return (await self._stranger.get(f"http://{address}/v2/apps")).status_code
 
+        async def route(url: str) -> int:
+            return (await self._browser.get(f"{url}/")).status_code
+
         found = await self._each(masters, master)
-        return judge.anonymous({**found, **await self._each(self._declared.marathon, marathon)})
+        found |= await self._each(self._declared.marathon, marathon)
+        return judge.anonymous(found | await self._each(self._declared.web_route, route))
 
     async def _names(self, names: Names, group: Group) -> Evidence:
         leader = await self._operators[group.color].leader()
@@ -202,6 +209,15 @@ async def addresses_of(host: str) -> tuple[str, ...]:
         msg = f"expected an address of {host}, saw {error}: run this where the cluster's names are"
         raise DnsError(msg) from None
     return tuple(sorted({str(one[4][0]) for one in found}))
+
+
+def _whoever() -> ssl.SSLContext:
+    """A stranger sends nothing that a false route could use, and is here by another name than that
+    of the route's certificate."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def _of(look: Callable[[T], Awaitable[Evidence]], subject: T) -> Callable[[], Awaitable[Evidence]]:

@@ -48,6 +48,7 @@ class ClusterStack:
         *,
         kubernetes: Mapping[str, Any] | None = None,
         cluster: Mapping[str, Any] | None = None,
+        services: Mapping[str, Any] | None = None,
     ) -> None:
         """Write the stack's configuration, with these keys besides the usual ones."""
         settings = {"namespace": self.namespace, "node_networks": [NODES], "images": IMAGES}
@@ -58,6 +59,8 @@ class ClusterStack:
         }
         if cluster:
             values["mesos-platform:cluster"] = dict(cluster)
+        if services:
+            values["mesos-platform:services"] = dict(services)
         text = yaml.safe_dump({"config": values}, sort_keys=False)
         self.runner.config_file.write_text(text)
 

@@ -13,6 +13,8 @@ import pytest
 import yaml
 
 from clients.mesos import OperatorClient
+from components.monitoring import alerts
+from components.monitoring.dashboards import DASHBOARDS
 from stacks.errors import ResourceFailedError
 from tests.kubernetes import definitions
 from tests.kubernetes.stack import ClusterStack, is_ready
@@ -23,6 +25,7 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "clusters"
 # Some fifty objects by the real engine, and pods that it waits for.
 _BOUND_S = 900
 _POOL = "mesos-platform/pool"
+OPERATOR = "monitoring.coreos.com/v1"
 CERT_MANAGER, SNAPSHOTS = "cert-manager.io/v1", "snapshot.storage.k8s.io/v1"
 CANARY = "canary-of-the-operator"
 VAULT, EXTERNAL = "secrets.hashicorp.com/v1beta1", "external-secrets.io/v1"
@@ -56,10 +59,14 @@ def _label(cluster: Cluster, node: Object, value: str | None) -> None:
     cluster.patch(of, {"metadata": {"labels": {_POOL: value}}}, manager="test")
 
 
-def use(stack: ClusterStack, name: str, **kubernetes: Any) -> Mapping[str, Any]:
+def use(
+    stack: ClusterStack, name: str, services: Mapping[str, Any] | None = None, **kubernetes: Any
+) -> Mapping[str, Any]:
     """Configure a stack by an example, in its own namespace; returns the cluster's part."""
     values = yaml.safe_load((EXAMPLES / f"{name}.yaml").read_text())["config"]
     values["mesos-platform:kubernetes"] |= {"namespace": stack.namespace, **kubernetes}
+    if services:
+        values["mesos-platform:services"] = dict(services)
     stack.runner.config_file.write_text(yaml.safe_dump({"config": values}, sort_keys=False))
     return values["mesos-platform:cluster"]
 
@@ -110,7 +117,32 @@ def test_the_highly_available_one_is_spread_encrypted_and_copied(
     script = stack.get("v1", "ConfigMap", "blue-zookeeper")["data"]["blue-zookeeper-0.sh"]
     assert "sslQuorum=true" in script
     assert "admin.serverAddress=127.0.0.1" in script
+    assert_watched(stack)
     same_after(stack)
+
+
+def assert_watched(stack: ClusterStack) -> None:
+    """Whoever reads metrics is led to ports that Services have, and is told rules and pictures."""
+    for tier, service in (("zookeeper", "blue-zookeeper"), ("exporter", "blue-masters-exporter")):
+        found = stack.get(OPERATOR, "ServiceMonitor", f"rig-telemetry-{tier}")
+        assert found["metadata"]["labels"] == {"release": "prometheus"}
+        spec, served = found["spec"], stack.get("v1", "Service", service)
+        assert spec["namespaceSelector"] == {"matchNames": [stack.namespace]}
+        selector = spec["selector"]["matchLabels"]
+        assert selector.items() <= served["metadata"]["labels"].items()
+        (endpoint,) = spec["endpoints"]
+        assert endpoint["port"] in {port["name"] for port in served["spec"]["ports"]}
+    groups = stack.get(OPERATOR, "PrometheusRule", "rig-telemetry")["spec"]["groups"]
+    assert {group["name"] for group in groups} == set(alerts.GROUPS)
+    for dashboard in DASHBOARDS:
+        kept = stack.get("v1", "ConfigMap", f"dashboard-{dashboard.uid}")
+        assert kept["metadata"]["labels"] == {"grafana_dashboard": "1"}
+        assert json.loads(kept["data"][f"{dashboard.uid}.json"])["title"] == dashboard.title
+    routes = stack.pods("web-route")
+    assert len(routes) == 2
+    assert all(map(is_ready, routes))
+    (exporter,) = stack.pods("blue-masters-exporter")
+    assert is_ready(exporter)
 
 
 @pytest.mark.timeout(_BOUND_S)
@@ -199,6 +231,10 @@ def test_external_secrets_are_asked_for_the_same_keys(stack: ClusterStack, kinds
         (
             {"secret_store": {"operator": "vault", "store": "x", "path": "x"}},
             "VaultStaticSecret of secrets.hashicorp.com/v1beta1",
+        ),
+        (
+            {"services": {"metrics": {"objects": True}}},
+            "ServiceMonitor of monitoring.coreos.com/v1",
         ),
     ],
 )

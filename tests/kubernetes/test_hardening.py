@@ -6,21 +6,33 @@ from typing import Any
 
 import pytest
 
-from components.network.policies import FLOWS, GUESTS, MONITORING
-from components.targets.network import MAY_READ_METRICS, MAY_USE_ZOOKEEPER
+from components.network.policies import BROWSERS, FLOWS, GUESTS, MONITORING, VISITORS
+from components.targets.network import (
+    MAY_READ_METRICS,
+    MAY_USE_APPS,
+    MAY_USE_WEB,
+    MAY_USE_ZOOKEEPER,
+)
 from stacks.topology import Placement, Position, Standing
 from tests.kubernetes.reachability import Peer, is_selected, may_connect
 from tests.kubernetes.stack import ClusterStack
+from tests.kubernetes.test_examples import use
 from tests.providers.cluster.api import Cluster, Object
 from tests.providers.cluster.errors import RefusedError
 
 _BOUND_S = 600
 _RESTRICTED_NOT_FOR = {"blue-agents", "green-agents"}
+OUTSIDE = {
+    GUESTS: MAY_USE_ZOOKEEPER,
+    MONITORING: MAY_READ_METRICS,
+    VISITORS: MAY_USE_APPS,
+    BROWSERS: MAY_USE_WEB,
+}
 
 
 def with_both_colours(stack: ClusterStack) -> None:
     """A stack in the middle of a migration, so that everything there is exists."""
-    stack.configure(kubernetes={"spread": "hosts"})
+    use(stack, "migrating")
     groups = {"traffic": Placement.SOURCE}
     for position in (0, 1, 2):
         stack.runner.set_migration(Standing(position=Position(position), groups=groups))
@@ -51,6 +63,7 @@ def test_pods_may_do_and_reach_what_is_declared(stack: ClusterStack, cluster: Cl
     ]
     workloads = {pod["metadata"]["labels"]["app.kubernetes.io/name"]: pod for pod in pods}
     assert {"blue-zookeeper", "green-masters", "blue-agents", "sync-engine"} <= set(workloads)
+    assert {"green-masters-exporter", "web-route"} <= set(workloads)
     for name, pod in workloads.items():
         assert_hardened(name, pod["spec"], everything=name not in _RESTRICTED_NOT_FOR)
     assert_admission(stack, cluster)
@@ -85,8 +98,8 @@ def assert_hardened(name: str, spec: dict[str, Any], *, everything: bool) -> Non
 def assert_reachable(stack: ClusterStack, pods: list[Object], policies: list[Object]) -> None:
     """No pod is unselected, and who reaches whom is what the list of flows says."""
     peers = {pod["metadata"]["name"]: peer_of(stack, pod) for pod in pods}
-    peers["a-guest"] = outsider("guest", {MAY_USE_ZOOKEEPER: "true"})
-    peers["a-monitor"] = outsider("monitor", {MAY_READ_METRICS: "true"})
+    for label in OUTSIDE.values():
+        peers[label] = outsider(label.rpartition("/")[2], {label: "true"})
     peers["a-stranger"] = outsider("stranger", {})
     for pod in pods:
         for direction in ("Ingress", "Egress"):
@@ -134,10 +147,8 @@ def is_declared(source: Peer, target: Object, role: str) -> bool:
     for flow in FLOWS:
         if flow.target != labels["app.kubernetes.io/component"] or flow.role != role:
             continue
-        if flow.source == GUESTS:
-            matches = MAY_USE_ZOOKEEPER in source.namespace_labels
-        elif flow.source == MONITORING:
-            matches = MAY_READ_METRICS in source.namespace_labels
+        if flow.source in OUTSIDE:
+            matches = OUTSIDE[flow.source] in source.namespace_labels
         else:
             matches = source.labels.get("app.kubernetes.io/component") == flow.source
             color = source.labels.get("mesos-platform/color")

@@ -29,6 +29,30 @@ def refusal(values: dict[str, Any]) -> str:
     return str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({**LOCAL, "services": {"metrics": {"objects": True}}}, "only on target kubernetes"),
+        (
+            {**LOCAL, "services": {"web_route": {"replicas": 1, "image": IMAGES["platform"]}}},
+            "only on target kubernetes",
+        ),
+        (
+            {
+                "target": "kubernetes",
+                "kubernetes": KUBERNETES,
+                "services": {"web_route": {"replicas": 1}},
+            },
+            "expected an image of HAProxy",
+        ),
+    ],
+)
+def test_services_that_cannot_stand_there_are_refused(
+    values: dict[str, Any], expected: str
+) -> None:
+    assert expected in refusal(values)
+
+
 def test_nested_values_may_be_json_text_as_pulumi_hands_them_over() -> None:
     config = parse({"target": "local", "local": '{"port_base": 20000}'}, "local")
 

@@ -8,7 +8,7 @@ from stacks import reference
 from stacks.reference import PAGES, Page
 from tests.tidy.conftest import CHECKOUT
 
-DEPLOYED = CHECKOUT / "tests" / "kubernetes" / "test_examples.py"
+DEPLOYING = CHECKOUT / "tests" / "kubernetes"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.file)
@@ -20,7 +20,7 @@ def test_a_page_is_that_of_the_code(page: Page) -> None:
 
 def test_every_example_of_a_cluster_is_deployed_and_on_a_page() -> None:
     examples = {path.name for path in (CHECKOUT / "examples" / "clusters").glob("*.yaml")}
-    text = DEPLOYED.read_text()
+    text = "\n".join(path.read_text() for path in DEPLOYING.glob("test_*.py"))
 
     assert {page.example for page in PAGES} <= examples
     assert not [name for name in examples if f'"{name.removesuffix(".yaml")}"' not in text]

@@ -33,10 +33,10 @@ def test_the_exporter_reads_settings_that_it_takes(run: Run) -> None:
 
     recorder = run(lambda: MesosExporter(args, placing()))
 
-    data = recorder.named("blue-exporter", "ConfigMap").inputs["data"]
-    settings = ExporterSettings.model_validate_json(data["blue-exporter-0.json"])
+    data = recorder.named("blue-masters-exporter", "ConfigMap").inputs["data"]
+    settings = ExporterSettings.model_validate_json(data["blue-masters-exporter-0.json"])
     assert (settings.masters, settings.color, settings.listen_port) == (args.masters, "blue", 9105)
-    spec = recorder.named("blue-exporter", "NetworkPolicy").inputs["spec"]
+    spec = recorder.named("blue-masters-exporter", "NetworkPolicy").inputs["spec"]
     assert [port["port"] for rule in spec["ingress"] for port in rule["ports"]] == [9105]
 
 
