@@ -54,15 +54,22 @@ async def owned(stage: Stage) -> None:
 
 async def audited(stage: Stage) -> AuditReport:
     """The engine's own audit, once it has started and finds the time."""
+    refused: list[str] = []
 
     async def report() -> AuditReport | None:
         try:
             return await stage.engine.client.audit(timeout_s=_EQUAL_S)
-        except (EngineBusyError, EngineUnreachableError):
+        except (EngineBusyError, EngineUnreachableError) as error:
+            refused[:] = [str(error)]
+            stage.engine.check_lives()
             await asyncio.sleep(_AGAIN_S)
             return None
 
-    return await until(report, "an audit", _EQUAL_S)
+    try:
+        return await until(report, "an audit", _EQUAL_S)
+    except AssertionError as error:
+        msg = f"{error}, saw {refused}"
+        raise AssertionError(msg) from None
 
 
 async def equal(stage: Stage) -> None:

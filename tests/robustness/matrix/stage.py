@@ -163,9 +163,13 @@ class Process:
     async def _look(self) -> EngineStatus | None:
         """Its status, not too often, as long as it runs."""
         await asyncio.sleep(_LOOK_PAUSE_S)
+        self.check_lives()
+        return await self.status()
+
+    def check_lives(self) -> None:
+        """Fail with its last words where it has ended."""
         assert self._running is not None
         assert self._running.poll() is None, f"the engine ended: {self.log[-3000:]}"
-        return await self.status()
 
     def conflicts(self) -> list[dict[str, Any]]:
         """The lines of its journal."""
