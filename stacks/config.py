@@ -201,6 +201,9 @@ class StackConfig(Model):
         if is_local and services.discovery.replicas:
             msg = "services.discovery: only on target kubernetes, whose name servers hand on a zone"
             raise ValueError(msg)
+        if is_local and services.probe.apps:
+            msg = "services.probe: only on target kubernetes; here, run `probe agent` itself"
+            raise ValueError(msg)
         if not is_local and services.edge.replicas and services.edge.image is None:
             msg = "services.edge.image: expected an image of this project with HAProxy, saw none"
             raise ValueError(msg)

@@ -117,6 +117,15 @@ PAGES = (
          "stacks.kubernetes_config:SecretStoreConfig"),
         "multi-tenant.yaml",
     ),
+    Page(
+        "probe.md",
+        "The probe",
+        "36, 41",
+        ("components.monitoring.probe", "components.monitoring.probe_settings",
+         "components.monitoring.probe_pods", "components.monitoring.permissions"),
+        ("stacks.services_spec:ProbeConfig",),
+        "ha.yaml",
+    ),
 )  # fmt: skip
 
 

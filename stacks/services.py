@@ -10,6 +10,7 @@ import pulumi
 
 from components.base import Placing
 from components.monitoring.exporter import MesosExporter, MesosExporterArgs
+from components.monitoring.probe_settings import ProbeArgs
 from components.network.discovery import DiscoveryArgs, ServiceDiscovery
 from components.network.edge import EdgeProxy, EdgeProxyArgs
 from components.network.web_route import CERTIFICATE, WebRoute, WebRouteArgs
@@ -62,6 +63,8 @@ def declare_services(
         outputs["web_route"] = _web_route(config, beside, placing)
     if services.metrics.objects:
         _telemetry(config, stack, placing)
+    if services.probe.apps:
+        outputs["probe"] = _probe(config, stack, place([], protect=False))
     return outputs
 
 
@@ -109,13 +112,41 @@ def _web_route(config: StackConfig, beside: Beside, placing: Placing) -> list[st
 def _telemetry(config: StackConfig, stack: str, placing: Placing) -> None:
     # Only where Kubernetes' libraries are loaded anyway.
     from components.monitoring.telemetry import Telemetry, TelemetryArgs  # noqa: PLC0415 - as above
-    from components.targets.kubernetes import KubernetesTarget  # noqa: PLC0415 - as above
 
     assert config.kubernetes is not None
-    assert isinstance(placing.target, KubernetesTarget)
     metrics = config.services.metrics
     args = TelemetryArgs(config.kubernetes.namespace, metrics.labels, metrics.interval_s)
-    opts = pulumi.ResourceOptions(
+    Telemetry(f"{stack}-telemetry", args, _by_provider(placing))
+
+
+def _probe(config: StackConfig, stack: str, placing: Placing) -> dict[str, Any]:
+    # Only where Kubernetes' libraries are loaded anyway.
+    from components.monitoring.probe import ClusterProbe  # noqa: PLC0415 - as above
+
+    kubernetes, wanted = config.kubernetes, config.services.probe
+    assert kubernetes is not None
+    image = wanted.image or kubernetes.images.platform
+    args = ProbeArgs(
+        program=Program(("python", "-m", "probe.cli"), image),
+        apps=wanted.apps,
+        api_networks=kubernetes.api_networks or kubernetes.node_networks,
+        namespace=wanted.namespace or f"{kubernetes.namespace}-probe",
+        cluster=wanted.cluster or stack,
+        token_secret=wanted.token_secret,
+        cri_socket=wanted.cri_socket,
+        watchers=wanted.watchers,
+        agent_memory_mb=wanted.agent_memory_mb,
+        watcher_memory_mb=wanted.watcher_memory_mb,
+        ready_timeout_s=kubernetes.ready_timeout_s,
+    )
+    ClusterProbe(f"{stack}-probe", args, _by_provider(placing))
+    return {"namespace": args.namespace, "agents_namespace": args.agents_namespace}
+
+
+def _by_provider(placing: Placing) -> pulumi.ResourceOptions:
+    from components.targets.kubernetes import KubernetesTarget  # noqa: PLC0415 - as above
+
+    assert isinstance(placing.target, KubernetesTarget)
+    return pulumi.ResourceOptions(
         depends_on=list(placing.depends_on), provider=placing.target.provider
     )
-    Telemetry(f"{stack}-telemetry", args, opts)

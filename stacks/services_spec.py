@@ -1,5 +1,5 @@
-"""What stands beside a cluster: the edge, names, metrics, the way to web interfaces; nothing of it
-unless asked for.
+"""What stands beside a cluster: the edge, names, metrics, the way to web interfaces, the probe;
+nothing of it unless asked for.
 """
 
 from __future__ import annotations
@@ -8,9 +8,18 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from components.monitoring.probe_settings import check_app
 from components.network.discovery import Discovery, check_zone
 from stacks.config_model import Model
 from stacks.kubernetes_config import Image, IssuerConfig
+
+
+def _app(given: str) -> str:
+    check_app(given)
+    return given
+
+
+App = Annotated[str, AfterValidator(_app)]
 
 
 class EdgeConfig(Model):
@@ -87,6 +96,30 @@ class WebRouteConfig(Model):
         return self
 
 
+class ProbeConfig(Model):
+    """The probe, on Kubernetes: an agent on every node, and two that watch the cluster."""
+
+    apps: tuple[App, ...] = ()
+    """Apps that are told what it sees, `http://host:port`; none: there is no probe."""
+    namespace: str | None = Field(default=None, pattern=r"^[a-z0-9]([a-z0-9-]{0,55}[a-z0-9])?$")
+    """Of who watches the cluster; `<namespace of the stack>-probe` when None. Agents look at nodes,
+    which no level of pod security admits: they lie in `<namespace>-nodes`."""
+    token_secret: str | None = None
+    """Secret of both namespaces, filled by somebody else, whose key `token` apps are shown."""
+    cluster: str | None = None
+    """Name of the Kubernetes cluster in the report; that of the stack when None."""
+    cri_socket: str = "containerd/containerd.sock"
+    """Socket of the nodes' container runtime, below their /run."""
+    watchers: int = Field(default=2, ge=1)
+    """Those that watch the cluster, of which one is elected."""
+    agent_memory_mb: int = Field(default=128, ge=64)
+    """Memory that each agent may use at most."""
+    watcher_memory_mb: int = Field(default=256, ge=64)
+    """The same of each that watches the cluster."""
+    image: Image | None = None
+    """This project with its extra `probe`; the platform's when None."""
+
+
 class ServicesConfig(Model):
     """Services beside a cluster."""
 
@@ -94,3 +127,4 @@ class ServicesConfig(Model):
     discovery: DiscoveryConfig = DiscoveryConfig()
     metrics: MetricsConfig = MetricsConfig()
     web_route: WebRouteConfig = WebRouteConfig()
+    probe: ProbeConfig = ProbeConfig()

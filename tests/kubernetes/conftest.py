@@ -31,6 +31,7 @@ __all__ = ["engine", "project"]
 
 # Two a zone: enough to spread five servers over, and to have agents on.
 NODES = 6
+RBAC = "rbac.authorization.k8s.io/v1"
 
 
 @pytest.fixture(scope="session")
@@ -90,4 +91,8 @@ def stack(
     monkeypatch.setenv(APPLIES, str(plane.admin))
     made = stack_module.make(project, cluster, f"test-{uuid.uuid4().hex[:8]}")
     yield made
-    namespaces.remove(cluster, made.namespace, made.agents_namespace)
+    namespaces.remove(cluster, made.namespace, made.agents_namespace, *made.probe_namespaces)
+    for kind in ("ClusterRoleBinding", "ClusterRole"):
+        for each in cluster.list(RBAC, kind):
+            if each["metadata"]["name"].startswith(f"{made.namespace}-"):
+                cluster.delete({"apiVersion": RBAC, "kind": kind, "metadata": each["metadata"]})

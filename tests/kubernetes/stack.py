@@ -43,6 +43,11 @@ class ClusterStack:
         """Where agents lie."""
         return f"{self.namespace}-agents"
 
+    @property
+    def probe_namespaces(self) -> tuple[str, str]:
+        """Where the probe lies that watches the cluster, and its agents; there may be none."""
+        return f"{self.namespace}-probe", f"{self.namespace}-probe-nodes"
+
     def configure(
         self,
         *,

@@ -17,6 +17,7 @@ from components.monitoring import alerts
 from components.monitoring.dashboards import DASHBOARDS
 from stacks.errors import ResourceFailedError
 from tests.kubernetes import definitions
+from tests.kubernetes.conftest import NODES
 from tests.kubernetes.stack import ClusterStack, is_ready
 from tests.local.alone import leading_alone
 from tests.providers.cluster.api import Cluster, Object
@@ -118,6 +119,7 @@ def test_the_highly_available_one_is_spread_encrypted_and_copied(
     assert "sslQuorum=true" in script
     assert "admin.serverAddress=127.0.0.1" in script
     assert_watched(stack)
+    assert_probed(stack)
     same_after(stack)
 
 
@@ -143,6 +145,56 @@ def assert_watched(stack: ClusterStack) -> None:
     assert all(map(is_ready, routes))
     (exporter,) = stack.pods("blue-masters-exporter")
     assert is_ready(exporter)
+
+
+def assert_probed(stack: ClusterStack) -> None:
+    """The probe's agents stand on every node, in a namespace that says why; those that watch the
+    cluster were admitted where only the restricted level is, and may do what they have to."""
+    cluster, (watchers, nodes) = stack.cluster, stack.probe_namespaces
+    levels: dict[str, str] = {}
+    for name in (watchers, nodes):
+        found = cluster.get("v1", "Namespace", name)
+        assert found is not None, name
+        metadata = found["metadata"]
+        levels[name] = metadata["labels"]["pod-security.kubernetes.io/enforce"]
+        is_told = "mesos-platform/why-privileged" in metadata["annotations"]
+        assert is_told is (levels[name] == "privileged")
+    assert levels == {watchers: "restricted", nodes: "privileged"}
+    agents = cluster.list("v1", "Pod", nodes)
+    assert len(agents) == NODES == len({pod["spec"]["nodeName"] for pod in agents})
+    pods = cluster.list("v1", "Pod", watchers)
+    assert len({pod["spec"]["nodeName"] for pod in pods}) == 2
+    assert all(map(is_ready, [*agents, *pods]))
+
+    account = f"system:serviceaccount:{watchers}:probe-cluster"
+    leases, name = "coordination.k8s.io/leases", "probe-kubernetes"
+    for of in ("pods", "nodes", "apps/deployments", "gateway.networking.k8s.io/httproutes"):
+        assert may(stack, account, "list", of)
+        assert may(stack, account, "watch", of)
+        assert not may(stack, account, "delete", of)
+    assert not may(stack, account, "list", "secrets")
+    assert not may(stack, account, "list", "configmaps")
+    assert may(stack, account, "patch", leases, watchers, name)
+    assert not may(stack, account, "patch", leases, watchers, "another")
+    assert not may(stack, account, "patch", leases, stack.namespace, name)
+    # Agents are nobody to the API.
+    assert not any("serviceAccountToken" in json.dumps(pod["spec"]) for pod in agents)
+
+
+def may(  # noqa: PLR0917 - as the API names them
+    stack: ClusterStack, user: str, verb: str, of: str, namespace: str = "", name: str = ""
+) -> bool:
+    """What the API server's own authoriser says; `of` is `group/resource`."""
+    group, _, resource = of.rpartition("/")
+    asked = {"verb": verb, "group": group, "resource": resource}
+    asked |= {"namespace": namespace, "name": name}
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SubjectAccessReview",
+        "metadata": {"name": ""},
+        "spec": {"user": user, "resourceAttributes": asked},
+    }
+    return stack.cluster.create(review)["status"]["allowed"]
 
 
 @pytest.mark.timeout(_BOUND_S)

@@ -1,4 +1,4 @@
-"""An API server as thin as tests need it: one kind, list and watch, and every fault on demand.
+"""An API server as thin as tests need it: list and watch, and every fault on demand.
 
 Held to the real one by `tests/kubernetes`, which runs the same collector; this one says what a real
 one says too seldom to wait for: that a version is gone, that it is too busy, nothing at all.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import ssl
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,23 +17,34 @@ from urllib.parse import parse_qs, urlsplit
 
 import h11
 
+from tests.waiting import until
+
+NAMESPACES = "/api/v1/namespaces"
+_Objects = dict[str, dict[str, Any]]
+
 
 @dataclass
 class ApiServer:
-    """Namespaces of a cluster. `answers` are given instead of lists and watches, in order."""
+    """Namespaces of a cluster, and whatever else it is given. `answers` are given instead of lists
+    and watches, in order."""
 
     port: int = 0
-    objects: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
-    log: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    """Events, each with the version that it made."""
+    objects: _Objects = field(default_factory=_Objects)
+    """Namespaces by name."""
+    others: dict[str, _Objects] = field(default_factory=dict[str, _Objects])
+    """Objects of other kinds, by the path of their list."""
+    log: list[tuple[str, dict[str, Any]]] = field(default_factory=list[tuple[str, dict[str, Any]]])
+    """Events of all kinds, each with the path of its list and the version that it made."""
     oldest: int = 0
     """Watches from an older version are refused."""
     answers: list[tuple[int, bytes]] = field(default_factory=list[tuple[int, bytes]])
     page: int = 2
+    """Objects of a page, whatever is asked for."""
     lists: int = 0
     watches: int = 0
     tokens: list[str] = field(default_factory=list[str])
     is_silent: bool = False
+    _is_over: bool = False
     _moved: asyncio.Event = field(default_factory=asyncio.Event)
     _writers: set[asyncio.StreamWriter] = field(default_factory=set[asyncio.StreamWriter])
 
@@ -43,13 +55,13 @@ class ApiServer:
     def put(self, name: str, phase: str = "Active") -> None:
         kind = "MODIFIED" if name in self.objects else "ADDED"
         metadata = {"name": name, "uid": f"uid-{name}"}
-        self._happen(kind, {"metadata": metadata, "status": {"phase": phase}})
+        self.happen(kind, {"metadata": metadata, "status": {"phase": phase}})
 
     def remove(self, name: str) -> None:
-        self._happen("DELETED", self.objects.pop(name))
+        self.happen("DELETED", self.objects.pop(name))
 
     def bookmark(self) -> None:
-        self._happen("BOOKMARK", {"kind": "Namespace", "metadata": {"creationTimestamp": None}})
+        self.happen("BOOKMARK", {"kind": "Namespace", "metadata": {"creationTimestamp": None}})
 
     def forget(self) -> None:
         """Give up all versions before now, as a compaction does."""
@@ -59,14 +71,25 @@ class ApiServer:
         for writer in list(self._writers):
             writer.transport.abort()
 
-    def _happen(self, kind: str, found: dict[str, Any]) -> None:
+    async def end(self) -> None:
+        """Serve nobody any more."""
+        self._is_over = True
+        self._moved.set()
+        self.cut()
+        await until(lambda: not self._writers, "nobody is served")
+
+    def happen(self, kind: str, found: dict[str, Any], path: str = NAMESPACES) -> None:
+        """Something happens to an object of the list at a path."""
         version = str(self.version + 1)
         found = {**found, "metadata": {**found["metadata"], "resourceVersion": version}}
         if kind in {"ADDED", "MODIFIED"}:
-            self.objects[found["metadata"]["name"]] = found
-        self.log.append({"type": kind, "object": found})
+            self._kept(path)[found["metadata"]["name"]] = found
+        self.log.append((path, {"type": kind, "object": found}))
         self._moved.set()
         self._moved = asyncio.Event()
+
+    def _kept(self, path: str) -> _Objects:
+        return self.objects if path == NAMESPACES else self.others.setdefault(path, {})
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
@@ -101,7 +124,8 @@ class ApiServer:
             status, body = self.answers.pop(0)
         elif "watch" in asked:
             self.watches += 1
-            await self._watch(int(asked["resourceVersion"]), send)
+            path = urlsplit(target).path
+            await self._watch(path, int(asked["resourceVersion"]), send)
             return True
         else:
             status, body = 200, self._list(urlsplit(target).path, asked)
@@ -115,23 +139,26 @@ class ApiServer:
             return b'{"gitVersion": "v1.36.2"}'
         begin = int(asked.get("continue", "0"))
         self.lists += begin == 0
-        found = list(self.objects.values())[begin : begin + self.page]
+        kept = self._kept(path)
+        found = list(kept.values())[begin : begin + self.page]
         metadata = {"resourceVersion": str(self.version)}
-        if begin + self.page < len(self.objects):
+        if begin + self.page < len(kept):
             metadata["continue"] = str(begin + self.page)
         return json.dumps({"kind": "List", "metadata": metadata, "items": found}).encode()
 
-    async def _watch(self, version: int, send: Any) -> None:
+    async def _watch(self, path: str, version: int, send: Any) -> None:
         await send(h11.Response(status_code=200, headers=[("Transfer-Encoding", "chunked")]))
         if version < self.oldest:
             told = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}
             await send(*_line({"type": "ERROR", "object": told}), h11.EndOfMessage())
             return
         at = version - 1
-        while True:
+        while not self._is_over:
             moved = self._moved
             while at < len(self.log) and not self.is_silent:
-                await send(*_line(self.log[at]))
+                of, event = self.log[at]
+                if of == path:
+                    await send(*_line(event))
                 at += 1
             await moved.wait()
 
@@ -143,13 +170,13 @@ def _line(event: dict[str, Any]) -> list[h11.Data]:
 
 
 @contextlib.asynccontextmanager
-async def serving() -> AsyncGenerator[ApiServer]:
-    """A server on loopback, without TLS."""
+async def serving(context: ssl.SSLContext | None = None) -> AsyncGenerator[ApiServer]:
+    """A server on loopback; without TLS where no context is given."""
     server = ApiServer()
-    listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+    listening = await asyncio.start_server(server.serve, "127.0.0.1", 0, ssl=context)
     server.port = listening.sockets[0].getsockname()[1]
     try:
         yield server
     finally:
         listening.close()
-        server.cut()
+        await server.end()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -18,8 +19,11 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from probe.agent.agent import Agent
 from probe.agent.errors import SettingsError
-from probe.agent.settings import Settings, parse_settings
+from probe.agent.log import Log
+from probe.agent.settings import Settings, parse_settings, read_settings
+from probe.agent.status import CollectorStatus, StatusServer
 from probe.cli import main
 from probe.console import EXIT_NOT_RUNNING, EXIT_SETTINGS, EXIT_UNWELL
 from probe.report.scope import importer
@@ -106,8 +110,7 @@ async def test_run_publishes_and_status_tells_of_it(tmp_path: Path) -> None:
 
 
 async def _status(file: str) -> dict[str, Any]:
-    import asyncio  # noqa: PLC0415 - the app must go on while a process is waited for
-
+    # The app must go on while a process is waited for.
     done = await asyncio.to_thread(run, "status", "--settings", file, "--json")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -136,6 +139,25 @@ def test_status_without_an_agent_says_what_to_do(tmp_path: Path) -> None:
     assert done.returncode == EXIT_NOT_RUNNING
     assert json.loads(done.stderr)["error"] == "NotRunningError"
     assert "probe agent run" in done.stderr
+
+
+async def test_an_agent_whose_collector_has_failed_is_unwell_and_alive(tmp_path: Path) -> None:
+    looking = Agent(read_settings(settings(tmp_path)))
+    status = looking.status()
+    failed = CollectorStatus("host", "failed", "", [], "it broke", 3.0, 0.0, 0, 1, 1)
+    status.collectors.append(failed)
+    place = str(tmp_path / "agent.sock")
+    server = StatusServer(place, lambda: status, looking.grants, Log())
+    serving = asyncio.create_task(server.run())
+    try:
+        await until(Path(place).exists, "the socket is there")
+        for more, code in (((), EXIT_UNWELL), (("--alive",), 0)):
+            words = ("status", "--settings", str(tmp_path / "settings.json"), *more)
+            done = await asyncio.to_thread(run, *words)
+            assert done.returncode == code, done.stderr
+            assert "it broke" in done.stdout
+    finally:
+        serving.cancel()
 
 
 def test_the_doctor_says_what_is_missing_and_what_would_add_it(tmp_path: Path) -> None:

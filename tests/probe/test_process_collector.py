@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,38 @@ async def test_a_process_is_told_of_with_what_it_is_and_uses() -> None:
     assert by_pid(place, process.pid) is None
     await collector.close()
     assert place.files.used == 0
+
+
+async def test_a_process_that_becomes_another_of_the_same_name_is_described_anew() -> None:
+    place = site()
+    collector = ProcessCollector(place)
+    then = [sys.executable, "-c", "import time; time.sleep(1000)", "after"]
+    script = f"import os, sys; sys.stdin.read(1); os.execv(sys.executable, {then})"
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", script, "before"), stdin=asyncio.subprocess.PIPE
+    )
+    try:
+
+        async def line() -> str:
+            await collector.collect()
+            node = by_pid(place, process.pid)
+            return str(node and node.get("command_line"))
+
+        async def ends_with(word: str) -> bool:
+            return (await line()).endswith(word)
+
+        await collector.start()
+        await until(lambda: ends_with("before"), "it is told with its first arguments")
+        name = (by_pid(place, process.pid) or {})["name"]
+        assert process.stdin is not None
+        process.stdin.write(b"x")
+        await process.stdin.drain()
+        await until(lambda: ends_with("after"), "it is told with its new arguments")
+        assert (by_pid(place, process.pid) or {})["name"] == name
+    finally:
+        process.kill()
+        await process.communicate()
+        await collector.close()
 
 
 class Proc:

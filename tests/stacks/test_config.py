@@ -66,6 +66,14 @@ def test_nested_values_may_be_json_text_as_pulumi_hands_them_over() -> None:
     ("values", "expected"),
     [
         (
+            {**LOCAL, "services": {"probe": {"apps": ["http://app:4040"]}}},
+            "services.probe: only on target kubernetes",
+        ),
+        (
+            {"services": {"probe": {"apps": ["app:4040"]}}},
+            "mesos-platform:services.probe.apps.0: expected an app as http://host:port",
+        ),
+        (
             {"targett": "local"},
             "mesos-platform:targett: unknown key 'targett'; did you mean 'target'?",
         ),

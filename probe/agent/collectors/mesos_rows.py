@@ -19,9 +19,10 @@ from clients.mesos.model import State as ClusterState
 from probe.agent import sync_engine
 from probe.agent.claims import Claims
 from probe.agent.local_places import LocalPlaces
+from probe.agent.redaction import redact, redact_pair
 from probe.agent.settings import Mesos, SyncEngine
 from probe.agent.site import Site
-from probe.agent.text import clean, clean_all
+from probe.agent.text import LIST_ITEMS_MAX, clean, clean_all
 from probe.report.schema import Value
 
 TASK_ENDED = frozenset(
@@ -121,7 +122,7 @@ class Rows:
     def tell_marathon(self, addresses: Sequence[str], cluster: str, seen: Marathon | None) -> None:
         """Instances; of those that told it, apps too. Without an answer apps stay as they were."""
         ledger, owner = self._site.ledger, addresses[0]
-        framework = seen.info.framework_id if seen is not None else None
+        framework = clean(seen.info.framework_id or "") or None if seen is not None else None
         subscribed = ledger["mesos_framework"].get(framework or "", "cluster")
         cluster = subscribed if isinstance(subscribed, str) else cluster
         for address in addresses:
@@ -136,14 +137,14 @@ class Rows:
         self._claims.claim(owner, "marathon", set(addresses))
         if seen is None:
             return
-        ids = {app.id: f"{owner};{app.id}" for app in seen.apps}
+        ids = {app.id: f"{owner};{clean(app.id)}" for app in seen.apps}
         for app in seen.apps:
             ledger["marathon_app"].put(
                 ids[app.id],
                 cluster=cluster,
                 name=clean(app.id),
                 framework=framework,
-                marathon=seen.leader,
+                marathon=clean(seen.leader),
                 instances=app.instances,
                 running=app.running,
                 healthy=app.healthy,
@@ -152,7 +153,7 @@ class Rows:
             )
         for task in [t for t, app in self._app_of.items() if app.startswith(f"{owner};")]:
             del self._app_of[task]
-        self._app_of |= {task.id: f"{owner};{task.app_id}" for task in seen.tasks}
+        self._app_of |= {task.id: f"{owner};{clean(task.app_id)}" for task in seen.tasks}
         self._claims.claim(owner, "marathon_app", set(ids.values()))
 
     # Mesos
@@ -214,8 +215,8 @@ class Rows:
         for task in live:
             self._tell_task(cluster, task, agents.get(task.agent_id))
         told = (
-            set(agents),
-            {framework.id for framework in state.frameworks.registered},
+            {clean(id_) for id_ in agents},
+            {clean(framework.id) for framework in state.frameworks.registered},
             {task_id(task) for task in live},
         )
         for topology, ids in zip(STATE, told, strict=True):
@@ -228,29 +229,29 @@ class Rows:
 
     def _tell_agent(self, cluster: str, agent: Agent, leader: str) -> None:
         self._site.ledger["mesos_agent"].put(
-            agent.id,
+            clean(agent.id),
             cluster=cluster,
-            master=leader,
+            master=clean(leader),
             process=self.places.process_at(agent.address),
             hostname=clean(agent.hostname),
-            address=agent.address,
+            address=clean(agent.address),
             version=clean(agent.version),
             active=agent.active and not agent.deactivated,
             drain=None if agent.drain is None else agent.drain.state.value,
-            attributes=clean_all([f"{k}={v}" for k, v in agent.attributes.items()]),
+            attributes=clean_all([self._pair(k, v) for k, v in agent.attributes.items()]),
             resources=_quantities(agent.resources),
             allocated=_quantities(agent.allocated),
         )
 
     def _tell_framework(self, cluster: Mesos, framework: Framework, leader: str) -> None:
         self._site.ledger["mesos_framework"].put(
-            framework.id,
+            clean(framework.id),
             cluster=cluster.cluster,
-            master=leader,
+            master=clean(leader),
             name=clean(framework.name),
             roles=clean_all(list(framework.roles)),
             process=self._scheduler(framework, leader),
-            web_url=clean(framework.webui_url) or None,
+            web_url=self._shown(framework.webui_url) or None,
             active=framework.active,
             connected=framework.connected,
         )
@@ -268,6 +269,15 @@ class Rows:
             return None
         return process
 
+    def _shown(self, text: str) -> str:
+        """A text of somebody else's, without the secrets in it."""
+        cut = clean(text)
+        return redact(cut) if self._site.redact else cut
+
+    def _pair(self, name: str, value: str) -> str:
+        name, value = clean(name), clean(value)
+        return f"{name}={redact_pair(name, value) if self._site.redact else value}"
+
     def _tell_task(self, cluster: Mesos, task: Task, agent: Agent | None) -> None:
         is_here = agent is not None and self.places.is_here(agent.address)
         self._site.ledger["mesos_task"].put(
@@ -275,22 +285,22 @@ class Rows:
             cluster=self._cluster(cluster, agent),
             name=clean(task.name),
             task_id=clean(task.id),
-            framework=task.framework_id,
-            agent=task.agent_id,
+            framework=clean(task.framework_id),
+            agent=clean(task.agent_id),
             app=self._app_of.get(task.id),
             container=clean(task.container_id) if task.container_id else None,
             # A pid of another machine says nothing of one here.
             process=self._site.process_id(task.executor_pid) if is_here else None,
             role=clean(task.role) or None,
-            state=task.state,
+            state=clean(task.state),
             resources=_quantities(task.resources),
         )
 
 
 def task_id(task: Task) -> str:
     """The id of a task's node."""
-    return f"{task.framework_id};{task.id}"
+    return f"{clean(task.framework_id)};{clean(task.id)}"
 
 
 def _quantities(scalars: Mapping[str, float]) -> list[str]:
-    return [f"{name}={value:g}" for name, value in sorted(scalars.items())]
+    return [f"{clean(name)}={value:g}" for name, value in sorted(scalars.items())][:LIST_ITEMS_MAX]

@@ -37,6 +37,7 @@ class _Process:
     row: int
     file: CounterFile
     raw: bytes
+    program: tuple[bytes, bytes]
     ticks: int
     seen_at: float
     is_moving: bool
@@ -119,8 +120,9 @@ class ProcessCollector:
             process.seen_at = now
             return True
         words = raw[raw.rindex(b")") + 2 :].split()
-        if _name(raw) != _name(process.raw):
-            self._describe(process, raw)  # It has become another program.
+        if (program := _program(raw, words)) != process.program:
+            process.program = program
+            self._describe(process, raw)
         process.raw = raw
         ticks = int(words[11]) + int(words[12])
         elapsed = now - process.seen_at
@@ -162,7 +164,8 @@ class ProcessCollector:
             started_ms=round((self._boot_s + start / self._ticks_per_s) * 1000),
             open_files_max=_open_files_max(path),
         )
-        process = _Process(id_, row, file, raw, ticks, now, is_moving=False)
+        program = _program(raw, words)
+        process = _Process(id_, row, file, raw, program, ticks, now, is_moving=False)
         self._known[pid] = process
         self._site.processes[pid] = KnownProcess(id_, int(words[1]))
         self._tell_stat(process, words)
@@ -231,6 +234,13 @@ class ProcessCollector:
 
 def _name(raw: bytes) -> bytes:
     return raw[raw.index(b"(") + 1 : raw.rindex(b")")]
+
+
+def _program(raw: bytes, words: list[bytes]) -> tuple[bytes, bytes]:
+    """What differs when a process has become another program: its name, and where its arguments
+    lie (the 48th field). A fork of an interpreter that becomes another one keeps the name; of other
+    users' processes only the name is told without privileges."""
+    return _name(raw), words[45] if len(words) > 45 else b""  # noqa: PLR2004 - as said above
 
 
 def _open_files_max(path: str) -> int | None:

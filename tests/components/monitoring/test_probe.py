@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -9,25 +10,25 @@ import pytest
 from click.testing import CliRunner
 
 from components.errors import ArgumentsError
-from components.monitoring.probe import (
-    CAPABILITIES,
-    ClusterProbe,
-    ProbeArgs,
-    agent_settings,
-    watcher_settings,
-)
+from components.monitoring.probe import ClusterProbe
+from components.monitoring.probe_pods import CAPABILITIES
+from components.monitoring.probe_settings import ProbeArgs, agent_settings, watcher_settings
+from components.workload import Program
+from probe import cli
 from probe.agent.doctor import capabilities
 from probe.agent.settings import Settings, parse_settings
-from probe.cli import main
 from tests.components.conftest import Recorder, Run
 
 IMAGE = f"example.invalid/platform@sha256:{'0' * 64}"
-ARGS = ProbeArgs(IMAGE, ("http://probe-app.monitoring.svc:4040",), ("10.0.0.0/16",))
+PROGRAM = Program(("python", "-m", "probe.cli"), IMAGE)
+ARGS = ProbeArgs(
+    PROGRAM, ("http://probe-app.monitoring.svc:4040",), ("10.0.0.0/16",), token_secret="probe"
+)
 
 
 @pytest.fixture
 def made(run: Run) -> Recorder:
-    return run(lambda: ClusterProbe(ARGS))
+    return run(lambda: ClusterProbe("probe", ARGS))
 
 
 def pod(made: Recorder, name: str, kind: str) -> dict[str, Any]:
@@ -92,12 +93,12 @@ def test_their_settings_are_settings_and_their_commands_commands(made: Recorder)
         used += [found.cri_socket, found.plugins] if kind == "DaemonSet" else []
         assert all(any(str(one).startswith(place) for place in mounted) for one in used), used
         for words in (container["command"], container["livenessProbe"]["exec"]["command"]):
-            assert words[0] == "probe"
-            assert CliRunner().invoke(main, [*words[1:], "--help"]).exit_code == 0
+            assert words[:3] == ["python", "-m", cli.__name__]
+            assert CliRunner().invoke(cli.main, [*words[3:], "--help"]).exit_code == 0
 
 
 def test_other_settings_are_other_pods() -> None:
-    other = ProbeArgs(IMAGE, ("http://other:4040",), ())
+    other = dataclasses.replace(ARGS, apps=("http://other:4040",))
 
     assert json.dumps(agent_settings(ARGS)) != json.dumps(agent_settings(other))
     assert json.dumps(watcher_settings(ARGS)) != json.dumps(watcher_settings(other))
@@ -108,11 +109,26 @@ def test_other_settings_are_other_pods() -> None:
     [
         ({"apps": ()}, "an app"),
         ({"apps": ("probe-app:4040",)}, "http://host:port"),
+        ({"apps": ("http://:4040",)}, "http://host:port"),
+        ({"apps": ("http://app:port",)}, "http://host:port"),
         ({"watchers": 0}, "at least one"),
-        ({"image": "probe:latest"}, "sha256"),
+        ({"program": Program(PROGRAM.command)}, "an image"),
+        ({"program": Program(PROGRAM.command, "probe:latest")}, "sha256"),
+        ({"namespace": "n" * 58}, "at most 57"),
     ],
 )
 def test_what_cannot_be_is_refused(change: dict[str, Any], says: str) -> None:
-    given: dict[str, Any] = {"image": IMAGE, "apps": ARGS.apps, "api_networks": (), **change}
     with pytest.raises(ArgumentsError, match=says):
-        ProbeArgs(**given)
+        dataclasses.replace(ARGS, **change)
+
+
+def test_without_a_secret_no_token_is_mounted_or_shown(run: Run) -> None:
+    made = run(lambda: ClusterProbe("probe", dataclasses.replace(ARGS, token_secret=None)))
+
+    for name, kind in (("probe-agent", "DaemonSet"), ("probe-cluster", "Deployment")):
+        spec = pod(made, name, kind)
+        assert not [volume for volume in spec["volumes"] if "secret" in volume]
+        assert not [
+            mount for mount in spec["containers"][0]["volumeMounts"] if mount["name"] == "token"
+        ]
+        assert settings(made, name).token_file is None

@@ -19,7 +19,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from tests.performance import table
-from tests.performance.probe import world
+from tests.performance.probe import cluster_world, world
+from tests.performance.probe.cluster_world import ClusterScenario
 from tests.performance.probe.world import Result, Scenario
 from tests.performance.sync import write
 from tests.performance.table import Figure, Sense
@@ -29,7 +30,7 @@ _ANCHOR = "Scope"
 _ROW_S = 400
 _HOST_PROCESSES = 90
 
-ROWS = {
+ROWS: dict[str, Scenario | ClusterScenario] = {
     "containers-50": Scenario(containers=50, processes=_HOST_PROCESSES),
     "containers-200": Scenario(containers=200, processes=_HOST_PROCESSES),
     "containers-1000": Scenario(containers=1000, processes=_HOST_PROCESSES, events=100),
@@ -41,6 +42,8 @@ ROWS = {
     "edges-tracked": Scenario(short=300, window_s=1, warm_s=4),
     "edges-untracked": Scenario(short=300, window_s=1, warm_s=4, tracked=False),
     "containers-1000-real": Scenario(containers=1000, processes=_HOST_PROCESSES, moving=False),
+    "pods-1000": ClusterScenario(pods=1_000),
+    "pods-5000": ClusterScenario(pods=5_000),
 }
 # row → what is measured, its goal and Scope's figure: processor, memory, bytes a second.
 _Pair = tuple[float, float | None]
@@ -54,6 +57,9 @@ _GOALS: dict[str, tuple[str, _Pair, _Pair, _Pair | None]] = {
     "processes-1097": ("1,097 processes", (2, 5.9), (45, 102), None),
     "connections-2000": ("2,000 connections", (2.5, 6.6), (45, 159), None),
     "connections-10000": ("10,000 connections", (6, 38.2), (65, 878), None),
+    # A node's budget, and the one that docs/probe.md gives to whoever watches a cluster.
+    "pods-1000": ("1,000 pods, 10 change a second", (5, None), (100, None), None),
+    "pods-5000": ("5,000 pods, 50 change a second", (10, None), (150, None), None),
 }
 
 
@@ -94,13 +100,14 @@ def _latencies(took: list[float]) -> str:
     return f"{len(took)} events, median {middle:.0f} ms, least {least:.0f} ms; load {load:.1f}"
 
 
-def measure(scenario: Scenario) -> Result:
+def measure(scenario: Scenario | ClusterScenario) -> Result:
     """Run a scenario in network, process and mount namespaces of its own."""
+    module = world if isinstance(scenario, Scenario) else cluster_world
     inside = 'ip link set lo up && exec "$@"'
     done = subprocess.run(
         [
             *("unshare", "--net", "--pid", "--mount", "--fork", "--kill-child", "--mount-proc"),
-            *("sh", "-c", inside, "sh", sys.executable, "-m", world.__name__),
+            *("sh", "-c", inside, "sh", sys.executable, "-m", module.__name__),
             json.dumps(asdict(scenario)),
         ],
         stdout=subprocess.PIPE,
@@ -110,7 +117,9 @@ def measure(scenario: Scenario) -> Result:
     return Result(**json.loads(done.stdout))
 
 
-def _quick(scenario: Scenario) -> Scenario:
+def _quick(scenario: Scenario | ClusterScenario) -> Scenario | ClusterScenario:
+    if isinstance(scenario, ClusterScenario):
+        return replace(scenario, pods=scenario.pods // 10, warm_s=4, window_s=6)
     return replace(
         scenario,
         containers=scenario.containers // 10,

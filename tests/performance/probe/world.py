@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ from tests.waiting import until
 _CGROUPS = Path("/sys/fs/cgroup")
 _COUNTERS = {"cpuacct": "cpuacct.usage", "memory": "memory.usage_in_bytes"}
 _FOLDER = "probe-bench"
-_START_S = 240.0
+START_S = 240.0
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ async def _connections(count: int) -> AsyncGenerator[None]:
 
 
 @contextlib.asynccontextmanager
-async def _agent(folder: Path, settings: dict[str, Any]) -> AsyncGenerator[int]:
+async def agent(folder: Path, settings: dict[str, Any]) -> AsyncGenerator[int]:
     """The agent, as it is in service; gives its pid."""
     file = folder / "settings.json"
     file.write_text(json.dumps(settings))
@@ -238,7 +238,7 @@ async def run(scenario: Scenario) -> Result:
                     "cgroups": str(groups.root),
                     "status_socket": str(folder / "agent.sock"),
                 }
-                async with _agent(folder, settings) as pid:
+                async with agent(folder, settings) as pid:
                     return await _measure(scenario, folder, app, engine, groups, pid)
 
 
@@ -248,29 +248,37 @@ async def _measure(  # noqa: PLR0917 - the whole stage
     def settled() -> bool:
         return len(app.nodes("container")) == scenario.containers and bool(app.nodes("process"))
 
-    await until(settled, "all containers are told of", _START_S)
+    await until(settled, "all containers are told of", START_S)
     moving = asyncio.create_task(_move(groups, _chance(scenario.seed)))
-    await asyncio.sleep(scenario.warm_s)
-    first_frame = len(app.sizes)
-    began, cpu, rss = time.monotonic(), processor_s(pid), [resident_mb(pid)]
-    while time.monotonic() - began < scenario.window_s:
-        await asyncio.sleep(1)
-        rss.append(resident_mb(pid))
-    elapsed = time.monotonic() - began
-    result = Result(
-        cpu_percent=100 * (processor_s(pid) - cpu) / elapsed,
-        rss_mb=max(rss),
-        bytes_per_s=sum(app.sizes[first_frame:]) / elapsed,
-        reports=len(app.sizes) - first_frame,
-        nodes={t: len(app.nodes(t)) for t in ("container", "process", "connection", "endpoint")},
-    )
+    kinds = ("container", "process", "connection", "endpoint")
+    result = await observe(pid, app, kinds, warm_s=scenario.warm_s, window_s=scenario.window_s)
     moving.cancel()
     if scenario.events:
         result.event_ms = await _events(scenario, app, engine)
     if scenario.short:
         await _short(scenario, app, result)
-    await _ask(folder, result)
+    await ask_agent(folder, result)
     return result
+
+
+async def observe(
+    pid: int, app: Receiver, topologies: Sequence[str], *, warm_s: float, window_s: float
+) -> Result:
+    """What an agent takes for a while, after it has worked for another."""
+    await asyncio.sleep(warm_s)
+    first_frame = len(app.sizes)
+    began, cpu, rss = time.monotonic(), processor_s(pid), [resident_mb(pid)]
+    while time.monotonic() - began < window_s:
+        await asyncio.sleep(1)
+        rss.append(resident_mb(pid))
+    elapsed = time.monotonic() - began
+    return Result(
+        cpu_percent=100 * (processor_s(pid) - cpu) / elapsed,
+        rss_mb=max(rss),
+        bytes_per_s=sum(app.sizes[first_frame:]) / elapsed,
+        reports=len(app.sizes) - first_frame,
+        nodes={name: len(app.nodes(name)) for name in topologies},
+    )
 
 
 async def _move(groups: Groups, chance: random.Random) -> None:
@@ -302,7 +310,7 @@ async def _events(scenario: Scenario, app: Receiver, engine: FakeEngine) -> list
 async def _reports(app: Receiver, count: int) -> None:
     """Wait for some more reports: what happened before stands in the last of them."""
     upto = len(app.sizes) + count
-    await until(lambda: len(app.sizes) >= upto, f"{count} more reports", _START_S)
+    await until(lambda: len(app.sizes) >= upto, f"{count} more reports", START_S)
 
 
 async def _short(scenario: Scenario, app: Receiver, result: Result) -> None:
@@ -333,7 +341,9 @@ def _end(client: socket.socket, accepted: socket.socket) -> None:
     accepted.close()
 
 
-async def _ask(folder: Path, result: Result) -> None:
+async def ask_agent(folder: Path, result: Result) -> None:
+    """Add what the agent says of itself."""
+
     async def answer() -> Status | None:
         try:
             return await ask(str(folder / "agent.sock"))

@@ -1,0 +1,143 @@
+"""Pods of a cluster's probe: what they mount, what they may do, and how they are looked at.
+
+Agents get the host's pid and network namespaces and the three capabilities that add something
+(`probe agent doctor` names them), as root, whom the sockets of runtimes belong to. Whoever watches
+the cluster gets nothing of it. Nobody writes anywhere but into a folder in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pulumi_kubernetes import core, meta
+
+from components.monitoring.probe_settings import HOST_RUN, RUN, SETTINGS, TOKENS, ProbeArgs
+
+AGENT, WATCHER = "probe-agent", "probe-cluster"
+CAPABILITIES = ("DAC_READ_SEARCH", "NET_ADMIN", "SYS_PTRACE")
+_HOSTED = {"host-run": ("/run", HOST_RUN), "cgroups": ("/sys/fs/cgroup", "/sys/fs/cgroup")}
+_USER = 10001
+
+
+def agent(args: ProbeArgs) -> core.v1.PodSpecArgs:
+    """An agent of a node."""
+    security = core.v1.SecurityContextArgs(
+        allow_privilege_escalation=False,
+        read_only_root_filesystem=True,
+        run_as_user=0,
+        capabilities=core.v1.CapabilitiesArgs(drop=["ALL"], add=list(CAPABILITIES)),
+    )
+    hosted = {name: inside for name, (_, inside) in _HOSTED.items()}
+    return core.v1.PodSpecArgs(
+        host_pid=True,
+        host_network=True,
+        dns_policy="ClusterFirstWithHostNet",
+        enable_service_links=False,
+        automount_service_account_token=False,
+        termination_grace_period_seconds=10,
+        # Nodes that let no other pods in are looked at too.
+        tolerations=[core.v1.TolerationArgs(operator="Exists")],
+        security_context=core.v1.PodSecurityContextArgs(
+            seccomp_profile=core.v1.SeccompProfileArgs(type="RuntimeDefault")
+        ),
+        containers=[_container(args, "agent", args.agent_memory_mb, security, hosted)],
+        volumes=[*_volumes(AGENT, args), *_host_volumes()],
+    )
+
+
+def watcher(args: ProbeArgs, labels: Mapping[str, str]) -> core.v1.PodSpecArgs:
+    """One of those that watch the cluster, on another node than those with the same labels."""
+    security = core.v1.SecurityContextArgs(
+        allow_privilege_escalation=False,
+        read_only_root_filesystem=True,
+        capabilities=core.v1.CapabilitiesArgs(drop=["ALL"]),
+    )
+    apart = core.v1.PodAffinityTermArgs(
+        topology_key="kubernetes.io/hostname",
+        label_selector=meta.v1.LabelSelectorArgs(match_labels=labels),
+    )
+    wish = core.v1.WeightedPodAffinityTermArgs(weight=100, pod_affinity_term=apart)
+    return core.v1.PodSpecArgs(
+        enable_service_links=False,
+        service_account_name=WATCHER,
+        automount_service_account_token=True,
+        termination_grace_period_seconds=10,
+        affinity=core.v1.AffinityArgs(
+            pod_anti_affinity=core.v1.PodAntiAffinityArgs(
+                preferred_during_scheduling_ignored_during_execution=[wish]
+            )
+        ),
+        security_context=core.v1.PodSecurityContextArgs(
+            run_as_non_root=True,
+            run_as_user=_USER,
+            run_as_group=_USER,
+            fs_group=_USER,
+            seccomp_profile=core.v1.SeccompProfileArgs(type="RuntimeDefault"),
+        ),
+        containers=[_container(args, "watcher", args.watcher_memory_mb, security, {})],
+        volumes=_volumes(WATCHER, args),
+    )
+
+
+def _container(
+    args: ProbeArgs,
+    name: str,
+    memory_mb: int,
+    security: core.v1.SecurityContextArgs,
+    hosted: Mapping[str, str],
+) -> core.v1.ContainerArgs:
+    program, settings = list(args.program.command), ["--settings", f"{SETTINGS}/settings.json"]
+    memory = f"{memory_mb}Mi"
+    tokens = {"token": TOKENS} if args.token_secret else {}
+    mounts = {"settings": SETTINGS, **tokens, **hosted}
+    # A collector in trouble is told of in the report: the others must not be ended for it.
+    asked = [*program, "agent", "status", "--alive", *settings]
+    return core.v1.ContainerArgs(
+        name=name,
+        image=args.program.image,
+        command=[*program, "agent", "run", *settings],
+        security_context=security,
+        resources=core.v1.ResourceRequirementsArgs(
+            requests={"cpu": "50m", "memory": memory}, limits={"memory": memory}
+        ),
+        liveness_probe=core.v1.ProbeArgs(
+            exec_=core.v1.ExecActionArgs(command=asked),
+            initial_delay_seconds=30,
+            period_seconds=60,
+            timeout_seconds=10,
+        ),
+        volume_mounts=[
+            core.v1.VolumeMountArgs(name="run", mount_path=RUN),
+            *(
+                core.v1.VolumeMountArgs(name=volume, mount_path=path, read_only=True)
+                for volume, path in mounts.items()
+            ),
+        ],
+    )
+
+
+def _volumes(settings: str, args: ProbeArgs) -> list[core.v1.VolumeArgs]:
+    memory = core.v1.EmptyDirVolumeSourceArgs(medium="Memory")
+    found = [
+        core.v1.VolumeArgs(
+            name="settings", config_map=core.v1.ConfigMapVolumeSourceArgs(name=settings)
+        ),
+        core.v1.VolumeArgs(name="run", empty_dir=memory),
+    ]
+    if args.token_secret:
+        secret = core.v1.SecretVolumeSourceArgs(
+            secret_name=args.token_secret,
+            default_mode=0o440,
+            items=[core.v1.KeyToPathArgs(key="token", path="token")],
+        )
+        found.append(core.v1.VolumeArgs(name="token", secret=secret))
+    return found
+
+
+def _host_volumes() -> list[core.v1.VolumeArgs]:
+    return [
+        core.v1.VolumeArgs(
+            name=name, host_path=core.v1.HostPathVolumeSourceArgs(path=path, type="Directory")
+        )
+        for name, (path, _) in _HOSTED.items()
+    ]
