@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -25,7 +25,7 @@ ENSEMBLE_SIZE = "registrar/log/ensemble_size"
 
 @dataclass(frozen=True)
 class Candidate:
-    """A node of an election path: its number and whom it names."""
+    """A node of an election path: its number and whom it names, as the stack declares it."""
 
     number: int
     address: str
@@ -130,6 +130,7 @@ class Inventory:
 async def candidates(world: World, color: Color) -> tuple[Candidate, ...]:
     """Nodes of a colour's election path, lowest number (the leader) first."""
     address = world.ensemble(color)
+    declared = world.masters(color)
     found: list[Candidate] = []
     for name in await zookeeper.children(address, ELECTION_PATH):
         if not name.startswith(_LABEL):
@@ -137,16 +138,21 @@ async def candidates(world: World, color: Color) -> tuple[Candidate, ...]:
         content = await zookeeper.read(address, f"{ELECTION_PATH}/{name}")
         if content is None:
             continue  # Gone since it was listed.
-        found.append(Candidate(int(name.removeprefix(_LABEL)), _address_in(content)))
+        number = int(name.removeprefix(_LABEL))
+        found.append(Candidate(number, _address_in(content, declared)))
     return tuple(sorted(found, key=lambda one: one.number))
 
 
-def _address_in(content: bytes) -> str:
+def _address_in(content: bytes, declared: Sequence[str]) -> str:
+    """Whom a node names. It has a name and an address; a stack declares either, as its target does:
+    pods are called by names, which outlive them, and processes of one machine by its address."""
     try:
         info: dict[str, Any] = json.loads(content)
         address: dict[str, Any] = info["address"]
-        return f"{address.get('ip') or address['hostname']}:{address['port']}"
-    except (ValueError, KeyError, TypeError):
+        hosts = [address[key] for key in ("ip", "hostname") if address.get(key)]
+        named = [f"{host}:{address['port']}" for host in hosts]
+        return next((one for one in named if one in declared), named[0])
+    except (ValueError, KeyError, IndexError, AttributeError):
         return "?"
 
 
