@@ -12,6 +12,8 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from clients.marathon.definition import read_app
 from clients.marathon.errors import DefinitionError
+from components.marathon.service import FLAGS as MARATHON_FLAGS
+from components.marathon.service import OWN_FLAGS as MARATHON_OWN_FLAGS
 from components.mesos.access import Access, Principal, Tenant
 from components.mesos.agents import AgentPool, Caches, check_pools
 from components.mesos.engine import MASTER_FLAGS, CgroupVersion, Engine, Release, check_flags
@@ -252,6 +254,16 @@ class MarathonConfig(Model):
     apps: tuple[dict[str, Any], ...] | None = None
     """Apps, in Marathon's own field names. None: two small ones on target `local`; none elsewhere,
     where Marathon is seldom reached from where Pulumi runs."""
+
+    flags: dict[str, str | int | float] = Field(default_factory=dict[str, str | int | float])
+    """Further settings, under the names of its configuration file, held to the list of those that
+    it knows."""
+
+    @field_validator("flags")
+    @classmethod
+    def _are_known(cls, given: dict[str, str | int | float]) -> dict[str, str | int | float]:
+        check_flags("marathon", given, MARATHON_FLAGS, MARATHON_OWN_FLAGS)
+        return given
 
     @field_validator("apps")
     @classmethod

@@ -239,6 +239,8 @@ class _Stack:
                 program=self._programs.marathon,
                 zookeeper_hosts=None if color is None else self._tiers.hosts(color),
                 instances=config.instances,
+                flags=dict(config.flags),
+                zookeeper_identity=self._tiers.identity,
             ),
             self._placing([] if color is None else ensembles[color], protect=True),
         )

@@ -81,6 +81,12 @@ class Tiers:
         name = f"{owner}-zookeeper" if owner in set(Color) else owner
         return Certificate(f"{name}-tls", issuer and Issuer(issuer.name, issuer.kind))
 
+    @property
+    def identity(self) -> str | None:
+        """Secret with which whoever writes to ZooKeeper says who it is; None: nobody does."""
+        kubernetes = self._config.kubernetes
+        return ZOOKEEPER if kubernetes and kubernetes.zookeeper_acl else None
+
     def fresh(self, color: Color, tier: Tier) -> bool:
         """Whether a tier that is created now must not find old content."""
         standing = self._topology.standing
@@ -139,7 +145,7 @@ class Tiers:
                 quorum_of=cluster.masters.quorum_of,
                 fresh=self.fresh(color, Tier.MASTERS),
                 bootstrapped=color in cluster.masters.bootstrapped,
-                zookeeper_identity=self._identity,
+                zookeeper_identity=self.identity,
                 access=self._config.access,
                 release=cluster.engine.release,
                 domain=domain and FaultDomain(domain.region, domain.zone),
@@ -171,7 +177,7 @@ class Tiers:
                     fresh=self.fresh(color, Tier.AGENTS),
                     release=cluster.engine.release,
                     access=self._config.access,
-                    zookeeper_identity=self._identity,
+                    zookeeper_identity=self.identity,
                     masters=self._any_masters(color) if self._on_cluster else (),
                 ),
                 self._place(ready, protect=state.protect),
@@ -193,11 +199,6 @@ class Tiers:
     @property
     def _on_cluster(self) -> bool:
         return self._config.target is TargetKind.KUBERNETES
-
-    @property
-    def _identity(self) -> str | None:
-        kubernetes = self._config.kubernetes
-        return ZOOKEEPER if kubernetes and kubernetes.zookeeper_acl else None
 
     @property
     def _snapshots(self) -> Snapshots | None:

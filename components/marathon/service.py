@@ -18,6 +18,7 @@ from typing import Any
 from components.base import Component, Placing, workload_name
 from components.errors import ArgumentsError
 from components.marathon.endpoint import MarathonEndpoint
+from components.mesos.engine import check_flags
 from components.mesos.masters import ELECTION_PATH
 from components.mesos.sample import FRAMEWORKS_TIER
 from components.workload import (
@@ -37,34 +38,44 @@ STATE_PATH = "/marathon"
 _READY_S = 120
 Flags = dict[str, str | int | float]
 # They follow from where it runs, and from who may talk to it.
-_OWN = frozenset(
-    {"listen", "hostname", "master", "zk", "framework_name", "credential_file",
+OWN_FLAGS = frozenset(
+    {"listen", "hostname", "master", "zk", "zk_auth_file", "framework_name", "credential_file",
      "http_credentials_file"}
 )  # fmt: skip
+FLAGS = OWN_FLAGS | frozenset(
+    {"decline_offer_duration_ms", "failover_timeout_s", "kill_retry_timeout_ms", "launch_tokens",
+     "launch_token_refresh_interval_ms", "local_port_max", "local_port_min",
+     "max_instances_per_offer", "max_running_deployments", "mesos_role", "mesos_user",
+     "min_revive_offers_interval_ms", "reconciliation_initial_delay_ms",
+     "reconciliation_interval_ms", "scale_apps_initial_delay_ms", "scale_apps_interval_ms",
+     "task_launch_timeout_ms", "zk_session_timeout_s"}
+)  # fmt: skip
+"""All that its configuration file knows."""
 
 
 @dataclass(frozen=True)
 class MarathonServiceArgs:
     """`zookeeper_hosts` is the ensemble that it runs against; None while it stands still.
 
-    `flags` are further ones, under the names of its configuration file.
+    `flags` are further ones, under the names of its configuration file. `zookeeper_identity` names
+    the secret with `user:password` that its state is made with; None: everybody may write it.
 
     Raises:
-        ArgumentsError: there would be no instance, or a flag is not for the caller to set.
+        ArgumentsError: there would be no instance, or a flag is unknown or not for the caller to
+            set.
     """
 
     program: Program
     zookeeper_hosts: str | None
     instances: int = 1
     flags: Flags = field(default_factory=Flags)
+    zookeeper_identity: str | None = None
 
     def __post_init__(self) -> None:
         if self.instances < 1:
             msg = f"Marathon has at least one instance, saw {self.instances}"
             raise ArgumentsError(msg)
-        if taken := sorted(_OWN & self.flags.keys()):
-            msg = f"expected flags that do not follow from where Marathon runs, saw {taken}"
-            raise ArgumentsError(msg)
+        check_flags("marathon", self.flags, FLAGS, OWN_FLAGS)
 
 
 class MarathonService(Component):
@@ -89,7 +100,8 @@ class MarathonService(Component):
 
 
 def _workload(name: str, args: MarathonServiceArgs, placing: Placing) -> Workload:
-    hosts = args.zookeeper_hosts
+    hosts, identity = args.zookeeper_hosts, args.zookeeper_identity
+    owned = {"zk_auth_file": placing.target.secret(identity)} if identity else {}
     members: list[Member] = []
     for index in range(args.instances):
         member = f"{name}-{index}"
@@ -103,6 +115,7 @@ def _workload(name: str, args: MarathonServiceArgs, placing: Placing) -> Workloa
             "credential_file": placing.target.secret(Secret.MESOS_OPERATOR),
             # An app is a command: whoever may declare one has an operator's power over agents.
             "http_credentials_file": placing.target.secret(Secret.MESOS_OPERATOR),
+            **owned,
             **args.flags,
         }
         text = json.dumps(config, indent=2) + "\n"
@@ -116,6 +129,6 @@ def _workload(name: str, args: MarathonServiceArgs, placing: Placing) -> Workloa
         members=tuple(members),
         config_suffix=".json",
         readiness=Readiness(Probe.HTTP, PortRole.MARATHON, path="/ping", timeout_s=_READY_S),
-        secrets=(Secret.MESOS_OPERATOR,),
+        secrets=(Secret.MESOS_OPERATOR, *((identity,) if identity else ())),
         running=hosts is not None,
     )

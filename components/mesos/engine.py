@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
@@ -77,7 +77,9 @@ class Release:
 DEFAULT_RELEASE = Release()
 
 
-def check_flags(what: str, given: Flags, known: frozenset[str], own: frozenset[str]) -> None:
+def check_flags(
+    what: str, given: Iterable[str], known: frozenset[str], own: frozenset[str]
+) -> None:
     """Refuse flags that a program does not know, or that follow from the declaration.
 
     Raises:
@@ -89,7 +91,7 @@ def check_flags(what: str, given: Flags, known: frozenset[str], own: frozenset[s
             raise ArgumentsError(msg)
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
-            hint = f": did you mean {near[0]!r}?" if near else ": see Mesos' docs/configuration"
+            hint = f": did you mean {near[0]!r}?" if near else ": see its documentation"
             msg = f"{what}: expected a flag that the program knows, saw {name!r}{hint}"
             raise ArgumentsError(msg)
 

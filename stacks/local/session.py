@@ -127,6 +127,11 @@ class Session:
             return OPEN_ACL_UNSAFE
         return [*CREATOR_ALL_ACL, *READ_ACL_UNSAFE]
 
+    @property
+    def own_acl(self) -> list[ACL]:
+        """What Marathon gives its state: open, or its own and nobody else's to read."""
+        return OPEN_ACL_UNSAFE if self._auth is None else CREATOR_ALL_ACL
+
     # kazoo's callbacks come from its threads.
     def _on_state(self, state: str) -> None:
         with contextlib.suppress(RuntimeError):  # The loop is closed when the process ends.

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from components.base import Placing
 from components.errors import ArgumentsError
-from components.marathon.service import MarathonService, MarathonServiceArgs
+from components.marathon.service import FLAGS, MarathonService, MarathonServiceArgs
 from components.mesos.access import Access
 from components.mesos.agents import AgentPool, MesosAgents, MesosAgentsArgs
 from components.mesos.masters import GroupSize, MesosMasters, MesosMastersArgs, check_resize
@@ -147,7 +147,13 @@ def test_the_framework_stands_still_without_an_ensemble(
 def test_marathon_is_what_marathon_accepts_and_each_instance_names_itself(
     run: Run, placing: Placing, tmp_path: Path
 ) -> None:
-    args = MarathonServiceArgs(PROGRAM, HOSTS, instances=2, flags={"failover_timeout_s": 7200})
+    args = MarathonServiceArgs(
+        PROGRAM,
+        HOSTS,
+        instances=2,
+        flags={"failover_timeout_s": 7200},
+        zookeeper_identity="zookeeper-mesos",
+    )
 
     recorder = run(lambda: MarathonService(args, placing))
 
@@ -159,6 +165,7 @@ def test_marathon_is_what_marathon_accepts_and_each_instance_names_itself(
     assert {(one.election.hosts, one.election.path) for one in both} == {(HOSTS, "/mesos")}
     assert {(one.state.hosts, one.state.path) for one in both} == {(HOSTS, "/marathon")}
     assert {one.failover_timeout_s for one in both} == {7200}
+    assert {one.zk_auth_file for one in both} == {tmp_path / "secrets" / "zookeeper-mesos"}
     assert {one.http_credentials_file for one in both} == {tmp_path / "secrets" / "mesos-operator"}
 
 
@@ -173,6 +180,9 @@ def test_marathon_has_an_instance_and_lies_where_it_runs() -> None:
         MarathonServiceArgs(PROGRAM, HOSTS, instances=0)
     with pytest.raises(ArgumentsError, match="'zk'"):
         MarathonServiceArgs(PROGRAM, HOSTS, flags={"zk": "zk://elsewhere:2181/marathon"})
+    with pytest.raises(ArgumentsError, match="did you mean 'failover_timeout_s'"):
+        MarathonServiceArgs(PROGRAM, HOSTS, flags={"failover_timeout": 7200})
+    assert set(MarathonSettings.model_fields) == FLAGS
 
 
 def test_no_two_agents_of_a_machine_give_the_same_port_to_tasks(run: Run, placing: Placing) -> None:

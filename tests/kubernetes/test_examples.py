@@ -115,6 +115,10 @@ def test_the_highly_available_one_is_spread_encrypted_and_copied(
     assert settings["flags"]["recovery_agent_removal_limit"] == "20%"
     assert "eu-central" in settings["flags"]["domain"]
     assert settings["zk_auth_file"].endswith("/zookeeper-mesos")
+    text = stack.get("v1", "ConfigMap", "frameworks-marathon")["data"]["frameworks-marathon-0.json"]
+    marathon = json.loads(text)
+    assert marathon["max_instances_per_offer"] == 20
+    assert marathon["zk_auth_file"] == settings["zk_auth_file"]
     script = stack.get("v1", "ConfigMap", "blue-zookeeper")["data"]["blue-zookeeper-0.sh"]
     assert "sslQuorum=true" in script
     assert "admin.serverAddress=127.0.0.1" in script

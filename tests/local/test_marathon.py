@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import pytest
+from kazoo.exceptions import NoAuthError
+
+from stacks.local.session import Session
 from tests.local.rig import Rig, until
 
 SLEEP: dict[str, Any] = {"id": "/sleep", "cmd": "exec sleep 1000000", "cpus": 0.1, "mem": 32}
@@ -72,3 +77,33 @@ async def test_a_restarted_marathon_keeps_its_id_apps_and_tasks(rig: Rig) -> Non
     after = await second.running("/sleep", 2)
     assert {task["id"] for task in after} == {task["id"] for task in before}
     assert (await second.get("/v2/info"))["frameworkId"] == framework_id
+
+
+async def test_its_state_is_its_own_where_it_says_who_it_is(rig: Rig, tmp_path: Path) -> None:
+    identity = tmp_path / "zookeeper-mesos"
+    identity.write_text("mesos:of-the-ensemble")
+    await rig.masters(count=1, zk_session_timeout_s=10)
+    first = await rig.leading(zk_auth_file=identity)
+    await first.change("POST", "/v2/apps", {**SLEEP, "instances": 0})
+    await first.settled()
+    state = f"{first.marathon.settings.state.path}/state"
+    stranger = Session(rig.hosts, timeout_s=10)
+    await stranger.start(bound_s=30)
+    try:
+        for path in (state, f"{state}/storage-version"):
+            with pytest.raises(NoAuthError):
+                await stranger.get(path)
+            with pytest.raises(NoAuthError):
+                await stranger.set(path, b"somebody else")
+        # Some find Marathon by it.
+        (candidate,) = await stranger.children(
+            f"{first.marathon.settings.state.path}/leader-curator"
+        )
+        assert candidate.startswith("_c_")
+    finally:
+        await stranger.close()
+    await first.stop()
+
+    again = await rig.leading(zk_auth_file=identity)
+
+    assert (await again.get("/v2/apps/sleep"))["app"]["instances"] == 0

@@ -1,7 +1,8 @@
 """Measure previews: `python -m tests.performance.declare`.
 
-A stack on target `kubernetes` in the middle of a migration, with both colours and pools, tenants,
-certificates and copies of volumes: how long its preview takes, and what runs beside the engine for
+A stack on target `kubernetes` in the middle of a migration, with all that can be declared: both
+colours, pools, tenants, certificates, secrets by reference, copies of volumes, the edge, names,
+metrics, the way to web interfaces. How long its preview takes, and what runs beside the engine for
 it. Objects live in the engine's state alone, so no API server is measured. Prints each figure and
 writes all of them to build/bench/declare.json; never fails because something was slow.
 """
@@ -19,6 +20,8 @@ from pathlib import Path
 
 import yaml
 
+from components.monitoring.telemetry import OPERATOR
+from components.targets.custom import CERT_MANAGER, SNAPSHOTS
 from stacks.automation import StackRunner
 from stacks.steps import Step
 from stacks.topology import Placement, Position, Standing
@@ -26,7 +29,7 @@ from tests.conftest import PROVIDERS
 from tests.performance import table
 from tests.performance.sync import write
 from tests.performance.table import Figure
-from tests.providers.kubernetes import REMEMBERS
+from tests.providers.kubernetes import KNOWS, REMEMBERS
 from tests.stacks.conftest import CHECKOUT, make_project
 
 OUTPUT = CHECKOUT / "build" / "bench" / "declare.json"
@@ -36,6 +39,7 @@ _TIMES = 3
 _PREVIEW_S = 15.0
 _BESIDE_MB = 400.0
 _MB = 1024 * 1024
+_GROUPS = (CERT_MANAGER, SNAPSHOTS, OPERATOR, "secrets.hashicorp.com/v1beta1")
 # Both ensembles and both groups of masters; agents of the source.
 _POSITION = Position(2)
 
@@ -91,15 +95,23 @@ def _memory(pid: int) -> int:
 def declared(project: Path) -> StackRunner:
     """A stack that stands there, with all that can be declared."""
     values = yaml.safe_load((CHECKOUT / "examples" / "clusters" / "multi-tenant.yaml").read_text())
+    ha = yaml.safe_load((CHECKOUT / "examples" / "clusters" / "ha.yaml").read_text())["config"]
     config = values["config"]
     # Masters keep shares, and none run.
     for tenant in config["mesos-platform:cluster"]["tenants"]:
         tenant.pop("limits", None)
         tenant.pop("weight", None)
-    # Kinds of other projects are for servers that know them.
-    for key in ("secret_store", "operator"):
-        config["mesos-platform:kubernetes"].pop(key)
+    kubernetes = config["mesos-platform:kubernetes"]
+    kubernetes.pop("operator")
+    for key in ("tls", "sasl_users", "snapshots"):
+        kubernetes[key] = ha["mesos-platform:kubernetes"][key]
     config["mesos-platform:cluster"]["marathon"] = {"instances": 2}
+    image = kubernetes["images"]["platform"]
+    config["mesos-platform:services"] = {
+        **ha["mesos-platform:services"],
+        "edge": {"replicas": 2, "image": image},
+        "discovery": {"replicas": 2, "image": image},
+    }
     (project / "Pulumi.bench.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
     runner = StackRunner("bench", project)
     runner.init()
@@ -136,6 +148,7 @@ def main() -> None:
         programs = [str(Path(sys.prefix) / "bin"), str(PROVIDERS), os.environ["PATH"]]
         os.environ |= {
             REMEMBERS: "1",
+            KNOWS: ",".join(_GROUPS),
             "PATH": os.pathsep.join(programs),
             "PULUMI_HOME": str(folder / "home"),
             "PULUMI_SKIP_UPDATE_CHECK": "true",

@@ -34,6 +34,8 @@ from pulumi.provider.experimental.server import main as serve
 VERSION = "4.34.2"
 # Set by tests alone.
 REMEMBERS = "TEST_KUBERNETES_REMEMBERS"
+KNOWS = "TEST_KUBERNETES_KNOWS"
+"""API groups of other projects, with commas between them."""
 APPLIES = "TEST_KUBERNETES_APPLIES"
 """Names a kubeconfig. Not KUBECONFIG, which a person has set for a cluster of theirs."""
 GROUPS = frozenset(
@@ -57,8 +59,9 @@ class InMemoryKubernetes(Provider):
         # A type is qualified by those of its parents.
         token = request.type.rpartition("$")[2]
         group = token.removeprefix("kubernetes:").rpartition(":")[0]
-        if group not in GROUPS:
-            reason = f"no API group {group!r} is served here, only {', '.join(sorted(GROUPS))}"
+        known = GROUPS.union(filter(None, os.environ.get(KNOWS, "").split(",")))
+        if group not in known:
+            reason = f"no API group {group!r} is served here, only {', '.join(sorted(known))}"
             return CheckResponse(inputs=request.new_inputs, failures=[CheckFailure("kind", reason)])
         if not _text(request.new_inputs, "name"):
             failure = CheckFailure("metadata", "expected metadata.name, saw none")

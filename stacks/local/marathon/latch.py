@@ -53,7 +53,8 @@ class Latch:
             await self._wake.wait()
 
     async def _look(self) -> None:
-        await self._session.ensure(self._folder)
+        # Some find Marathon by it, so everybody may read it.
+        await self._session.ensure(self._folder, self._session.acl)
         children = await self._children()
         if self._own is None or self._own not in children:
             await self._join(children)
@@ -82,6 +83,7 @@ class Latch:
                 self._host_port.encode(),
                 ephemeral=True,
                 sequence=True,
+                acl=self._session.acl,
             )
         except NodeExistsError:
             return

@@ -33,7 +33,7 @@ from stacks.local.marathon.store import Store
 from stacks.local.mesos.election import Detector, Leader
 from stacks.local.process import Listener, end, read_secret
 from stacks.local.sample.link import Link, RemovedError
-from stacks.local.session import Session
+from stacks.local.session import Session, read_auth
 
 ZOOKEEPER_LOST, LEADERSHIP_LOST, LEADERSHIP_ENDED = 101, 103, 105
 UNCAUGHT, FRAMEWORK_REMOVED = 107, 110
@@ -76,7 +76,9 @@ class Marathon:
         settings = self.settings
         self.client = httpx.AsyncClient(timeout=10.0)
         timeout_s = settings.zk_session_timeout_s
-        self._session = Session(settings.state.hosts, timeout_s=timeout_s)
+        self._session = Session(
+            settings.state.hosts, timeout_s=timeout_s, auth=read_auth(settings.zk_auth_file)
+        )
         self._masters = Session(settings.election.hosts, timeout_s=timeout_s)
         self.latch = Latch(self._session, settings.state.path, settings.host_port)
         self.state = State(settings, Store(self._session, settings.state.path), self.bus)

@@ -22,6 +22,9 @@ class MarathonSettings(Settings):
     """`zk://host:port,…/path` of its own state."""
     zk_session_timeout_s: float = Field(default=10.0, ge=1.0)
     """Timeout of its sessions; after it another instance leads."""
+    zk_auth_file: Path | None = None
+    """File with `user:password` for ZooKeeper, in the real one a part of `--zk`; when given, what
+    it creates is its own: others may read who leads, and nothing else."""
     framework_name: str = "marathon"
     """Name that masters show."""
     mesos_role: str = "*"

@@ -85,9 +85,9 @@ class Store:
     async def _create(self, path: str, data: bytes) -> bool:
         """Create a node, with its folders where they are missing; false: it was there."""
         try:
-            await self._session.create(path, data)
+            await self._session.create(path, data, acl=self._session.own_acl)
         except NoNodeError:
-            await self._session.ensure(path.rpartition("/")[0])
+            await self._session.ensure(path.rpartition("/")[0], self._session.own_acl)
             return await self._create(path, data)
         except NodeExistsError:
             # Also by an attempt whose answer was lost.
@@ -131,11 +131,13 @@ class Store:
 
     async def load(self) -> Loaded:
         """Read what an earlier process left."""
-        await self._session.ensure(self._path)
+        await self._session.ensure(self._path, self._session.own_acl)
         version = f"{self._path}/storage-version"
         if not await self._session.exists(version):
             with contextlib.suppress(NodeExistsError):
-                await self._session.create(version, _STORAGE_VERSION.encode())
+                await self._session.create(
+                    version, _STORAGE_VERSION.encode(), acl=self._session.own_acl
+                )
         loaded = Loaded(framework_id=await self._read(self._place("framework-id", "id")))
         root = await self._read(self._place("group", "root"))
         if root is not None:
