@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 from sync_engine.client import Side
 from sync_engine.wire import ANY_VERSION
@@ -24,57 +24,88 @@ _TARGETS_S = (2.0, 15.0)
 _TARGETS_MB = (150.0, 400.0)
 _TARGETS_TIMES: Mapping[str, float] = {PLAIN: 8, MIRROR: 20}
 _AUDIT_BOUND_S = 300.0
+# One of two seconds says little alone.
+_RUNS_OF_THE_SMALL = 3
 _ANCHOR_BOUND_S = 900.0
 _RERUN_MAX_S = 1.0
 _POLL_S = 0.005
 
 
+@dataclass(frozen=True)
+class _Copy:
+    """One run of the engine: copied, and proved to be equal."""
+
+    total_s: float
+    copied_s: float
+    engine_s: float
+    servers_s: float
+    memory_mb: float
+    znodes: int
+
+
 async def first(stage: Stage) -> AsyncGenerator[Figure]:
-    """Copy a tree and prove that the copy is equal; the anchors copy one of the same kind."""
-    per_znode_s: dict[str, float] = {}
+    """Copy a tree and prove that the copy is equal; the anchors copy one of the same kind.
+
+    They go first: servers that have just been started are slower than any that somebody uses, and
+    whoever comes first pays for it.
+    """
+    per_znode_s = {PLAIN: await _anchor(stage, "copy"), MIRROR: await _anchor(stage, "mirror")}
     for index, count in enumerate(stage.sizes.copies):
-        async with stage.tree(Side.A, count) as rule, held(stage.engine(rule)) as engine:
-            servers_s = stage.servers_cpu_s()
-            began_at = engine.start()
-            await engine.await_live()
-            copied_s = time.monotonic() - began_at
-            audit = await engine.client.audit(timeout_s=_AUDIT_BOUND_S)
-            total_s = time.monotonic() - began_at
-            memory_mb = engine.memory_peak_mb()
-            used_s, servers_s = engine.cpu_s(), stage.servers_cpu_s() - servers_s
-        if not audit.equal:
-            raise UnequalError(audit.subtrees[rule.name].reread)
-        if not per_znode_s:
-            per_znode_s = {
-                PLAIN: await _anchor(stage, "copy"),
-                MIRROR: await _anchor(stage, "mirror"),
-            }
-        znodes = audit.subtrees[rule.name].znodes
+        runs = [await _copy(stage, count) for _ in range(1 if index else _RUNS_OF_THE_SMALL)]
+        run = sorted(runs, key=lambda run: run.total_s)[len(runs) // 2]
         what = f"{count:,} znodes of {leaves.BYTES} B"
+        several = f"median of {', '.join(f'{r.total_s:.2f}' for r in runs)} s; "
         yield Figure(
             f"initial copy + audit, {what}",
             "s",
-            total_s,
+            run.total_s,
             target=_TARGETS_S[index],
-            anchor=per_znode_s[PLAIN] * znodes,
+            anchor=per_znode_s[PLAIN] * run.znodes,
             anchor_name=PLAIN,
             note=(
-                f"{znodes:,} znodes; live {copied_s:.2f} s after the process was started; "
-                f"processor time of the engine {used_s:.1f} s, of the servers {servers_s:.1f} s"
+                f"{several if len(runs) > 1 else ''}{run.znodes:,} znodes; live {run.copied_s:.2f} "
+                f"s after the process was started; processor time of the engine {run.engine_s:.1f} "
+                f"s, of the servers {run.servers_s:.1f} s"
             ),
         )
-        yield Figure(f"RSS of the engine, {what}", "MB", memory_mb, target=_TARGETS_MB[index])
+        yield Figure(
+            f"RSS of the engine, {what}",
+            "MB",
+            max(r.memory_mb for r in runs),
+            target=_TARGETS_MB[index],
+        )
         extrapolated = count != stage.sizes.anchor_copy
         for name, each_s in per_znode_s.items():
             source = f" (extrapolated from {stage.sizes.anchor_copy:,})" if extrapolated else ""
             yield Figure(
                 f"initial copy, {count:,} znodes: times as fast as {name}",
                 "x",
-                each_s * znodes / total_s,
+                each_s * run.znodes / run.total_s,
                 target=_TARGETS_TIMES[name],
                 sense=Sense.AT_LEAST,
-                note=f"{name}: {each_s * znodes:.1f} s{source}, without an audit",
+                note=f"{name}: {each_s * run.znodes:.1f} s{source}, without an audit",
             )
+
+
+async def _copy(stage: Stage, count: int) -> _Copy:
+    async with stage.tree(Side.A, count) as rule, held(stage.engine(rule)) as engine:
+        servers_s = stage.servers_cpu_s()
+        began_at = engine.start()
+        await engine.await_live()
+        copied_s = time.monotonic() - began_at
+        audit = await engine.client.audit(timeout_s=_AUDIT_BOUND_S)
+        total_s = time.monotonic() - began_at
+        found = _Copy(
+            total_s=total_s,
+            copied_s=copied_s,
+            engine_s=engine.cpu_s(),
+            servers_s=stage.servers_cpu_s() - servers_s,
+            memory_mb=engine.memory_peak_mb(),
+            znodes=audit.subtrees[rule.name].znodes,
+        )
+    if not audit.equal:
+        raise UnequalError(audit.subtrees[rule.name].reread)
+    return found
 
 
 async def _anchor(stage: Stage, kind: str) -> float:
