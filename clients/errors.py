@@ -4,7 +4,8 @@
 
     ClientError
     ├── AccessError     a file of a credential or of TLS cannot be used
-    └── DnsError        a name server did not answer, or not to the question
+    ├── DnsError        a name server did not answer, or not to the question
+    └── TryAgainError   between the attempts of one request; callers never see it
 
 What goes wrong in talking is each system's own tree: clients.mesos.errors, clients.marathon.errors.
 """
@@ -22,3 +23,13 @@ class AccessError(ClientError):
 
 class DnsError(ClientError):
     """A name server did not answer, or not to the question."""
+
+
+class TryAgainError(ClientError):
+    """An attempt that told nothing that lasts. `error` is what to say if it was the last one,
+    `sent` whether the request may have arrived."""
+
+    def __init__(self, error: Exception, *, sent: bool) -> None:
+        self.error = error
+        self.sent = sent
+        super().__init__(str(error))

@@ -18,14 +18,13 @@ from typing import Any, cast
 import httpx
 
 from clients.access import Tls, http_client, scheme
-from clients.errors import AccessError
+from clients.errors import AccessError, TryAgainError
 from clients.marathon import parse
 from clients.marathon.errors import (
     AuthenticationError,
     ForeignLeaderError,
     InvalidError,
     LockedError,
-    MarathonError,
     NoLeaderError,
     NotFoundError,
     ProtocolError,
@@ -33,25 +32,15 @@ from clients.marathon.errors import (
     TooManyDeploymentsError,
     UnreachableError,
 )
+from clients.rounds import Rounds
 
 Params = Mapping[str, str] | Sequence[tuple[str, str]]
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _CONFLICT, _INVALID = 401, 403, 404, 409, 422
 # What a follower says that does not reach its leader, or has none.
 _NO_LEADER = frozenset({502, 503, 504})
-_PAUSE_S = 0.1
-_PAUSE_MAX_S = 1.6
 # One instance that hangs must not use up the time of all.
 _ATTEMPT_SHARE = 3.0
 _ACCEPT = {"Accept": "application/json"}
-
-
-class _TryAgainError(Exception):
-    """This attempt told nothing that lasts."""
-
-    def __init__(self, error: MarathonError, *, sent: bool) -> None:
-        self.error = error
-        self.sent = sent
-        super().__init__(str(error))
 
 
 class Transport:
@@ -99,25 +88,19 @@ class Transport:
             MarathonError: see clients.marathon.errors.
         """
         what = f"{method} {path}"
-        deadline = time.monotonic() + self.timeout_s
-        attempt, pause_s = 0, _PAUSE_S
+        rounds = Rounds(self.instances, self.timeout_s)
+        deadline = rounds.deadline
         while True:
-            instance = self.instances[attempt % len(self.instances)]
+            instance = rounds.member
             try:
                 leader = self._leader or await self._find_leader(instance, deadline)
                 answer = await self._send(leader, method, path, deadline, params=params, body=body)
                 check(what, answer, leader)
                 self._leader = leader
                 return read_json(what, answer)
-            except _TryAgainError as failure:
+            except TryAgainError as failure:
                 self._leader = None
-                attempt += 1
-                repeatable = method == "GET" or not failure.sent
-                if time.monotonic() >= deadline or not repeatable:
-                    raise failure.error from None
-            if attempt % len(self.instances) == 0:
-                await asyncio.sleep(min(pause_s, max(0.0, deadline - time.monotonic())))
-                pause_s = min(2 * pause_s, _PAUSE_MAX_S)
+                await rounds.again(failure, repeatable=method == "GET" or not failure.sent)
 
     async def _find_leader(self, instance: str, deadline: float) -> str:
         if self._any_leader:
@@ -125,7 +108,7 @@ class Transport:
         answer = await self._send(instance, "GET", "/v2/leader", deadline)
         if answer.status_code == _NOT_FOUND:
             msg = f"expected a leader at {instance}, saw none: wait for the election"
-            raise _TryAgainError(NoLeaderError(msg), sent=False)
+            raise TryAgainError(NoLeaderError(msg), sent=False)
         check("GET /v2/leader", answer, instance)
         leader = parse.leader(read_json("GET /v2/leader", answer))
         if leader not in self.instances:
@@ -163,13 +146,13 @@ class Transport:
         except (httpx.HTTPError, TimeoutError) as error:
             raise self._unreachable(address, error, sent=True) from None
 
-    def _unreachable(self, address: str, error: Exception, *, sent: bool) -> _TryAgainError:
+    def _unreachable(self, address: str, error: Exception, *, sent: bool) -> TryAgainError:
         maybe = "; it may have arrived, so look before repeating it" if sent else ""
         told = UnreachableError(
             f"expected an answer of Marathon at {address} in {self.timeout_s:g} s, saw "
             f"{type(error).__name__}{maybe}: is any of {', '.join(self.instances)} up?"
         )
-        return _TryAgainError(told, sent=sent)
+        return TryAgainError(told, sent=sent)
 
     async def leader(self) -> str:
         """Address of the leader, which is one of the declared instances."""
@@ -199,7 +182,7 @@ class Transport:
                 await response.aread()
                 check(f"GET {path}", response, leader)
             yield response
-        except _TryAgainError as failure:
+        except TryAgainError as failure:
             raise failure.error from None
         finally:
             await response.aclose()
@@ -232,7 +215,7 @@ def check(what: str, answer: httpx.Response, address: str) -> None:
     text, body = _told(answer)
     if status in _NO_LEADER:
         error = NoLeaderError(f"expected a leader behind {address}, saw {status}: {text}")
-        raise _TryAgainError(error, sent=False)
+        raise TryAgainError(error, sent=False)
     if answer.text.lstrip().startswith("<") and status not in {_UNAUTHORIZED, _FORBIDDEN}:
         msg = f"expected Marathon at {address}, saw an HTML page with status {status}"
         raise ProtocolError(msg)

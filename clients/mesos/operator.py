@@ -9,15 +9,10 @@ duplicate quota roles, unknown fields.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-from pathlib import Path
-from types import TracebackType
-from typing import Self
+from collections.abc import AsyncGenerator, Iterable, Mapping
 
-import httpx
-
-from clients.access import Tls
 from clients.mesos import parse
+from clients.mesos.client import MastersClient
 from clients.mesos.errors import ProtocolError, UnreachableError
 from clients.mesos.events import Event, Subscribed, event
 from clients.mesos.inventory import Inventory
@@ -38,59 +33,11 @@ from clients.mesos.model import (
     Version,
 )
 from clients.mesos.streams import EventStream
-from clients.mesos.transport import OPERATOR_PATH, Json, Transport
-
-_TIMEOUT_S = 10.0
+from clients.mesos.transport import OPERATOR_PATH, Json
 
 
-class OperatorClient:
-    """A client of one cluster. `masters` are `host:port`, as the masters name each other.
-
-    `timeout_s` bounds each call with all its attempts; `follow_projection` allows a leader of
-    another cluster; `transport` replaces the network in tests.
-
-    Raises:
-        AuthenticationError: the credential file, or one of TLS, cannot be used.
-    """
-
-    def __init__(  # noqa: PLR0913 - by keyword, each with a default
-        self,
-        masters: Sequence[str],
-        credential_file: Path | None = None,
-        *,
-        timeout_s: float = _TIMEOUT_S,
-        follow_projection: bool = False,
-        tls: Tls | None = None,
-        transport: httpx.AsyncBaseTransport | None = None,
-    ) -> None:
-        self._transport = Transport(
-            masters,
-            credential_file=credential_file,
-            timeout_s=timeout_s,
-            follow_projection=follow_projection,
-            tls=tls,
-            transport=transport,
-        )
-
-    @property
-    def masters(self) -> tuple[str, ...]:
-        """The declared masters."""
-        return self._transport.masters
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Close connections."""
-        await self._transport.close()
+class OperatorClient(MastersClient):
+    """The operator's client of one cluster."""
 
     async def _read(self, kind: str, body: Json | None = None) -> Json:
         call: Json = {"type": kind}

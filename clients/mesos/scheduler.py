@@ -11,14 +11,11 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import httpx
 
-from clients.access import Tls
 from clients.mesos import scheduler_json as convert
+from clients.mesos.client import MastersClient
 from clients.mesos.errors import (
     AuthenticationError,
     CallRefusedError,
@@ -30,54 +27,15 @@ from clients.mesos.errors import (
 from clients.mesos.lane import Poster
 from clients.mesos.scheduler_model import FrameworkInfo, SchedulerEvent, TaskInfo
 from clients.mesos.streams import EventStream
-from clients.mesos.transport import SCHEDULER_PATH, Json, Transport, check
+from clients.mesos.transport import SCHEDULER_PATH, Json, check
 
-_TIMEOUT_S = 10.0
 _COMPACT = json.JSONEncoder(separators=(",", ":")).encode
 _REMOVED = "removed"
 _UNAVAILABLE = 503
 
 
-class SchedulerClient:
-    """Subscribes frameworks with one cluster. Arguments are those of OperatorClient.
-
-    Raises:
-        AuthenticationError: the credential file, or one of TLS, cannot be used.
-    """
-
-    def __init__(  # noqa: PLR0913 - by keyword, each with a default
-        self,
-        masters: Sequence[str],
-        credential_file: Path | None = None,
-        *,
-        timeout_s: float = _TIMEOUT_S,
-        follow_projection: bool = False,
-        tls: Tls | None = None,
-        transport: httpx.AsyncBaseTransport | None = None,
-    ) -> None:
-        self._transport = Transport(
-            masters,
-            credential_file=credential_file,
-            timeout_s=timeout_s,
-            follow_projection=follow_projection,
-            tls=tls,
-            transport=transport,
-        )
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Close connections; the framework stays registered for its failover time-out."""
-        await self._transport.close()
+class SchedulerClient(MastersClient):
+    """Subscribes frameworks with one cluster."""
 
     @asynccontextmanager
     async def subscribe(self, framework: FrameworkInfo) -> AsyncGenerator[Subscription]:

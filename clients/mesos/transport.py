@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from clients.access import Tls, http_client, scheme
-from clients.errors import AccessError
+from clients.errors import AccessError, TryAgainError
 from clients.mesos.errors import (
     AuthenticationError,
     CallRefusedError,
@@ -32,15 +32,13 @@ from clients.mesos.errors import (
     UnreachableError,
 )
 from clients.mesos.lane import Lane, OneByOne, Poster
+from clients.rounds import Rounds
 
 Json = dict[str, Any]
 OPERATOR_PATH = "/api/v1"
 SCHEDULER_PATH = "/api/v1/scheduler"
 _REDIRECT, _UNAUTHORIZED, _FORBIDDEN = 307, 401, 403
 _NOT_FOUND, _UNAVAILABLE = 404, 503
-# Between two rounds through all masters: doubled, so that an election is not a storm of calls.
-_PAUSE_S = 0.1
-_PAUSE_MAX_S = 1.6
 # A redirect may point at a master that has just been deposed; longer chains are a loop.
 _REDIRECTS_MAX = 5
 # One master that hangs must not use up the time of all.
@@ -78,15 +76,6 @@ class Whole:
     def content(self) -> bytes:
         """All of it."""
         return bytes(self._content)
-
-
-class _TryAgainError(Exception):
-    """This attempt told nothing that lasts."""
-
-    def __init__(self, error: MesosError, *, sent: bool) -> None:
-        self.error = error
-        self.sent = sent
-        super().__init__(str(error))
 
 
 class Transport:
@@ -148,20 +137,14 @@ class Transport:
         Raises:
             MesosError: see clients.mesos.errors.
         """
-        deadline = time.monotonic() + self.timeout_s
-        attempt, pause_s = 0, _PAUSE_S
+        rounds = Rounds(self.masters, self.timeout_s)
         while True:
-            address = self._leader or self.masters[attempt % len(self.masters)]
+            address = self._leader or rounds.member
             try:
-                return await self._post(address, call, deadline, begin)
-            except _TryAgainError as failure:
+                return await self._post(address, call, rounds.deadline, begin)
+            except TryAgainError as failure:
                 self._leader = None
-                attempt += 1
-                if time.monotonic() >= deadline or (failure.sent and not idempotent):
-                    raise failure.error from None
-            if attempt % len(self.masters) == 0:
-                await asyncio.sleep(min(pause_s, max(0.0, deadline - time.monotonic())))
-                pause_s = min(2 * pause_s, _PAUSE_MAX_S)
+                await rounds.again(failure, repeatable=idempotent or not failure.sent)
 
     async def _post(self, address: str, call: Json, deadline: float, begin: Callable[[], _S]) -> _S:
         kind = str(call["type"])
@@ -194,7 +177,7 @@ class Transport:
                 address = self._leader_of(answer)
                 continue
             check(kind, answer, address)
-        raise _TryAgainError(self._no_end_of_redirects(), sent=False)
+        raise TryAgainError(self._no_end_of_redirects(), sent=False)
 
     def _no_end_of_redirects(self) -> NoLeaderError:
         return NoLeaderError(
@@ -202,12 +185,12 @@ class Transport:
             "in a row: wait for the election"
         )
 
-    def _unreachable(self, address: str, error: Exception, *, sent: bool) -> _TryAgainError:
+    def _unreachable(self, address: str, error: Exception, *, sent: bool) -> TryAgainError:
         told = UnreachableError(
             f"expected an answer of master {address} in {self.timeout_s:g} s, saw "
             f"{type(error).__name__}: is any of {', '.join(self.masters)} up?"
         )
-        return _TryAgainError(told, sent=sent)
+        return TryAgainError(told, sent=sent)
 
     def _leader_of(self, answer: httpx.Response) -> str:
         location = str(answer.headers.get("location", ""))
@@ -251,8 +234,7 @@ class Transport:
             NoLeaderError: masters answer, and know of none.
             UnreachableError: no master answers.
         """
-        deadline = time.monotonic() + self.timeout_s
-        pause_s = _PAUSE_S
+        rounds = Rounds(self.masters, self.timeout_s)
         error: MesosError
         while True:
             error = UnreachableError(
@@ -268,10 +250,9 @@ class Transport:
                 error = NoLeaderError(
                     f"expected a leader of {', '.join(self.masters)}, saw none: wait for one"
                 )
-            if time.monotonic() >= deadline:
+            if rounds.is_over:
                 raise error
-            await asyncio.sleep(min(pause_s, max(0.0, deadline - time.monotonic())))
-            pause_s = min(2 * pause_s, _PAUSE_MAX_S)
+            await rounds.pause()
 
     @asynccontextmanager
     async def stream(self, path: str, call: Json) -> AsyncGenerator[tuple[str, httpx.Response]]:
@@ -301,7 +282,7 @@ class Transport:
                 if response.status_code != _REDIRECT:
                     check(str(call["type"]), response, leader)
                 leader = self._leader_of(response)
-            except _TryAgainError as failure:
+            except TryAgainError as failure:
                 raise failure.error from None
             finally:
                 await response.aclose()
@@ -346,7 +327,7 @@ def check(kind: str, answer: httpx.Response, address: str) -> None:
         raise ProtocolError(msg)
     if status == _UNAVAILABLE:
         error = NoLeaderError(f"expected a leader at {address}, saw 503: {text or 'no text'}")
-        raise _TryAgainError(error, sent=False)
+        raise TryAgainError(error, sent=False)
     if status == _NOT_FOUND:
         raise NotFoundError(kind, status, text)
     raise CallRefusedError(kind, status, text)
