@@ -28,6 +28,18 @@ def differences(declared: Json, seen: Json, *, ignore: frozenset[str] = frozense
     )
 
 
+def unchanged(
+    before: Json, declared: Json, seen: Json, *, ignore: frozenset[str] = frozenset()
+) -> list[str]:
+    """Fields that were declared `before`, are no longer, and still are as they were: to be reset.
+
+    One that is another by now has been reset already, by an update that was interrupted, or is
+    Marathon's own.
+    """
+    dropped = {name: value for name, value in before.items() if name not in declared}
+    return sorted(dropped.keys() - set(differences(dropped, seen)) - ignore)
+
+
 def tell(seen: Json, fields: list[str]) -> dict[str, Any]:
     """Fields as they were seen, for people and for a state that is not secret: numbers as they are.
     What is a text or holds texts may be a password; of it no more is told than that it is another.

@@ -278,17 +278,21 @@ class AppDefinition(Part):
         return self
 
 
-def read_app(definition: Mapping[str, Any]) -> Json:
-    """Check an app's definition; returns what is sent, with an absolute id.
+def read_app(definition: Mapping[str, Any], parent: str = "/") -> Json:
+    """Check an app's definition; returns what is sent, with absolute ids.
 
     Raises:
         DefinitionError: it is not one; the message names each field that is wrong.
     """
+    what = str(definition.get("id", "an app"))
     try:
         checked = AppDefinition.model_validate(dict(definition))
     except ValidationError as error:
-        raise DefinitionError(_told(str(definition.get("id", "an app")), error)) from None
-    return checked.model_dump(by_alias=True, exclude_unset=True, mode="json")
+        raise DefinitionError(_told(what, error)) from None
+    app: Json = checked.model_dump(by_alias=True, exclude_unset=True, mode="json")
+    if app.get("dependencies"):
+        app["dependencies"] = _dependencies(what, app["dependencies"], parent)
+    return app
 
 
 def read_group(definition: Mapping[str, Any], parent: str = "/") -> Json:
@@ -311,11 +315,12 @@ def read_group(definition: Mapping[str, Any], parent: str = "/") -> Json:
         raise DefinitionError(msg)
     group: Json = {"id": group_id, "apps": [], "groups": []}
     for app in definition.get("apps") or ():
-        group["apps"].append(read_app({**app, "id": absolute(str(app.get("id", "")), group_id)}))
+        app_id = absolute(str(app.get("id", "")), group_id)
+        group["apps"].append(read_app({**app, "id": app_id}, group_id))
     for inner in definition.get("groups") or ():
         group["groups"].append(read_group(inner, group_id))
-    if definition.get("dependencies"):
-        group["dependencies"] = list(definition["dependencies"])
+    # Sent where there are none, too: Marathon keeps the old ones of a group that names none.
+    group["dependencies"] = _dependencies(group_id, definition.get("dependencies"), group_id)
     for child in (*group["apps"], *group["groups"]):
         if not child["id"].startswith(group_id.rstrip("/") + "/"):
             msg = f"expected {child['id']} to stand below {group_id}: correct one of the ids"
@@ -324,14 +329,26 @@ def read_group(definition: Mapping[str, Any], parent: str = "/") -> Json:
 
 
 def absolute(path: str, parent: str) -> str:
-    """An id as an absolute path.
+    """An id as an absolute path; `.` and `..` are resolved, as Marathon does.
 
     Raises:
         ValueError: it is no id.
     """
-    if not path.startswith("/"):
-        path = f"{parent.rstrip('/')}/{path}"
-    return check_id(path)
+    segments = [] if path.startswith("/") else parent.strip("/").split("/")
+    for one in path.split("/"):
+        if one == "..":
+            segments = segments[:-1]
+        elif one != ".":
+            segments.append(one)
+    return check_id("/" + "/".join(one for one in segments if one))
+
+
+def _dependencies(what: str, given: Any, parent: str) -> list[str]:
+    try:
+        return [absolute(str(one), parent) for one in given or ()]
+    except ValueError as error:
+        msg = f"expected dependencies of {what} that are ids: {error}"
+        raise DefinitionError(msg) from None
 
 
 def _told(what: str, error: ValidationError) -> str:

@@ -47,6 +47,12 @@ class Group:
         for group in self.groups:
             yield from group.all_apps()
 
+    def all_groups(self) -> Iterator[Group]:
+        """It and groups in it."""
+        yield self
+        for group in self.groups:
+            yield from group.all_groups()
+
     def all_pods(self) -> Iterator[str]:
         """Ids of pods in it."""
         yield from self.pods

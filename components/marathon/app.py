@@ -15,7 +15,7 @@ import pulumi
 from pulumi.dynamic import Resource as DynamicResource
 
 from clients.marathon import MarathonClient
-from clients.marathon.coverage import differences, tell
+from clients.marathon.coverage import differences, tell, unchanged
 from clients.marathon.definition import read_app
 from clients.marathon.model import App
 from components.errors import AlreadyThereError
@@ -69,7 +69,9 @@ def plan(old: AppSpec | None, new: AppSpec | None, observed: App | None) -> tupl
     if old is None and different and not new.adopt:
         seen = f"one that differs in {', '.join(different)}"
         raise AlreadyThereError(what=f"app {new.id}", seen=seen)
-    if old is not None and old.definition.keys() - new.definition.keys() - new.ignored:
+    if old is not None and unchanged(
+        old.definition, new.definition, observed.definition, ignore=new.ignored
+    ):
         # Only replacing resets what is not named, and what others own would be reset with it.
         definition = dict(new.definition)
         if new.is_scaled_elsewhere:

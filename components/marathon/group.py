@@ -14,7 +14,7 @@ import pulumi
 from pulumi.dynamic import Resource as DynamicResource
 
 from clients.marathon import MarathonClient
-from clients.marathon.coverage import differences, tell
+from clients.marathon.coverage import differences, tell, unchanged
 from clients.marathon.definition import read_group
 from clients.marathon.model import App, Group
 from components.errors import AlreadyThereError, ForeignContentError
@@ -29,7 +29,9 @@ Definition = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class GroupSpec:
-    """What is declared. `scaled_elsewhere` are ids of apps whose `instances` others own."""
+    """What is declared, as `read_group` returns it. `scaled_elsewhere` are ids of apps whose
+    `instances` others own.
+    """
 
     definition: Definition
     scaled_elsewhere: frozenset[str] = frozenset()
@@ -44,13 +46,18 @@ class GroupSpec:
     @property
     def apps(self) -> dict[str, Definition]:
         """Apps in it and in its groups, by id."""
-        return {str(app["id"]): app for app in _apps(self.definition)}
+        return {str(app["id"]): app for one in _groups(self.definition) for app in one["apps"]}
+
+    @property
+    def dependencies(self) -> dict[str, list[str]]:
+        """What its groups, it among them, wait for, by their id."""
+        return {str(one["id"]): one["dependencies"] for one in _groups(self.definition)}
 
 
-def _apps(group: Definition) -> Iterator[Definition]:
-    yield from group.get("apps") or ()
-    for inner in group.get("groups") or ():
-        yield from _apps(inner)
+def _groups(group: Definition) -> Iterator[Definition]:
+    yield group
+    for inner in group["groups"]:
+        yield from _groups(inner)
 
 
 def plan(old: GroupSpec | None, new: GroupSpec | None, observed: Group | None) -> tuple[Call, ...]:
@@ -77,13 +84,13 @@ def plan(old: GroupSpec | None, new: GroupSpec | None, observed: Group | None) -
         raise ForeignContentError(msg)
     if new is None:
         return (DeleteGroup(spec.id),)
-    different = sorted(changed(new, there))
+    different = sorted(changed(new, observed))
     if different and old is None and there and not new.adopt:
         raise AlreadyThereError(what=f"group {new.id}", seen=f"others: {', '.join(different)}")
     dropped = [
         app_id
-        for app_id, app in new.apps.items()
-        if before.get(app_id, {}).keys() - app.keys() - INSTANCES
+        for app_id in new.apps.keys() & before.keys() & there.keys()
+        if unchanged(before[app_id], new.apps[app_id], there[app_id].definition, ignore=INSTANCES)
     ]
     if observed is None or different or dropped or there.keys() - new.apps.keys():
         return (PutGroup(new.id, _with_instances(new, there)),)
@@ -91,9 +98,18 @@ def plan(old: GroupSpec | None, new: GroupSpec | None, observed: Group | None) -
     return (AwaitDeployments(running),) if running else ()
 
 
-def changed(spec: GroupSpec, there: Mapping[str, App]) -> dict[str, Any]:
-    """Declared apps that are missing or others, and what of them is seen."""
+def changed(spec: GroupSpec, observed: Group | None) -> dict[str, Any]:
+    """Declared apps that are missing or others, and what of them is seen; likewise groups, which
+    differ in what they wait for.
+    """
     found: dict[str, Any] = {}
+    there = {} if observed is None else {app.id: app for app in observed.all_apps()}
+    groups = {} if observed is None else {one.id: one for one in observed.all_groups()}
+    for group_id, dependencies in spec.dependencies.items():
+        if group_id not in groups:
+            found[group_id] = "missing"
+        elif set(dependencies) != set(groups[group_id].dependencies):
+            found[group_id] = {"dependencies": list(groups[group_id].dependencies)}
     for app_id, app in spec.apps.items():
         if app_id not in there:
             found[app_id] = "missing"
@@ -117,8 +133,8 @@ def _with_instances(spec: GroupSpec, there: Mapping[str, App]) -> Definition:
     def group(definition: Definition) -> Definition:
         return {
             **definition,
-            "apps": [app(one) for one in definition.get("apps") or ()],
-            "groups": [group(one) for one in definition.get("groups") or ()],
+            "apps": [app(one) for one in definition["apps"]],
+            "groups": [group(one) for one in definition["groups"]],
         }
 
     return group(spec.definition)
@@ -148,8 +164,7 @@ class GroupSession(Session[GroupSpec, Group | None, Call]):
             group = await self.observe(self._spec)
             if isinstance(call, DeleteGroup):
                 return group is None
-            there = {} if group is None else {app.id: app for app in group.all_apps()}
-            return not changed(self._spec, there)
+            return not changed(self._spec, group)
 
         await deploying.perform(self._client, call, timeout_s=self._spec.timeout_s, holds=holds)
 
@@ -187,9 +202,9 @@ class GroupProvider(ObjectProvider[GroupSpec, Group | None, Call]):
         """Apps that are missing, others, or not declared; None when the group is gone."""
         if observed is None:
             return None
-        there = {app.id: app for app in observed.all_apps()}
-        foreign = dict.fromkeys(sorted(there.keys() - spec.apps.keys()), "not declared")
-        return {"different": {**changed(spec, there), **foreign}}
+        there = {app.id for app in observed.all_apps()}
+        foreign = dict.fromkeys(sorted(there - spec.apps.keys()), "not declared")
+        return {"different": {**changed(spec, observed), **foreign}}
 
 
 @dataclass(frozen=True)

@@ -158,6 +158,25 @@ def test_large_groups_are_read_and_cover_themselves(name: str) -> None:
         assert differences(read_app(ours), app.definition) == []
 
 
+def test_dependencies_are_read_as_marathon_resolves_them() -> None:
+    page = {"id": "page", "cmd": "x", "dependencies": ["../store", "/db"]}
+    group = read_group(
+        {
+            "id": "/shop",
+            "apps": [{"id": "store", "cmd": "x", "dependencies": ["cache"]}],
+            "groups": [{"id": "front", "apps": [page], "dependencies": ["../store"]}],
+        }
+    )
+    assert group["dependencies"] == []
+    assert group["apps"][0]["dependencies"] == ["/shop/cache"]
+    (front,) = group["groups"]
+    assert front["dependencies"] == ["/shop/store"]
+    assert front["apps"][0]["dependencies"] == ["/shop/store", "/db"]
+    assert read_app({"id": "/a/b", "cmd": "x", "dependencies": ["c"]})["dependencies"] == ["/c"]
+    with pytest.raises(DefinitionError, match="dependencies of a"):
+        read_app({"id": "a", "cmd": "x", "dependencies": ["No Id"]})
+
+
 def test_a_group_is_checked_with_all_that_is_in_it() -> None:
     group = read_group(load("groups/sleep-group"))
     assert [app["id"] for app in group["groups"][0]["apps"]] == [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -16,6 +17,7 @@ from clients.mesos import (
     UnreachableError,
 )
 from clients.mesos.recordio import Decoder
+from tests.clients.scripted import Feed, take_all
 
 MASTERS = ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"]
 HEALTHY = '{"type":"GET_HEALTH","get_health":{"healthy":true}}'
@@ -135,6 +137,26 @@ async def test_a_stream_cut_midway_is_an_error() -> None:
         assert await anext(events) == {"type": "HEARTBEAT"}
         with pytest.raises(ProtocolError, match="cut"):
             await anext(events)
+
+
+@pytest.mark.parametrize("read", ["events", "subscribe"])
+async def test_heartbeats_that_stay_away_end_a_stream_that_looks_alive(read: str) -> None:
+    feed = Feed()
+    told: dict[str, Any] = {"get_state": {}, "heartbeat_interval_seconds": 0.01}
+    feed.record({"type": "SUBSCRIBED", "subscribed": told})
+    feed.record({"type": "HEARTBEAT"})
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/redirect":
+            return httpx.Response(307, headers={"location": "//127.0.0.1:2"})
+        return httpx.Response(200, stream=feed)
+
+    async with client_of(handle) as client:
+        seen, end = await take_all(getattr(client, read)())
+    assert len(seen) == 2
+    assert isinstance(end, UnreachableError)
+    assert "subscribe again" in str(end)
+    assert feed.is_closed
 
 
 def test_records_come_out_however_the_bytes_arrive() -> None:

@@ -12,15 +12,21 @@ import httpx
 import pytest
 
 from clients.mesos import OperatorClient
+from clients.mesos.model import Machine, Window
 from components.mesos import drain as drain_module
 from components.mesos import quota as quota_module
+from components.mesos import schedule as schedule_module
+from components.mesos import weight as weight_module
 from components.mesos.drain import DrainArgs, DrainProvider, DrainSession
 from components.mesos.endpoint import MesosEndpoint
 from components.mesos.quota import QuotaArgs, QuotaProvider
+from components.mesos.schedule import ScheduleArgs, ScheduleProvider
+from components.mesos.weight import WeightArgs, WeightProvider
 from tests.clients.scripted import Answer, Scripted
 from tests.fixtures.mesos import load
 
 BLUE = MesosEndpoint("prod", ["127.0.0.1:5050"])
+WINDOW = Window((Machine("h1", "10.0.0.1"),), 1_795_460_000_000_000_001, 3_600_000_000_000)
 QUOTA = QuotaArgs("dev", limits={"cpus": 10, "mem": 2048})
 AGENT_ID = load("get_agents").json["get_agents"]["agents"][0]["agent_info"]["id"]["value"]
 
@@ -34,6 +40,8 @@ class World:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.quota: list[Any] = []
+        self.weights: list[Any] = []
+        self.schedule: dict[str, Any] = {}
         self.looks_until_drained = 2
         self.drain: str | None = None
         self.dies_after = 0
@@ -43,9 +51,14 @@ class World:
             "UPDATE_QUOTA": self._update_quota,
             "GET_AGENTS": self._get_agents,
             "DRAIN_AGENT": self._drain_agent,
+            "GET_WEIGHTS": self._get_weights,
+            "UPDATE_WEIGHTS": self._update_weights,
+            "GET_MAINTENANCE_SCHEDULE": self._get_schedule,
+            "GET_MAINTENANCE_STATUS": self._get_status,
+            "UPDATE_MAINTENANCE_SCHEDULE": self._update_schedule,
         }
         self.master = Scripted(**{kind: [self._mortal(a)] for kind, a in answers.items()})
-        for module in (quota_module, drain_module):
+        for module in (quota_module, drain_module, weight_module, schedule_module):
             monkeypatch.setattr(module, "connect", self._connect)
 
     def _connect(self, endpoint: dict[str, Any]) -> OperatorClient:
@@ -69,6 +82,29 @@ class World:
     def _update_quota(self, _: httpx.Request) -> httpx.Response:
         call = self.master.asked[-1][1]
         self.quota = call["update_quota"]["quota_configs"]
+        return httpx.Response(200)
+
+    def _get_weights(self, _: httpx.Request) -> httpx.Response:
+        body = {"type": "GET_WEIGHTS", "get_weights": {"weight_infos": self.weights}}
+        return httpx.Response(200, json=body)
+
+    def _update_weights(self, _: httpx.Request) -> httpx.Response:
+        call = self.master.asked[-1][1]
+        self.weights = call["update_weights"]["weight_infos"]
+        return httpx.Response(200)
+
+    def _get_schedule(self, _: httpx.Request) -> httpx.Response:
+        told = {"schedule": self.schedule}
+        body = {"type": "GET_MAINTENANCE_SCHEDULE", "get_maintenance_schedule": told}
+        return httpx.Response(200, json=body)
+
+    def _get_status(self, _: httpx.Request) -> httpx.Response:
+        body: dict[str, Any] = {"type": "GET_MAINTENANCE_STATUS"}
+        return httpx.Response(200, json={**body, "get_maintenance_status": {"status": {}}})
+
+    def _update_schedule(self, _: httpx.Request) -> httpx.Response:
+        call = self.master.asked[-1][1]
+        self.schedule = call["update_maintenance_schedule"]["schedule"]
         return httpx.Response(200)
 
     def _get_agents(self, _: httpx.Request) -> httpx.Response:
@@ -101,6 +137,8 @@ def fast_drains(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (QuotaProvider, QUOTA, "UPDATE_QUOTA"),
         (DrainProvider, DrainArgs(AGENT_ID, max_grace_period_s=3), "DRAIN_AGENT"),
+        (WeightProvider, WeightArgs("dev", 2), "UPDATE_WEIGHTS"),
+        (ScheduleProvider, ScheduleArgs([WINDOW]), "UPDATE_MAINTENANCE_SCHEDULE"),
     ],
 )
 def test_what_was_killed_after_any_call_is_finished_and_written_once(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -106,6 +106,27 @@ def test_a_field_that_is_no_longer_declared_is_reset() -> None:
     assert apps.plan(old, new, there) == (ReplaceApp("/a", wanted),)
 
 
+def test_a_reset_that_an_interrupted_update_has_begun_is_waited_for() -> None:
+    labels = {"labels": {"a": "b"}}
+    old, new = AppSpec({"id": "/a", "cmd": "x", **labels}), AppSpec({"id": "/a", "cmd": "x"})
+    under_way = app_of(dict(new.definition), deployments=("d1",))
+    assert apps.plan(old, new, under_way) == (AwaitDeployments(("d1",)),)
+
+    before = GroupSpec(group({"id": "/g/a", "cmd": "x", **labels}))
+    after = GroupSpec(group({"id": "/g/a", "cmd": "x"}))
+    still = group_of("/g", [app_of({"id": "/g/a", "cmd": "x", **labels})])
+    assert groups.plan(before, after, still) == (PutGroup("/g", after.definition),)
+    begun = group_of("/g", [app_of({"id": "/g/a", "cmd": "x"}, deployments=("d1",))])
+    assert groups.plan(before, after, begun) == (AwaitDeployments(("d1",)),)
+
+
+def test_what_a_group_waits_for_is_changed_and_seen() -> None:
+    new = GroupSpec(group({"id": "/g/a", "cmd": "x"}, dependencies=["/db"]))
+    there = group_of("/g", [app_of({"id": "/g/a", "cmd": "x"})], ["/cache"])
+    assert groups.changed(new, there) == {"/g": {"dependencies": ["/cache"]}}
+    assert groups.plan(new, new, there) == (PutGroup("/g", new.definition),)
+
+
 def test_an_app_of_somebody_else_is_not_taken_over_unasked() -> None:
     new = AppSpec({"id": "/a", "cmd": "x"})
     with pytest.raises(AlreadyThereError, match="differs in cmd"):
@@ -115,27 +136,33 @@ def test_an_app_of_somebody_else_is_not_taken_over_unasked() -> None:
     assert apps.plan(None, new, deploying) == (AwaitDeployments(("d1",)),)
 
 
-def group(*members: Mapping[str, Any]) -> dict[str, Any]:
-    return {"id": "/g", "apps": [dict(one) for one in members], "groups": []}
+def group(*members: Mapping[str, Any], dependencies: Sequence[str] = ()) -> dict[str, Any]:
+    apps = [dict(one) for one in members]
+    return {"id": "/g", "apps": apps, "groups": [], "dependencies": list(dependencies)}
 
 
-GROUP_SPECS: Any = st.builds(
-    GroupSpec,
-    st.lists(
-        st.sampled_from(["/g/a", "/g/b"]).flatmap(definitions), unique_by=lambda d: d["id"]
-    ).map(lambda found: group(*found)),
-    st.sampled_from([frozenset(), frozenset(["/g/a"])]),
-    st.just(value=True),
-)
-GROUPS: Any = st.lists(
+def spec_of(found: list[dict[str, Any]], after: list[str], scaled: frozenset[str]) -> GroupSpec:
+    return GroupSpec(group(*found, dependencies=after), scaled, adopt=True)
+
+
+def there_with(found: list[dict[str, Any]], after: list[str]) -> Group:
+    return group_of("/g", [app_of(one) for one in found], after)
+
+
+MEMBERS: Any = st.lists(
     st.sampled_from(["/g/a", "/g/b"]).flatmap(definitions), unique_by=lambda d: d["id"]
-).map(lambda found: group_of("/g", [app_of(one) for one in found]))
+)
+DEPENDENCIES: Any = st.lists(st.sampled_from(["/db", "/cache"]), unique=True)
+SCALED: Any = st.sampled_from([frozenset(), frozenset(["/g/a"])])
+GROUP_SPECS: Any = st.builds(spec_of, MEMBERS, DEPENDENCIES, SCALED)
+GROUPS: Any = st.builds(there_with, MEMBERS, DEPENDENCIES)
 
 
 def change_group(world: Group | None, call: Call) -> Group | None:
     match call:
         case PutGroup(group_id, definition):
-            return group_of(group_id, [app_of(dict(one)) for one in definition["apps"]])
+            apps = [app_of(dict(one)) for one in definition["apps"]]
+            return group_of(group_id, apps, definition["dependencies"])
         case DeleteGroup():
             return None
         case _:
@@ -155,7 +182,7 @@ def test_a_group_converges_or_refuses_to_lose_what_is_not_ours(
     after = settle(groups.plan, change_group, old, new, world)
     assert after is not None
     assert {app.id for app in after.all_apps()} == new.apps.keys()
-    assert groups.changed(new, {app.id: app for app in after.all_apps()}) == {}
+    assert groups.changed(new, after) == {}
     assert groups.plan(new, new, after) == ()
     counts = {} if world is None else {app.id: app.instances for app in world.apps}
     for app in after.apps:

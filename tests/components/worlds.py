@@ -59,6 +59,6 @@ def app_of(definition: dict[str, Any], **fields: Any) -> App:
     return App(**values)
 
 
-def group_of(group_id: str, apps: Sequence[App]) -> Group:
+def group_of(group_id: str, apps: Sequence[App], dependencies: Sequence[str] = ()) -> Group:
     """A flat group."""
-    return Group(group_id, tuple(apps), (), ())
+    return Group(group_id, tuple(apps), (), tuple(dependencies))

@@ -160,6 +160,21 @@ async def test_a_restarted_framework_keeps_its_id_and_tasks(rig: Rig) -> None:
     assert second.scheduler.counts.keys() == {"TASK_RUNNING"}
 
 
+async def test_a_framework_that_stays_away_too_long_is_completed_and_its_processes_end(
+    rig: Rig,
+) -> None:
+    master = (await rig.masters(count=1))[0]
+    await rig.agent()
+    framework = await rig.framework(tasks=2, failover_timeout_s=0.5)
+    tasks = await rig.healthy(framework, 2)
+    await rig.stop_framework(framework)
+    await until(lambda: all(start_time(t.pid) is None for t in tasks), "its processes end")
+    answer = (await rig.call(master, {"type": "GET_FRAMEWORKS"})).json()["get_frameworks"]
+    assert not answer.get("frameworks")
+    (done,) = answer["completed_frameworks"]
+    assert done["framework_info"]["id"]["value"] == framework.scheduler.roster.framework_id
+
+
 async def test_a_framework_that_finds_masters_without_its_agents_relaunches(rig: Rig) -> None:
     """Why frameworks stop before a projection: tasks unknown to a fresh registry count as ended."""
     await rig.masters("blue", 1)

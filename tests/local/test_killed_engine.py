@@ -6,6 +6,7 @@ meant to be.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,16 @@ config = pulumi.Config()
 endpoint = MarathonEndpoint("test", config.require_object("marathon"))
 args = AppArgs(config.require_object("app"), timeout_s=config.require_float("timeout"))
 MarathonApp("app", args, endpoint)
+"""
+GROUP = """
+import pulumi
+from components.marathon.endpoint import MarathonEndpoint
+from components.marathon.group import GroupArgs, MarathonGroup
+
+config = pulumi.Config()
+endpoint = MarathonEndpoint("test", config.require_object("marathon"))
+args = GroupArgs(config.require_object("group"), timeout_s=config.require_float("timeout"))
+MarathonGroup("shop", args, endpoint)
 """
 ROLLOUT = """
 import pulumi
@@ -146,6 +157,91 @@ async def test_a_creation_that_does_not_end_in_time_is_rolled_back(
         await project.up()
         assert (await found(client, "/app")).running == 1
         await project.destroy()
+
+
+def shop(folder: Path, version: str = "", **fields: Any) -> dict[str, Any]:
+    """Two apps, healthy once their file is there; one waits for the other. Who is asked to end does
+    so once a third file is there.
+    """
+    may_end = f'test -n "$asked" -a -e {folder / "end"}'
+    ending = f"trap 'asked=1' TERM; until {may_end}; do sleep 0.1; done"
+
+    def member(name: str, **more: Any) -> dict[str, Any]:
+        made = app(folder / f"{name}{version}", cmd=ending, taskKillGracePeriodSeconds=600, **more)
+        return {**made, "id": name}
+
+    page = member("page", dependencies=["store"], **fields)
+    return {"id": "/shop", "apps": [member("store", **fields), page]}
+
+
+@pytest.mark.robustness
+async def test_a_killed_deployment_of_a_group_is_finished_and_not_made_twice(
+    rig: Rig, tmp_path: Path
+) -> None:
+    marathon = await leading(rig)
+    project = Project(tmp_path, program=GROUP)
+    here = [marathon.marathon.settings.host_port]
+    first: dict[str, Any] = {"labels": {"version": "1"}}
+    await project.start(marathon=here, group=shop(tmp_path, **first), timeout=BOUND_S)
+    files = {name: tmp_path / name for name in ("store", "page", "end")}
+    async with client_of(marathon) as client:
+
+        async def version() -> str:
+            """Another one with each write."""
+            return str((await marathon.get("/v2/groups/shop"))["version"])
+
+        async def running() -> dict[str, set[str]]:
+            tasks = await client.tasks()
+            return {
+                name: {one.id for one in tasks if one.app_id == f"/shop/{name}"}
+                for name in ("store", "page")
+            }
+
+        async def first_app_waits() -> bool:
+            store = await client.app("/shop/store")
+            return store is not None and bool(store.deployments) and store.running > 0
+
+        # During its creation, of which the state knows nothing: one app runs, the other waits.
+        async with project.killed_midway("up", "--yes", "--skip-preview"):
+            await until(first_app_waits, "the store waits for its health", BOUND_S)
+        written, begun = await version(), await running()
+        assert begun["page"] == set()
+        files["store"].touch()
+        files["page"].touch()
+        await project.up()
+        done = await running()
+        assert (done["store"], len(done["page"])) == (begun["store"], 1)
+        assert await version() == written
+        await project.assert_unchanged()
+
+        # During a change of both, which also drops a field. A refresh sees what stands there.
+        second = {name: tmp_path / f"{name}2" for name in ("store", "page")}
+        project.configure(group=shop(tmp_path, "2", cpus=0.2))
+
+        async def replaced() -> bool:
+            return len((await running())["store"] - done["store"]) == 1
+
+        async with project.killed_midway("up", "--yes", "--skip-preview"):
+            await until(replaced, "a second store waits for its health", BOUND_S)
+        written, begun = await version(), await running()
+        seen = (await project.refresh())["shop"]
+        assert len(re.findall(r"cpus *: 0.2", seen)) == 2, seen
+        assert (begun["page"], await version()) == (done["page"], written)
+        for file in (*second.values(), files["end"]):
+            file.touch()
+        told = await project.pulumi("up", "--yes", "--refresh", "--skip-preview")
+        assert "~ 1 updated" in told
+        after = await running()
+        assert after["store"] == begun["store"] - done["store"], "what was begun serves"
+        assert len(after["page"] - done["page"]) == 1 == len(after["page"])
+        assert await version() == written
+        apps = await client.apps()
+        assert [(one.definition["cpus"], one.definition["labels"]) for one in apps] == [
+            (0.2, {}),
+            (0.2, {}),
+        ]
+        await project.assert_unchanged()
+        assert await project.refresh() == {}
 
 
 async def test_a_killed_roll_out_is_gone_on_with(rig: Rig, tmp_path: Path) -> None:

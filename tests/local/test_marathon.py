@@ -63,6 +63,21 @@ async def test_a_changed_app_is_replaced_within_its_capacity(rig: Rig) -> None:
     assert max(total for _, total in seen) <= 6
 
 
+async def test_a_task_gets_the_time_to_end_that_its_app_gives(rig: Rig, tmp_path: Path) -> None:
+    await rig.masters(count=1, zk_session_timeout_s=10)
+    await rig.agent(executor_shutdown_grace_period_s=0.1, zk_session_timeout_s=10)
+    marathon = await rig.leading()
+    told = tmp_path / "told"
+    slow = f"trap 'sleep 1; touch {told}; exit' TERM; while :; do sleep 0.05; done"
+    app = {"id": "/slow", "cmd": slow, "cpus": 0.1, "mem": 32, "taskKillGracePeriodSeconds": 60}
+    await marathon.change("POST", "/v2/apps", app)
+    await marathon.running("/slow", 1)
+    await marathon.settled()
+    await marathon.change("DELETE", "/v2/apps/slow")
+    await marathon.settled()
+    assert told.exists()
+
+
 async def test_a_restarted_marathon_keeps_its_id_apps_and_tasks(rig: Rig) -> None:
     await rig.masters(count=1, zk_session_timeout_s=10)
     await rig.agent(zk_session_timeout_s=10)

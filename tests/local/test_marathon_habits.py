@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from stacks.local.marathon.settings import MarathonSettings
 from stacks.local.mesos.executor import start_time
 from tests.local.rig import Rig, RunningMarathon, until
 from tests.local.test_cluster import Projection
@@ -56,8 +58,12 @@ async def test_it_relaunches_what_fresh_masters_do_not_know_and_kills_the_origin
     record = next(iter(agent.tasks.records.values()))
     await rig.masters("green", 1, **SLOW)
     await rig.agent("green", number=1, **SLOW)
-    second = await rig.leading("green", reconciliation_initial_delay_ms=0)
+    # It asks some seconds after it leads, 15 where nobody says otherwise, and not before.
+    started = time.monotonic()
+    second = await rig.leading("green", reconciliation_initial_delay_ms=2000)
     replacement = await replaced(second, original["id"])
+    assert time.monotonic() - started >= 2
+    assert MarathonSettings.model_fields["reconciliation_initial_delay_ms"].default == 15_000
     assert start_time(record.pid or 0) is not None  # Now it runs twice.
     await rig.stop_agent(agent)
     back = await rig.agent("green", number=0, port=agent.settings.port, **SLOW)

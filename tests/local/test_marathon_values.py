@@ -199,6 +199,15 @@ def test_new_apps_are_started_and_scaled_in_the_order_of_dependencies() -> None:
     ]
 
 
+def test_dependencies_are_resolved_against_the_group_that_is_updated() -> None:
+    page = {"id": "page", "cmd": "x", "dependencies": ["store"]}
+    body = {"groups": [{"id": "front", "apps": [page], "dependencies": ["../db"]}]}
+    made = groups.update(Tree("0"), "/shop", body, "1")
+    assert made.groups["/shop/front"].dependencies == ("/shop/db",)
+    assert made.apps["/shop/front/page"].dependencies == ["/shop/front/store"]
+    assert app("/a/b", dependencies=["c"]).dependencies == ["/c"]
+
+
 def test_dependencies_of_a_group_hold_for_its_apps() -> None:
     target = tree(app("/db/x"), app("/web/y")).with_group("/web", "1", ("/db",))
     assert target.depends_on(target.apps["/web/y"]) == {"/db/x"}

@@ -29,6 +29,7 @@ from clients.mesos.scheduler_model import (
     TaskStatus,
     Updated,
 )
+from stacks.local.mesos.executor import start_time
 from tests.local.rig import Rig, RunningMaster
 from tests.local.test_cluster import Projection
 from tests.waiting import until
@@ -121,6 +122,26 @@ async def test_an_agent_is_deactivated_drained_and_reactivated(rig: Rig) -> None
         await rig.healthy(framework, 1)
 
 
+async def test_an_agent_that_is_given_up_for_ever_ends_with_its_tasks(rig: Rig) -> None:
+    group = await rig.masters(count=1)
+    ended: list[str] = []
+    agent = await rig.agent(fail=ended.append)
+    framework = await rig.framework(tasks=1)
+    (task,) = await rig.healthy(framework, 1)
+    assert agent.id is not None
+    async with client_of(group) as client:
+        await client.mark_agent_gone(agent.id)
+        assert (await client.agents()).registered == ()
+    await until(lambda: ended, "the agent ends")
+    await until(lambda: start_time(task.pid) is None, "its task ends")
+    counts = framework.scheduler.counts
+    await until(lambda: counts["TASK_GONE_BY_OPERATOR"], "the framework is told")
+    # It may not come back; another one may take its place.
+    await rig.stop_agent(agent)
+    await rig.agent(number=1)
+    await rig.healthy(framework, 1)
+
+
 async def test_quota_limits_what_a_role_is_offered(rig: Rig) -> None:
     group = await rig.masters(count=1)
     await rig.agent()
@@ -178,6 +199,10 @@ async def test_a_framework_of_our_own_runs_a_task(rig: Rig) -> None:
         assert offer.agent_id == agent.id
         task = TaskInfo("t1", "sleeper", offer.agent_id, {"cpus": 0.1, "mem": 16}, "sleep 60")
         await subscription.accept([offer.id], [task], refuse_s=1)
+        # What nobody acknowledges is told again.
+        told = [(await first_of(stream, Updated)).status for _ in range(2)]
+        assert [one.state for one in told] == ["TASK_STARTING"] * 2
+        assert told[0].uuid == told[1].uuid
         status = await status_of(subscription, stream, "TASK_RUNNING")
         assert (status.task_id, status.agent_id) == ("t1", agent.id)
         await subscription.reconcile({})

@@ -13,6 +13,7 @@ from tests.performance.mesos.batch import Batch, Shape
 from tests.performance.mesos.instant import instant_master
 from tests.performance.mesos.launching import working
 from tests.performance.mesos.rows import ROWS
+from tests.performance.mesos.state import measured
 from tests.waiting import until
 
 
@@ -34,6 +35,15 @@ async def test_a_batch_packs_offers_and_counts_what_runs() -> None:
     assert batch.places == {"batch-1": "S0", "batch-2": "S0", "batch-3": "S1"}
     assert list(batch.wanted) == [Shape(2.0, 100)]
     assert batch.by_state() == {"TASK_RUNNING": 3}
+
+
+async def test_a_large_state_is_read_piece_by_piece() -> None:
+    """The whole text is never held, and what is made of it takes a share of it."""
+    seen = await measured(1_000, 20_000)
+
+    assert (seen.agents, seen.tasks) == (1_000, 20_000)
+    assert seen.size_mb > 30
+    assert seen.used_mb < min(300, seen.size_mb), f"{seen.used_mb:.0f} MB of {seen.size_mb:.0f}"
 
 
 def test_what_is_missing_for_the_real_programs_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

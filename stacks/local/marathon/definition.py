@@ -241,7 +241,7 @@ def merge(old: App | None, update: Json) -> Json:
 
 
 def complete(given: Json, base: str = "/") -> Json:
-    """A definition with defaults.
+    """A definition with defaults; `base` is the group in whose update it stands.
 
     Raises:
         ApiError: 400 for a field of another kind, 422 for values that cannot be.
@@ -251,9 +251,7 @@ def complete(given: Json, base: str = "/") -> Json:
     check_kinds(given)
     made: Json = {**_DEFAULTS, **{k: v for k, v in given.items() if v is not None}}
     made["id"] = canonical(str(given.get("id", "")), base)
-    made["dependencies"] = [
-        canonical(str(one), parent(made["id"])) for one in made.get("dependencies", ())
-    ]
+    made["dependencies"] = [canonical(str(one), base) for one in made.get("dependencies", ())]
     made["healthChecks"] = [_health(one) for one in made.get("healthChecks", ())]
     made["readinessChecks"] = [
         {**_READINESS_DEFAULTS, **one} for one in made.get("readinessChecks", ())

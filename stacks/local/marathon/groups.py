@@ -149,7 +149,7 @@ def update(tree: Tree, path: str, body: Json, version: str) -> Tree:
         return _scale(tree, path, float(body["scaleBy"]), version)
     dependencies: tuple[str, ...] | None = None
     if body.get("dependencies") is not None:
-        dependencies = tuple(canonical(str(d), parent(path)) for d in body["dependencies"])
+        dependencies = tuple(canonical(str(d), path) for d in body["dependencies"])
     made = tree.with_group(path, version, dependencies)
     if body.get("apps") is not None:
         made = _replace_apps(made, tree, path, list(body["apps"]), version)
@@ -182,7 +182,7 @@ def _replace_apps(made: Tree, tree: Tree, path: str, bodies: list[Any], version:
         if name not in wanted:
             made = made.without_app(name, version)
     for name, body in wanted.items():
-        made = made.with_app(versioned(tree.apps.get(name), complete(body), version))
+        made = made.with_app(versioned(tree.apps.get(name), complete(body, path), version))
     return made
 
 

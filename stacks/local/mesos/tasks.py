@@ -8,6 +8,7 @@ acknowledged is forgotten.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -67,7 +68,7 @@ class TaskRunner:
                     self._report_start(record)
                 self._watch(record)
                 if record.kill_reason is not None:
-                    self._end(record, self._grace_s)
+                    self._end(record, self._grace_of(record))
             else:
                 self._note_end(record)
         _log.info("tasks.recovered", tasks=len(self.records))
@@ -186,7 +187,7 @@ class TaskRunner:
         is_healthy = health is checks.Health.HEALTHY
         self._report(record, "TASK_RUNNING", reason=reason, healthy=is_healthy)
         if health is checks.Health.HOPELESS:
-            self._kill(record, "REASON_TASK_KILLED", self._grace_s)
+            self._kill(record, "REASON_TASK_KILLED", self._grace_of(record))
 
     def close(self) -> None:
         """Stop making checks; tasks run on."""
@@ -197,14 +198,15 @@ class TaskRunner:
         """KILL_TASK; a task that has ended or was never here is none of our business."""
         record = self.records.get((framework_id, task_id))
         if record is not None and not record.is_terminal:
-            self._kill(record, "REASON_TASK_KILLED", self._grace_s if grace_s is None else grace_s)
+            grace_s = self._grace_of(record) if grace_s is None else grace_s
+            self._kill(record, "REASON_TASK_KILLED", grace_s)
 
     def drain(self, config: Json) -> None:
-        """DRAIN: kill everything at once, each with its grace period."""
-        grace_s = values.duration_s(config.get("max_grace_period"), self._grace_s)
+        """DRAIN: kill everything at once, each with its grace period, which the call may cut."""
+        most_s = values.duration_s(config.get("max_grace_period"), math.inf)
         for record in list(self.records.values()):
             if not record.is_terminal:
-                self._kill(record, "REASON_AGENT_DRAINING", min(grace_s, self._grace_s))
+                self._kill(record, "REASON_AGENT_DRAINING", min(most_s, self._grace_of(record)))
 
     def shut_down(self, framework_id: str | None = None) -> None:
         """End the tasks of a framework, or all, without a status that anybody waits for."""
@@ -214,6 +216,11 @@ class TaskRunner:
                 if record.process is not None:
                     executor.kill(record.process)
                 self._forget(record)
+
+    def _grace_of(self, record: TaskRecord) -> float:
+        """What its framework gives a task to end, else what the agent gives."""
+        policy = values.part(record.info, "kill_policy")
+        return values.duration_s(policy.get("grace_period"), self._grace_s)
 
     def _kill(self, record: TaskRecord, reason: str, grace_s: float) -> None:
         if record.kill_reason is None:
