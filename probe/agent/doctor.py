@@ -15,6 +15,7 @@ from probe.agent.agent import Agent
 from probe.agent.files import read_or_empty
 from probe.agent.log import Log
 from probe.agent.settings import Settings
+from probe.report.ledger import Ledger
 
 # Bits of CapEff, as linux/capability.h numbers them.
 _CAPABILITIES = {
@@ -62,11 +63,9 @@ class Diagnosis(msgspec.Struct):
 
 _TABLES = {
     "host": ("host",),
-    "container": ("container",),
-    "cri": (),
     "process": ("process",),
     "connections": ("connection", "endpoint"),
-    "mesos_container": (),
+    # Names stand at connections.
     "names": (),
     "plugins": ("plugin",),
     "mesos": (
@@ -90,13 +89,25 @@ async def diagnose(settings: Settings) -> Diagnosis:
                 collector=name,
                 state=work.capability.state.value,
                 mode=work.capability.mode,
-                nodes=sum(len(agent.ledger[table]) for table in _TABLES[name]),
+                nodes=count(agent.ledger, name),
                 misses=[str(miss) for miss in work.capability.misses],
                 problem=work.problem,
             )
             for name, work in agent.runner.work.items()
         ]
     return Diagnosis(os.geteuid(), findings, capabilities(), _sees_host(settings.proc))
+
+
+def count(ledger: Ledger, collector: str) -> int:
+    """How many nodes are a collector's own."""
+    if collector in _TABLES:
+        return sum(len(ledger[table]) for table in _TABLES[collector])
+    # Those of several share one topology.
+    runtimes = [str(container.get("runtime")) for _, container in ledger["container"]]
+    others = {"container": "docker", "mesos_container": "mesos"}
+    if collector in others:
+        return runtimes.count(others[collector])
+    return sum(runtime not in others.values() for runtime in runtimes)
 
 
 def capabilities() -> list[Granted]:

@@ -22,6 +22,8 @@ import httpx
 import pytest
 
 from components.targets import orphans
+from probe.agent.errors import NotRunningError
+from probe.agent.status import Status, ask
 from stacks.demo import probe_settings
 from tests.probe import kernel_truth
 from tests.probe.kernel_truth import Edge, Truth
@@ -33,9 +35,9 @@ from tests.waiting import until
 pytestmark = [pytest.mark.robustness, pytest.mark.timeout(1800)]
 
 BOUND_S = 60.0
-# A connection that has lasted so long was there at a look of the probe's.
-LASTING_S = 8.0
 COLORS = ("blue", "green")
+# Whose looks tell of connections: sockets, and the processes that own them.
+LOOKED = ("process", "connections")
 _COLORED = re.compile(r"(blue|green)-(zookeeper|masters|agents)-\d+")
 
 
@@ -45,12 +47,51 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
         yield running
 
 
+@dataclass(frozen=True)
+class _Looks:
+    """How often each collector has looked, and the number of the last frame."""
+
+    looks: Mapping[str, int]
+    frame: int
+
+
 @dataclass
 class Beside:
     """The cluster, and the report of the probe beside it."""
 
     rig: Rig
     app: Receiver
+    socket: str
+    """Where the agent says what it does."""
+
+    async def look_anew(self) -> None:
+        """Wait until the app has been told what the probe saw in looks that began after now.
+
+        A look that goes on already may have passed the place that matters, so it takes the one
+        after it; and a frame that was made before that one ended says nothing of it.
+        """
+        before = await self._looks()
+        wanted = {name: before.looks[name] + 2 for name in LOOKED}
+
+        async def have_ended() -> _Looks | None:
+            now = await self._looks()
+            return now if all(now.looks[n] >= count for n, count in wanted.items()) else None
+
+        ended = await until(have_ended, f"two more looks of {', '.join(LOOKED)}", BOUND_S)
+
+        def is_told() -> bool:
+            return any((one.seq or 0) > ended.frame for one in self.app.mirrors.values())
+
+        await until(is_told, f"a frame after number {ended.frame}", BOUND_S)
+
+    async def _looks(self) -> _Looks:
+        async def answer() -> Status | None:
+            with contextlib.suppress(NotRunningError):  # Too busy to answer in time.
+                return await ask(self.socket)
+            return None
+
+        status = await until(answer, "the agent says what it does", BOUND_S)
+        return _Looks({one.name: one.looks for one in status.collectors}, status.frame)
 
     def nodes(self, topology: str, **having: Any) -> dict[str, Mapping[str, Any]]:
         return {
@@ -92,7 +133,7 @@ async def probing(rig: Rig, folder: Path) -> AsyncGenerator[Beside]:
                 env=environment,
             )
         try:
-            yield Beside(rig, app)
+            yield Beside(rig, app, settings["status_socket"])
         finally:
             agent.terminate()
             await agent.wait()
@@ -254,6 +295,28 @@ def is_allowed(client: str, server: str, leads: str) -> bool:
     return is_own and (tier == "zookeeper" or (tier == "masters" and mine[2] == "masters"))
 
 
+def unconnected(who: set[str], told: set[tuple[str, str]], leads: str) -> list[str]:
+    """Programs of which no connection is told that all of their kind have."""
+    found: list[str] = []
+    # Two servers of an ensemble have a connection, whichever of them made it.
+    either_way = told | {(server, client) for client, server in told}
+    for name in sorted(who - {"task"}):
+        of = _COLORED.fullmatch(name)
+        if of is None:
+            sides = COLORS if name == "sync-engine-0" else (leads,)
+            tier = "masters" if name.startswith("frameworks-") else "zookeeper"
+        else:
+            sides = (leads,) if of[2] == "agents" else (of[1],)
+            tier = "masters" if of[2] == "agents" else "zookeeper"
+        others = {other for one, other in either_way if one == name}
+        found += [
+            f"none of {name} with {side}-{tier}"
+            for side in sides
+            if not any(other.startswith(f"{side}-{tier}-") for other in others)
+        ]
+    return found
+
+
 def false_edges(
     beside: Beside, truth: Truth, leads: tuple[str, ...], *, is_open: bool
 ) -> list[str]:
@@ -275,15 +338,16 @@ async def check(beside: Beside, leads: str, so_far: tuple[str, ...]) -> None:
     await settled("work is told as it is", lambda: work(beside))
 
     before = await asyncio.to_thread(kernel_truth.look)
-    await asyncio.sleep(LASTING_S)
+    await beside.look_anew()
 
     def connections() -> list[str]:
         now = kernel_truth.look()
         who = names(beside)
         told = told_edges(beside, is_open=True)
         known = {e for e in lasting(before, now) if e.client in who and e.server in who}
-        assert known, "the cluster's parts are connected"
         missing = [f"missing {who[e.client]} → {who[e.server]}:{e.port}" for e in known - told]
+        pairs = {(who[e.client], who[e.server]) for e in known & told}
+        missing += unconnected(set(who.values()), pairs, leads)
         return missing + false_edges(beside, now, (leads,), is_open=True)
 
     await settled("connections are told as they are", connections)

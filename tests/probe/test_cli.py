@@ -20,12 +20,14 @@ import pytest
 from click.testing import CliRunner
 
 from probe.agent.agent import Agent
+from probe.agent.doctor import count
 from probe.agent.errors import SettingsError
 from probe.agent.log import Log
-from probe.agent.settings import Settings, parse_settings, read_settings
+from probe.agent.settings import COLLECTORS, Settings, parse_settings, read_settings
 from probe.agent.status import CollectorStatus, StatusServer
 from probe.cli import main
 from probe.console import EXIT_NOT_RUNNING, EXIT_SETTINGS, EXIT_UNWELL
+from probe.report.ledger import Ledger
 from probe.report.scope import importer
 from tests.probe.receiver import receiving
 from tests.waiting import block_until, until
@@ -176,6 +178,18 @@ def test_the_doctor_says_what_is_missing_and_what_would_add_it(tmp_path: Path) -
     assert findings["host"]["nodes"] == 1
     assert findings["process"]["nodes"] > 1
     assert findings["connections"]["state"] in {"full", "partial"}
+
+
+def test_the_doctor_counts_the_containers_of_each_runtime_apart() -> None:
+    ledger = Ledger("node", 1)
+    for number, runtime in enumerate(("docker", "docker", "containerd", "mesos", "mesos", "mesos")):
+        ledger["container"].put(str(number), runtime=runtime)
+
+    assert {name: count(ledger, name) for name in COLLECTORS if count(ledger, name)} == {
+        "container": 2,
+        "cri": 1,
+        "mesos_container": 3,
+    }
 
 
 @pytest.fixture

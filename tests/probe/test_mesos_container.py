@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from probe.agent.mesos_agent import Told
 from probe.agent.settings import MesosAgent
 from probe.agent.site import KnownProcess, Site
 from tests.probe.sites import Clock, News, site
+from tests.waiting import until
 
 ID = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
 NESTED = "11111111-2222-3333-4444-555555555555"
@@ -95,6 +97,64 @@ async def test_a_container_is_told_of_with_its_task_and_use(tmp_path: Path) -> N
 
 async def test_the_same_on_a_host_with_cgroups_of_version_2(tmp_path: Path) -> None:
     await check(World(tmp_path, is_v2=True))
+
+
+@pytest.mark.parametrize("is_v2", [False, True])
+async def test_containers_come_and_go_with_their_groups_between_two_looks(
+    tmp_path: Path, *, is_v2: bool
+) -> None:
+    world = World(tmp_path, is_v2=is_v2)
+    root = world.cgroups / ("mesos" if is_v2 else "memory/mesos")
+    root.mkdir(parents=True)
+    table = world.site.ledger["container"]
+    collector = MesosContainerCollector(world.site)
+    await collector.start()
+    await collector.collect()
+
+    (root / ID).mkdir()
+    world.process(70, f"/mesos/{ID}")
+    process = world.site.processes.pop(70)
+    assert ID not in table
+    (root / ID / "cgroup.procs").write_text("0\n70\n")
+    await until(lambda: ID in table, "it is told of")
+    assert (world.node()["state"], world.node()["pid"]) == ("running", 70)
+    assert world.news.count == 1
+    assert collector.capability().mode == "cgroups of 1 containers, by events"
+
+    # The next look knows the process, and has not heard of its end when the group is gone.
+    world.site.processes[70] = process
+    await collector.collect()
+    assert table.ids() == [ID]
+    shutil.rmtree(root / ID)
+    await until(lambda: ID not in table, "it is taken away")
+    await collector.collect()
+    assert ID not in table
+    assert world.news.count == 2
+    world.site.processes.clear()
+    await collector.collect()
+    await collector.close()
+    assert world.site.files.used == 0
+
+
+async def test_an_agent_that_comes_later_or_anew_is_heard_of(tmp_path: Path) -> None:
+    world = World(tmp_path, is_v2=True)
+    root, table = world.cgroups / "mesos", world.site.ledger["container"]
+    collector = MesosContainerCollector(world.site)
+    await collector.start()
+    await collector.collect()
+    assert "events" not in collector.capability().mode
+    for pid in (70, 71):
+        root.mkdir()
+        await collector.collect()
+        world.process(pid, f"/mesos/{ID}")
+        del world.site.processes[pid]
+        (root / ID).mkdir()
+        (root / ID / "cgroup.procs").write_text(f"{pid}\n")
+        await until(lambda: ID in table, "it is told of")
+        assert world.node()["pid"] == pid
+        shutil.rmtree(root)
+        await until(lambda: ID not in table, "it is taken away")
+    await collector.close()
 
 
 async def test_a_task_is_known_by_its_container_and_gives_it_framework_app_and_role(

@@ -5,29 +5,41 @@ container's id, and a nested one its parent's with its own below. What task it r
 id from the task's status, where a collector of this probe asks its masters, or else from the agent
 of this node, which says which executor each container is (`/containers`). Containers of other
 runtimes that run a task get its framework, app and role here, too. A look reads one file of each
-new process.
+new process; between looks the kernel tells when a group comes or goes, where it lies at the top of
+its hierarchy, as the containerizer's do.
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from probe.agent.collector import Capability, Miss, State
 from probe.agent.counters import Counters
 from probe.agent.errors import AgentError
 from probe.agent.files import read_or_empty
 from probe.agent.mesos_agent import MesosAgent, Told
+from probe.agent.metering import counted
 from probe.agent.settings import MesosAgent as AgentSettings
 from probe.agent.site import Site
 from probe.agent.text import clean
 from probe.report.schema import Value
 
+if TYPE_CHECKING:
+    from probe.agent.folder_events import FolderEvents
+
 # The outermost container: what is nested in it belongs to the same task group.
 _ID = re.compile(rb"/mesos/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:/|\n|$)")
 _OF_TASKS = ("framework", "app", "role")
+# Of both versions; one hierarchy is enough to hear of.
+_ROOTS = ("mesos", "memory/mesos", "cpuacct/mesos", "cpu,cpuacct/mesos", "freezer/mesos")
+_NAME = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+# A group is made first, and a process put into it a moment later.
+_EMPTY_RETRY_S = 0.05
+_EMPTY_RETRIES = 40
 
 
 class MesosContainerCollector:
@@ -48,6 +60,14 @@ class MesosContainerCollector:
         self._told: dict[str, Told] = {}
         self._known: dict[str, str | None] = {}
         """Nodes of processes, each with the container that it is in."""
+        self._events: FolderEvents | None = None
+        self._following: asyncio.Task[None] | None = None
+        self._happened = asyncio.Event()
+        self._root = ""
+        self._groups: dict[str, list[int]] = {}
+        """Containers by their groups, each with the processes that were first in it."""
+        self._ended: set[str] = set()
+        """Containers whose group has gone, while their processes are not yet known to have."""
 
     async def start(self) -> None:
         """Let go of what a life before has left; cgroups come with processes."""
@@ -58,16 +78,17 @@ class MesosContainerCollector:
 
     async def collect(self) -> None:
         """Look at new processes, and at the counters of their containers."""
+        if self._following is not None and self._following.done():
+            self._following.result()  # Raises why; the collector is made anew.
+        self._watch()
+        self._look_at_groups()
         here = {known.id: pid for pid, known in self._site.processes.items()}
         for gone in self._known.keys() - here.keys():
             del self._known[gone]
         for id_ in here.keys() - self._known.keys():
-            found = _ID.search(read_or_empty(f"{self._site.proc}/{here[id_]}/cgroup"))
-            self._known[id_] = found[1].decode() if found else None
-        members: dict[str, list[int]] = {}
-        for id_, container in self._known.items():
-            if container is not None:
-                members.setdefault(container, []).append(here[id_])
+            self._known[id_] = self._container_of(here[id_])
+        self._ended &= {container for container in self._known.values() if container is not None}
+        members = self._members(here)
         tasks = self._tasks()
         if any(one not in tasks and one not in self._told for one in members):
             await self._ask(members)
@@ -77,7 +98,8 @@ class MesosContainerCollector:
 
     def capability(self) -> Capability:
         """Counters need cgroup files, names an agent or masters to ask."""
-        mode = f"cgroups of {len(self._counters.ids())} containers"
+        way = ", by events" if self._root else ""
+        mode = f"cgroups of {len(self._counters.ids())} containers{way}"
         misses = [
             Miss(f"tasks of containers, by the agent at {place} ({problem})", "let it answer")
             for place, problem in self._problems.items()
@@ -89,9 +111,90 @@ class MesosContainerCollector:
 
     async def close(self) -> None:
         """Close files and connections."""
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.wait({self._following})
+        if self._events is not None:
+            asyncio.get_running_loop().remove_reader(self._events.fileno())
+            self._events.close()
         self._counters.close()
         for agent in self._agents:
             await agent.close()
+
+    def _watch(self) -> None:
+        """Hear of groups that come and go, as soon as there is a place for them."""
+        if self._root:
+            return
+        found = [f"{self._site.cgroups}/{name}" for name in _ROOTS]
+        root = next((one for one in found if Path(one).is_dir()), "")
+        if not root:
+            return
+        if self._events is None:
+            # Costs a megabyte, and most machines have no such groups.
+            from probe.agent.folder_events import FolderEvents  # noqa: PLC0415 - as above
+
+            self._events = FolderEvents()
+            asyncio.get_running_loop().add_reader(self._events.fileno(), self._take_events)
+            self._following = asyncio.create_task(self._follow())
+        self._events.add(root)
+        self._root = root
+
+    def _take_events(self) -> None:
+        assert self._events is not None, "only its events call this"
+        self._events.drain()
+        self._happened.set()
+
+    async def _follow(self) -> None:
+        await counted(self._tell_of_groups())
+
+    async def _tell_of_groups(self) -> None:
+        """Tell of groups as they come and go, until cancelled."""
+        while True:
+            await self._happened.wait()
+            self._happened.clear()
+            for _ in range(_EMPTY_RETRIES):
+                self._look_at_groups()
+                here = {known.id: pid for pid, known in self._site.processes.items()}
+                self._tell(self._members(here), self._tasks())
+                if all(self._groups.values()):
+                    break
+                await asyncio.sleep(_EMPTY_RETRY_S)
+
+    def _look_at_groups(self) -> None:
+        """What containers have a group now."""
+        if not self._root:
+            return
+        try:
+            names = [one.name for one in Path(self._root).iterdir() if _NAME.fullmatch(one.name)]
+        except OSError:
+            # The agent and all its groups have gone; the next one makes another place.
+            assert self._events is not None, "without it there is no root"
+            self._events.forget(self._root)
+            self._root, names = "", []
+        self._ended |= self._groups.keys() - set(names)
+        self._ended.difference_update(names)
+        self._groups = {name: self._groups.get(name) or self._within(name) for name in names}
+
+    def _within(self, container: str) -> list[int]:
+        """Processes of a group, as far as this process's /proc knows them by the same numbers."""
+        pids = read_or_empty(f"{self._root}/{container}/cgroup.procs").split()
+        ours = (int(pid) for pid in pids if pid != b"0")
+        return [pid for pid in ours if self._container_of(pid) == container]
+
+    def _container_of(self, pid: int) -> str | None:
+        found = _ID.search(read_or_empty(f"{self._site.proc}/{pid}/cgroup"))
+        return found[1].decode() if found else None
+
+    def _members(self, here: Mapping[str, int]) -> dict[str, list[int]]:
+        """Containers, each with its processes: of those that are known, and of new groups."""
+        members: dict[str, list[int]] = {}
+        for id_, container in self._known.items():
+            if container is not None and container not in self._ended and id_ in here:
+                members.setdefault(container, []).append(here[id_])
+        for container, pids in self._groups.items():
+            if pids:
+                members.setdefault(container, pids)
+        return members
 
     async def _ask(self, members: Iterable[str]) -> None:
         """Ask the agents of this node; what they do not know either is not asked for again."""
