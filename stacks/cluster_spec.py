@@ -246,6 +246,15 @@ class FrameworkConfig(Model):
     """Long-running tasks that it keeps."""
 
 
+class MarathonBackupConfig(Model):
+    """Copies of Marathon's state on a volume of their own, on target `kubernetes`."""
+
+    every_h: float = Field(default=6.0, ge=0.25)
+    """Hours between two copies."""
+    keep: int = Field(default=28, ge=1)
+    """Copies that stay: a week of them."""
+
+
 class MarathonConfig(Model):
     """Marathon and its apps."""
 
@@ -255,6 +264,8 @@ class MarathonConfig(Model):
     """Apps, in Marathon's own field names. None: two small ones on target `local`; none elsewhere,
     where Marathon is seldom reached from where Pulumi runs."""
 
+    backup: MarathonBackupConfig | None = None
+    """None: its state is copied by migrations alone, and with the ensemble's volumes."""
     flags: dict[str, str | int | float] = Field(default_factory=dict[str, str | int | float])
     """Further settings, under the names of its configuration file, held to the list of those that
     it knows."""

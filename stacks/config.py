@@ -217,9 +217,10 @@ class StackConfig(Model):
                 "cluster.tenants": tenants,
                 "cluster.agents.pools": self.cluster.agents.pools,
                 "cluster.agents.isolation": self.cluster.agents.isolation,
+                "cluster.marathon.backup": self.cluster.marathon.backup,
             }
             if found := [key for key, value in wanted.items() if value]:
-                msg = f"{', '.join(found)}: for target kubernetes; one machine has one kind of both"
+                msg = f"{', '.join(found)}: only for target kubernetes, one machine is simpler"
                 raise ValueError(msg)
         shares = [t.role for t in tenants if t.limits or t.guarantees or t.weight != 1]
         if shares and not (self.kubernetes and self.kubernetes.operator):

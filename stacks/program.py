@@ -18,6 +18,7 @@ import pulumi
 from components.base import HostTarget, Placing
 from components.errors import ArgumentsError
 from components.marathon.app import AppArgs, MarathonApp
+from components.marathon.backup import MarathonBackup, MarathonBackupArgs
 from components.marathon.service import NAME as MARATHON
 from components.marathon.service import STATE_PATH, MarathonService, MarathonServiceArgs
 from components.mesos.sample import (
@@ -244,6 +245,20 @@ class _Stack:
             ),
             self._placing([] if color is None else ensembles[color], protect=True),
         )
+        if config.backup is not None:
+            order = list(Color)
+            MarathonBackup(
+                MarathonBackupArgs(
+                    self._programs.engine.image,
+                    (self._tiers.hosts(order[0]), self._tiers.hosts(order[1])),
+                    None if color is None else order.index(color),
+                    config.backup.every_h,
+                    config.backup.keep,
+                    self._tiers.identity,
+                    self._tiers.snapshots,
+                ),
+                self._placing([] if color is None else ensembles[color], protect=False),
+            )
         self._outputs["marathon"] = marathon.addresses
         endpoint = marathon.endpoint(self._stack)
         for definition in self._config.apps:

@@ -30,7 +30,8 @@ _HEAD = "<!-- Written by `python -m stacks.reference` from the code; change that
 @dataclass(frozen=True)
 class Page:
     """One page. `modules` are those whose public classes it tells of; `keys` are names of models
-    of stack configuration, as `module:Class`."""
+    of stack configuration, as `module:Class`. A module with a function `listed` has a table of what
+    it declares as values."""
 
     file: str
     title: str
@@ -83,9 +84,10 @@ PAGES = (
         "marathon.md",
         "Marathon and its apps",
         "7, 8, 9, 12",
-        ("components.marathon.service", "components.marathon.app", "components.marathon.group",
-         "components.marathon.rollout", "components.marathon.versions"),
-        ("stacks.cluster_spec:MarathonConfig",),
+        ("components.marathon.service", "components.marathon.backup", "components.marathon.app",
+         "components.marathon.group", "components.marathon.rollout",
+         "components.marathon.versions"),
+        ("stacks.cluster_spec:MarathonConfig", "stacks.cluster_spec:MarathonBackupConfig"),
         "ha.yaml",
     ),
     Page(
@@ -161,6 +163,8 @@ def _module(name: str) -> Iterator[str]:
             yield _model(each)
         else:
             yield _class(each)
+    if hasattr(module, "listed"):
+        yield _table(*module.listed())
 
 
 def _class(each: type[Any]) -> str:

@@ -15,7 +15,7 @@ from components.network.discovery import DiscoveryArgs, ServiceDiscovery
 from components.network.edge import EdgeProxy, EdgeProxyArgs
 from components.network.web_route import CERTIFICATE, WebRoute, WebRouteArgs
 from components.workload import Certificate, Issuer, Program
-from stacks.config import StackConfig
+from stacks.config import StackConfig, TargetKind
 from stacks.tiers import Tiers
 from stacks.topology import Color, Tier, Topology
 
@@ -72,13 +72,18 @@ def _exporters(config: StackConfig, beside: Beside, placing: Placing) -> dict[st
     image = config.kubernetes.images.platform if config.kubernetes else None
     program = Program(("python", "-m", "controllers.exporter"), image)
     standing = beside.topology.standing
-    return {
+    found = {
         str(color): MesosExporter(
             MesosExporterArgs(color, program, beside.tiers.masters(color)), placing
         ).url
         for color in (standing.source, standing.target)
         if beside.topology.tier(color, Tier.MASTERS).exists
     }
+    # On one machine there is no port for it.
+    if beside.marathon and config.target is TargetKind.KUBERNETES:
+        args = MesosExporterArgs(None, program, marathon=tuple(beside.marathon))
+        found["marathon"] = MesosExporter(args, placing).url
+    return found
 
 
 def _discovery(config: StackConfig, beside: Beside, place: Place) -> dict[str, Any]:

@@ -57,7 +57,8 @@ class MetricsConfig(Model):
     """What Prometheus is told."""
 
     exporter: bool = False
-    """Whether there is an exporter of Mesos' metrics for each colour."""
+    """Whether there is an exporter of Mesos' metrics for each colour, and on Kubernetes one of
+    Marathon's."""
     objects: bool = False
     """On Kubernetes: whether ServiceMonitors, rules and dashboards are declared. Prometheus'
     operator must be installed."""
@@ -78,7 +79,11 @@ class WebTlsConfig(Model):
 
 
 class WebRouteConfig(Model):
-    """The way to the web interfaces of masters and Marathon on Kubernetes: by user and password."""
+    """The way to the web interfaces of masters and Marathon on Kubernetes: by user and password.
+
+    What hands requests on to it, such as an ingress, stands in a namespace with the label
+    `mesos-platform/may-use-web: "true"`.
+    """
 
     replicas: int = Field(default=0, ge=0)
     """Replicas; 0: none, and nobody outside the cluster reaches an interface."""

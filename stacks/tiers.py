@@ -87,6 +87,12 @@ class Tiers:
         kubernetes = self._config.kubernetes
         return ZOOKEEPER if kubernetes and kubernetes.zookeeper_acl else None
 
+    @property
+    def snapshots(self) -> Snapshots | None:
+        """How volumes are copied; None: they are not."""
+        wanted = self._config.kubernetes and self._config.kubernetes.snapshots
+        return Snapshots(wanted.driver, wanted.every_h, wanted.keep) if wanted else None
+
     def fresh(self, color: Color, tier: Tier) -> bool:
         """Whether a tier that is created now must not find old content."""
         standing = self._topology.standing
@@ -123,7 +129,7 @@ class Tiers:
                 launch=Launch.IMAGE if self._on_cluster else Launch.LAUNCHER,
                 certificate=self.certificate(color),
                 sasl_users=kubernetes.sasl_users if kubernetes else (),
-                snapshots=self._snapshots,
+                snapshots=self.snapshots,
             ),
             self._place([], protect=state.protect),
         )
@@ -151,7 +157,7 @@ class Tiers:
                 domain=domain and FaultDomain(domain.region, domain.zone),
                 flags=cluster.masters.flags,
                 rolled=self._on_cluster,
-                snapshots=self._snapshots,
+                snapshots=self.snapshots,
             ),
             self._place(made.ensemble, protect=state.protect),
         )
@@ -199,8 +205,3 @@ class Tiers:
     @property
     def _on_cluster(self) -> bool:
         return self._config.target is TargetKind.KUBERNETES
-
-    @property
-    def _snapshots(self) -> Snapshots | None:
-        wanted = self._config.kubernetes and self._config.kubernetes.snapshots
-        return Snapshots(wanted.driver, wanted.every_h, wanted.keep) if wanted else None

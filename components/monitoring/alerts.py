@@ -196,6 +196,34 @@ AGENTS = (
         "During a migration: stop it, and see `migrate history`.",
     ),
 )
+MARATHON = (
+    Alert(
+        "MarathonWithoutLeader",
+        "max(marathon_leadership_duration_gauge_seconds) == 0",
+        "1m",
+        _CRITICAL,
+        "No instance of Marathon leads",
+        "Apps run on and nothing that ends is replaced. See whether it reaches ZooKeeper.",
+    ),
+    Alert(
+        "MarathonInstanceDown",
+        'mesos_up{kind="marathon"} == 0',
+        "5m",
+        _WARNING,
+        "Instance {{ $labels.target }} of Marathon does not tell what it counts",
+        "It is down, or refuses the exporter's credential. In a migration it stands still while "
+        "its state changes sides.",
+    ),
+    Alert(
+        "MarathonDeploymentStuck",
+        "min_over_time(marathon_deployments_active_gauge[30m]) > 0",
+        "0m",
+        _WARNING,
+        "Deployments of {{ $labels.marathon }} have run for half an hour",
+        "`/v2/deployments` names them and `/v2/queue` says what they wait for; no migration begins "
+        "meanwhile.",
+    ),
+)
 SYNC = (
     Alert(
         "SyncEngineStalled",
@@ -280,6 +308,7 @@ GROUPS: Mapping[str, tuple[Alert, ...]] = {
     "mesos-masters": MASTERS,
     "mesos-capacity": CAPACITY,
     "mesos-agents": AGENTS,
+    "marathon": MARATHON,
     "sync-engine": SYNC,
     "edge": EDGE,
     "probe": PROBE,
@@ -294,6 +323,17 @@ def rules() -> dict[str, Any]:
             for name, alerts in GROUPS.items()
         ]
     }
+
+
+def listed() -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Every alert as a page lists them: head and rows."""
+    head = ("alert", "holds for", "severity", "what it says")
+    rows = [
+        (alert.name, alert.hold, str(alert.severity), f"{alert.summary}. {alert.meaning}")
+        for alerts in GROUPS.values()
+        for alert in alerts
+    ]
+    return head, rows
 
 
 def rules_file() -> str:

@@ -166,6 +166,25 @@ AGENTS = Dashboard(
     ),
     _COLOR,
 )
+MARATHON = Dashboard(
+    "marathon",
+    "Marathon",
+    (
+        Panel("Answer", {"{{target}}": 'mesos_up{kind="marathon"}'}, kind="stat"),
+        Panel("Leads", {"{{marathon}}": "marathon_leadership_duration_gauge_seconds"}, unit="s"),
+        Panel(
+            "Instances of apps",
+            {
+                "running": "max(marathon_instances_running_gauge)",
+                "to run": "max(marathon_instances_staged_gauge)",
+            },
+            text="As the leader counts them; the others may tell zeros.",
+        ),
+        Panel("Apps", {"": "max(marathon_apps_active_gauge)"}),
+        Panel("Deployments that run", {"": "max(marathon_deployments_active_gauge)"}),
+        Panel("Since it was started", {"{{marathon}}": "marathon_uptime_gauge_seconds"}, unit="s"),
+    ),
+)
 MIGRATION = Dashboard(
     "migration",
     "Migration: sync engine and edge",
@@ -206,7 +225,16 @@ PROBE = Dashboard(
         Panel("Collectors", {"{{instance}} {{collector}}": "probe_agent_collector_up"}),
     ),
 )
-DASHBOARDS = (CLUSTER, MASTERS, AGENTS, MIGRATION, PROBE)
+DASHBOARDS = (CLUSTER, MASTERS, AGENTS, MARATHON, MIGRATION, PROBE)
+
+
+def listed() -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Every dashboard as a page lists them: head and rows."""
+    head = ("dashboard", "title", "panels")
+    rows = [
+        (one.uid, one.title, "; ".join(panel.title for panel in one.panels)) for one in DASHBOARDS
+    ]
+    return head, rows
 
 
 def document(dashboard: Dashboard) -> dict[str, Any]:

@@ -1,4 +1,6 @@
-"""The exporter of Mesos' metrics: one a colour, asks its masters and all agents that they know."""
+"""The exporter of Mesos' metrics: one a colour, asks its masters and all agents that they know; and
+one of Marathon, which belongs to no colour.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,9 @@ from typing import Any
 
 from components.base import Component, Placing, workload_name
 from components.errors import ArgumentsError
+from components.marathon.service import NAME as MARATHON
 from components.mesos.masters import TIER as MASTERS
+from components.mesos.sample import FRAMEWORKS_TIER
 from components.workload import (
     Member,
     Needs,
@@ -26,20 +30,23 @@ TIER = "exporter"
 
 @dataclass(frozen=True)
 class MesosExporterArgs:
-    """`masters` are a colour's, host:port, as they name each other.
+    """`masters` are a colour's; where `color` is None, `marathon` are its instances: host:port, as
+    they name each other.
 
     Raises:
-        ArgumentsError: there is no master.
+        ArgumentsError: there is nobody to ask.
     """
 
-    color: str
+    color: str | None
     program: Program
-    masters: tuple[str, ...]
+    masters: tuple[str, ...] = ()
+    marathon: tuple[str, ...] = ()
     with_agents: bool = True
 
     def __post_init__(self) -> None:
-        if not self.masters:
-            msg = f"an exporter asks masters, saw none of {self.color}: declare them first"
+        if not (self.masters if self.color else self.marathon):
+            asked = f"masters, saw none of {self.color}" if self.color else "Marathon, saw none"
+            msg = f"an exporter asks {asked}: declare them first"
             raise ArgumentsError(msg)
 
 
@@ -49,15 +56,17 @@ class MesosExporter(Component):
     url: str
 
     def __init__(self, args: MesosExporterArgs, placing: Placing) -> None:
-        # It comes and goes with its masters, and so do they in the contracts of a migration.
-        name = workload_name(MASTERS, args.color, TIER)
+        # It comes and goes with those that it asks: contracts of a migration know it by its name.
+        of = (MASTERS, TIER) if args.color else (FRAMEWORKS_TIER, f"{MARATHON}-{TIER}")
+        name = workload_name(of[0], args.color, of[1])
         end = placing.target.endpoint(name, args.color, PortRole.EXPORTER, 0)
         self.url = f"http://{end}/metrics"
         config: dict[str, Any] = {
             "masters": list(args.masters),
+            "marathon": list(args.marathon),
             "listen_host": placing.target.listen_host(),
             "listen_port": end.port,
-            "color": args.color,
+            "color": args.color or "",
             "with_agents": args.with_agents,
             "credential_file": placing.target.secret(Secret.MESOS_OPERATOR),
         }

@@ -76,11 +76,22 @@ FLOWS = (
     # Behind a leader projection a colour's masters name the other's leader.
     Flow(EXPORTER, MASTERS, PortRole.MASTER),
     Flow(EXPORTER, AGENTS, PortRole.AGENT),
+    Flow(EXPORTER, FRAMEWORKS, PortRole.MARATHON),
     Flow(RESOLVERS, DISCOVERY, PortRole.DNS),
     Flow(DISCOVERY, ZOOKEEPER, _CLIENT),
     Flow(DISCOVERY, MASTERS, PortRole.MASTER),
     Flow(DISCOVERY, AGENTS, PortRole.AGENT),
 )
+
+
+def listed() -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Every flow as a page lists them: head and rows."""
+    head = ("from", "to", "port", "of")
+    rows = [
+        (one.source, one.target, str(one.role), "the same colour" if one.within_color else "any")
+        for one in FLOWS
+    ]
+    return head, rows
 
 
 def into(tier: str) -> Iterator[Flow]:

@@ -33,8 +33,10 @@ def make_app(gatherer: Gatherer, color: str) -> Starlette:
     async def metrics(_: Request) -> Response:
         async with turn:
             started = time.monotonic()
-            masters, agents = await gatherer.look()
-        text = render(masters, agents, color, time.monotonic() - started)
+            (masters, agents), marathon = await asyncio.gather(
+                gatherer.look(), gatherer.look_at_marathon()
+            )
+        text = render(masters, agents, color, time.monotonic() - started, marathon)
         return Response(text, media_type=CONTENT_TYPE)
 
     async def health(_: Request) -> Response:
@@ -57,6 +59,7 @@ async def serve(path: Path) -> None:
         settings.credential_file,
         timeout_s=settings.timeout_s,
         with_agents=settings.with_agents,
+        marathon=settings.marathon,
         tls=tls,
     )
     config = uvicorn.Config(

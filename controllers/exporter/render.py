@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from controllers.exporter.table import AGENT, MASTER, SCRAPE, UP, Metric, Source
+from controllers.exporter.table import AGENT, MARATHON, MASTER, SCRAPE, UP, Metric, Source
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 @dataclass(frozen=True)
 class Target:
-    """A master or agent, and what it told; `snapshot` is None where it did not answer."""
+    """A master, agent or Marathon, and what it told; `snapshot` is None where it did not answer."""
 
     kind: str
     address: str
@@ -24,13 +24,20 @@ class Target:
         return {self.kind: self.address}
 
 
-def render(masters: Sequence[Target], agents: Sequence[Target], color: str, scrape_s: float) -> str:
+def render(
+    masters: Sequence[Target],
+    agents: Sequence[Target],
+    color: str,
+    scrape_s: float,
+    marathon: Sequence[Target] = (),
+) -> str:
     """All samples; those of one metric together, as the format wants it."""
     own = {"color": color} if color else {}
     lines = list(_samples(masters, MASTER, own))
     lines += _samples(agents, AGENT, own)
+    lines += _samples(marathon, MARATHON, own)
     lines += _head(UP)
-    for target in (*masters, *agents):
+    for target in (*masters, *agents, *marathon):
         labels = {**own, "kind": target.kind, "target": target.address}
         lines.append(_line(UP.name, labels, float(target.snapshot is not None)))
     lines += _head(SCRAPE)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from controllers.settings import ControllerSettings
 
@@ -13,8 +13,10 @@ from controllers.settings import ControllerSettings
 class ExporterSettings(ControllerSettings):
     """All of it."""
 
-    masters: tuple[str, ...] = Field(min_length=1)
+    masters: tuple[str, ...] = ()
     """Masters of one cluster, host:port, as they name each other."""
+    marathon: tuple[str, ...] = ()
+    """Instances of Marathon, host:port."""
     listen_host: str = "0.0.0.0"  # noqa: S104 - who may reach it is a policy's matter
     """Address that scrapes are answered on."""
     listen_port: Annotated[int, Field(ge=1, le=65_535)] = 9105
@@ -29,3 +31,10 @@ class ExporterSettings(ControllerSettings):
     """Holds principal:secret that may read metrics."""
     ca_file: Path | None = None
     """Authority of the masters' TLS; None talks without TLS."""
+
+    @model_validator(mode="after")
+    def _asks_somebody(self) -> Self:
+        if not self.masters and not self.marathon:
+            msg = "expected masters or instances of Marathon to ask, saw neither"
+            raise ValueError(msg)
+        return self

@@ -332,9 +332,49 @@ AGENT: tuple[Metric, ...] = (
         [Source("slave/executor_directory_max_allowed_age_secs")],
     ),
 )
-UP = Metric("mesos_up", "gauge", "1 if a master or agent told what it counts", ())
+# Under the names of Marathon's own reporter for Prometheus, whose page may want a credential that
+# no ServiceMonitor can give in the form in which secrets are kept here.
+MARATHON: tuple[Metric, ...] = (
+    Metric(
+        "marathon_apps_active_gauge",
+        "gauge",
+        "Apps that are declared",
+        [Source("marathon.apps.active.gauge")],
+    ),
+    Metric(
+        "marathon_deployments_active_gauge",
+        "gauge",
+        "Deployments that run",
+        [Source("marathon.deployments.active.gauge")],
+    ),
+    Metric(
+        "marathon_instances_running_gauge",
+        "gauge",
+        "Instances whose tasks run",
+        [Source("marathon.instances.running.gauge")],
+    ),
+    Metric(
+        "marathon_instances_staged_gauge",
+        "gauge",
+        "Instances whose tasks are to run",
+        [Source("marathon.instances.staged.gauge")],
+    ),
+    Metric(
+        "marathon_leadership_duration_gauge_seconds",
+        "gauge",
+        "For how long this instance leads; 0 of one that does not",
+        [Source("marathon.leadership.duration.gauge.seconds")],
+    ),
+    Metric(
+        "marathon_uptime_gauge_seconds",
+        "gauge",
+        "Since it was started",
+        [Source("marathon.uptime.gauge.seconds")],
+    ),
+)
+UP = Metric("mesos_up", "gauge", "1 if a master, agent or Marathon told what it counts", ())
 SCRAPE = Metric("mesos_exporter_scrape_seconds", "gauge", "How long it took to ask all of them", ())
-NAMES = frozenset(metric.name for metric in (*MASTER, *AGENT, UP, SCRAPE))
+NAMES = frozenset(metric.name for metric in (*MASTER, *AGENT, *MARATHON, UP, SCRAPE))
 """All names that the exporter ever tells."""
 # Of a real master's snapshot, what no metric is made of, and why.
 LEFT_OUT = (

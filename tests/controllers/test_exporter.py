@@ -154,3 +154,30 @@ async def test_a_cluster_that_does_not_answer_is_told_as_down() -> None:
 
     assert found["mesos_up", 'color="blue",kind="master",target="127.0.0.1:1"'] == 0
     assert {name for name, _ in found} == {"mesos_up", "mesos_exporter_scrape_seconds"}
+
+
+async def test_instances_of_marathon_are_told_by_who_has_their_credential(
+    rig: Rig, tmp_path: Path
+) -> None:
+    credential = tmp_path / "operator"
+    credential.write_text("operator:secret")
+    credential.chmod(0o600)
+    await rig.masters(count=1, zk_session_timeout_s=10)
+    leading = await rig.leading(http_credentials_file=credential)
+    other = await rig.marathon(http_credentials_file=credential)
+    names = [one.marathon.settings.host_port for one in (leading, other)]
+    gatherer = Gatherer(
+        [], credential, timeout_s=5.0, with_agents=True, marathon=[*names, "127.0.0.1:1"]
+    )
+    try:
+        found = await scrape(gatherer)
+    finally:
+        await gatherer.close()
+
+    up = [found["mesos_up", f'color="blue",kind="marathon",target="{one}"'] for one in names]
+    assert up == [1, 1]
+    assert found["mesos_up", 'color="blue",kind="marathon",target="127.0.0.1:1"'] == 0
+    led = "marathon_leadership_duration_gauge_seconds"
+    assert found[led, f'color="blue",marathon="{names[0]}"'] > 0
+    assert found[led, f'color="blue",marathon="{names[1]}"'] == 0
+    assert {name for name, _ in found} <= NAMES

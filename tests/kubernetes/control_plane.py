@@ -8,6 +8,7 @@ runs.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -30,6 +31,21 @@ _SERVICES = "10.96.0.0/16"
 _SERVICE_OF_API = "10.96.0.1"
 PODS = "10.244.0.0/16"
 ZONES = ("a", "b", "c")
+_AUDIT_LOG = "audit.log"
+# Of all that servers, controllers and tests call, what somebody with every right has written.
+_AUDITED = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [
+        {
+            "level": "Metadata",
+            "users": [ADMIN],
+            "verbs": ["create", "update", "patch", "delete", "deletecollection"],
+        },
+        {"level": "None"},
+    ],
+}
 
 
 @dataclass(frozen=True)
@@ -46,6 +62,17 @@ class ControlPlane:
         self.programs.restart("kube-apiserver")
         with self.cluster() as cluster:
             self.programs.wait(cluster.is_ready, "an API server that has started anew")
+
+    def writes(self) -> list[str]:
+        """Verb and address of each call by which `admin` has written, by the server's audit log;
+        not those that only asked what would come of it."""
+        text = (self.programs.folder / _AUDIT_LOG).read_text()
+        events = [json.loads(line) for line in text.splitlines()]
+        return [
+            f"{event['verb']} {event['requestURI']}"
+            for event in events
+            if "dryRun=" not in event["requestURI"]
+        ]
 
     def cluster(self) -> Cluster:
         """A connection as `admin`."""
@@ -74,6 +101,9 @@ def start(started: Programs, port: int, *, address: str | None = None) -> Contro
     serving = authority.issue("kube-apiserver", names=tuple(names))
     etcd = _etcd(started, authority.own.cert, serving)
     words = _server_words(authority, serving, etcd, port)
+    policy = started.folder / "audit-policy.json"
+    policy.write_text(json.dumps(_AUDITED))
+    words |= {"audit-policy-file": policy, "audit-log-path": started.folder / _AUDIT_LOG}
     if address:
         every_address = "0.0.0.0"  # noqa: S104 - of a sandbox
         words |= {"bind-address": every_address, "advertise-address": address}

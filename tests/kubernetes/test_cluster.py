@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stacks.steps import Op
+from tests.kubernetes.control_plane import ControlPlane
 from tests.kubernetes.stack import DIGEST, ClusterStack, is_ready
 from tests.providers.cluster.api import Object
 
@@ -27,7 +28,7 @@ def zone_of(stack: ClusterStack, pod: Object) -> str:
 
 
 @pytest.mark.timeout(_BOUND_S)
-def test_a_cluster_is_made_as_it_was_previewed(stack: ClusterStack) -> None:
+def test_a_cluster_is_made_as_it_was_previewed(stack: ClusterStack, plane: ControlPlane) -> None:
     previewed = changes(stack)
     assert {op for op, _, _ in previewed} == {Op.CREATE}
     assert stack.cluster.get("v1", "Namespace", stack.namespace) is None
@@ -42,9 +43,11 @@ def test_a_cluster_is_made_as_it_was_previewed(stack: ClusterStack) -> None:
         spread_over(stack, tier)
     on_every_node(stack)
     assert stack.runner.preview().changes == ()
-    before = stack.versions()
+    before, writes = stack.versions(), plane.writes()
+    assert any("blue-zookeeper" in each for each in writes)
     stack.runner.up()
     # An update without a change makes no call that writes.
+    assert plane.writes() == writes
     assert stack.versions() == before
 
 

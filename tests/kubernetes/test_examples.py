@@ -119,6 +119,8 @@ def test_the_highly_available_one_is_spread_encrypted_and_copied(
     marathon = json.loads(text)
     assert marathon["max_instances_per_offer"] == 20
     assert marathon["zk_auth_file"] == settings["zk_auth_file"]
+    claim = "state-frameworks-marathon-backup-0"
+    assert stack.get("v1", "PersistentVolumeClaim", claim)["status"]["phase"] == "Bound"
     script = stack.get("v1", "ConfigMap", "blue-zookeeper")["data"]["blue-zookeeper-0.sh"]
     assert "sslQuorum=true" in script
     assert "admin.serverAddress=127.0.0.1" in script

@@ -76,7 +76,7 @@ class _Door:
             "marathon.deployments.active.gauge": len(self._marathon.deployments.running),
             "marathon.instances.running.gauge": running,
             "marathon.instances.staged.gauge": len(state.instances) - running,
-            "marathon.leadership.duration.gauge.seconds": uptime_s,
+            "marathon.leadership.duration.gauge.seconds": uptime_s * self._marathon.latch.is_leader,
             "marathon.uptime.gauge.seconds": uptime_s,
         }
         shown = {name: {"value": number} for name, number in gauges.items()}

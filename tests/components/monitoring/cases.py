@@ -42,6 +42,7 @@ _UP = [f'mesos_up{{color="blue",kind="master",target="m{n}"}}' for n in (1, 2, 3
 _BYTES = _master("mesos_registrar_registry_size_bytes")
 _QUOTA = "mesos_allocator_quota_cpus"
 _LOST = 'state="lost"'
+_LEADS = 'marathon_leadership_duration_gauge_seconds{marathon="%s"}'
 _BUCKET = 'zksync_lag_ms_bucket{direction="a_to_b",le="%s"}'
 _ANSWERS = 'haproxy_backend_http_responses_total{proxy="web_0",code="%s",instance="e"}'
 _SERVERS = 'haproxy_backend_active_servers{proxy="%s",instance="e"}'
@@ -122,6 +123,18 @@ CASES: dict[str, Case] = {
     "MesosTasksLost": Case(
         {_master("mesos_master_task_states_exit_total", _LOST): "0x25 4x40"},
         {_master("mesos_master_task_states_exit_total", 'state="killed"'): "0x25 4x40"},
+    ),
+    "MarathonWithoutLeader": Case(
+        {_LEADS % "a": "0x60", _LEADS % "b": "0x60"},
+        {_LEADS % "a": "0x60", _LEADS % "b": "0+60x60"},
+    ),
+    "MarathonInstanceDown": Case(
+        {'mesos_up{kind="marathon",target="a"}': "0x60"}, {_UP[0]: "0x60"}
+    ),
+    "MarathonDeploymentStuck": Case(
+        {'marathon_deployments_active_gauge{marathon="a"}': "1x60"},
+        # One after the other.
+        {'marathon_deployments_active_gauge{marathon="a"}': "1x20 0 1x40"},
     ),
     "SyncEngineStalled": Case(
         {'zksync_state{state="stalled"}': "1x60"}, {'zksync_state{state="degraded"}': "1x60"}

@@ -24,7 +24,7 @@ ALERTS = {alert.name: alert for group in alerts.GROUPS.values() for alert in gro
 # What HAProxy 2.6 tells of itself, of what is used here; the edge's tests ask a real one.
 HAPROXY = {"haproxy_backend_active_servers", "haproxy_backend_http_responses_total"}
 _WORD = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
-_OURS = re.compile(r"(?:mesos|zksync|probe|haproxy)_\w+")
+_OURS = re.compile(r"(?:mesos|marathon|zksync|probe|haproxy)_\w+")
 
 
 def told() -> set[str]:

@@ -40,9 +40,22 @@ def test_the_exporter_reads_settings_that_it_takes(run: Run) -> None:
     assert [port["port"] for rule in spec["ingress"] for port in rule["ports"]] == [9105]
 
 
-def test_an_exporter_without_masters_is_refused() -> None:
+def test_the_exporter_of_marathon_has_no_colour(run: Run) -> None:
+    args = MesosExporterArgs(None, PROGRAM, marathon=("a:8080", "b:8080"))
+
+    recorder = run(lambda: MesosExporter(args, placing()))
+
+    name = "frameworks-marathon-exporter"
+    data = recorder.named(name, "ConfigMap").inputs["data"]
+    settings = ExporterSettings.model_validate_json(data[f"{name}-0.json"])
+    assert (settings.masters, settings.marathon, settings.color) == ((), args.marathon, "")
+
+
+def test_an_exporter_that_asks_nobody_is_refused() -> None:
     with pytest.raises(ArgumentsError, match="saw none of blue"):
         MesosExporterArgs("blue", PROGRAM, ())
+    with pytest.raises(ArgumentsError, match="Marathon, saw none"):
+        MesosExporterArgs(None, PROGRAM, masters=("m:5050",))
 
 
 def test_every_tier_with_metrics_is_scraped_by_a_port_of_its_service(run: Run) -> None:
