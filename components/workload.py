@@ -62,6 +62,11 @@ class PortRole(StrEnum):
     EXPORTER = "exporter"
     DNS = "dns"
     DNS_HTTP = "dns-http"
+    ELASTICSEARCH = "elasticsearch"
+    ELASTICSEARCH_NODES = "es-nodes"
+    LOG_KEEPER = "log-keeper"
+    CONSUL_RPC = "consul-rpc"
+    CONSUL_GOSSIP = "consul-gossip"
     TASKS = "tasks"
     WEB_ROUTE = "web-route"
 
@@ -179,6 +184,23 @@ class Certificate:
 
 
 @dataclass(frozen=True)
+class SecretFiles:
+    """Keys of a Secret that is not this platform's, as files of one folder."""
+
+    secret: str
+    keys: tuple[str, ...]
+
+    def path(self, key: str) -> str:
+        """Where a key is found."""
+        return f"{self.folder}/{key}"
+
+    @property
+    def folder(self) -> str:
+        """Their folder."""
+        return f"/run/secrets/{self.secret}"
+
+
+@dataclass(frozen=True)
 class Snapshots:
     """Copies of a workload's volumes, made by their CSI `driver`, and how many of each are kept."""
 
@@ -200,18 +222,37 @@ class ApiRule:
 
 
 @dataclass(frozen=True)
+class NodeSetup:
+    """What puts things on a node before its member starts there, and stays beside the member.
+
+    `program` executes with `--config FILE`, whose content is `config`, as root in the node's
+    network with these `capabilities` and no other. It fills `folder` of the node, which the member
+    finds under the same path, and makes `ready_file` once the member may start. Another `config`
+    is no other member: the program follows its file.
+    """
+
+    name: str
+    program: Program
+    config: str
+    folder: str
+    ready_file: str
+    capabilities: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class OnNodes:
     """What a member that belongs to a node needs of it.
 
     `selector` and `tolerations` (keys whose taints do not keep it away) choose nodes.
     `paths` are folders and sockets of the node, under the same path inside. `check_command` ends
-    with 0 on a node that is fit, before the member starts there.
+    with 0 on a node that is fit, before the member starts there; `setup` comes after it.
     """
 
     selector: Mapping[str, str] = field(default_factory=dict[str, str])
     tolerations: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
     check_command: tuple[str, ...] = ()
+    setup: NodeSetup | None = None
 
 
 @dataclass(frozen=True)
@@ -226,7 +267,8 @@ class Workload:
     the member is removed.
 
     The rest is for targets that schedule containers. `needs` is each member's. `client_ports` are
-    those that any member serves alike, so that clients need not choose one. `ready_command` ends
+    those that any member serves alike, so that clients need not choose one;
+    `client_address` is where, None: it does not matter. `ready_command` ends
     with 0 when the member beside it serves, where no answer of a port tells. `user` is the number
     of the user that the image is made for. `api_rules` are what it may do by the scheduler's API.
     """
@@ -250,9 +292,11 @@ class Workload:
     stop_timeout_s: int = 10
     needs: Needs = Needs()
     client_ports: tuple[PortRole, ...] = ()
+    client_address: str | None = None
     ready_command: tuple[str, ...] = ()
     user: int | None = None
     certificate: Certificate | None = None
+    others_secrets: tuple[SecretFiles, ...] = ()
     replacement: Replacement = Replacement()
     snapshots: Snapshots | None = None
     on_nodes: OnNodes = OnNodes()

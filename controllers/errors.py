@@ -5,6 +5,9 @@
     ControllerError
     ├── SettingsError           a settings file that no controller can run with
     ├── MetricError             a metric could not be read: nothing is decided by it
+    ├── LogStoreError           Elasticsearch does not answer, or refuses what it is told
+    ├── ProfileError            a network of containers that cannot be (also a ValueError)
+    ├── NodeNetworkError        a node could not be given a network
     └── ProxyError              HAProxy does not do what it is told
         ├── RefusedError        it refuses a configuration: the one before stays
         ├── NotReloadedError    it did not take a configuration in time
@@ -26,6 +29,18 @@ class SettingsError(ControllerError):
 
 class MetricError(ControllerError):
     """A metric could not be read."""
+
+
+class LogStoreError(ControllerError):
+    """Elasticsearch does not answer, or refuses what it is told."""
+
+
+class ProfileError(ControllerError, ValueError):
+    """A network of containers that cannot be."""
+
+
+class NodeNetworkError(ControllerError):
+    """A node could not be given a network."""
 
 
 class ProxyError(ControllerError):

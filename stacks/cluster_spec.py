@@ -15,11 +15,12 @@ from clients.marathon.errors import DefinitionError
 from components.marathon.service import FLAGS as MARATHON_FLAGS
 from components.marathon.service import OWN_FLAGS as MARATHON_OWN_FLAGS
 from components.mesos.access import Access, Principal, Tenant
-from components.mesos.agents import AgentPool, Caches, check_pools
+from components.mesos.agents import AgentPool, Caches, check_networks, check_pools
 from components.mesos.engine import MASTER_FLAGS, CgroupVersion, Engine, Release, check_flags
 from components.mesos.isolation import Containerizer, Isolation, Profile
 from components.mesos.masters import OWN_FLAGS as MASTERS_OWN_FLAGS
 from stacks.config_model import Model
+from stacks.networks_spec import NetworksConfig
 from stacks.topology import Color
 
 _POOL_KEYS = (
@@ -313,6 +314,8 @@ class ClusterSpec(Model):
     zookeeper: ZooKeeperConfig = ZooKeeperConfig()
     masters: MastersConfig = MastersConfig()
     agents: AgentsConfig = AgentsConfig()
+    networks: NetworksConfig = NetworksConfig()
+    """Of containers, on target `kubernetes`; none: they use their node's."""
     framework: FrameworkConfig = FrameworkConfig()
     marathon: MarathonConfig = MarathonConfig()
     traffic: TrafficConfig = TrafficConfig()
@@ -341,4 +344,6 @@ class ClusterSpec(Model):
         for pool in self.agents.declared_pools:
             if pool.isolation is not None:
                 pool.isolation.check(self.engine.release)
+            if self.networks.declared:
+                check_networks(pool)
         return self

@@ -30,6 +30,7 @@ from pydantic import (
 )
 
 from components.mesos.access import Access
+from components.network.cni import check_beside
 from components.targets.port_map import SIZE, room_for
 from components.workload import PortRole
 from stacks.cluster_spec import ClusterSpec
@@ -204,6 +205,9 @@ class StackConfig(Model):
         if is_local and services.probe.apps:
             msg = "services.probe: only on target kubernetes; here, run `probe agent` itself"
             raise ValueError(msg)
+        if is_local and services.logging.replicas:
+            msg = "services.logging: only on target kubernetes, where nodes have pods' logs"
+            raise ValueError(msg)
         if not is_local and services.edge.replicas and services.edge.image is None:
             msg = "services.edge.image: expected an image of this project with HAProxy, saw none"
             raise ValueError(msg)
@@ -218,6 +222,7 @@ class StackConfig(Model):
                 "cluster.agents.pools": self.cluster.agents.pools,
                 "cluster.agents.isolation": self.cluster.agents.isolation,
                 "cluster.marathon.backup": self.cluster.marathon.backup,
+                "cluster.networks": self.cluster.networks.declared,
             }
             if found := [key for key, value in wanted.items() if value]:
                 msg = f"{', '.join(found)}: only for target kubernetes, one machine is simpler"
@@ -229,6 +234,17 @@ class StackConfig(Model):
                 "kubernetes.operator how they are reached from where Pulumi runs"
             )
             raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _has_room_for_networks(self) -> StackConfig:
+        profiles, kubernetes = self.cluster.networks.declared, self.kubernetes
+        if not profiles or kubernetes is None:
+            return self
+        if kubernetes.images.networks is None:
+            msg = "kubernetes.images.networks: expected an image that sets nodes up, saw none"
+            raise ValueError(msg)
+        check_beside(profiles, kubernetes.node_networks)
         return self
 
     @model_validator(mode="after")
@@ -315,7 +331,10 @@ def _explain(detail: Any) -> str:
 def _known_keys(where: list[str]) -> list[str]:
     model: type[BaseModel] = StackConfig
     for part in where:
-        annotation = model.model_fields[part].annotation
-        choices = (annotation, *get_args(annotation))
+        # A place in a list, or a name that somebody gave, is no key of a model: what lies there is.
+        field = model.model_fields.get(part)
+        if field is None:
+            continue
+        choices = (field.annotation, *get_args(field.annotation))
         model = next(c for c in choices if isinstance(c, type) and issubclass(c, BaseModel))
     return sorted(model.model_fields)

@@ -24,6 +24,9 @@ class ImagesConfig(Model):
     """Runs masters and agents."""
     platform: Image
     """Runs the sync engine, the frameworks and the client groups."""
+    networks: Image | None = None
+    """Puts networks of containers on nodes: `networks` of components/images. Needed for
+    `cluster.networks`."""
 
 
 class IssuerConfig(Model):

@@ -9,6 +9,7 @@ from typing import Any
 import pulumi
 
 from components.base import Placing
+from components.monitoring.elasticsearch import ElasticsearchArgs
 from components.monitoring.exporter import MesosExporter, MesosExporterArgs
 from components.monitoring.probe_settings import ProbeArgs
 from components.network.discovery import DiscoveryArgs, ServiceDiscovery
@@ -58,9 +59,11 @@ def declare_services(
     if services.metrics.exporter:
         outputs["exporters"] = _exporters(config, beside, placing)
     if services.discovery.replicas:
-        outputs["discovery"] = _discovery(config, beside, place)
+        outputs["discovery"] = _discovery(config, stack, beside, place)
     if services.web_route.replicas:
         outputs["web_route"] = _web_route(config, beside, placing)
+    if services.logging.replicas:
+        outputs["logs"] = _logging(config, stack, placing)
     if services.metrics.objects:
         _telemetry(config, stack, placing)
     if services.probe.apps:
@@ -86,9 +89,10 @@ def _exporters(config: StackConfig, beside: Beside, placing: Placing) -> dict[st
     return found
 
 
-def _discovery(config: StackConfig, beside: Beside, place: Place) -> dict[str, Any]:
+def _discovery(config: StackConfig, stack: str, beside: Beside, place: Place) -> dict[str, Any]:
     wanted = config.services.discovery
     color: Color | None = beside.topology.framework_color
+    placing = place(beside.mesos, protect=False)
     made = ServiceDiscovery(
         DiscoveryArgs(
             program=Program((str(wanted.kind),), wanted.image),
@@ -96,9 +100,12 @@ def _discovery(config: StackConfig, beside: Beside, place: Place) -> dict[str, A
             zookeeper_hosts=None if color is None else beside.tiers.hosts(color),
             zone=wanted.zone,
             replicas=wanted.replicas,
+            address=wanted.stub_zone and wanted.stub_zone.address,
         ),
-        place(beside.mesos, protect=False),
+        placing,
     )
+    if wanted.stub_zone is not None:
+        _stub_zone(config, stack, made, placing)
     return {"addresses": made.addresses, "zone": made.zone}
 
 
@@ -112,6 +119,51 @@ def _web_route(config: StackConfig, beside: Beside, placing: Placing) -> list[st
     masters = tuple(address for color in Color for address in beside.tiers.masters(color))
     args = WebRouteArgs(wanted.image, masters, tuple(beside.marathon), wanted.replicas, certificate)
     return WebRoute(args, placing).urls
+
+
+def _stub_zone(config: StackConfig, stack: str, made: ServiceDiscovery, placing: Placing) -> None:
+    # Only where Kubernetes' libraries are loaded anyway.
+    from components.network.stub_zone import StubZone, StubZoneArgs  # noqa: PLC0415 - as above
+    from components.targets.kubernetes import KubernetesTarget  # noqa: PLC0415 - as above
+
+    wanted = config.services.discovery
+    assert wanted.stub_zone is not None
+    assert isinstance(placing.target, KubernetesTarget)
+    args = StubZoneArgs(
+        zone=made.zone,
+        address=wanted.stub_zone.address,
+        port=int(made.addresses[0].rpartition(":")[2]),
+        namespace=wanted.stub_zone.namespace,
+        config_map=wanted.stub_zone.config_map,
+    )
+    opts = pulumi.ResourceOptions(depends_on=made.ready, provider=placing.target.provider)
+    StubZone(f"{stack}-stub-zone", args, opts)
+
+
+def _logging(config: StackConfig, stack: str, placing: Placing) -> str:
+    # Only where Kubernetes' libraries are loaded anyway.
+    from components.monitoring.log_stack import Logging, LoggingArgs  # noqa: PLC0415 - as above
+
+    wanted, kubernetes = config.services.logging, config.kubernetes
+    assert kubernetes is not None
+    assert wanted.filebeat is not None
+    issuer = wanted.issuer and Issuer(wanted.issuer.name, wanted.issuer.kind)
+    command = ("python", "-m", "controllers.log_keeper")
+    args = LoggingArgs(
+        namespace=kubernetes.namespace,
+        agents_namespace=f"{kubernetes.namespace}-agents",
+        servers=ElasticsearchArgs(wanted.elasticsearch, wanted.replicas, wanted.memory_mb, issuer),
+        filebeat=wanted.filebeat,
+        keeper=Program(command, kubernetes.images.platform),
+        version=wanted.version,
+        operation=wanted.operation,
+        keeping=wanted.keeping,
+        colors=tuple(Color),
+        storage_class=kubernetes.storage_class,
+        volume_gib=kubernetes.volume_gib,
+        tolerations=wanted.tolerations,
+    )
+    return Logging(f"{stack}-logging", args, placing).url
 
 
 def _telemetry(config: StackConfig, stack: str, placing: Placing) -> None:

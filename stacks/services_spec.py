@@ -4,10 +4,13 @@ nothing of it unless asked for.
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from components.monitoring.elasticsearch import ElasticsearchArgs, Operation, check_version
+from components.monitoring.logs import Keeping
 from components.monitoring.probe_settings import check_app
 from components.network.discovery import Discovery, check_zone
 from stacks.config_model import Model
@@ -22,6 +25,10 @@ def _app(given: str) -> str:
 App = Annotated[str, AfterValidator(_app)]
 
 
+def _is_address(text: str) -> str:
+    return str(ipaddress.ip_address(text))
+
+
 class EdgeConfig(Model):
     """HAProxy in front of Marathon's apps (docs/edge.md)."""
 
@@ -31,6 +38,20 @@ class EdgeConfig(Model):
     """Apps that name it in their label HAPROXY_GROUP are served."""
     image: Image | None = None
     """On Kubernetes: this project with HAProxy 2.6 or newer."""
+
+
+class StubZoneConfig(Model):
+    """How the cluster's name servers learn of the zone: a ConfigMap that the Corefile of CoreDNS
+    imports as `*.server`."""
+
+    address: Annotated[str, AfterValidator(_is_address)]
+    """A free address of the cluster's network of Services, for all servers of the zone: name
+    servers are told addresses, which must outlive every Service."""
+    namespace: str = "kube-system"
+    """Where it lies."""
+    config_map: str = "coredns-custom"
+    """Its name: that of k3s and Azure; elsewhere whatever the Corefile imports. It is the stack's
+    own, and nobody else may have made it."""
 
 
 class DiscoveryConfig(Model):
@@ -44,11 +65,19 @@ class DiscoveryConfig(Model):
     """What they answer for."""
     image: Image | None = None
     """Their image."""
+    stub_zone: StubZoneConfig | None = None
+    """None: somebody else tells the cluster's name servers."""
 
     @model_validator(mode="after")
     def _has_an_image(self) -> DiscoveryConfig:
         if self.replicas and self.image is None:
             msg = "servers of names need an image"
+            raise ValueError(msg)
+        if self.stub_zone is not None and not self.replicas:
+            msg = "stub_zone hands names on to servers of names: set replicas"
+            raise ValueError(msg)
+        if self.kind is Discovery.CONSUL and self.replicas and self.replicas % 2 == 0:
+            msg = f"Consul's servers are a quorum: odd numbers (1, 3, 5), saw {self.replicas}"
             raise ValueError(msg)
         return self
 
@@ -125,11 +154,57 @@ class ProbeConfig(Model):
     """This project with its extra `probe`; the platform's when None."""
 
 
+class LoggingConfig(Model):
+    """Logs of masters, agents and sandboxes in Elasticsearch, on Kubernetes."""
+
+    replicas: int = Field(default=0, ge=0)
+    """Servers of Elasticsearch, one or three and more; 0: logs stay where they are."""
+    operation: Operation = Operation.ECK
+    """`eck`: by Elastic's operator, which must be installed; `plain`: without it, with the Secrets
+    `logs-es-elastic-user` and `logs-tls` that somebody makes in both namespaces."""
+    version: str = "9.5.2"
+    """Of Elasticsearch and Filebeat, as their images have it; 8.8.0 or newer."""
+    elasticsearch: Image | None = None
+    """Image of Elasticsearch."""
+    filebeat: Image | None = None
+    """Image of Filebeat."""
+    issuer: IssuerConfig | None = None
+    """Makes `logs-tls` for `plain` in the stack's namespace; None: somebody makes it."""
+    memory_mb: int = Field(default=2048, ge=1024)
+    """Of each server; half of it is heap."""
+    days: int = 30
+    """Logs are kept so long."""
+    warm_after_days: int = 3
+    """From then on nobody writes to an index any more, and it is made smaller."""
+    index_gib: int = 30
+    """A new index begins before one is larger, and after a day."""
+    tolerations: tuple[str, ...] = ()
+    """Keys of taints of nodes that are read too."""
+
+    @property
+    def keeping(self) -> Keeping:
+        """As components take it."""
+        return Keeping(self.days, self.warm_after_days, self.index_gib)
+
+    @model_validator(mode="after")
+    def _can_be(self) -> Self:
+        _ = self.keeping
+        if not self.replicas:
+            return self
+        if self.elasticsearch is None or self.filebeat is None:
+            msg = "logs need images of elasticsearch and filebeat"
+            raise ValueError(msg)
+        ElasticsearchArgs(self.elasticsearch, self.replicas, self.memory_mb)
+        check_version(self.version)
+        return self
+
+
 class ServicesConfig(Model):
     """Services beside a cluster."""
 
     edge: EdgeConfig = EdgeConfig()
     discovery: DiscoveryConfig = DiscoveryConfig()
+    logging: LoggingConfig = LoggingConfig()
     metrics: MetricsConfig = MetricsConfig()
     web_route: WebRouteConfig = WebRouteConfig()
     probe: ProbeConfig = ProbeConfig()

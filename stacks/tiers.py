@@ -21,6 +21,7 @@ from components.mesos.masters import (
     MesosMastersArgs,
     master_addresses,
 )
+from components.network.cni import Networks
 from components.workload import Certificate, Issuer, PortRole, Program, Snapshots
 from components.zookeeper import Launch, ZooKeeperEnsemble, ZooKeeperEnsembleArgs, client_hosts
 from stacks.config import StackConfig, TargetKind
@@ -185,6 +186,7 @@ class Tiers:
                     access=self._config.access,
                     zookeeper_identity=self.identity,
                     masters=self._any_masters(color) if self._on_cluster else (),
+                    networks=self._networks,
                 ),
                 self._place(ready, protect=state.protect),
             )
@@ -201,6 +203,14 @@ class Tiers:
     def _hosts_of(self, color: Color, role: PortRole) -> str:
         replicas = self._config.cluster.zookeeper.replicas
         return client_hosts(color, replicas, self._place([], protect=False), role)
+
+    @property
+    def _networks(self) -> Networks | None:
+        profiles, kubernetes = self._config.cluster.networks.declared, self._config.kubernetes
+        if not profiles or kubernetes is None:
+            return None
+        command = ("python", "-m", "controllers.node_network")
+        return Networks(profiles, Program(command, kubernetes.images.networks))
 
     @property
     def _on_cluster(self) -> bool:

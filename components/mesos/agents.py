@@ -21,6 +21,7 @@ from components.errors import ArgumentsError
 from components.mesos.access import NOBODY, Access
 from components.mesos.engine import AGENT_FLAGS, DEFAULT_RELEASE, Flags, Release, check_flags
 from components.mesos.isolation import Containerizer, Isolation, Profile
+from components.network.cni import LAUNCHER_DIR, Networks
 from components.workload import (
     Member,
     OnNodes,
@@ -34,6 +35,7 @@ from components.workload import (
     Shape,
     Workload,
 )
+from controllers.node_network.profiles import PORT_MAPPER
 
 TIER = "agents"
 _WORK = "work"
@@ -43,8 +45,9 @@ RUNTIME_DIR = "/var/run/mesos"
 _OWN_FLAGS = frozenset(
     {"attributes", "cgroups_root", "containerizers", "credential", "docker_socket",
      "docker_store_dir", "fetcher_cache_dir", "fetcher_cache_size", "hostname", "hostname_lookup",
-     "image_gc_config", "ip", "isolation", "launcher", "master", "port", "reconfiguration_policy",
-     "resources", "runtime_dir", "systemd_enable_support", "work_dir"}
+     "image_gc_config", "ip", "isolation", "launcher", "master", "network_cni_config_dir",
+     "network_cni_plugins_dir", "port", "reconfiguration_policy", "resources", "runtime_dir",
+     "systemd_enable_support", "work_dir"}
 )  # fmt: skip
 
 
@@ -112,10 +115,12 @@ class MesosAgentsArgs:
     """A pool of one colour, and whom it follows: `election_url` names its colour's ensemble.
 
     `masters` are endpoints of all masters that it may ever follow, its own colour's first: who
-    replaces agents has them drained there. None of them: somebody else replaces agents.
+    replaces agents has them drained there. None of them: somebody else replaces agents. Without
+    `networks`, containers use their node's.
 
     Raises:
-        ArgumentsError: the release cannot isolate as the pool says.
+        ArgumentsError: the release cannot isolate as the pool says, or the pool's agents know no
+            networks.
     """
 
     color: str
@@ -127,10 +132,33 @@ class MesosAgentsArgs:
     access: Access = NOBODY
     zookeeper_identity: str | None = None
     masters: tuple[str, ...] = ()
+    networks: Networks | None = None
 
     def __post_init__(self) -> None:
-        if self.pool.isolation is not None:
-            self.pool.isolation.check(self.release)
+        isolation = self.pool.isolation
+        if isolation is None:
+            return
+        isolation.check(self.release)
+        if self.networks is not None:
+            check_networks(self.pool)
+
+
+def check_networks(pool: AgentPool) -> None:
+    """Refuse a pool whose containers cannot be on a network of their own.
+
+    Raises:
+        ArgumentsError: as said above.
+    """
+    isolation = pool.isolation
+    if isolation is None:
+        return
+    if isolation.profile is Profile.POSIX or Containerizer.MESOS not in isolation.containerizers:
+        msg = (
+            f"expected {pool.what} to isolate by the profile cgroups or hardened and with the "
+            f"containerizer mesos, which attaches containers to networks, saw {isolation.profile} "
+            f"and {', '.join(isolation.containerizers)}"
+        )
+        raise ArgumentsError(msg)
 
 
 def check_resize(old: int, new: int) -> None:
@@ -230,7 +258,8 @@ def _workload(name: str, args: MesosAgentsArgs, placing: Placing) -> Workload:
             selector=pool.selector,
             tolerations=pool.tolerations,
             paths=(DOCKER_SOCKET,) if _uses_docker(pool.isolation) else (),
-            check_command=_check(pool, placing.target.directory(members[0].name)),
+            check_command=_check(args, placing.target.directory(members[0].name)),
+            setup=args.networks and args.networks.setup(),
         ),
     )
 
@@ -249,7 +278,7 @@ def _settings(name: str, args: MesosAgentsArgs, placing: Placing, directory: str
         found["credential_file"] = placing.target.secret(args.access.agent_secret)
     if args.zookeeper_identity:
         found["zk_auth_file"] = placing.target.secret(args.zookeeper_identity)
-    flags = dict(args.pool.flags)
+    flags = {**args.pool.flags, **(args.networks.flags() if args.networks else {})}
     isolation = args.pool.isolation
     if isolation is not None:
         # Apart from agents of the other colour, which may stand on the same node.
@@ -282,9 +311,10 @@ def _uses_docker(isolation: Isolation | None) -> bool:
     return isolation is not None and Containerizer.DOCKER in isolation.containerizers
 
 
-def _check(pool: AgentPool, directory: str) -> tuple[str, ...]:
+def _check(args: MesosAgentsArgs, directory: str) -> tuple[str, ...]:
     """The look at a node before its agent starts: see controllers.node_check. What the stand-ins
     offer are declared numbers, which no node need have."""
+    pool, networks = args.pool, args.networks
     if pool.isolation is None:
         return ()
     words: list[str] = ["--work-dir", directory, "--disk-mb", str(pool.disk_mb)]
@@ -293,4 +323,9 @@ def _check(pool: AgentPool, directory: str) -> tuple[str, ...]:
         words += ["--cgroups", str(int(pool.isolation.cgroups))]
     if _uses_docker(pool.isolation):
         words += ["--docker-socket", DOCKER_SOCKET]
+    if networks is not None:
+        # Plugins run in the agent's image, and call it.
+        words += ["--program", "iptables"]
+        if networks.map_ports:
+            words += ["--program", f"{LAUNCHER_DIR}/{PORT_MAPPER}"]
     return ("python", "-m", "controllers.node_check", *words)

@@ -1,16 +1,18 @@
 """Logs of masters, agents and tasks: where they lie, how lines are taken apart, how long they stay.
 
 Filebeat reads; an ingest pipeline of Elasticsearch takes lines apart; a life cycle removes old
-indices. Masters and agents write glog: a letter for the level, month and day, time, thread,
-source, text; what follows without such a beginning (a stack trace, a dump of flags) belongs to the
-line before. What tasks write is theirs and stays as it is: agent, framework, executor and container
-stand in its path.
+indices. Masters and agents write glog to their pods' logs: a letter for the level, month and day,
+time, thread, source, text; what follows without such a beginning (a stack trace, a dump of flags)
+belongs to the line before. What tasks write is theirs and stays as it is: agent, framework,
+executor and container stand in its path.
 
-Documents alone: no component puts them there yet.
+Documents alone; `components.monitoring.log_stack` puts them where they are read.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -178,44 +180,40 @@ def requests(keeping: Keeping) -> tuple[tuple[str, dict[str, Any]], ...]:
     )
 
 
+def mark(body: Mapping[str, Any]) -> str:
+    """What tells a document's content from another's."""
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
+
+
 @dataclass(frozen=True)
 class Sources:
-    """Folders on a node: logs of masters and agents, and agents' work folders, by colour."""
+    """Patterns of a node's paths by colour: logs of pods that write glog, and agents' work
+    folders."""
 
     glog: Mapping[str, tuple[str, ...]]
     work_dirs: Mapping[str, tuple[str, ...]]
 
 
-def filebeat(
-    sources: Sources, hosts: tuple[str, ...], *, password_variable: str, ca_file: str | None = None
-) -> dict[str, Any]:
-    """Filebeat's configuration. The password is its environment's, under that name.
+def filebeat(sources: Sources, output: Mapping[str, Any]) -> dict[str, Any]:
+    """Filebeat's configuration; `output` says where Elasticsearch is, as far as nobody else does.
 
     Raises:
-        ArgumentsError: there is nowhere to send to, or nothing to read.
+        ArgumentsError: there is nothing to read.
     """
-    if not hosts:
-        msg = "expected an address of Elasticsearch, saw none"
-        raise ArgumentsError(msg)
     inputs = [
         *(_glog(color, folders) for color, folders in sources.glog.items() if folders),
         *(_sandboxes(color, folders) for color, folders in sources.work_dirs.items() if folders),
     ]
     if not inputs:
-        msg = "expected a folder of logs, saw none"
+        msg = "expected logs to read, saw none"
         raise ArgumentsError(msg)
-    output: dict[str, Any] = {
-        "hosts": list(hosts),
-        "index": STREAM,
-        "username": "elastic",
-        "password": f"${{{password_variable}}}",
-        "pipelines": [{"pipeline": PIPELINE, "when.equals": {"mesos.stream": "glog"}}],
-    }
-    if ca_file:
-        output["ssl.certificate_authorities"] = [ca_file]
     return {
         "filebeat.inputs": inputs,
-        "output.elasticsearch": output,
+        "output.elasticsearch": {
+            **output,
+            "index": STREAM,
+            "pipelines": [{"pipeline": PIPELINE, "when.equals": {"mesos.stream": "glog"}}],
+        },
         # Templates and life cycle are ours: see `requests`.
         "setup.template.enabled": False,
         "setup.ilm.enabled": False,
@@ -226,14 +224,40 @@ def filebeat(
     }
 
 
-def _glog(color: str, folders: tuple[str, ...]) -> dict[str, Any]:
+def output_of(
+    hosts: tuple[str, ...], *, password_variable: str, ca_file: str | None = None
+) -> dict[str, Any]:
+    """Where Elasticsearch is. The password is the environment's, under that name.
+
+    Raises:
+        ArgumentsError: there is nowhere to send to.
+    """
+    if not hosts:
+        msg = "expected an address of Elasticsearch, saw none"
+        raise ArgumentsError(msg)
+    output: dict[str, Any] = {
+        "hosts": list(hosts),
+        "username": "elastic",
+        "password": f"${{{password_variable}}}",
+    }
+    if ca_file:
+        output["ssl.certificate_authorities"] = [ca_file]
+    return output
+
+
+def _glog(color: str, paths: tuple[str, ...]) -> dict[str, Any]:
     return {
         "type": "filestream",
         "id": f"glog-{color}",
-        # The file of level INFO has every line; those of other levels repeat theirs.
-        "paths": [f"{folder}/*.INFO.*" for folder in folders],
-        "prospector.scanner.symlinks": False,
+        "paths": list(paths),
+        # Of a file that was rotated, the rest is read under its new name. Lines begin with a time
+        # in nanoseconds, so the first bytes tell one file from another.
+        "prospector.scanner.fingerprint": {"enabled": True, "length": 64},
+        # Not null, as its documentation writes it: an operator's object has no such value.
+        "file_identity.fingerprint.enabled": True,
         "parsers": [
+            # A container's lines begin with time, stream and a mark; long ones are in parts.
+            {"container": {"stream": "all", "format": "auto"}},
             {
                 "multiline": {
                     "type": "pattern",
@@ -242,10 +266,8 @@ def _glog(color: str, folders: tuple[str, ...]) -> dict[str, Any]:
                     "match": "after",
                     "max_lines": _MULTILINE_LINES_MAX,
                 }
-            }
+            },
         ],
-        # How glog begins a file; no event.
-        "exclude_lines": ["^Log file created at:", "^Running on machine:", "^Log line format:"],
         "fields": {"mesos.color": color, "mesos.stream": "glog"},
         "fields_under_root": True,
     }
@@ -259,6 +281,10 @@ def _sandboxes(color: str, folders: tuple[str, ...]) -> dict[str, Any]:
         "paths": [
             f"{folder}/{pattern}/{name}" for folder in folders for name in ("stdout", "stderr")
         ],
+        # Two tasks may begin with equal words, and end before they have said many: by the file, not
+        # by what it begins with, which is the default of newer versions.
+        "prospector.scanner.fingerprint.enabled": False,
+        "file_identity.native.enabled": True,
         # `latest` is another name of a run that is read already.
         "prospector.scanner.exclude_files": ["/runs/latest/"],
         "close.on_state_change.inactive": "5m",

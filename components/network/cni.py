@@ -1,296 +1,120 @@
-"""Networks for containers of the Mesos containerizer: profiles, as CNI configuration lists.
+"""Networks for containers of the Mesos containerizer: `bridge` and `overlay`, on agents' nodes.
 
-A profile is a name that tasks ask for and the list of plugins that makes it: `bridge` keeps
-containers of one agent on a network of its own and lets them out by address translation; `overlay`
-joins all agents' containers by VXLAN, each agent with a part of one network. Agents read the files
-at each launch, but learn of a new name only at their start.
+What a profile is, and what becomes of it on a node, is `controllers.node_network`'s: a container in
+front of each agent puts plugins and configuration there, and stays beside it, because overlays have
+to learn of nodes that come and go. This module says what a pool's agents are told.
 
-Values and the script of an init container that puts plugins and files where the agent looks for
-them: no component declares it yet. An agent that does not tell a declared name has not taken it
-(see `names`).
+Agents read configuration at each launch, but learn of a new name only at their start. So the folder
+that they are told is named after the networks in it: the flag of a running agent says which names
+it knows, and an agent that names others was started before (`migrate check`).
+
+Both colours' agents may stand on one node, so what is there belongs to the node: one folder, with
+the addresses that are taken.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import json
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
 
 from components.errors import ArgumentsError
+from components.workload import NodeSetup, Program
+from controllers.node_network.profiles import (
+    Bridge,
+    Overlay,
+    Profile,
+    check,
+    check_apart,
+)
 
-VERSION = "1.0.0"
-"""Of the CNI specification; agents of Mesos 1.11 pass the configuration on as it is."""
-PLUGINS = ("bridge", "host-local", "portmap", "loopback")
-"""Of github.com/containernetworking/plugins, what profiles use."""
-_NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
-# Names of devices have at most 15 characters.
-_DEVICE_MAX = 15
-_VXLAN_OVERHEAD = 50
-_MTU = 1500
-_VNI_MAX = 2**24 - 1
-_VXLAN_PORT = 4789
-_AGENT_BITS_MIN = 2
-
-
-@dataclass(frozen=True)
-class Bridge:
-    """Containers of one agent on a bridge of its own; `subnet` is the same on every agent.
-
-    Raises:
-        ArgumentsError: the name or network cannot be.
-    """
-
-    name: str
-    subnet: str = "172.31.254.0/24"
-    mtu: int = _MTU
-
-    def __post_init__(self) -> None:
-        _check_name(self.name)
-        _network(self.subnet, self.name)
-
-    def document(self, agent: int = 0) -> dict[str, Any]:
-        """The configuration list; the same on every agent."""
-        del agent
-        return _list(self.name, _bridge(self.name, self.subnet, self.mtu, masquerade=True))
-
-    def setup(
-        self, agent: int = 0, peers: Sequence[str] = (), address: str = ""
-    ) -> list[list[str]]:
-        """Commands that a node needs besides; none."""
-        del agent, peers, address
-        return []
+FOLDER = "/var/lib/mesos-platform/networks"
+"""Of a node, and in its agents under the same path."""
+LAUNCHER_DIR = "/usr/libexec/mesos"
+"""Where Mesos' own plugins lie in an agent's image."""
+CONFIG_FLAG = "network_cni_config_dir"
+PLUGINS_FLAG = "network_cni_plugins_dir"
+_CONFIGURATIONS = f"{FOLDER}/by-name"
+_SEPARATOR = "+"
+# Of a path's part, by most file systems.
+_PART_MAX = 255
 
 
 @dataclass(frozen=True)
-class Overlay:
-    """Containers of all agents on one network: agent `n` has the `n`-th part of `network` with
-    `agent_prefix` bits, and reaches the others' through VXLAN `vni`.
+class Networks:
+    """Networks of all agents, and what puts them on nodes: `program` executes
+    `controllers.node_network`, in an image that holds the plugins, `ip`, `bridge` and `iptables`.
 
     Raises:
-        ArgumentsError: the name, a network or number cannot be.
+        ProfileError: two of them cannot be on one node.
+        ArgumentsError: there is none, or they are too many to be named together.
     """
 
-    name: str
-    network: str = "10.200.0.0/16"
-    agent_prefix: int = 24
-    vni: int = 4711
-    mtu: int = _MTU - _VXLAN_OVERHEAD
+    profiles: tuple[Profile, ...]
+    program: Program
 
     def __post_init__(self) -> None:
-        _check_name(self.name)
-        network = _network(self.network, self.name)
-        smallest = network.max_prefixlen - _AGENT_BITS_MIN
-        if not network.prefixlen < self.agent_prefix <= smallest:
+        check(self.profiles)
+        joined = _SEPARATOR.join(sorted(self.names))
+        if not 0 < len(joined) <= _PART_MAX:
             msg = (
-                f"{self.name}: expected agents' parts smaller than {self.network} that hold "
-                f"a container, saw /{self.agent_prefix}"
-            )
-            raise ArgumentsError(msg)
-        if not 0 < self.vni <= _VNI_MAX:
-            msg = f"{self.name}: expected a VXLAN number up to {_VNI_MAX}, saw {self.vni}"
-            raise ArgumentsError(msg)
-        if self.mtu > _MTU - _VXLAN_OVERHEAD:
-            msg = (
-                f"{self.name}: VXLAN adds {_VXLAN_OVERHEAD} bytes to each packet: expected an MTU "
-                f"of at most {_MTU - _VXLAN_OVERHEAD}, saw {self.mtu}"
+                f"expected networks whose names have up to {_PART_MAX} characters together, saw "
+                f"{len(joined)}: shorten them"
             )
             raise ArgumentsError(msg)
 
     @property
-    def agents_max(self) -> int:
-        """For how many agents there is room."""
-        return 2 ** (self.agent_prefix - _network(self.network, self.name).prefixlen)
+    def names(self) -> frozenset[str]:
+        """Names that an agent with these must know."""
+        return frozenset(profile.name for profile in self.profiles)
 
     @property
-    def vxlan(self) -> str:
-        """Name of the device that packets to other agents go through."""
-        return f"vx{self.vni}"
+    def map_ports(self) -> bool:
+        """Whether an agent's image has to hold Mesos' own plugin."""
+        return any(isinstance(one, Bridge) and one.ports for one in self.profiles)
 
-    def part(self, agent: int) -> ipaddress.IPv4Network:
-        """An agent's part.
+    def flags(self) -> dict[str, str]:
+        """What agents are told."""
+        places = [f"{FOLDER}/bin", *([LAUNCHER_DIR] if self.map_ports else [])]
+        return {CONFIG_FLAG: _configuration(self.names), PLUGINS_FLAG: ":".join(places)}
 
-        Raises:
-            ArgumentsError: there is none left for it.
-        """
-        if not 0 <= agent < self.agents_max:
-            msg = f"{self.name}: room for {self.agents_max} agents in {self.network}, saw {agent}"
-            raise ArgumentsError(msg)
-        network = _network(self.network, self.name)
-        size = 2 ** (network.max_prefixlen - self.agent_prefix)
-        return ipaddress.IPv4Network(
-            (int(network.network_address) + agent * size, self.agent_prefix)
+    def setup(self) -> NodeSetup:
+        """What stands in front of an agent, and beside it."""
+        bridges = [asdict(one) for one in self.profiles if isinstance(one, Bridge)]
+        overlays = [asdict(one) for one in self.profiles if isinstance(one, Overlay)]
+        ready_file = "/tmp/networks-ready"  # noqa: S108 - the pod's own
+        config = {
+            "folder": FOLDER,
+            "configuration": _configuration(self.names),
+            "ready_file": ready_file,
+            "bridges": bridges,
+            "overlays": overlays,
+        }
+        return NodeSetup(
+            name="networks",
+            program=self.program,
+            config=json.dumps(config, indent=2) + "\n",
+            folder=FOLDER,
+            ready_file=ready_file,
+            # Devices, ways and filter rules are an overlay's; files are all that a bridge needs.
+            capabilities=("NET_ADMIN", "NET_RAW") if overlays else (),
         )
 
-    def document(self, agent: int = 0) -> dict[str, Any]:
-        """The configuration list of an agent."""
-        # The plugin would translate what goes to other agents' parts, too: see `setup`.
-        bridge = _bridge(self.name, str(self.part(agent)), self.mtu, masquerade=False)
-        # The rest of the network is reached like the agent's own part, by the bridge.
-        bridge["ipam"]["routes"].insert(0, {"dst": self.network})
-        return _list(self.name, bridge)
 
-    def setup(self, agent: int, peers: Sequence[str], address: str) -> list[list[str]]:
-        """Commands for a node of this address whose agents' numbers are those of `peers`: its own
-        end of the tunnel, and a route and the way to each other part."""
-        own = self.part(agent)
-        end = own.network_address
-        commands = [
-            ["ip", "link", "add", self.vxlan, "type", "vxlan", "id", str(self.vni),
-             "local", address, "dstport", str(_VXLAN_PORT), "nolearning"],
-            ["ip", "link", "set", self.vxlan, "mtu", str(self.mtu), "address", _mac(end), "up"],
-            ["ip", "addr", "add", f"{end}/32", "dev", self.vxlan],
-            ["sysctl", "-q", "-w", "net.ipv4.ip_forward=1"],
-            # What leaves the overlay goes out under the node's address; within, nothing does.
-            ["iptables", "-t", "nat", "-A", "POSTROUTING", "-s", str(own),
-             "!", "-d", self.network, "-j", "MASQUERADE"],
-        ]  # fmt: skip
-        for number, peer in enumerate(peers):
-            if number == agent:
-                continue
-            other = self.part(number)
-            gateway = other.network_address
-            commands += [
-                ["bridge", "fdb", "append", _mac(gateway), "dev", self.vxlan, "dst", peer],
-                ["ip", "neigh", "replace", str(gateway), "lladdr", _mac(gateway),
-                 "dev", self.vxlan],
-                ["ip", "route", "replace", str(other), "via", str(gateway), "dev", self.vxlan,
-                 "onlink"],
-            ]  # fmt: skip
-        return commands
-
-
-Profile = Bridge | Overlay
-
-
-def check(profiles: Sequence[Profile]) -> tuple[Profile, ...]:
-    """Refuse profiles that cannot be on one agent together.
+def check_beside(profiles: Sequence[Profile], node_networks: Sequence[str]) -> None:
+    """Refuse networks that hide those of nodes from them.
 
     Raises:
-        ArgumentsError: two have one name, device or tunnel, or their networks overlap.
+        ProfileError: as said above.
     """
-    seen: dict[str, Profile] = {}
-    for profile in profiles:
-        for other in seen.values():
-            if _network(_whole(profile), profile.name).overlaps(
-                _network(_whole(other), other.name)
-            ):
-                msg = (
-                    f"networks {other.name} ({_whole(other)}) and {profile.name} "
-                    f"({_whole(profile)}) overlap: give one of them another"
-                )
-                raise ArgumentsError(msg)
-            tunnels = {one.vni for one in (profile, other) if isinstance(one, Overlay)}
-            both = isinstance(profile, Overlay) and isinstance(other, Overlay)
-            if both and len(tunnels) == 1:
-                msg = f"{other.name} and {profile.name} have VXLAN {tunnels.pop()} both"
-                raise ArgumentsError(msg)
-        if profile.name in seen:
-            msg = f"expected each network once, saw {profile.name} twice"
-            raise ArgumentsError(msg)
-        device = _device(profile.name)
-        if same := [one for one in seen if _device(one) == device]:
-            msg = f"{same[0]} and {profile.name} have the device {device} both: shorten a name"
-            raise ArgumentsError(msg)
-        seen[profile.name] = profile
-    return tuple(profiles)
+    check_apart(profiles, node_networks, "the network of nodes")
 
 
-def names(profiles: Sequence[Profile]) -> frozenset[str]:
-    """Names that an agent with these profiles must know."""
-    return frozenset(profile.name for profile in profiles)
+def known(flags: Mapping[str, str]) -> frozenset[str]:
+    """Names of the networks that an agent with these flags knows; none without any."""
+    folder, _, joined = flags.get(CONFIG_FLAG, "").rpartition("/")
+    return frozenset(joined.split(_SEPARATOR)) if folder == _CONFIGURATIONS else frozenset()
 
 
-def files(profiles: Sequence[Profile], agent: int = 0) -> dict[str, str]:
-    """Files of the configuration folder of an agent, by name."""
-    return {
-        f"{profile.name}.conflist": json.dumps(profile.document(agent), indent=2) + "\n"
-        for profile in check(profiles)
-    }
-
-
-def install_script(*, plugins_from: str, config_from: str, plugins_to: str, config_to: str) -> str:
-    """What the init container runs: plugins and files are replaced one by one, each at once, so
-    that an agent which launches a container meanwhile finds an old one or a new one, never half."""
-    move = (
-        'cp "$1" "$2/.$(basename "$1").new" && mv "$2/.$(basename "$1").new" "$2/$(basename "$1")"'
-    )
-    wanted = " ".join(PLUGINS)
-    return "\n".join(
-        (
-            "set -eu",
-            f"put() {{ {move}; }}",
-            f"mkdir -p {plugins_to} {config_to}",
-            f"for name in {wanted}; do put {plugins_from}/$name {plugins_to}; done",
-            # A profile that is declared no more must not be found.
-            f"for file in {config_to}/*.conflist; do",
-            f'    [ ! -e "$file" ] || [ -e "{config_from}/$(basename "$file")" ] || rm "$file"',
-            "done",
-            f"for file in {config_from}/*.conflist; do put $file {config_to}; done",
-        )
-    )
-
-
-def agent_flags(*, plugins: str, config: str) -> dict[str, str]:
-    """Flags of an agent that looks there."""
-    return {"network_cni_plugins_dir": plugins, "network_cni_config_dir": config}
-
-
-def _list(name: str, bridge: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "cniVersion": VERSION,
-        "name": name,
-        "plugins": [
-            dict(bridge),
-            {"type": "portmap", "capabilities": {"portMappings": True}, "snat": True},
-        ],
-    }
-
-
-def _bridge(name: str, subnet: str, mtu: int, *, masquerade: bool) -> dict[str, Any]:
-    return {
-        "type": "bridge",
-        "bridge": _device(name),
-        "isGateway": True,
-        "ipMasq": masquerade,
-        "hairpinMode": True,
-        "mtu": mtu,
-        "ipam": {
-            "type": "host-local",
-            "ranges": [[{"subnet": subnet}]],
-            "routes": [{"dst": "0.0.0.0/0"}],
-        },
-    }
-
-
-def _device(name: str) -> str:
-    return f"m-{name}"[:_DEVICE_MAX]
-
-
-def _check_name(name: str) -> None:
-    if not _NAME.fullmatch(name):
-        msg = f"expected a network's name of {_NAME.pattern}, saw {name!r}"
-        raise ArgumentsError(msg)
-
-
-def _network(text: str, name: str) -> ipaddress.IPv4Network:
-    try:
-        network = ipaddress.IPv4Network(text)
-    except ValueError as error:
-        msg = f"{name}: expected a network such as 10.200.0.0/16, saw {text!r} ({error})"
-        raise ArgumentsError(msg) from None
-    if network.prefixlen > network.max_prefixlen - _AGENT_BITS_MIN:
-        msg = f"{name}: expected room for a container in {text}"
-        raise ArgumentsError(msg)
-    return network
-
-
-def _whole(profile: Profile) -> str:
-    return profile.network if isinstance(profile, Overlay) else profile.subnet
-
-
-def _mac(address: ipaddress.IPv4Address) -> str:
-    """A local address that follows from that of the tunnel's end."""
-    return ":".join(f"{byte:02x}" for byte in (0x0A, 0x58, *address.packed))
+def _configuration(names: frozenset[str]) -> str:
+    return f"{_CONFIGURATIONS}/{_SEPARATOR.join(sorted(names))}"

@@ -1,7 +1,8 @@
 """Names of tasks: Mesos-DNS, or Consul, and how the cluster's own name servers reach them.
 
 One of the two answers for a zone of its own (`mesos`, `consul`). CoreDNS hands that zone on, by a
-server block beside its others; pods then resolve `web.marathon.mesos` without knowing of it.
+server block beside its others (`components.network.stub_zone`); pods then resolve
+`web.marathon.mesos` without knowing of it.
 
 Both belong to a cluster and not to a colour. Mesos-DNS follows the masters that an ensemble names,
 so it is a client of ZooKeeper that moves with the other clients; until it has moved, a leader
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from components.base import Component, Placing
+from components.base import Component, Placing, workload_name
 from components.errors import ArgumentsError
 from components.mesos.masters import ELECTION_PATH
 from components.workload import (
@@ -58,7 +59,8 @@ def check_zone(zone: str) -> str:
 @dataclass(frozen=True)
 class DiscoveryArgs:
     """`zookeeper_hosts` is the ensemble that Mesos-DNS follows, None while it stands still;
-    `resolvers` answer what is not of the zone, none: it is refused.
+    `resolvers` answer what is not of the zone, none: it is refused. `address` is that of all
+    servers together, for those who can ask nobody for a name.
 
     Raises:
         ArgumentsError: the zone, a resolver or the number of replicas cannot be.
@@ -72,14 +74,15 @@ class DiscoveryArgs:
     ttl_s: int = 10
     refresh_s: int = 10
     resolvers: tuple[str, ...] = ()
+    address: str | None = None
 
     def __post_init__(self) -> None:
         check_zone(self.zone)
-        for text in self.resolvers:
+        for text in (*self.resolvers, *([self.address] if self.address else ())):
             try:
                 ipaddress.ip_address(text)
             except ValueError:
-                msg = f"expected addresses of resolvers, saw {text!r}"
+                msg = f"expected addresses of resolvers and of these servers, saw {text!r}"
                 raise ArgumentsError(msg) from None
         if self.replicas < 1:
             msg = f"expected at least one replica, saw {self.replicas}"
@@ -102,7 +105,9 @@ class ServiceDiscovery(Component):
     zone: str
 
     def __init__(self, args: DiscoveryArgs, placing: Placing) -> None:
-        name = str(args.kind)
+        # Mesos-DNS moves with frameworks, and so does its name: see `stacks.migration.contracts`.
+        is_client = args.kind is Discovery.MESOS_DNS
+        name = workload_name("frameworks" if is_client else "", None, str(args.kind))
         ends = [
             placing.target.endpoint(name, None, PortRole.DNS, index)
             for index in range(args.replicas)
@@ -144,8 +149,8 @@ def mesos_dns_config(
 
 
 def consul_config(  # noqa: PLR0913 - by keyword, what its file says
-    *, node: str, peers: list[str], listener: str, port: int, http_port: int, data: str,
-    args: DiscoveryArgs,
+    *, node: str, peers: list[str], listener: str, port: int, http_port: int, rpc_port: int,
+    gossip_port: int, data: str, args: DiscoveryArgs,
 ) -> dict[str, Any]:  # fmt: skip
     """Of a server of Consul."""
     return {
@@ -157,7 +162,16 @@ def consul_config(  # noqa: PLR0913 - by keyword, what its file says
         "bind_addr": listener,
         "client_addr": listener,
         "domain": args.zone,
-        "ports": {"dns": port, "http": http_port},
+        "ports": {
+            "dns": port,
+            "http": http_port,
+            "server": rpc_port,
+            "serf_lan": gossip_port,
+            # There is no other place to join, and nobody asks by gRPC.
+            "serf_wan": -1,
+            "grpc": -1,
+            "grpc_tls": -1,
+        },
         "dns_config": {"service_ttl": {"*": f"{args.ttl_s}s"}, "only_passing": True},
         "recursors": list(args.resolvers),
         "disable_update_check": True,
@@ -184,12 +198,24 @@ def _workload(name: str, args: DiscoveryArgs, placing: Placing) -> Workload:
                 for other in range(args.replicas)
             ]
             data = f"{placing.target.directory(member)}/{_CONSUL_DATA}"
-            config = consul_config(node=member, peers=peers, data=data, **places)
+            own = {
+                role: placing.target.endpoint(name, None, role, index).port
+                for role in (PortRole.CONSUL_RPC, PortRole.CONSUL_GOSSIP)
+            }
+            config = consul_config(
+                node=member,
+                peers=peers,
+                data=data,
+                rpc_port=own[PortRole.CONSUL_RPC],
+                gossip_port=own[PortRole.CONSUL_GOSSIP],
+                **places,
+            )
         else:
+            own = {}
             hosts = args.zookeeper_hosts
             zookeeper = None if hosts is None else f"zk://{hosts}{ELECTION_PATH}"
             config = mesos_dns_config(zookeeper=zookeeper, **places)
-        ports = {PortRole.DNS: dns.port, PortRole.DNS_HTTP: http.port}
+        ports = {PortRole.DNS: dns.port, PortRole.DNS_HTTP: http.port, **own}
         members.append(Member(member, index, json.dumps(config, indent=2) + "\n", ports))
     return Workload(
         name=name,
@@ -207,6 +233,7 @@ def _workload(name: str, args: DiscoveryArgs, placing: Placing) -> Workload:
         running=is_consul or args.zookeeper_hosts is not None,
         needs=Needs(memory_mb=256, cpus=0.1),
         client_ports=(PortRole.DNS,),
+        client_address=args.address,
     )
 
 

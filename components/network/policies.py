@@ -17,6 +17,13 @@ FRAMEWORKS, CLIENTS, ENGINE = "frameworks", "clients", "engine"
 CARETAKERS = "caretakers"
 EDGE, EXPORTER, DISCOVERY = "edge", "exporter", "discovery"
 WEB_ROUTE = "web-route"
+LOGS, LOG_KEEPER = "logs", "log-keeper"
+SHIPPERS = "shippers"
+"""Who reads logs on nodes; they lie beside agents."""
+LOG_OPERATOR = "log-operator"
+"""The operator of Elasticsearch; not of this platform."""
+READERS = "readers"
+"""Whoever reads logs; not of this platform."""
 MONITORING = "monitoring"
 """Whoever reads metrics; not of this platform."""
 GUESTS = "guests"
@@ -78,6 +85,15 @@ FLOWS = (
     Flow(EXPORTER, AGENTS, PortRole.AGENT),
     Flow(EXPORTER, FRAMEWORKS, PortRole.MARATHON),
     Flow(RESOLVERS, DISCOVERY, PortRole.DNS),
+    Flow(SHIPPERS, LOGS, PortRole.ELASTICSEARCH),
+    Flow(LOG_KEEPER, LOGS, PortRole.ELASTICSEARCH),
+    Flow(LOGS, LOGS, PortRole.ELASTICSEARCH_NODES),
+    Flow(LOGS, LOGS, PortRole.ELASTICSEARCH),
+    Flow(LOG_OPERATOR, LOGS, PortRole.ELASTICSEARCH),
+    Flow(READERS, LOGS, PortRole.ELASTICSEARCH),
+    # Servers of Consul are a quorum.
+    Flow(DISCOVERY, DISCOVERY, PortRole.CONSUL_RPC),
+    Flow(DISCOVERY, DISCOVERY, PortRole.CONSUL_GOSSIP),
     Flow(DISCOVERY, ZOOKEEPER, _CLIENT),
     Flow(DISCOVERY, MASTERS, PortRole.MASTER),
     Flow(DISCOVERY, AGENTS, PortRole.AGENT),

@@ -67,7 +67,12 @@ class KubernetesTarget:
         self._storage_class = storage_class
         self._volume_gib = volume_gib
         networks = node_networks if api_networks is None else api_networks
-        self._reach = Reach(tuple(node_networks), pod_ports.all_ports(), tuple(networks))
+        self._reach = Reach(
+            tuple(node_networks),
+            pod_ports.all_ports(),
+            tuple(networks),
+            (namespace, f"{namespace}-agents"),
+        )
         self._caretaker_program = caretaker_program
         self._spread = spread
         self._ready_timeout_s = ready_timeout_s
@@ -175,16 +180,11 @@ class KubernetesTarget:
         files = core.v1.ConfigMap(
             workload.name,
             metadata=self._metadata(workload),
-            data={f"{m.name}{workload.config_suffix}": m.config for m in workload.members},
+            data=pods.files(workload),
             opts=opts,
         )
         self._declare_services(workload, opts)
-        networking.v1.NetworkPolicy(
-            workload.name,
-            metadata=self._metadata(workload),
-            spec=self._reach.spec(workload, pods.labels(workload)),
-            opts=opts,
-        )
+        self.declare_policy(workload, opts)
         if len(workload.members) > 1 and workload.shape is not Shape.PER_NODE:
             policy.v1.PodDisruptionBudget(
                 workload.name,
@@ -206,6 +206,16 @@ class KubernetesTarget:
         if caretaker.is_needed(workload):
             self._declare_caretaker(workload, made, parent=parent, protect=protect)
         return [made]
+
+    def declare_policy(self, workload: Workload, opts: pulumi.ResourceOptions) -> None:
+        """Declare who may reach a workload's pods, and whom they may: also of pods that somebody
+        else makes, with the workload's labels."""
+        networking.v1.NetworkPolicy(
+            workload.name,
+            metadata=self._metadata(workload),
+            spec=self._reach.spec(workload, pods.labels(workload)),
+            opts=opts,
+        )
 
     def _declare_caretaker(
         self, workload: Workload, made: pulumi.Resource, *, parent: pulumi.Resource, protect: bool
@@ -259,7 +269,16 @@ class KubernetesTarget:
 
         def ports(roles: Sequence[PortRole]) -> list[core.v1.ServicePortArgs]:
             numbers = workload.members[0].ports
-            return [core.v1.ServicePortArgs(name=str(r), port=numbers[r]) for r in roles]
+            return [
+                core.v1.ServicePortArgs(
+                    # A name of its own for each; the role's is the port's that all have.
+                    name=str(r) if protocol == "TCP" else f"{r}-{protocol.lower()}",
+                    port=numbers[r],
+                    protocol=protocol,
+                )
+                for r in roles
+                for protocol in pod_ports.protocols(r)
+            ]
 
         core.v1.Service(
             workload.name,
@@ -279,7 +298,9 @@ class KubernetesTarget:
                 name,
                 metadata=self._metadata(workload, name),
                 spec=core.v1.ServiceSpecArgs(
-                    selector=pods.labels(workload), ports=ports(workload.client_ports)
+                    cluster_ip=workload.client_address,
+                    selector=pods.labels(workload),
+                    ports=ports(workload.client_ports),
                 ),
                 opts=opts,
             )

@@ -14,25 +14,30 @@ from pulumi_kubernetes import meta, networking
 
 from components.network import policies
 from components.network.policies import Flow
+from components.targets.pod_ports import protocols
 from components.workload import PortRole, Workload
 
 # Namespaces carry these labels when their pods may read metrics, use ZooKeeper, apps or the web
 # interfaces.
 MAY_READ_METRICS = "mesos-platform/may-read-metrics"
 MAY_USE_ZOOKEEPER = "mesos-platform/may-use-zookeeper"
+MAY_READ_LOGS = "mesos-platform/may-read-logs"
+MAY_RUN_LOGS = "mesos-platform/may-run-logs"
 MAY_USE_APPS = "mesos-platform/may-use-apps"
 MAY_USE_WEB = "mesos-platform/may-use-web"
-_SYSTEM = {"kubernetes.io/metadata.name": "kube-system"}
+_NAME = "kubernetes.io/metadata.name"
+_SYSTEM = {_NAME: "kube-system"}
 _OUTSIDE = {
     policies.MONITORING: {MAY_READ_METRICS: "true"},
     policies.GUESTS: {MAY_USE_ZOOKEEPER: "true"},
     policies.VISITORS: {MAY_USE_APPS: "true"},
     policies.BROWSERS: {MAY_USE_WEB: "true"},
     policies.RESOLVERS: _SYSTEM,
+    policies.LOG_OPERATOR: {MAY_RUN_LOGS: "true"},
+    policies.READERS: {MAY_READ_LOGS: "true"},
 }
 # Agents of a real cluster give these to tasks unless their resources say otherwise.
 _TASK_PORT_LAST = 32000
-_BOTH_PROTOCOLS = frozenset({PortRole.DNS})
 _COMPONENT = "app.kubernetes.io/component"
 _COLOR = "mesos-platform/color"
 _DNS_PORT = 53
@@ -48,6 +53,8 @@ class Reach:
     node_networks: Sequence[str]
     ports: dict[PortRole, tuple[int, ...]]
     api_networks: Sequence[str] = ()
+    namespaces: tuple[str, str] = ("", "")
+    """That of pods, and that of what lies on nodes."""
 
     def spec(
         self, workload: Workload, selector: dict[str, str]
@@ -90,14 +97,13 @@ class Reach:
         )
 
     def _ports(self, flow: Flow) -> list[networking.v1.NetworkPolicyPortArgs]:
-        protocols = ("UDP", "TCP") if flow.role in _BOTH_PROTOCOLS else ("TCP",)
         return [
             networking.v1.NetworkPolicyPortArgs(
                 protocol=protocol,
                 port=port,
                 end_port=_TASK_PORT_LAST if flow.role is PortRole.TASKS else None,
             )
-            for protocol in protocols
+            for protocol in protocols(flow.role)
             for port in self.ports[flow.role]
         ]
 
@@ -115,6 +121,15 @@ class Reach:
             outside = meta.v1.LabelSelectorArgs(match_labels=_OUTSIDE[tier])
             return [networking.v1.NetworkPolicyPeerArgs(namespace_selector=outside)]
         wanted = {_COMPONENT: tier}
+        if policies.SHIPPERS in {tier, workload.tier}:
+            # The two ends lie in different namespaces.
+            there = self.namespaces[tier == policies.SHIPPERS]
+            return [
+                networking.v1.NetworkPolicyPeerArgs(
+                    namespace_selector=meta.v1.LabelSelectorArgs(match_labels={_NAME: there}),
+                    pod_selector=meta.v1.LabelSelectorArgs(match_labels=wanted),
+                )
+            ]
         if flow.within_color and workload.color:
             wanted[_COLOR] = workload.color
         chosen = meta.v1.LabelSelectorArgs(match_labels=wanted)

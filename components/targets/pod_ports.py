@@ -22,12 +22,25 @@ _PORTS = {
     PortRole.WEB_ROUTE: 8443,
     PortRole.DNS: 8053,
     PortRole.DNS_HTTP: 8123,
+    PortRole.ELASTICSEARCH: 9200,
+    PortRole.ELASTICSEARCH_NODES: 9300,
+    PortRole.LOG_KEEPER: 9096,
+    PortRole.CONSUL_RPC: 8300,
+    PortRole.CONSUL_GOSSIP: 8301,
     # First of those that agents give to tasks; `Reach` has the last.
     PortRole.TASKS: 31000,
 }
 # Agents use the network of their node, and both colours' have to stand on one beside each other.
 _AGENT_OFFSETS = {"blue": 0, "green": 1}
 TASK_PORTS = {"blue": (31000, 31499), "green": (31500, 31999)}
+
+
+_BOTH_PROTOCOLS = frozenset({PortRole.DNS, PortRole.CONSUL_GOSSIP})
+
+
+def protocols(role: PortRole) -> tuple[str, ...]:
+    """What a role is served by, the usual one first."""
+    return ("UDP", "TCP") if role in _BOTH_PROTOCOLS else ("TCP",)
 
 
 def port(role: PortRole, color: str | None) -> int:

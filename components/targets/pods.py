@@ -17,6 +17,7 @@ import shlex
 from pulumi_kubernetes import core
 from pulumi_kubernetes import meta as k8s_meta
 
+from components.targets import init_containers
 from components.workload import NODE_NAME, POD_IP, Probe, Readiness, Shape, Spread, Workload
 
 CONFIG_DIR = "/etc/mesos-platform"
@@ -53,6 +54,12 @@ def labels(workload: Workload) -> dict[str, str]:
 def state_dir(workload: str) -> str:
     """Where a member finds its own folder, and an agent's host has it too."""
     return f"{STATE_DIR}/{workload}"
+
+
+def files(workload: Workload) -> dict[str, str]:
+    """What pods of a workload find in `CONFIG_DIR`."""
+    found = {f"{m.name}{workload.config_suffix}": m.config for m in workload.members}
+    return found | init_containers.files(workload)
 
 
 def template(workload: Workload, spread: Spread) -> core.v1.PodTemplateSpecArgs:
@@ -95,7 +102,10 @@ def _pod(workload: Workload, spread: Spread) -> core.v1.PodSpecArgs:
         ),
         affinity=None if on_node else _affinity(workload, spread),
         topology_spread_constraints=None if on_node else _zones(workload, spread),
-        init_containers=_checks(workload),
+        init_containers=init_containers.declare(
+            workload, _mounts(workload), CONFIG_DIR, _from_pod(POD_IP, "status.podIP")
+        )
+        or None,
         containers=[_container(workload)],
         volumes=_volumes(workload),
     )
@@ -185,30 +195,6 @@ def _container(workload: Workload) -> core.v1.ContainerArgs:
     )
 
 
-def _checks(workload: Workload) -> list[core.v1.ContainerArgs] | None:
-    """What refuses a node that is not fit, with the reason, before the member starts there."""
-    if not workload.on_nodes.check_command:
-        return None
-    reading = [
-        core.v1.VolumeMountArgs(name=mount.name, mount_path=mount.mount_path, read_only=True)
-        for mount in _mounts(workload)
-        if mount.name != "config"
-    ]
-    return [
-        core.v1.ContainerArgs(
-            name="node-check",
-            image=workload.program.image,
-            command=list(workload.on_nodes.check_command),
-            security_context=core.v1.SecurityContextArgs(
-                allow_privilege_escalation=False,
-                read_only_root_filesystem=True,
-                capabilities=core.v1.CapabilitiesArgs(drop=["ALL"]),
-            ),
-            volume_mounts=reading,
-        )
-    ]
-
-
 def _command(workload: Workload, words: tuple[str, ...], member: str) -> list[str]:
     """Words with their places filled in; a member finds its file by its pod's name."""
     if workload.shape is not Shape.STATEFUL:
@@ -284,6 +270,10 @@ def _mounts(workload: Workload) -> list[core.v1.VolumeMountArgs]:
         mounts.append(
             core.v1.VolumeMountArgs(name="certificate", mount_path=CERTIFICATE_DIR, read_only=True)
         )
+    mounts += [
+        core.v1.VolumeMountArgs(name=f"secret-{one.secret}", mount_path=one.folder, read_only=True)
+        for one in workload.others_secrets
+    ]
     if on_node:
         mounts += [
             core.v1.VolumeMountArgs(name="runtime", mount_path=_RUNTIME_DIR),
@@ -292,6 +282,7 @@ def _mounts(workload: Workload) -> list[core.v1.VolumeMountArgs]:
                 core.v1.VolumeMountArgs(name=_name_of(path), mount_path=path)
                 for path in workload.on_nodes.paths
             ),
+            *init_containers.folder_mounts(workload),
         ]
     return mounts
 
@@ -304,7 +295,10 @@ def _volumes(workload: Workload) -> list[core.v1.VolumeArgs]:
         core.v1.VolumeArgs(name="tmp", empty_dir=core.v1.EmptyDirVolumeSourceArgs()),
     ]
     if workload.secrets:
-        volumes.append(_secrets(workload.secrets))
+        volumes.append(_secrets("secrets", SECRETS_OBJECT, workload.secrets))
+    volumes += [
+        _secrets(f"secret-{one.secret}", one.secret, one.keys) for one in workload.others_secrets
+    ]
     if workload.certificate:
         source = core.v1.SecretVolumeSourceArgs(
             secret_name=workload.certificate.secret,
@@ -320,6 +314,10 @@ def _volumes(workload: Workload) -> list[core.v1.VolumeArgs]:
             _of_host("cgroups", _CGROUPS_DIR, "Directory"),
             core.v1.VolumeArgs(name="runtime", empty_dir=memory),
             *(_of_host(_name_of(path), path, "") for path in workload.on_nodes.paths),
+            *(
+                _of_host(name, path, "DirectoryOrCreate")
+                for name, path in init_containers.folders(workload).items()
+            ),
         ]
     elif not (workload.shape is Shape.STATEFUL and workload.volumes):
         volumes.append(
@@ -333,14 +331,14 @@ def _name_of(path: str) -> str:
     return "node-" + path.strip("/").replace("/", "-").replace(".", "-").lower()
 
 
-def _secrets(wanted: tuple[str, ...]) -> core.v1.VolumeArgs:
+def _secrets(name: str, secret: str, wanted: tuple[str, ...]) -> core.v1.VolumeArgs:
     """Those that a workload names and no other: without names it would get all of them."""
     source = core.v1.SecretVolumeSourceArgs(
-        secret_name=SECRETS_OBJECT,
+        secret_name=secret,
         default_mode=0o440,
         items=[core.v1.KeyToPathArgs(key=str(one), path=str(one)) for one in wanted],
     )
-    return core.v1.VolumeArgs(name="secrets", secret=source)
+    return core.v1.VolumeArgs(name=name, secret=source)
 
 
 def _of_host(name: str, path: str, kind: str) -> core.v1.VolumeArgs:

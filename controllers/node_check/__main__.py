@@ -23,6 +23,7 @@ def main() -> int:
     parser.add_argument("--disk-mb", type=int, required=True)
     parser.add_argument("--cgroups", type=int, choices=(1, 2))
     parser.add_argument("--docker-socket", type=Path, metavar="PATH")
+    parser.add_argument("--program", action="append", default=[], metavar="NAME")
     given = parser.parse_args()
     socket = given.docker_socket
     wanted = Wanted(
@@ -32,7 +33,7 @@ def main() -> int:
         cgroups=given.cgroups,
         docker_socket=None if socket is None else str(socket),
     )
-    found = reasons(wanted, look(given.work_dir, socket))
+    found = reasons(wanted, look(given.work_dir, socket, programs=given.program))
     text = "".join(f"this node is not fit for its agent: {reason}\n" for reason in found)
     sys.stderr.write(text)
     if text and _LAST_WORDS.exists():

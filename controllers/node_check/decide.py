@@ -31,6 +31,8 @@ class Facts:
     docker: str | None = None
     work_dir: str | None = None
     """What keeps the agent's folder from being used; None: nothing."""
+    programs_missing: tuple[str, ...] = ()
+    """Programs that the agent calls, and its image does not have."""
 
 
 def reasons(wanted: Wanted, facts: Facts) -> tuple[str, ...]:
@@ -67,3 +69,8 @@ def _reasons(wanted: Wanted, facts: Facts) -> Iterator[str]:
         )
     if facts.work_dir is not None:
         yield f"expected a folder that an agent can use, saw {facts.work_dir}"
+    for program in facts.programs_missing:
+        yield (
+            f"expected {program} in the agent's image, which networks of containers need, saw "
+            "none: take an image that has it, or leave out `cluster.networks`"
+        )

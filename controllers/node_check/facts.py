@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import http.client
 import os
+import shutil
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 from controllers.node_check.decide import Facts
@@ -15,8 +17,13 @@ _ANSWER_S_MAX = 5.0
 _OK = 200
 
 
-def look(work_dir: Path, docker_socket: Path | None, cgroups: Path = _CGROUPS) -> Facts:
-    """Look at the node that this runs on."""
+def look(
+    work_dir: Path,
+    docker_socket: Path | None,
+    cgroups: Path = _CGROUPS,
+    programs: Sequence[str] = (),
+) -> Facts:
+    """Look at the node that this runs on, and for programs in its agent's image, which is this."""
     trouble = _trouble(work_dir)
     disk = 0
     if trouble is None:
@@ -29,6 +36,7 @@ def look(work_dir: Path, docker_socket: Path | None, cgroups: Path = _CGROUPS) -
         cgroups=_version(cgroups),
         docker=None if docker_socket is None else _docker(docker_socket),
         work_dir=trouble,
+        programs_missing=tuple(name for name in programs if shutil.which(name) is None),
     )
 
 

@@ -61,8 +61,9 @@ class EdgeGroup:
 @dataclass(frozen=True)
 class Declared:
     """All of it. `quota` are roles' limits, None where the stack declares no tenants: then roles
-    are compared with what masters hold. An agent is of one of the `profiles`. `quorum_of` is the
-    size that masters' quorum is derived of while their number changes. `web_route` are URLs."""
+    are compared with what masters hold. An agent is of one of the `profiles`, and knows the
+    `networks`. `quorum_of` is the size that masters' quorum is derived of while their number
+    changes. `web_route` are URLs."""
 
     standing: Standing
     groups: tuple[Group, ...]
@@ -72,6 +73,7 @@ class Declared:
     bootstrapped: frozenset[Color] = frozenset()
     quorum_of: int | None = None
     names: Names | None = None
+    networks: frozenset[str] = frozenset()
     edge: EdgeGroup | None = None
     web_route: tuple[str, ...] = ()
     secrets: Path | None = None
@@ -105,6 +107,7 @@ def declared(config: StackConfig, standing: Standing, outputs: Mapping[str, Any]
         bootstrapped=frozenset(cluster.masters.bootstrapped),
         quorum_of=cluster.masters.quorum_of,
         names=Names(_addresses(names["addresses"]), f"leader.{names['zone']}") if names else None,
+        networks=frozenset(one.name for one in cluster.networks.declared),
         edge=_edge(edge) if edge else None,
         web_route=_addresses(outputs.get("web_route")),
         secrets=_secrets(outputs),

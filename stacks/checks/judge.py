@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from clients.mesos.model import Agent, Quota
+from components.network.cni import known
 from stacks.checks.declared import Declared, EdgeGroup, Group, Names, Resources
 from stacks.migration.evidence import Evidence
 
@@ -88,6 +89,26 @@ def agent_flags(declared: Declared, group: Group, flags: Mapping[str, Flags]) ->
     ]
     said = f"{len(flags)} with flags of one of {len(profiles)} pools"
     return _evidence(f"{group.color} agents' flags", problems, said, {"told": len(flags)}, "/flags")
+
+
+def networks(wanted: frozenset[str], flags: Mapping[str, Flags | None]) -> Evidence:
+    """Every registered agent was started with the networks that are declared."""
+    problems: list[str] = []
+    for address, found in flags.items():
+        if found is None:
+            problems.append(f"{address} does not tell its flags")
+            continue
+        held = known(found)
+        if lacking := sorted(wanted - held):
+            problems.append(
+                f"{address} knows no {', '.join(lacking)}: it was started before they were "
+                "declared, replace it"
+            )
+        if more := sorted(held - wanted):
+            problems.append(f"{address} knows {', '.join(more)}, which nobody declares: replace it")
+    said = f"{len(flags)} agents know {', '.join(sorted(wanted))}"
+    numbers = {address: sorted(known(found or {})) for address, found in flags.items()}
+    return _evidence("networks", problems, said, numbers, "/flags")
 
 
 def _flags(

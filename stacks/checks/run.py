@@ -94,6 +94,8 @@ class _Looks:
         leading = self._declared.leading
         if leading is not None:
             found.append(("quota", _of(self._quota, leading)))
+            if self._declared.networks:
+                found.append(("networks", self._networks))
         found.append(("strangers", self._strangers))
         names, edge = self._declared.names, self._declared.edge
         if names is not None and leading is not None:
@@ -121,13 +123,18 @@ class _Looks:
     async def _agents(self, group: Group) -> Evidence:
         return judge.agents(self._declared, group, (await self._leader().agents()).registered)
 
-    async def _agent_flags(self, group: Group) -> Evidence:
-        async def ask(address: str) -> dict[str, str]:
-            answer = await self._http.get(f"http://{address}/flags")
-            answer.raise_for_status()
-            return parse.flags(answer.json())
+    async def _flags_of(self, address: str) -> dict[str, str]:
+        answer = await self._http.get(f"http://{address}/flags")
+        answer.raise_for_status()
+        return parse.flags(answer.json())
 
-        told = await self._each(group.agents, ask)
+    async def _networks(self) -> Evidence:
+        known = (await self._leader().agents()).registered
+        told = await self._each([agent.address for agent in known], self._flags_of)
+        return judge.networks(self._declared.networks, told)
+
+    async def _agent_flags(self, group: Group) -> Evidence:
+        told = await self._each(group.agents, self._flags_of)
         flags = {address: found for address, found in told.items() if found is not None}
         return judge.agent_flags(self._declared, group, flags)
 

@@ -34,6 +34,7 @@ def test_a_fit_node_has_nothing_said_of_it() -> None:
         ({"cgroups": 1}, "expected control groups of version 2, saw version 1"),
         ({"cgroups": None}, "expected control groups of version 2, saw none, or both at once"),
         ({"docker": "[Errno 2] No such file"}, "expected a Docker engine behind /run/docker.sock"),
+        ({"programs_missing": ("iptables",)}, "expected iptables in the agent's image"),
         ({"work_dir": "no folder /x"}, "expected a folder that an agent can use, saw no folder /x"),
     ],
 )

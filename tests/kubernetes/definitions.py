@@ -20,6 +20,7 @@ from tools.kubernetes_recipes import DEFINITIONS
 _SERVED_S_MAX = 60.0
 _TEXT: Object = {"type": "string"}
 _TEXTS: Object = {"type": "array", "items": _TEXT}
+_OF_ELASTIC = {"elasticsearches.elasticsearch.k8s.elastic.co", "beats.beat.k8s.elastic.co"}
 _VAULT: Object = {
     "vaultAuthRef": _TEXT,
     "namespace": _TEXT,
@@ -54,10 +55,15 @@ def published() -> Iterator[Object]:
     """Definitions as their projects publish them."""
     for path in sorted(locate.folder(DEFINITIONS.full_name).glob("*.yaml")):
         for document in yaml.safe_load_all(path.read_text()):
-            if document:
+            if document and _is_wanted(document["metadata"]["name"]):
                 # Labels of a chart, with its placeholders.
                 document["metadata"].pop("labels", None)
                 yield document
+
+
+def _is_wanted(name: str) -> bool:
+    """Elastic publishes the kinds of all its products in one file."""
+    return not name.endswith("k8s.elastic.co") or name in _OF_ELASTIC
 
 
 def vault() -> Object:

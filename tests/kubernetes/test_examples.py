@@ -15,10 +15,14 @@ import yaml
 from clients.mesos import OperatorClient
 from components.monitoring import alerts
 from components.monitoring.dashboards import DASHBOARDS
+from components.monitoring.log_stack import BEAT, ELASTICSEARCH
+from components.network.cni import known
+from controllers.log_keeper.settings import LogKeeperSettings
+from controllers.node_network.settings import NodeNetworkSettings
 from stacks.errors import ResourceFailedError
 from tests.kubernetes import definitions
 from tests.kubernetes.conftest import NODES
-from tests.kubernetes.stack import ClusterStack, is_ready
+from tests.kubernetes.stack import DIGEST, ClusterStack, is_ready
 from tests.local.alone import leading_alone
 from tests.providers.cluster.api import Cluster, Object
 
@@ -28,6 +32,8 @@ _BOUND_S = 900
 _POOL = "mesos-platform/pool"
 OPERATOR = "monitoring.coreos.com/v1"
 CERT_MANAGER, SNAPSHOTS = "cert-manager.io/v1", "snapshot.storage.k8s.io/v1"
+LOGGING = {"replicas": 1, "elasticsearch": f"x@{DIGEST}", "filebeat": f"x@{DIGEST}"}
+STUB_ZONE = ("coredns-custom", "kube-system")
 CANARY = "canary-of-the-operator"
 VAULT, EXTERNAL = "secrets.hashicorp.com/v1beta1", "external-secrets.io/v1"
 
@@ -39,6 +45,15 @@ def kinds(cluster: Cluster) -> Iterator[None]:
     yield
     for each in made:
         cluster.delete(each)
+
+
+@pytest.fixture
+def stub_zone(cluster: Cluster) -> Iterator[None]:
+    """What the stack leaves in a namespace that is not its own."""
+    yield
+    name, namespace = STUB_ZONE
+    metadata = {"name": name, "namespace": namespace}
+    cluster.delete({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
 
 
 @pytest.fixture
@@ -93,7 +108,7 @@ def test_the_small_one_has_one_of_everything(stack: ClusterStack) -> None:
 
 @pytest.mark.timeout(_BOUND_S)
 def test_the_highly_available_one_is_spread_encrypted_and_copied(
-    stack: ClusterStack, cluster: Cluster, kinds: None
+    stack: ClusterStack, cluster: Cluster, kinds: None, stub_zone: None
 ) -> None:
     use(stack, "ha")
 
@@ -126,6 +141,10 @@ def test_the_highly_available_one_is_spread_encrypted_and_copied(
     assert "admin.serverAddress=127.0.0.1" in script
     assert_watched(stack)
     assert_probed(stack)
+    assert_networks(stack)
+    assert_names(stack)
+    assert_edge(stack)
+    assert_logs(stack)
     same_after(stack)
 
 
@@ -201,6 +220,60 @@ def may(  # noqa: PLR0917 - as the API names them
         "spec": {"user": user, "resourceAttributes": asked},
     }
     return stack.cluster.create(review)["status"]["allowed"]
+
+
+def assert_networks(stack: ClusterStack) -> None:
+    """Agents wait for their node's networks, whose names they are told."""
+    files = stack.get("v1", "ConfigMap", "blue-agents")["data"]
+    settings = json.loads(files["blue-agents-0.json"])
+    assert known(settings["flags"]) == {"web", "mesos"}
+    (pod, *_) = stack.pods("blue-agents")
+    put = pod["spec"]["initContainers"][-1]
+    assert (put["name"], put["restartPolicy"]) == ("networks", "Always")
+    assert put["image"].startswith("registry.invalid/networks@")
+    read = NodeNetworkSettings.model_validate_json(files["networks.json"])
+    assert read.overlays[0].number("10.0.0.12") == 1
+
+
+def assert_names(stack: ClusterStack) -> None:
+    """The cluster's own name servers are told where the zone's are, by both protocols."""
+    service = stack.get("v1", "Service", "frameworks-mesos-dns-client")["spec"]
+    asked = {(port["protocol"], port["port"]) for port in service["ports"]}
+    assert asked == {("UDP", 8053), ("TCP", 8053)}
+    found = stack.cluster.get("v1", "ConfigMap", *STUB_ZONE)
+    assert found is not None
+    assert f"forward . {service['clusterIP']}:8053 {{" in found["data"]["mesos.server"]
+
+
+def assert_logs(stack: ClusterStack) -> None:
+    """Elastic's operator is told servers and who reads on nodes, and its server drops no field."""
+    spec = stack.get(*ELASTICSEARCH, "logs")["spec"]
+    (nodes,) = spec["nodeSets"]
+    assert (spec["version"], nodes["count"]) == ("9.5.2", 3)
+    # Pods that the operator makes are those of the policy.
+    labels = nodes["podTemplate"]["metadata"]["labels"]
+    policy = stack.get("networking.k8s.io/v1", "NetworkPolicy", "logs")["spec"]
+    assert policy["podSelector"]["matchLabels"] == labels
+    beat = stack.get(*BEAT, "filebeat")
+    assert beat["metadata"]["namespace"] == stack.agents_namespace
+    assert beat["spec"]["elasticsearchRef"] == {"name": "logs", "namespace": stack.namespace}
+    inputs = beat["spec"]["config"]["filebeat.inputs"]
+    masters = f"/var/log/pods/{stack.namespace}_blue-masters-*_*/masters/*.log"
+    assert masters in inputs[0]["paths"]
+    text = stack.get("v1", "ConfigMap", "logs-keeper")["data"]["logs-keeper-0.json"]
+    told = LogKeeperSettings.model_validate_json(text)
+    assert told.url == f"https://logs-es-http.{stack.namespace}.svc:9200"
+    assert is_ready(*stack.pods("logs-keeper"))
+
+
+def assert_edge(stack: ClusterStack) -> None:
+    """Two proxies behind one Service, one of which may be away."""
+    assert all(map(is_ready, stack.pods("edge-external")))
+    assert stack.get("policy/v1", "PodDisruptionBudget", "edge-external")["spec"]["maxUnavailable"]
+    service = stack.get("v1", "Service", "edge-external-client")["spec"]
+    assert [port["port"] for port in service["ports"]] == [10080]
+    text = stack.get("v1", "ConfigMap", "edge-external")["data"]["edge-external-0.json"]
+    assert len(json.loads(text)["marathon"]) == 2
 
 
 @pytest.mark.timeout(_BOUND_S)
@@ -290,6 +363,7 @@ def test_external_secrets_are_asked_for_the_same_keys(stack: ClusterStack, kinds
             {"secret_store": {"operator": "vault", "store": "x", "path": "x"}},
             "VaultStaticSecret of secrets.hashicorp.com/v1beta1",
         ),
+        ({"services": {"logging": LOGGING}}, "Elasticsearch of elasticsearch.k8s.elastic.co/v1"),
         (
             {"services": {"metrics": {"objects": True}}},
             "ServiceMonitor of monitoring.coreos.com/v1",

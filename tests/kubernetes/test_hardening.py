@@ -6,9 +6,20 @@ from typing import Any
 
 import pytest
 
-from components.network.policies import BROWSERS, FLOWS, GUESTS, MONITORING, VISITORS
+from components.network.policies import (
+    BROWSERS,
+    FLOWS,
+    GUESTS,
+    LOG_OPERATOR,
+    MONITORING,
+    READERS,
+    RESOLVERS,
+    VISITORS,
+)
 from components.targets.network import (
+    MAY_READ_LOGS,
     MAY_READ_METRICS,
+    MAY_RUN_LOGS,
     MAY_USE_APPS,
     MAY_USE_WEB,
     MAY_USE_ZOOKEEPER,
@@ -21,12 +32,16 @@ from tests.providers.cluster.api import Cluster, Object
 from tests.providers.cluster.errors import RefusedError
 
 _BOUND_S = 600
-_RESTRICTED_NOT_FOR = {"blue-agents", "green-agents"}
+_RESTRICTED_NOT_FOR = {"blue-agents", "green-agents", "filebeat"}
+_NAME = "kubernetes.io/metadata.name"
 OUTSIDE = {
-    GUESTS: MAY_USE_ZOOKEEPER,
-    MONITORING: MAY_READ_METRICS,
-    VISITORS: MAY_USE_APPS,
-    BROWSERS: MAY_USE_WEB,
+    GUESTS: (MAY_USE_ZOOKEEPER, "true"),
+    MONITORING: (MAY_READ_METRICS, "true"),
+    VISITORS: (MAY_USE_APPS, "true"),
+    BROWSERS: (MAY_USE_WEB, "true"),
+    RESOLVERS: (_NAME, "kube-system"),
+    LOG_OPERATOR: (MAY_RUN_LOGS, "true"),
+    READERS: (MAY_READ_LOGS, "true"),
 }
 
 
@@ -63,7 +78,8 @@ def test_pods_may_do_and_reach_what_is_declared(stack: ClusterStack, cluster: Cl
     ]
     workloads = {pod["metadata"]["labels"]["app.kubernetes.io/name"]: pod for pod in pods}
     assert {"blue-zookeeper", "green-masters", "blue-agents", "sync-engine"} <= set(workloads)
-    assert {"green-masters-exporter", "web-route"} <= set(workloads)
+    assert {"green-masters-exporter", "web-route", "edge-external", "consul"} <= set(workloads)
+    assert {"logs", "logs-keeper", "filebeat"} <= set(workloads)
     for name, pod in workloads.items():
         assert_hardened(name, pod["spec"], everything=name not in _RESTRICTED_NOT_FOR)
     assert_admission(stack, cluster)
@@ -98,8 +114,8 @@ def assert_hardened(name: str, spec: dict[str, Any], *, everything: bool) -> Non
 def assert_reachable(stack: ClusterStack, pods: list[Object], policies: list[Object]) -> None:
     """No pod is unselected, and who reaches whom is what the list of flows says."""
     peers = {pod["metadata"]["name"]: peer_of(stack, pod) for pod in pods}
-    for label in OUTSIDE.values():
-        peers[label] = outsider(label.rpartition("/")[2], {label: "true"})
+    for name, (label, value) in OUTSIDE.items():
+        peers[f"a-{name}"] = outsider(name, {label: value})
     peers["a-stranger"] = outsider("stranger", {})
     for pod in pods:
         for direction in ("Ingress", "Egress"):
@@ -130,7 +146,7 @@ def peer_of(stack: ClusterStack, pod: Object) -> Peer:
     on_node = bool(pod["spec"].get("hostNetwork"))
     return Peer(
         namespace=pod["metadata"]["namespace"],
-        namespace_labels={"kubernetes.io/metadata.name": pod["metadata"]["namespace"]},
+        namespace_labels={_NAME: pod["metadata"]["namespace"]},
         labels=pod["metadata"]["labels"],
         address="10.0.0.7" if on_node else "10.244.0.7",
         on_node_network=on_node,
@@ -148,7 +164,8 @@ def is_declared(source: Peer, target: Object, role: str) -> bool:
         if flow.target != labels["app.kubernetes.io/component"] or flow.role != role:
             continue
         if flow.source in OUTSIDE:
-            matches = OUTSIDE[flow.source] in source.namespace_labels
+            name, value = OUTSIDE[flow.source]
+            matches = source.namespace_labels.get(name) == value
         else:
             matches = source.labels.get("app.kubernetes.io/component") == flow.source
             color = source.labels.get("mesos-platform/color")

@@ -6,6 +6,7 @@ framework whose tasks run, take minutes more: `make test-kubernetes` and `make r
 
 from __future__ import annotations
 
+import json
 import secrets
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from components.network.cni import CONFIG_FLAG, PLUGINS_FLAG, known
 from components.targets.pods import SECRETS_DIR, SECRETS_OBJECT
 from components.workload import Secret
 from stacks.migration.journal import Kind, Outcome
@@ -24,6 +26,7 @@ from stacks.migration.service import MigrationService
 from stacks.topology import Placement, Position, Standing
 from tests.kubernetes import stack as stack_module
 from tests.kubernetes.node import NETWORK, Node
+from tests.kubernetes.sandbox_init import ADDRESS
 from tests.kubernetes.stack import ClusterStack, is_ready
 from tests.providers.cluster.api import Object
 from tests.providers.cluster.errors import RefusedError
@@ -34,6 +37,7 @@ from tests.waiting import block_until
 _BOUND_S = 1500
 _NAMESPACE_S_MAX = 240.0
 _MIGRATION_S_MAX = 900.0
+_COMMAND_S_MAX = 120.0
 _PREFIXES = {Secret.ZOOKEEPER_SUPER: "super:", Secret.MESOS_OPERATOR: "operator:"}
 SOURCE = {"traffic": Placement.SOURCE}
 ENSEMBLE = tuple(f"blue-zookeeper-{index}" for index in range(3))
@@ -45,11 +49,18 @@ def stack(node: Node, project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     monkeypatch.setenv(APPLIES, str(node.plane.admin))
     with node.plane.cluster() as cluster:
         made = stack_module.make(project, cluster, f"test-{uuid.uuid4().hex[:8]}")
-        images = {name: node.images.names[name] for name in ("zookeeper", "mesos", "platform")}
+        names = ("zookeeper", "mesos", "platform", "networks")
+        images = {name: node.images.names[name] for name in names}
+        networks: Object = {"bridges": {"web": {}}, "overlays": {"mesos": {"nodes": {0: ADDRESS}}}}
         made.configure(
             # One node cannot keep members apart.
             kubernetes={"images": images, "spread": "any", "node_networks": [NETWORK]},
-            cluster={"framework": {"tasks": 2}, "agents": {"count": 1}},
+            cluster={
+                "framework": {"tasks": 2},
+                "agents": {"count": 1},
+                "networks": networks,
+            },
+            services={"edge": {"replicas": 1, "image": node.images.names["edge"]}},
         )
         made.runner.set_migration(Standing(position=Position(0), groups=SOURCE))
         with ThreadPoolExecutor(1) as beside:
@@ -84,6 +95,8 @@ def test_a_cluster_serves_as_real_pods_that_can_do_nothing_else(
     node: Node, stack: ClusterStack
 ) -> None:
     assert_serving(node, stack)
+    assert_networked(node, stack)
+    assert_leading_to_apps(node, stack)
     assert_confined(node, stack)
     assert_kept_out(node, stack)
 
@@ -125,6 +138,46 @@ def assert_serving(node: Node, stack: ClusterStack) -> None:
     code, said = within(node, stack, ENSEMBLE[0], ask.format(service))
     assert code == 0, said
     assert "Mode: " in said
+
+
+def assert_networked(node: Node, stack: ClusterStack) -> None:
+    """What stands in front of an agent has put networks on its node: a container is attached by
+    what it put there, as an agent would."""
+    (agent,) = stack.pods("blue-agents")
+    assert is_ready(agent)
+    text = stack.get("v1", "ConfigMap", "blue-agents")["data"]["blue-agents-0.json"]
+    flags = json.loads(text)["flags"]
+    assert known(flags) == {"web", "mesos"}
+    container = stack.namespace
+    node.sandbox.run(["ip", "netns", "add", container], timeout_s=_COMMAND_S_MAX)
+    given = {
+        "CNI_COMMAND": "ADD",
+        "CNI_CONTAINERID": container,
+        "CNI_NETNS": f"/run/netns/{container}",
+        "CNI_IFNAME": "eth0",
+        "CNI_PATH": flags[PLUGINS_FLAG],
+    }
+    words = ["env", *(f"{name}={value}" for name, value in given.items())]
+    config = node.sandbox.outside(Path(flags[CONFIG_FLAG])) / "mesos.conf"
+    plugin = f"{flags[PLUGINS_FLAG]}/bridge"
+    told = json.loads(
+        node.sandbox.run([*words, plugin], timeout_s=_COMMAND_S_MAX, text=config.read_text())
+    )
+    # The first part is that of the node with the first number.
+    assert told["ip4"]["ip"].startswith("10.200.0.")
+    show = ["ip", "-details", "link", "show", "vx4711"]
+    assert "vxlan id 4711" in node.sandbox.run(show, timeout_s=_COMMAND_S_MAX)
+
+
+def assert_leading_to_apps(node: Node, stack: ClusterStack) -> None:
+    """HAProxy runs without rights on a root that nobody writes to, and tells what it runs with."""
+    admin = f"edge-external-0.edge-external.{stack.namespace}.svc/9090"
+    request = r"GET /configuration-digest HTTP/1.0\r\n\r\n"
+    ask = f"exec 3<>/dev/tcp/{admin} && printf '{request}' >&3 && cat <&3"
+    code, said = within(node, stack, ENSEMBLE[0], ask)
+    assert code == 0, said
+    assert " 200 " in said.splitlines()[0]
+    refused(node, stack, "edge-external-0", "touch /intruder", "Read-only file system")
 
 
 def assert_confined(node: Node, stack: ClusterStack) -> None:

@@ -10,13 +10,13 @@ import pytest
 from stacks.migration import updates
 from stacks.steps import Op
 from stacks.topology import Color, Placement, Position, Standing
-from tests.kubernetes.stack import ClusterStack
+from tests.kubernetes.stack import DIGEST, ClusterStack
 
 SOURCE = {"traffic": Placement.SOURCE}
 STOPPED = {"traffic": Placement.STOPPED}
 TARGET = {"traffic": Placement.TARGET}
 TIERS = ("zookeeper", "masters", "agents")
-SHARED = {"frameworks-sample", "frameworks-marathon", "clients-traffic"}
+SHARED = {"frameworks-sample", "frameworks-marathon", "frameworks-mesos-dns", "clients-traffic"}
 WAY = (
     ("1", SOURCE),
     ("2", SOURCE),
@@ -69,7 +69,8 @@ def of(color: str, *tiers: str) -> set[str]:
 
 def begin(stack: ClusterStack) -> None:
     """Make the cluster that a migration leaves."""
-    stack.configure(kubernetes={"spread": "hosts"})
+    names = {"replicas": 1, "image": f"example.invalid/mesos-dns@{DIGEST}"}
+    stack.configure(kubernetes={"spread": "hosts"}, services={"discovery": names})
     stack.runner.set_migration(Standing(position=Position(0), groups=SOURCE))
     stack.runner.up()
     assert workloads(stack) == of("blue", *TIERS) | SHARED

@@ -27,6 +27,8 @@ LOCK = CHECKOUT / "requirements" / "images.txt"
 GROUPS = {
     "base": ("base-files", "bash", "coreutils", "dash", "grep", "hostname", "libc-bin", "sed"),
     "java": ("openjdk-17-jre-headless",),
+    "network": ("iproute2", "iptables"),
+    "haproxy": ("haproxy",),
     "python": ("python3",),
 }
 """Layers, and the packages that each is for."""
@@ -93,6 +95,8 @@ def _links(group: str) -> list[tuple[str, str]]:
         case "java":
             architecture = {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()]
             return [("usr/lib/jvm/java-17-openjdk", f"java-17-openjdk-{architecture}")]
+        case "network":
+            return [("usr/local/sbin/iptables", "/usr/sbin/iptables-nft")]
         case "python":
             return [("usr/local/bin/python", "/usr/bin/python3")]
         case _:

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools import locate
+from tools import locate, recipes
 from tools.images import base, dockerfile, layers, oci, sbom
 from tools.images.dockerfile import Layer, Stage
+from tools.kubernetes_recipes import CNI
 from tools.recipes import ZOOKEEPER
 
 DOCKERFILE = base.CHECKOUT / "components" / "images" / "Dockerfile"
@@ -22,9 +23,13 @@ TARGETS: Mapping[str, tuple[str, ...]] = {
     "pause": ("base",),
     "zookeeper": ("base", "java", "jars"),
     "platform": ("base", "python", base.WHEELS),
+    "edge": ("base", "python", base.WHEELS, "haproxy"),
+    "networks": ("base", "python", base.WHEELS, "network", "plugins"),
     "mesos": ("base", "python", base.WHEELS),
 }
 """Images, and the lists that tell their parts."""
+PLUGINS = ("bridge", "host-local")
+"""Of the published CNI plugins, those that networks of containers are made by."""
 # What runs beside a cluster; whatever declares one stays out.
 _PROJECT = ("clients", "components", "controllers", "probe", "stacks", "sync_engine", "tools")
 _UNUSED = shutil.ignore_patterns("__pycache__", "go.*", "*.sha256")
@@ -88,6 +93,10 @@ def make_context(into: Path) -> None:
     (into / base.WHEELS).symlink_to(prepared / base.WHEELS)
     jars = locate.folder(ZOOKEEPER.full_name) / "lib"
     (into / "jars").symlink_to(jars)
+    plugins = into / "plugins"
+    plugins.mkdir()
+    for name in PLUGINS:
+        shutil.copy(locate.folder(CNI.full_name) / name, plugins)
     accounts = into / "accounts"
     accounts.mkdir()
     for name, text in _ACCOUNTS.items():
@@ -99,7 +108,10 @@ def make_context(into: Path) -> None:
     tell_version(project)
     python = (prepared / base.PYTHON).read_text()
     base.compile_bytecode(project, f"{base.INSIDE}/project", python)
-    parts = json.loads((prepared / base.PARTS).read_text()) | {"jars": sbom.of_jars(jars)}
+    parts = json.loads((prepared / base.PARTS).read_text()) | {
+        "jars": sbom.of_jars(jars),
+        "plugins": sbom.of_modules(recipes.HERE / CNI.name / "go.mod"),
+    }
     lists = into / "sbom"
     lists.mkdir()
     for target, kinds in TARGETS.items():

@@ -13,6 +13,7 @@ from tools import recipes
 from tools.images.debian import Package
 
 _JAR = re.compile(r"(?P<name>.+?)-(?P<version>\d[^-]*(?:-.+)?)\.jar")
+_MODULE = re.compile(r"^\t(\S+) (v\S+)", re.MULTILINE)
 _POM = re.compile(r"META-INF/maven/[^/]+/(?P<artifact>[^/]+)/pom\.properties")
 Part = dict[str, object]
 
@@ -45,6 +46,11 @@ def of_wheels(folder: Path) -> list[Part]:
         told = email.parser.Parser().parsestr(metadata.read_text(), headersonly=True)
         found.append(_part("pypi", str(told["Name"]).lower(), str(told["Version"])))
     return found
+
+
+def of_modules(go_mod: Path) -> list[Part]:
+    """Modules that a Go program is built from, by its pinned list."""
+    return [_part("golang", name, version) for name, version in _MODULE.findall(go_mod.read_text())]
 
 
 def of_jars(folder: Path) -> list[Part]:

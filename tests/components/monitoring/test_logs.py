@@ -16,7 +16,7 @@ from components.monitoring.logs import Keeping, Sources
 
 LINES = (Path(__file__).parents[2] / "fixtures" / "logs" / "mesos.log").read_text().splitlines()
 SOURCES = Sources(
-    {"blue": ("/var/lib/mesos-platform/blue-agents/log",)},
+    {"blue": ("/var/log/pods/mesos_blue-masters-*_*/masters/*.log",)},
     {"blue": ("/var/lib/mesos-platform/blue-agents/work",)},
 )
 
@@ -90,12 +90,13 @@ def test_a_sandbox_s_path_tells_whose_it_is() -> None:
 
 
 def test_filebeat_reads_each_run_once_and_sends_no_secret() -> None:
-    document: dict[str, Any] = logs.filebeat(
-        SOURCES, ("https://logs-es-http:9200",), password_variable="LOGS_PASSWORD"
-    )
+    output = logs.output_of(("https://logs:9200",), password_variable="LOGS_PASSWORD")
+    document: dict[str, Any] = logs.filebeat(SOURCES, output)
 
     glog, sandboxes = document["filebeat.inputs"]
-    assert glog["paths"] == ["/var/lib/mesos-platform/blue-agents/log/*.INFO.*"]
+    assert glog["paths"] == ["/var/log/pods/mesos_blue-masters-*_*/masters/*.log"]
+    # What a container's runtime puts before a line is taken off before lines are joined.
+    assert [list(parser) for parser in glog["parsers"]] == [["container"], ["multiline"]]
     assert sandboxes["prospector.scanner.exclude_files"] == ["/runs/latest/"]
     assert document["output.elasticsearch"]["password"] == "${LOGS_PASSWORD}"
     assert yaml.safe_load(yaml.safe_dump(document)) == document

@@ -10,24 +10,18 @@ import shutil
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from components.errors import ArgumentsError
-from components.network.cni import (
-    PLUGINS,
-    Bridge,
-    Overlay,
-    Profile,
-    check,
-    files,
-    install_script,
-    names,
-)
+from controllers.errors import NodeNetworkError, ProfileError
+from controllers.node_network.install import install
+from controllers.node_network.profiles import PLUGINS, Bridge, Overlay, Profile
+from controllers.node_network.settings import NodeNetworkSettings
+from tests.waiting import block_until
 from tools import cache
 from tools.kubernetes_recipes import KUBERNETES_RECIPES
 
@@ -47,71 +41,85 @@ print(connection.recv(100).decode())
 """
 
 
-def test_agents_parts_do_not_overlap_and_lie_in_the_network() -> None:
-    overlay = Overlay("mesos", network="10.200.0.0/22", agent_prefix=24)
-
-    parts = [overlay.part(agent) for agent in range(overlay.agents_max)]
-
-    assert [str(part) for part in parts] == [f"10.200.{n}.0/24" for n in range(4)]
-    with pytest.raises(ArgumentsError, match="room for 4 agents"):
-        overlay.part(4)
-
-
-@pytest.mark.parametrize(
-    ("profiles", "expected"),
-    [
-        ([Bridge("a"), Bridge("b")], "overlap"),
-        ([Bridge("a"), Bridge("a", subnet="10.0.0.0/24")], "twice"),
-        ([Overlay("a"), Overlay("b", network="10.99.0.0/16")], "VXLAN 4711 both"),
-        (
-            [Bridge("serving-of-web-1"), Bridge("serving-of-web-2", subnet="10.0.0.0/24")],
-            "the device m-serving-of-we both",
-        ),
-    ],
-)
-def test_profiles_that_cannot_be_together_are_refused(
-    profiles: list[Profile], expected: str
-) -> None:
-    with pytest.raises(ArgumentsError, match=expected):
-        check(profiles)
+def settings_in(folder: Path, source: Path, **networks: Any) -> NodeNetworkSettings:
+    """Settings that put networks below a folder of a test's."""
+    names = sorted(one["name"] for kind in networks.values() for one in kind)
+    return NodeNetworkSettings.model_validate(
+        {
+            "folder": folder,
+            "configuration": folder / "by-name" / "+".join(names),
+            "plugins": source,
+            "ready_file": folder / "ready",
+            **networks,
+        }
+    )
 
 
-@pytest.mark.parametrize(
-    ("make", "expected"),
-    [
-        (lambda: Bridge("Web"), "network's name"),
-        (lambda: Bridge("web", subnet="10.0.0.1/24"), "expected a network"),
-        (lambda: Overlay("web", network="10.0.0.0/24", agent_prefix=24), "smaller than"),
-        (lambda: Overlay("web", mtu=1500), "MTU"),
-        (lambda: Overlay("web", vni=0), "VXLAN number"),
-    ],
-)
-def test_a_profile_that_cannot_be_is_refused(make: Any, expected: str) -> None:
-    with pytest.raises(ArgumentsError, match=expected):
-        make()
-
-
-def test_the_init_container_puts_plugins_and_files_and_takes_away_old_ones(tmp_path: Path) -> None:
-    places = {
-        name: tmp_path / name for name in ("plugins_from", "config_from", "plugins_to", "config_to")
-    }
-    for place in places.values():
-        place.mkdir()
+def test_plugins_and_files_are_put_and_old_ones_taken_away(tmp_path: Path) -> None:
+    source = tmp_path / "image"
+    source.mkdir()
     for name in PLUGINS:
-        (places["plugins_from"] / name).write_text(name)
-    profiles = [Bridge("web"), Overlay("mesos")]
-    for name, text in files(profiles).items():
-        (places["config_from"] / name).write_text(text)
-    (places["config_to"] / "old.conflist").write_text("{}")
+        (source / name).write_text(name)
+    folder = tmp_path / "node"
+    settings = settings_in(folder, source, bridges=[{"name": "web"}])
+    settings.configuration.mkdir(parents=True)
+    (settings.configuration / "old.conf").write_text("{}")
 
-    script = install_script(**{name: str(place) for name, place in places.items()})
     for _ in range(2):
-        subprocess.run(["sh", "-c", script], check=True, timeout=_BOUND_S)
+        install(settings, "10.0.0.7")
 
-    found = {path.stem for path in places["config_to"].iterdir()}
-    assert found == names(profiles)
-    assert {path.name for path in places["plugins_to"].iterdir()} == set(PLUGINS)
-    assert json.loads((places["config_to"] / "web.conflist").read_text())["name"] == "web"
+    assert [path.name for path in settings.configuration.iterdir()] == ["web.conf"]
+    document = json.loads((settings.configuration / "web.conf").read_text())
+    assert document["ipam"]["dataDir"] == str(folder / "leases")
+    assert {path.name for path in (folder / "bin").iterdir()} == set(PLUGINS)
+    assert all(os.access(folder / "bin" / name, os.X_OK) for name in PLUGINS)
+    assert (folder / "leases").is_dir()
+    assert not [path for path in folder.iterdir() if path.is_file()]
+
+
+def test_a_node_without_a_number_and_a_command_that_fails_are_told(tmp_path: Path) -> None:
+    for name in PLUGINS:
+        (tmp_path / name).write_text(name)
+    nodes = {"0": "10.0.0.7"}
+    overlay = settings_in(tmp_path, tmp_path, overlays=[{"name": "mesos", "nodes": nodes}])
+
+    with pytest.raises(ProfileError, match=r"expected 10.0.0.9 among the nodes"):
+        install(overlay, "10.0.0.9")
+
+    def refuse(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess(words, 2, "", "Operation not permitted")
+
+    with pytest.raises(NodeNetworkError, match=r"ip link add vx4711 .* Operation not permitted"):
+        install(overlay, "10.0.0.7", refuse)
+
+
+def test_the_process_says_that_it_is_ready_and_follows_its_file(tmp_path: Path) -> None:
+    source = tmp_path / "image"
+    source.mkdir()
+    for name in PLUGINS:
+        (source / name).write_text(name)
+    file = tmp_path / "networks.json"
+    folder = tmp_path / "node"
+
+    def write(*names: str) -> None:
+        bridges = [{"name": n, "subnet": f"172.31.{i}.0/24"} for i, n in enumerate(names)]
+        wanted = settings_in(folder, source, bridges=bridges).model_copy(update={"every_s": 0.05})
+        (tmp_path / "new").write_text(wanted.model_dump_json())
+        (tmp_path / "new").replace(file)
+
+    write("web")
+    words = [sys.executable, "-m", "controllers.node_network", "--config", str(file)]
+    environment = {**os.environ, "POD_IP": "10.0.0.7"}
+    with subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL) as process:
+        try:
+            block_until((folder / "ready").exists, "networks are there", _BOUND_S)
+            write("db", "web")
+            block_until((folder / "by-name/db+web/db.conf").exists, "the new one", _BOUND_S)
+        finally:
+            process.terminate()
+    assert process.returncode == 0
+    # Agents that were started before are told the old names.
+    assert (folder / "by-name/web/web.conf").exists()
 
 
 @pytest.fixture(scope="session")
@@ -119,7 +127,7 @@ def plugins() -> Path:
     """The published plugins; left out where they were not built, which CI takes for a failure."""
     recipe = next(one for one in KUBERNETES_RECIPES if one.name == "cni-plugins")
     folder = cache.root() / recipe.key()
-    lacking = [p for p in ("ip", "bridge", "iptables", "sysctl") if shutil.which(p) is None]
+    lacking = [p for p in ("ip", "bridge", "iptables") if shutil.which(p) is None]
     if not folder.is_dir() or lacking or os.geteuid():
         message = f"expected root, {folder} and no program missing, saw {lacking} missing"
         if os.environ.get("CI"):
@@ -128,7 +136,7 @@ def plugins() -> Path:
     return folder
 
 
-def run(*words: str, **more: Any) -> str:
+def command(*words: str, **more: Any) -> str:
     done = subprocess.run(
         words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
         timeout=_BOUND_S, **more,
@@ -146,35 +154,47 @@ class Node:
     plugins: Path
     made: list[str]
     containers: list[str] = field(default_factory=list[str])
+    folder: Path = Path()
+    configuration: Path = Path()
 
     def run(self, *words: str, **more: Any) -> str:
-        return run("ip", "netns", "exec", self.name, *words, **more)
+        return command("ip", "netns", "exec", self.name, *words, **more)
 
-    def attach(self, profile: Profile, agent: int, **arguments: Any) -> tuple[str, str]:
+    def install(self, profile: Profile, folder: Path) -> None:
+        """Put a profile there, as the container in front of an agent does."""
+        kind = "bridges" if isinstance(profile, Bridge) else "overlays"
+        settings = settings_in(folder, self.plugins, **{kind: [asdict(profile)]})
+        within = ("ip", "netns", "exec", self.name)
+
+        def in_it(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
+            return subprocess.run(
+                [*within, *words], check=False, capture_output=True, text=True, timeout=_BOUND_S
+            )
+
+        # What is there already stays.
+        for _ in range(2):
+            install(settings, self.address, in_it)
+        self.folder, self.configuration = folder, settings.configuration
+
+    def attach(self, profile: Profile) -> tuple[str, str]:
         """Attach a new container as an agent does; returns its namespace and address."""
         container = f"{self.name}-c{len(self.containers)}"
-        run("ip", "netns", "add", container)
+        command("ip", "netns", "add", container)
         self.made.append(container)
         self.containers.append(container)
-        result: dict[str, Any] = {}
-        document = profile.document(agent)
-        for plugin in document["plugins"]:
-            config = {"cniVersion": document["cniVersion"], "name": document["name"], **plugin}
-            if result:
-                config["prevResult"] = result
-            if arguments:
-                config["runtimeConfig"] = arguments
-            environment = {
-                **os.environ,
-                "CNI_COMMAND": "ADD",
-                "CNI_CONTAINERID": container,
-                "CNI_NETNS": f"/var/run/netns/{container}",
-                "CNI_IFNAME": "eth0",
-                "CNI_PATH": str(self.plugins),
-            }
-            program = str(self.plugins / plugin["type"])
-            result = json.loads(self.run(program, input=json.dumps(config), env=environment))
-        return container, result["ips"][0]["address"].partition("/")[0]
+        config = json.loads((self.configuration / f"{profile.name}.conf").read_text())
+        environment = {
+            **os.environ,
+            "CNI_COMMAND": "ADD",
+            "CNI_CONTAINERID": container,
+            "CNI_NETNS": f"/var/run/netns/{container}",
+            "CNI_IFNAME": "eth0",
+            "CNI_PATH": str(self.folder / "bin"),
+        }
+        program = str(self.folder / "bin" / config["type"])
+        result = json.loads(self.run(program, input=json.dumps(config), env=environment))
+        # `NetworkInfo` of spec.proto.
+        return container, result["ip4"]["ip"].partition("/")[0]
 
 
 @pytest.fixture
@@ -185,11 +205,11 @@ def nodes(plugins: Path) -> Iterator[list[Node]]:
     found = [Node(f"n{mark}{n}", f"192.0.2.{n + 1}", plugins, made) for n in range(2)]
     try:
         for node in found:
-            run("ip", "netns", "add", node.name)
+            command("ip", "netns", "add", node.name)
             made.append(node.name)
-        run("ip", "link", "add", f"w{mark}0", "type", "veth", "peer", "name", f"w{mark}1")
+        command("ip", "link", "add", f"w{mark}0", "type", "veth", "peer", "name", f"w{mark}1")
         for number, node in enumerate(found):
-            run("ip", "link", "set", f"w{mark}{number}", "netns", node.name)
+            command("ip", "link", "set", f"w{mark}{number}", "netns", node.name)
             node.run("ip", "addr", "add", f"{node.address}/24", "dev", f"w{mark}{number}")
             node.run("ip", "link", "set", f"w{mark}{number}", "up")
             node.run("ip", "link", "set", "lo", "up")
@@ -197,9 +217,6 @@ def nodes(plugins: Path) -> Iterator[list[Node]]:
     finally:
         for name in reversed(made):
             subprocess.run(["ip", "netns", "del", name], check=False, timeout=_BOUND_S)
-        for name in ("web", "mesos"):
-            # Where host-local keeps what it has given out.
-            shutil.rmtree(f"/var/lib/cni/networks/{name}-{mark}", ignore_errors=True)
 
 
 def asked(target: str, address: str, source: str, port: int = 8080, bind: str = "0.0.0.0") -> str:  # noqa: S104 - in a namespace of its own
@@ -213,7 +230,7 @@ def asked(target: str, address: str, source: str, port: int = 8080, bind: str = 
             assert server.stdout is not None
             assert server.stdout.readline().strip() == "ready"
             words = [sys.executable, "-c", _ASK, address, str(port)]
-            return run("ip", "netns", "exec", source, *words).strip()
+            return command("ip", "netns", "exec", source, *words).strip()
         finally:
             server.kill()
 
@@ -222,33 +239,40 @@ def unique(name: str, node: Node) -> str:
     return f"{name}-{node.name[1:6]}"
 
 
-def test_containers_on_a_bridge_reach_each_other_and_are_reached_by_a_port(
-    nodes: list[Node],
+def test_containers_on_a_bridge_reach_each_other_and_go_out_as_their_node(
+    nodes: list[Node], tmp_path: Path
 ) -> None:
-    node = nodes[0]
+    node, other = nodes
     profile = Bridge(unique("web", node))
-    first, first_address = node.attach(profile, 0)
-    mapping = {"hostPort": 18_080, "containerPort": 8080, "protocol": "tcp"}
-    second, second_address = node.attach(profile, 0, portMappings=[mapping])
+    node.install(profile, tmp_path)
+    first, first_address = node.attach(profile)
+    second, second_address = node.attach(profile)
 
     assert first_address != second_address
     assert asked(second, second_address, first) == first_address
-    # By the node's own port, from another node.
-    assert asked(second, node.address, nodes[1].name, port=18_080) == nodes[1].address
+    assert asked(other.name, other.address, first) == node.address
+    taken = {path.name for path in (tmp_path / "leases" / profile.name).iterdir()}
+    assert {first_address, second_address} <= taken
 
 
-def test_containers_of_two_agents_reach_each_other_by_the_overlay(nodes: list[Node]) -> None:
-    profile = Overlay(unique("mesos", nodes[0]))
-    peers = [node.address for node in nodes]
+def test_containers_of_two_nodes_reach_each_other_by_the_overlay(
+    nodes: list[Node], tmp_path: Path
+) -> None:
+    here_node, there_node = nodes
+    addresses = {0: here_node.address, 1: there_node.address}
+    profile = Overlay(unique("mesos", here_node), nodes=addresses)
     for number, node in enumerate(nodes):
-        for command in profile.setup(number, peers, node.address):
-            node.run(*command)
-    (here, here_address), (there, there_address) = (
-        node.attach(profile, number) for number, node in enumerate(nodes)
-    )
+        node.install(profile, tmp_path / str(number))
+    (here, here_address), (there, there_address) = (node.attach(profile) for node in nodes)
 
     assert here_address.startswith("10.200.0.")
     assert there_address.startswith("10.200.1.")
-    # Its own address, not the agent's: nothing is translated within the overlay.
+    # Its own address, not the node's: nothing is translated within the overlay.
     assert asked(there, there_address, here) == here_address
     assert asked(here, here_address, there) == there_address
+
+    # A node that is named no more is no longer a way.
+    alone = replace(profile, nodes={0: here_node.address})
+    assert "10.200.1.0/24" in here_node.run("ip", "route")
+    here_node.install(alone, tmp_path / "0")
+    assert "10.200.1.0/24" not in here_node.run("ip", "route")

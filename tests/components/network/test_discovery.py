@@ -49,12 +49,12 @@ def test_mesos_dns_follows_the_ensemble_that_it_is_given(run: Run) -> None:
 
     recorder = run(lambda: ServiceDiscovery(args, placing()))
 
-    files = recorder.named("mesos-dns", "ConfigMap").inputs["data"]
-    config = json.loads(files["mesos-dns-0.json"])
+    files = recorder.named("frameworks-mesos-dns", "ConfigMap").inputs["data"]
+    config = json.loads(files["frameworks-mesos-dns-0.json"])
     assert config["zk"] == "zk://z:2181/mesos"
     # Without resolvers it answers for its zone alone, and is no open resolver.
     assert (config["externalon"], config["recurseon"], config["resolvers"]) == (False, False, [])
-    spec = recorder.named("mesos-dns", "NetworkPolicy").inputs["spec"]
+    spec = recorder.named("frameworks-mesos-dns", "NetworkPolicy").inputs["spec"]
     asked = [(port["protocol"], port["port"]) for port in spec["ingress"][0]["ports"]]
     assert asked == [("UDP", 8053), ("TCP", 8053)]
 
@@ -62,7 +62,7 @@ def test_mesos_dns_follows_the_ensemble_that_it_is_given(run: Run) -> None:
 def test_it_stands_still_without_an_ensemble(run: Run) -> None:
     recorder = run(lambda: ServiceDiscovery(DiscoveryArgs(PROGRAM), placing()))
 
-    assert recorder.named("mesos-dns", "StatefulSet").inputs["spec"]["replicas"] == 0
+    assert recorder.named("frameworks-mesos-dns", "StatefulSet").inputs["spec"]["replicas"] == 0
 
 
 def test_servers_of_consul_know_each_other(run: Run) -> None:

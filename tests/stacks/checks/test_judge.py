@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from clients.mesos.model import Agent, Quota
+from components.network.cni import CONFIG_FLAG
 from stacks.checks import judge
 from stacks.checks.declared import Declared, EdgeGroup, Group, Names, Profile, declared
 from stacks.checks.judge import Server
@@ -222,3 +223,19 @@ def test_behind_the_projection_the_target_s_masters_are_asked() -> None:
         Color.BLUE: False,
         Color.GREEN: True,
     }
+
+
+def test_agents_that_were_started_with_other_networks_are_named() -> None:
+    def flags(*names: str) -> dict[str, str]:
+        return {CONFIG_FLAG: f"/var/lib/mesos-platform/networks/by-name/{'+'.join(names)}"}
+
+    wanted = frozenset({"web", "mesos"})
+    right = {"a:1": flags("mesos", "web")}
+
+    assert judge.networks(wanted, right).ok
+    found = judge.networks(wanted, {**right, "a:2": flags("old", "web"), "a:3": {}, "a:4": None})
+    assert not found.ok
+    assert "a:2 knows no mesos: it was started before they were declared" in found.said
+    assert "a:2 knows old, which nobody declares" in found.said
+    assert "a:3 knows no mesos, web" in found.said
+    assert "a:4 does not tell its flags" in found.said

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from components.network.cni import CONFIG_FLAG
 from components.workload import Secret
 from stacks.checks.declared import Declared, EdgeGroup, Group, Profile
 from stacks.checks.run import addresses_of, check
@@ -43,7 +44,8 @@ async def make(rig: Rig, folder: Path) -> Declared:
     asked = {"credential_file": credential, "authenticate_http_frameworks": True}
     master = await rig.master(quorum=1, **asked, **PATIENT)
     await until(lambda: master.master.elected and master.master.leadership, "a leader", _BOUND_S)
-    agent = await rig.agent(resources=RESOURCES, **PATIENT)
+    flags = {CONFIG_FLAG: "/var/lib/mesos-platform/networks/by-name/web"}
+    agent = await rig.agent(resources=RESOURCES, flags=flags, **PATIENT)
     marathon = await rig.marathon(credential_file=credential, http_credentials_file=credential)
     await until(lambda: marathon.marathon.link.connected_to, "Marathon is subscribed", _BOUND_S)
     await until(lambda: agent.registered_with, "the agent is registered", _BOUND_S)
@@ -58,6 +60,7 @@ async def make(rig: Rig, folder: Path) -> Declared:
         (group,),
         (Profile(RESOURCES, {"isolation": "posix/cpu,posix/mem"}),),
         marathon=(marathon.marathon.settings.host_port,),
+        networks=frozenset({"web"}),
         secrets=secrets,
     )
 
@@ -71,7 +74,7 @@ async def test_a_live_cluster_is_compared_with_what_is_declared(rig: Rig, tmp_pa
     assert {name: one.said for name, one in seen.items() if not one.ok} == {}
     assert set(seen) == {
         "blue ensemble", "blue masters", "blue masters' flags", "blue agents",
-        "blue agents' flags", "quota", "strangers",
+        "blue agents' flags", "networks", "quota", "strangers",
     }  # fmt: skip
     assert seen["strangers"].numbers == dict.fromkeys(
         [*declared.groups[0].masters, *declared.marathon], 401
@@ -91,6 +94,7 @@ async def differences_are_named(declared: Declared) -> None:
         groups=(more,),
         profiles=(Profile({**RESOURCES, "cpus": 8.0}, {"isolation": "cgroups/cpu"}),),
         quota={"dev": {"cpus": 2.0}},
+        networks=frozenset({"web", "db"}),
         bootstrapped=frozenset({Color.BLUE}),
         edge=EdgeGroup(("127.0.0.1:1",), "external", frozenset()),
     )
@@ -101,6 +105,7 @@ async def differences_are_named(declared: Declared) -> None:
     assert "127.0.0.1:1 is not registered" in seen["blue agents"].said
     assert "cpus 4, disk 512, mem 1024, declared is cpus 8" in seen["blue agents"].said
     assert "isolation is posix/cpu,posix/mem" in seen["blue agents' flags"].said
+    assert "knows no db" in seen["networks"].said
     assert "1 replicas, 2 are declared" in seen["blue masters"].said
     assert "127.0.0.1:1 does not answer" in seen["strangers"].said
     assert "log_auto_initialize is true, declared is false" in seen["blue masters' flags"].said

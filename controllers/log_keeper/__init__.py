@@ -1,0 +1,1 @@
+"""Keeps what Elasticsearch is told of logs what is declared: life cycle, pipeline, template."""
