@@ -84,6 +84,7 @@ def history(world: World) -> History:
     # A base that was made while there was nothing but the root lacked nothing.
     began = min((write.order for write in found.writes if write.rel), default=0)
     found.lost_base.extend(order for order in world.lost_base if order > began)
+    _leave_out_forgotten(world, found, owner)
     return found
 
 
@@ -163,6 +164,31 @@ def _leave_out_standing(world: World, found: History) -> None:
         for write in found.writes
         if write.owned or write.order > last.get((write.side, write.rel), 0)
     ]
+
+
+def _leave_out_forgotten(world: World, found: History, owner: Side) -> None:
+    """Take out deletes of a former owner that only the base knew of.
+
+    On the other side the znode had to stay, for something that was left out below it. Since then
+    that side has become the owner and the base was lost: what stands there is the owner's word.
+    """
+    left_out = {
+        rel
+        for side, ensemble in world.sides.items()
+        for txn in ensemble.log
+        for result in txn.results
+        if (rel := ROOTS.rel(side, result.path)) is not None and not world.is_always_covered(rel)
+    }
+    last = {write.rel: write for write in found.writes if write.owned}
+    forgotten = [
+        write
+        for rel, write in last.items()
+        if write.kind is Kind.DELETE
+        and write.side is not owner
+        and any(order > write.order for order in found.lost_base)
+        and any(is_within(other, rel) for other in left_out)
+    ]
+    found.writes[:] = [write for write in found.writes if write not in forgotten]
 
 
 def _stands(world: World, write: Write) -> bool:
