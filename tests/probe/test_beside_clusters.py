@@ -187,7 +187,10 @@ def grouped(clusters: list[Cluster]) -> None:
 
 
 def containers(app: Receiver) -> dict[str, Any]:
-    return {i: n for i, n in app.nodes("container").items() if n.get("runtime") == "mesos"}
+    """Those of Mesos; none while the process of one is yet to be told of."""
+    found = {i: n for i, n in app.nodes("container").items() if n.get("runtime") == "mesos"}
+    told = {one["pid"] for one in app.nodes("process").values()}
+    return found if all(node["pid"] in told for node in found.values()) else {}
 
 
 @pytest.mark.usefixtures("grouped")

@@ -2,12 +2,14 @@
 
 A cluster has the name that the settings give it, which is its colour. One probe a cluster is enough
 to ask; more of them may, because reports of the same node are merged. All are asked at once, so
-that those that do not answer cost one time-out together. What does not answer stays in the report
+that those that do not answer cost one time-out together, well below the bound of a look: who hangs
+must not take the news of the others with it. What does not answer stays in the report
 as what it was last, until nothing of its cluster has answered for a minute.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -18,7 +20,7 @@ from probe.agent import zookeeper
 from probe.agent.claims import Claims
 from probe.agent.collector import Capability, Miss, State
 from probe.agent.collectors.mesos_rows import ALL, Marathon, Masters, Rows
-from probe.agent.errors import AbsentError, AgentError, HttpError, SettingsError
+from probe.agent.errors import AbsentError, AgentError, HttpError, SettingsError, UnreachableError
 from probe.agent.local_places import split
 from probe.agent.metering import at_once
 from probe.agent.settings import Mesos
@@ -29,6 +31,8 @@ from probe.agent.text import clean
 from probe.report.schema import Value
 
 _TIMEOUT_S = 5.0
+# For all questions to one of them. A look may take 20 s.
+_ANSWERS_S_MAX = 12.0
 # Roles and quota change by hand.
 _SLOW_LOOKS = 6
 _GONE_LOOKS = 12
@@ -90,10 +94,16 @@ class MesosCollector:
         self._looks += 1
         addresses = [a for cluster in self._clusters for a in cluster.zookeeper]
         groups = list(self._marathons)
-        servers = dict(zip(addresses, await at_once(map(self._ask_server, addresses)), strict=True))
-        engines = await at_once(map(self._ask_engine, self._engines))
-        marathons = await at_once(map(self._ask_marathon, groups))
-        masters = await at_once(self._ask_masters(one, is_slow) for one in self._clusters)
+        async with asyncio.TaskGroup() as asking:
+            told = asking.create_task(at_once(map(self._ask_server, addresses)))
+            engines_told = asking.create_task(at_once(map(self._ask_engine, self._engines)))
+            marathons_told = asking.create_task(at_once(map(self._ask_marathon, groups)))
+            masters_told = asking.create_task(
+                at_once(self._ask_masters(one, is_slow) for one in self._clusters)
+            )
+        servers = dict(zip(addresses, told.result(), strict=True))
+        engines, marathons = engines_told.result(), marathons_told.result()
+        masters = masters_told.result()
 
         rows = self._rows
         rows.places.learn()
@@ -170,14 +180,15 @@ class MesosCollector:
         client = self._marathons[addresses]
         what = f"Marathon at {addresses[0]}"
         try:
-            seen = Marathon(
-                await client.leader(),
-                await client.info(),
-                await client.apps(),
-                await client.tasks(),
-            )
-        except MarathonError as error:
-            self._note(what, error, "start it, or let this host reach it")
+            async with asyncio.timeout(_ANSWERS_S_MAX):
+                seen = Marathon(
+                    await client.leader(),
+                    await client.info(),
+                    await client.apps(),
+                    await client.tasks(),
+                )
+        except (MarathonError, TimeoutError) as error:
+            self._note(what, _told(error), "start it, or let this host reach it")
             return None
         self._note(what, None)
         return seen
@@ -192,19 +203,20 @@ class MesosCollector:
             frozenset(a for a, is_well in zip(cluster.masters, healthy, strict=True) if is_well)
         )
         try:
-            seen.leader = await client.leader()
-            seen.info = await client.master()
-            seen.state = await client.state()
-            if is_slow:
-                seen.roles, seen.quotas = await client.roles(), await client.quota()
+            async with asyncio.timeout(_ANSWERS_S_MAX):
+                seen.leader = await client.leader()
+                seen.info = await client.master()
+                seen.state = await client.state()
+                if is_slow:
+                    seen.roles, seen.quotas = await client.roles(), await client.quota()
             self._note(what, None)
         except ForeignLeaderError as error:
             # Its agents follow another cluster's leader; that cluster tells of them.
             seen.is_foreign = True
             is_known = any(error.leader in one.masters for one in self._clusters)
             self._note(what, None if is_known else error, "name that cluster in the settings too")
-        except MesosError as error:
-            self._note(what, error, "start them, or let this host reach them")
+        except (MesosError, TimeoutError) as error:
+            self._note(what, _told(error), "start them, or let this host reach them")
         return seen
 
 
@@ -213,6 +225,13 @@ async def _is_well(client: OperatorClient, master: str) -> bool:
         return await client.health(master)
     except MesosError:
         return False
+
+
+def _told(error: Exception) -> Exception:
+    """A time that has run out says nothing by itself."""
+    if not isinstance(error, TimeoutError):
+        return error
+    return UnreachableError(f"expected all answers within {_ANSWERS_S_MAX:g} s, saw them not come")
 
 
 def _path(name: str | None) -> Path | None:
