@@ -80,6 +80,8 @@ def test_pods_may_do_and_reach_what_is_declared(stack: ClusterStack, cluster: Cl
     assert {"blue-zookeeper", "green-masters", "blue-agents", "sync-engine"} <= set(workloads)
     assert {"green-masters-exporter", "web-route", "edge-external", "consul"} <= set(workloads)
     assert {"logs", "logs-keeper", "filebeat"} <= set(workloads)
+    of_marathon = {f"frameworks-marathon-{each}" for each in ("backup", "exporter")}
+    assert of_marathon <= set(workloads)
     for name, pod in workloads.items():
         assert_hardened(name, pod["spec"], everything=name not in _RESTRICTED_NOT_FOR)
     assert_admission(stack, cluster)

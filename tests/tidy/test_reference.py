@@ -24,3 +24,9 @@ def test_every_example_of_a_cluster_is_deployed_and_on_a_page() -> None:
 
     assert {page.example for page in PAGES} <= examples
     assert not [name for name in examples if f'"{name.removesuffix(".yaml")}"' not in text]
+
+
+def test_every_task_that_makes_a_cluster_has_a_page() -> None:
+    named = {int(task) for page in PAGES for task in page.tasks.split(",")}
+
+    assert {*range(1, 25), 36} <= named

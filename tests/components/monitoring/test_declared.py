@@ -14,6 +14,8 @@ from components.monitoring.telemetry import SCRAPED, Telemetry, TelemetryArgs
 from components.targets.kubernetes import KubernetesTarget
 from components.workload import Program
 from controllers.exporter.settings import ExporterSettings
+from stacks.steps import Op, Step
+from stacks.topology import Color, Tier
 from tests.components.conftest import Run, run
 
 __all__ = ["run"]
@@ -49,6 +51,21 @@ def test_the_exporter_of_marathon_has_no_colour(run: Run) -> None:
     data = recorder.named(name, "ConfigMap").inputs["data"]
     settings = ExporterSettings.model_validate_json(data[f"{name}-0.json"])
     assert (settings.masters, settings.marathon, settings.color) == ((), args.marathon, "")
+
+
+@pytest.mark.parametrize(
+    ("name", "color", "part"),
+    [
+        ("green-masters-exporter", Color.GREEN, Tier.MASTERS),
+        ("frameworks-marathon-exporter", None, Tier.FRAMEWORKS),
+    ],
+)
+def test_contracts_of_a_migration_count_an_exporter_among_those_that_it_asks(
+    name: str, color: Color | None, part: Tier
+) -> None:
+    step = Step(Op.CREATE, "", "", name)
+
+    assert (step.color, step.part) == (color, part)
 
 
 def test_an_exporter_that_asks_nobody_is_refused() -> None:
