@@ -25,6 +25,10 @@ from components.network.discovery import (
 )
 from components.targets.kubernetes import KubernetesTarget
 from components.workload import Program
+from stacks.migration.contracts import FRAMEWORKS
+from stacks.migration.updates import scope_of
+from stacks.steps import Op, Step
+from stacks.topology import Standing
 from tests.components.conftest import Run, run
 from tests.ports import free_port
 from tests.waiting import block_until
@@ -57,6 +61,17 @@ def test_mesos_dns_follows_the_ensemble_that_it_is_given(run: Run) -> None:
     spec = recorder.named("frameworks-mesos-dns", "NetworkPolicy").inputs["spec"]
     asked = [(port["protocol"], port["port"]) for port in spec["ingress"][0]["ports"]]
     assert asked == [("UDP", 8053), ("TCP", 8053)]
+
+
+def test_mesos_dns_is_led_over_in_the_update_that_moves_frameworks(run: Run) -> None:
+    recorder = run(
+        lambda: ServiceDiscovery(DiscoveryArgs(PROGRAM, zookeeper_hosts="z:1"), placing())
+    )
+
+    own = [one.name for one in recorder.resources if "mesos-dns" in one.name]
+    assert own
+    touched = {scope_of(Step(Op.UPDATE, "", "", name), Standing()) for name in own}
+    assert touched == {FRAMEWORKS}
 
 
 def test_it_stands_still_without_an_ensemble(run: Run) -> None:
