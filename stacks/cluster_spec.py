@@ -14,7 +14,15 @@ from clients.marathon.definition import read_app
 from clients.marathon.errors import DefinitionError
 from components.marathon.service import FLAGS as MARATHON_FLAGS
 from components.marathon.service import OWN_FLAGS as MARATHON_OWN_FLAGS
-from components.mesos.access import Access, Principal, Tenant
+from components.mesos.access import (
+    COMMON_ROLE,
+    MARATHON,
+    SAMPLE,
+    Access,
+    Framework,
+    Principal,
+    Tenant,
+)
 from components.mesos.agents import AgentPool, Caches, check_networks, check_pools
 from components.mesos.engine import MASTER_FLAGS, CgroupVersion, Engine, Release, check_flags
 from components.mesos.isolation import Containerizer, Isolation, Profile
@@ -261,6 +269,8 @@ class MarathonConfig(Model):
 
     instances: int = Field(default=1, ge=0)
     """Instances, of which one leads; 0: there is no Marathon. One machine has room for 3."""
+    users: tuple[str, ...] = Field(default=("root",), min_length=1)
+    """Users of the nodes that apps may run as; the first is that of apps which name none."""
     apps: tuple[dict[str, Any], ...] | None = None
     """Apps, in Marathon's own field names. None: two small ones on target `local`; none elsewhere,
     where Marathon is seldom reached from where Pulumi runs."""
@@ -295,6 +305,13 @@ class MarathonConfig(Model):
         if self.apps and not self.instances:
             msg = "apps need an instance of Marathon"
             raise ValueError(msg)
+        for app in self.apps or ():
+            if (user := app.get("user") or self.users[0]) not in self.users:
+                msg = (
+                    f"expected app {app['id']} to run as one of marathon.users "
+                    f"({', '.join(self.users)}), saw {user!r}: masters would refuse its tasks"
+                )
+                raise ValueError(msg)
         return self
 
 
@@ -326,7 +343,12 @@ class ClusterSpec(Model):
     @property
     def access(self) -> Access:
         """Who may do what, for all that have to know it."""
-        return Access(tuple(tenant.declared for tenant in self.tenants))
+        frameworks = [Framework(SAMPLE)]
+        if self.marathon.instances:
+            role = str(self.marathon.flags.get("mesos_role", COMMON_ROLE))
+            frameworks.append(Framework(MARATHON, self.marathon.users, role))
+        tenants = tuple(tenant.declared for tenant in self.tenants)
+        return Access(tenants, frameworks=tuple(frameworks))
 
     @property
     def capacity(self) -> dict[str, float]:

@@ -240,6 +240,7 @@ class _Stack:
                 program=self._programs.marathon,
                 zookeeper_hosts=None if color is None else self._tiers.hosts(color),
                 instances=config.instances,
+                user=config.users[0],
                 flags=dict(config.flags),
                 zookeeper_identity=self._tiers.identity,
             ),

@@ -18,6 +18,7 @@ from typing import Any
 from components.base import Component, Placing, workload_name
 from components.errors import ArgumentsError
 from components.marathon.endpoint import MarathonEndpoint
+from components.mesos.access import MARATHON_SECRET
 from components.mesos.engine import check_flags
 from components.mesos.masters import ELECTION_PATH
 from components.mesos.sample import FRAMEWORKS_TIER
@@ -27,7 +28,6 @@ from components.workload import (
     Probe,
     Program,
     Readiness,
-    Secret,
     Shape,
     Workload,
 )
@@ -40,12 +40,12 @@ Flags = dict[str, str | int | float]
 # They follow from where it runs, and from who may talk to it.
 OWN_FLAGS = frozenset(
     {"listen", "hostname", "master", "zk", "zk_auth_file", "framework_name", "credential_file",
-     "http_credentials_file"}
+     "http_credentials_file", "mesos_user"}
 )  # fmt: skip
 FLAGS = OWN_FLAGS | frozenset(
     {"decline_offer_duration_ms", "failover_timeout_s", "kill_retry_timeout_ms", "launch_tokens",
      "launch_token_refresh_interval_ms", "local_port_max", "local_port_min",
-     "max_instances_per_offer", "max_running_deployments", "mesos_role", "mesos_user",
+     "max_instances_per_offer", "max_running_deployments", "mesos_role",
      "min_revive_offers_interval_ms", "reconciliation_initial_delay_ms",
      "reconciliation_interval_ms", "scale_apps_initial_delay_ms", "scale_apps_interval_ms",
      "task_launch_timeout_ms", "zk_session_timeout_s"}
@@ -57,8 +57,9 @@ FLAGS = OWN_FLAGS | frozenset(
 class MarathonServiceArgs:
     """`zookeeper_hosts` is the ensemble that it runs against; None while it stands still.
 
-    `flags` are further ones, under the names of its configuration file. `zookeeper_identity` names
-    the secret with `user:password` that its state is made with; None: everybody may write it.
+    `user` is that of apps which name none, on the agents. `flags` are further ones, under the names
+    of its configuration file. `zookeeper_identity` names the secret with `user:password` that its
+    state is made with; None: everybody may write it.
 
     Raises:
         ArgumentsError: there would be no instance, or a flag is unknown or not for the caller to
@@ -68,6 +69,7 @@ class MarathonServiceArgs:
     program: Program
     zookeeper_hosts: str | None
     instances: int = 1
+    user: str = "root"
     flags: Flags = field(default_factory=Flags)
     zookeeper_identity: str | None = None
 
@@ -90,7 +92,7 @@ class MarathonService(Component):
             str(placing.target.endpoint(name, None, PortRole.MARATHON, index))
             for index in range(args.instances)
         ]
-        self.credential_file = placing.target.secret(Secret.MESOS_OPERATOR)
+        self.credential_file = placing.target.secret(MARATHON_SECRET)
         super().__init__("marathon", "Service", _workload(name, args, placing), placing)
         self.finish({"addresses": self.addresses})
 
@@ -112,9 +114,10 @@ def _workload(name: str, args: MarathonServiceArgs, placing: Placing) -> Workloa
             "master": None if hosts is None else f"zk://{hosts}{ELECTION_PATH}",
             "zk": None if hosts is None else f"zk://{hosts}{STATE_PATH}",
             "framework_name": NAME,
-            "credential_file": placing.target.secret(Secret.MESOS_OPERATOR),
-            # An app is a command: whoever may declare one has an operator's power over agents.
-            "http_credentials_file": placing.target.secret(Secret.MESOS_OPERATOR),
+            "credential_file": placing.target.secret(MARATHON_SECRET),
+            "mesos_user": args.user,
+            # An app is a command: whoever may declare one runs it as a user of the agents.
+            "http_credentials_file": placing.target.secret(MARATHON_SECRET),
             **owned,
             **args.flags,
         }
@@ -129,6 +132,6 @@ def _workload(name: str, args: MarathonServiceArgs, placing: Placing) -> Workloa
         members=tuple(members),
         config_suffix=".json",
         readiness=Readiness(Probe.HTTP, PortRole.MARATHON, path="/ping", timeout_s=_READY_S),
-        secrets=(Secret.MESOS_OPERATOR, *((identity,) if identity else ())),
+        secrets=(MARATHON_SECRET, *((identity,) if identity else ())),
         running=hosts is not None,
     )

@@ -5,11 +5,12 @@ declared in one place, and everything that has to know them is made of it: the A
 names of the files that hold secrets, quota and weight. Secrets are never in here, only the name of
 the file that holds `principal:secret`.
 
-Where nobody is declared, the operator is the only principal and no ACL is rendered; or, where
-agents are to say who they are, theirs is a second one, which registers agents and does nothing
-else: without rules each credential that a master knows is an operator's. With tenants what no rule
-allows is refused (`permissive` is off); the operator may do everything, agents may
-register, and a principal sees, runs and ends what is its own.
+Frameworks of the platform's own have a principal each: it subscribes with its role, runs tasks as
+the users that are named, and does nothing else. So have agents where they are to say who they are:
+theirs registers agents. Without rules each credential that a master knows is an operator's, so
+these have rules wherever they are known; whoever else is known may do everything.
+With tenants what no rule allows is refused (`permissive` is off); the operator may do everything,
+and a tenant's principal sees, runs and ends what is its own.
 """
 
 from __future__ import annotations
@@ -24,8 +25,12 @@ from components.workload import Secret
 
 OPERATOR = "operator"
 AGENT = "agent"
+MARATHON = "marathon"
+SAMPLE = "sample"
+COMMON_ROLE = "*"
 ZOOKEEPER = "zookeeper-mesos"
 """Secret with `user:password` of masters, agents and frameworks on ZooKeeper."""
+_OWN_PRINCIPALS = (OPERATOR, AGENT, MARATHON, SAMPLE)
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?")
 _ROLE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
 # Actions on what everybody has, with the word that their rules call their objects by.
@@ -80,15 +85,30 @@ class Principal:
     users: tuple[str, ...] = ("nobody",)
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name) or self.name in {OPERATOR, AGENT}:
+        if not _NAME.fullmatch(self.name) or self.name in _OWN_PRINCIPALS:
             msg = (
-                f"expected a principal named by {_NAME.pattern} and not {OPERATOR} or {AGENT}, saw "
-                f"{self.name!r}"
+                f"expected a principal named by {_NAME.pattern} and none of the platform's own "
+                f"({', '.join(_OWN_PRINCIPALS)}), saw {self.name!r}"
             )
             raise ArgumentsError(msg)
         if not self.users:
             msg = f"principal {self.name}: expected a user that its tasks run as, saw none"
             raise ArgumentsError(msg)
+
+    @property
+    def secret(self) -> str:
+        """File with `principal:secret`."""
+        return secret_of(self.name)
+
+
+@dataclass(frozen=True)
+class Framework:
+    """A framework of the platform's own, named as its principal, and the role that it subscribes
+    with. `users`: see `Principal`."""
+
+    name: str
+    users: tuple[str, ...] = ("root",)
+    role: str = COMMON_ROLE
 
     @property
     def secret(self) -> str:
@@ -140,7 +160,8 @@ def secret_of(principal: str) -> str:
 
 @dataclass(frozen=True)
 class Access:
-    """All tenants of a cluster. `asks_agents`: agents say who they are without tenants too.
+    """All tenants of a cluster. `asks_agents`: agents say who they are without tenants too;
+    `frameworks` are the platform's own.
 
     Raises:
         ArgumentsError: a role or a principal is declared twice.
@@ -148,6 +169,7 @@ class Access:
 
     tenants: tuple[Tenant, ...] = ()
     asks_agents: bool = False
+    frameworks: tuple[Framework, ...] = ()
 
     def __post_init__(self) -> None:
         _once("role", [tenant.role for tenant in self.tenants])
@@ -159,21 +181,15 @@ class Access:
         return tuple(one for tenant in self.tenants for one in tenant.principals)
 
     @property
-    def is_restricted(self) -> bool:
-        """Whether somebody besides the operator is known, and so ACLs are needed."""
-        return self.asks_agents or bool(self.tenants)
-
-    @property
     def agent_secret(self) -> str | None:
         """Secret of agents; None while nobody asks them who they are."""
-        return secret_of(AGENT) if self.is_restricted else None
+        return secret_of(AGENT) if self.asks_agents or self.tenants else None
 
     @property
     def master_secrets(self) -> tuple[str, ...]:
         """Secrets that masters must know, besides the operator's."""
-        if not self.is_restricted:
-            return ()
-        return (secret_of(AGENT), *(one.secret for one in self.principals))
+        agents = () if self.agent_secret is None else (self.agent_secret,)
+        return (*agents, *(one.secret for one in (*self.frameworks, *self.principals)))
 
     def check_capacity(self, capacity: Mapping[str, float]) -> None:
         """Refuse guarantees that all agents together cannot give: masters would, once they are
@@ -196,18 +212,40 @@ class Access:
 
     def acls(self) -> dict[str, Any] | None:
         """The ACL document of masters; None: everybody who is known may do everything."""
-        if not self.is_restricted:
+        if not self.master_secrets:
             return None
         if not self.tenants:
-            return _rules_of_agents()
+            return self._rules_of_the_platforms_own()
         rules: dict[str, Any] = {"permissive": False}
         for actions in (_OPERATOR_ACTIONS, _ROLE_ACTIONS, _USER_ACTIONS, _OWN_ACTIONS):
             for action, objects in actions.items():
                 rules[action] = [_rule([OPERATOR], objects, None)]
         rules["register_agents"] = [_rule([OPERATOR, AGENT], "agents", None)]
+        for own in self.frameworks:
+            for action, rule in _rules_of(own).items():
+                rules[action].append(rule)
         for tenant in self.tenants:
             for one in tenant.principals:
                 self._allow(rules, tenant, one)
+        return rules
+
+    def _rules_of_the_platforms_own(self) -> dict[str, Any]:
+        """Agents register and nobody else does; frameworks subscribe and run tasks; neither does
+        anything else.
+        """
+        asked = () if self.agent_secret is None else (AGENT,)
+        restricted = [*asked, *(own.name for own in self.frameworks)]
+        rules: dict[str, Any] = {"permissive": True}
+        for actions in (_OPERATOR_ACTIONS, _ROLE_ACTIONS, _USER_ACTIONS, _OWN_ACTIONS):
+            for action, objects in actions.items():
+                allowed = [
+                    found for own in self.frameworks if (found := _rules_of(own).get(action))
+                ]
+                refused = {"principals": {"values": restricted}, objects: {"type": "NONE"}}
+                rules[action] = [*allowed, refused]
+        anybody = {"type": "NONE"} if asked else {"values": restricted}
+        nobody = {"principals": anybody, "agents": {"type": "ANY" if asked else "NONE"}}
+        rules["register_agents"] = [*(_rule([one], "agents", None) for one in asked), nobody]
         return rules
 
     @staticmethod
@@ -227,17 +265,12 @@ def _rule(principals: Sequence[str], objects: str, values: Sequence[str] | None)
     return {"principals": {"values": list(principals)}, objects: allowed}
 
 
-def _rules_of_agents() -> dict[str, Any]:
-    """Agents register, nobody else does, and they do nothing else."""
-    subject = {"values": [AGENT]}
-    rules: dict[str, Any] = {
-        action: [{"principals": subject, objects: {"type": "NONE"}}]
-        for actions in (_OPERATOR_ACTIONS, _ROLE_ACTIONS, _USER_ACTIONS, _OWN_ACTIONS)
-        for action, objects in actions.items()
+def _rules_of(own: Framework) -> dict[str, dict[str, Any]]:
+    """All that a framework of the platform's own must be let do, by action."""
+    return {
+        "register_frameworks": _rule([own.name], "roles", [own.role]),
+        "run_tasks": _rule([own.name], "users", own.users),
     }
-    nobody = {"principals": {"type": "NONE"}, "agents": {"type": "ANY"}}
-    rules["register_agents"] = [_rule([AGENT], "agents", None), nobody]
-    return {"permissive": True, **rules}
 
 
 def _once(what: str, names: Sequence[str]) -> None:
@@ -247,5 +280,9 @@ def _once(what: str, names: Sequence[str]) -> None:
 
 
 AGENT_SECRET = secret_of(AGENT)
+MARATHON_SECRET = secret_of(MARATHON)
+"""Marathon's own with masters, and that of whoever declares apps: an app is a command."""
+SAMPLE_SECRET = secret_of(SAMPLE)
+"""The sample framework's own with masters, and that of whoever has its tasks moved."""
 NOBODY = Access()
 """Nobody but the operator is known."""

@@ -230,8 +230,9 @@ def _access(args: MesosMastersArgs, placing: Placing) -> dict[str, Any]:
     found: dict[str, Any] = {"flags": flags} if flags else {}
     if args.zookeeper_identity:
         found["zk_auth_file"] = place(args.zookeeper_identity)
-    if args.access.is_restricted:
+    if args.access.master_secrets:
         found["principal_files"] = [place(one) for one in args.access.master_secrets]
         found["acls"] = args.access.acls()
+    if args.access.agent_secret:
         found["authenticate_agents"] = True
     return found

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.base import Component, Placing, workload_name
+from components.mesos.access import SAMPLE, SAMPLE_SECRET
 from components.mesos.masters import ELECTION_PATH
 from components.workload import (
     Member,
@@ -20,14 +21,12 @@ from components.workload import (
     Probe,
     Program,
     Readiness,
-    Secret,
     Shape,
     Workload,
 )
 
 FRAMEWORKS_TIER = "frameworks"
 CLIENTS_TIER = "clients"
-SAMPLE = "sample"
 _DATA = "data"
 
 
@@ -54,7 +53,7 @@ class SampleFramework(Component):
             "name": SAMPLE,
             "zk": None if hosts is None else f"zk://{hosts}{ELECTION_PATH}",
             "tasks": args.tasks,
-            "credential_file": placing.target.secret(Secret.MESOS_OPERATOR),
+            "credential_file": placing.target.secret(SAMPLE_SECRET),
         }
         workload = _single(
             name,
@@ -63,7 +62,7 @@ class SampleFramework(Component):
             config,
             placing,
             program=args.program,
-            secrets=(Secret.MESOS_OPERATOR,),
+            secrets=(SAMPLE_SECRET,),
         )
         super().__init__("mesos", "SampleFramework", workload, placing)
         self.finish({"url": self.url})
@@ -123,7 +122,7 @@ def _single(  # noqa: PLR0913 - by keyword, what its three callers differ in
     *,
     program: Program,
     index: int = 0,
-    secrets: tuple[Secret, ...] = (),
+    secrets: tuple[str, ...] = (),
 ) -> Workload:
     end = placing.target.endpoint(name, None, role, index)
     member = f"{name}-0"

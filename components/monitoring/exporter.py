@@ -11,6 +11,7 @@ from typing import Any
 from components.base import Component, Placing, workload_name
 from components.errors import ArgumentsError
 from components.marathon.service import NAME as MARATHON
+from components.mesos.access import MARATHON_SECRET
 from components.mesos.masters import TIER as MASTERS
 from components.mesos.sample import FRAMEWORKS_TIER
 from components.workload import (
@@ -59,6 +60,7 @@ class MesosExporter(Component):
         # It comes and goes with those that it asks: contracts of a migration know it by its name.
         of = (MASTERS, TIER) if args.color else (FRAMEWORKS_TIER, f"{MARATHON}-{TIER}")
         name = workload_name(of[0], args.color, of[1])
+        credential = Secret.MESOS_OPERATOR if args.color else MARATHON_SECRET
         end = placing.target.endpoint(name, args.color, PortRole.EXPORTER, 0)
         self.url = f"http://{end}/metrics"
         config: dict[str, Any] = {
@@ -68,7 +70,7 @@ class MesosExporter(Component):
             "listen_port": end.port,
             "color": args.color or "",
             "with_agents": args.with_agents,
-            "credential_file": placing.target.secret(Secret.MESOS_OPERATOR),
+            "credential_file": placing.target.secret(credential),
         }
         member = Member(
             f"{name}-0", 0, json.dumps(config, indent=2) + "\n", {PortRole.EXPORTER: end.port}
@@ -82,7 +84,7 @@ class MesosExporter(Component):
             members=(member,),
             config_suffix=".json",
             readiness=Readiness(Probe.HTTP, PortRole.EXPORTER, path="/healthz"),
-            secrets=(Secret.MESOS_OPERATOR,),
+            secrets=(credential,),
             needs=Needs(memory_mb=256, cpus=0.1),
         )
         super().__init__("monitoring", "MesosExporter", workload, placing)

@@ -13,6 +13,7 @@ from typing import Any
 
 from components.base import Component, Placing, workload_name
 from components.errors import ArgumentsError
+from components.mesos.access import MARATHON_SECRET
 from components.workload import (
     Endpoint,
     Member,
@@ -21,7 +22,6 @@ from components.workload import (
     Probe,
     Program,
     Readiness,
-    Secret,
     Shape,
     Workload,
 )
@@ -98,7 +98,7 @@ def _workload(
             "http_port": web[index].port,
             "admin_bind": placing.target.listen_host(),
             "admin_port": admin[index].port,
-            "credential_file": placing.target.secret(Secret.MESOS_OPERATOR),
+            "credential_file": placing.target.secret(MARATHON_SECRET),
             "connections_max": args.connections_max,
             "lame_duck_s": _LAME_DUCK_S,
             "hard_stop_s": _HARD_STOP_S,
@@ -115,7 +115,7 @@ def _workload(
         members=tuple(members),
         config_suffix=".json",
         readiness=Readiness(Probe.HTTP, PortRole.EDGE_ADMIN, path=HEALTH_PATH),
-        secrets=(Secret.MESOS_OPERATOR,),
+        secrets=(MARATHON_SECRET,),
         stop_timeout_s=_LAME_DUCK_S + _HARD_STOP_S + 5,
         needs=Needs(memory_mb=512, cpus=0.2),
         client_ports=(PortRole.EDGE_HTTP,),

@@ -2,8 +2,8 @@
 and who may only look changes nothing.
 
 HAProxy asks for user and password (basic authentication; TLS is its own, or that of what stands in
-front of it) and lets groups in: `viewers` read, `operators` do everything. Behind it, masters and
-Marathon want the operator's credential: the route shows it to them, and no password of a person.
+front of it) and lets groups in: `viewers` read, `operators` do everything. Behind it, masters want
+the operator's credential and Marathon its own: the route shows these, and no password of a person.
 So viewers see what an operator sees, the environment of tasks with it. `/ui` and Marathon's API
 lead to Marathon, everything else to the master that leads.
 
@@ -27,6 +27,7 @@ from dataclasses import dataclass
 
 from components.base import Component, Placing
 from components.errors import ArgumentsError
+from components.mesos.access import MARATHON_SECRET
 from components.workload import (
     Certificate,
     Member,
@@ -54,22 +55,25 @@ _REFUSALS_MAX = 20
 _MARATHON_PATHS = "^/(ui|v2|ping|help)(/|$)"
 # Of Mesos: they are asked by GET and change something.
 _CHANGING = "(^|/)(logging|profiler|memory-profiler)(/|$)"
-# Reads the credential where no configuration has it, and the cluster's domain, which HAProxy does
-# not add to names by itself. No `$(`: a container's command expands it.
+# Reads the credentials where no configuration has them, and the cluster's domain, which HAProxy
+# does not add to names by itself. No `$(`: a container's command expands it.
 _SCRIPT = """\
 set -eu
-IFS= read -r WEB_ROUTE_CREDENTIAL < "$3" || [ -n "$WEB_ROUTE_CREDENTIAL" ]
+IFS= read -r WEB_ROUTE_MASTERS < "$4" || [ -n "$WEB_ROUTE_MASTERS" ]
+WEB_ROUTE_MARATHON=
+[ $# -lt 5 ] || IFS= read -r WEB_ROUTE_MARATHON < "$5" || [ -n "$WEB_ROUTE_MARATHON" ]
 WEB_ROUTE_DOMAIN=
 while read -r word more; do
   case "$word $more" in
     "search "*.svc.*) more=${more#*.svc.}; WEB_ROUTE_DOMAIN=.${more%% *} ;;
   esac
-done < "$4"
-export WEB_ROUTE_CREDENTIAL WEB_ROUTE_DOMAIN
+done < "$3"
+export WEB_ROUTE_MASTERS WEB_ROUTE_MARATHON WEB_ROUTE_DOMAIN
 exec haproxy -W -db -f "$1" -f "$2"
 """
 COMMAND = ("sh", "-c", _SCRIPT, TIER)
-"""Takes the configuration, the users, the credential, and the resolver's configuration."""
+"""Takes the configuration, the users, the resolver's configuration, the credential for masters, and
+that for Marathon where there is one."""
 RESOLVER = "/etc/resolv.conf"
 
 
@@ -134,6 +138,8 @@ class WebRoute(Component):
             )
             for index, end in enumerate(ends)
         )
+        own = (MARATHON_SECRET,) if args.marathon else ()
+        credentials = (Secret.MESOS_OPERATOR, *own)
         workload = Workload(
             name=TIER,
             tier=TIER,
@@ -144,15 +150,13 @@ class WebRoute(Component):
             members=members,
             config_suffix=".cfg",
             arguments=(
-                "{config}",
-                target.secret(USERS),
-                target.secret(Secret.MESOS_OPERATOR),
-                RESOLVER,
+                *("{config}", target.secret(USERS), RESOLVER),
+                *(target.secret(one) for one in credentials),
             ),
             readiness=Readiness(Probe.TCP, PortRole.WEB_ROUTE)
             if args.certificate
             else Readiness(Probe.HTTP, PortRole.WEB_ROUTE, path=HEALTH_PATH),
-            secrets=(USERS, Secret.MESOS_OPERATOR),
+            secrets=(USERS, *credentials),
             needs=Needs(memory_mb=256, cpus=0.05),
             client_ports=(PortRole.WEB_ROUTE,),
             certificate=args.certificate,
@@ -168,15 +172,15 @@ def configuration(listen: str, args: WebRouteArgs, certificate_dir: str | None) 
         *_frontend(listen, certificate_dir, has_marathon=bool(args.marathon)),
         "",
         "backend masters",
-        *_REFUSED_ITSELF,
+        *_shown(_MASTERS),
         # A leader is named by an address that leads nobody here.
         r"  http-response replace-header Location ^([a-z]+:)?//[^/]*/?(.*)$ /\2",
         "  option httpchk",
         # Followers answer that somebody else leads.
-        f"  http-check send {_WHO_LEADS} hdr Authorization {_CREDENTIAL}",
+        f"  http-check send {_WHO_LEADS} hdr Authorization {_MASTERS}",
         "  http-check expect status 200",
         *_servers(args.masters),
-        *(("", "backend marathon", *_REFUSED_ITSELF) if args.marathon else ()),
+        *(("", "backend marathon", *_shown(_MARATHON)) if args.marathon else ()),
         # Whoever of them does not lead passes requests on.
         *(("  option httpchk GET /ping",) if args.marathon else ()),
         *_servers(args.marathon),
@@ -185,12 +189,17 @@ def configuration(listen: str, args: WebRouteArgs, certificate_dir: str | None) 
 
 
 _WHO_LEADS = "meth GET uri /master/weights ver HTTP/1.1 hdr Host web-route"
-_CREDENTIAL = '"Basic %[env(WEB_ROUTE_CREDENTIAL),base64]"'
-# A browser that is asked again would send a person's password, which is none there.
-_REFUSED_ITSELF = (
-    "  http-response set-status 502 if { status 401 }",
-    "  http-response del-header WWW-Authenticate",
-)
+_MASTERS = '"Basic %[env(WEB_ROUTE_MASTERS),base64]"'
+_MARATHON = '"Basic %[env(WEB_ROUTE_MARATHON),base64]"'
+
+
+def _shown(credential: str) -> Iterable[str]:
+    return (
+        f"  http-request set-header Authorization {credential}",
+        # A browser that is asked again would send a person's password, which is none there.
+        "  http-response set-status 502 if { status 401 }",
+        "  http-response del-header WWW-Authenticate",
+    )
 
 
 def _head() -> Iterable[str]:
@@ -257,7 +266,6 @@ def _frontend(listen: str, certificate_dir: str | None, *, has_marathon: bool) -
         # What is left in the log: who changed something, and who was refused.
         f"  http-request set-log-level silent if {reading}",
         f"  http-request set-header {USER_HEADER} %[var(txn.user)]",
-        f"  http-request set-header Authorization {_CREDENTIAL}",
         "  http-response set-header X-Frame-Options DENY",
         "  http-response set-header X-Content-Type-Options nosniff",
         "  http-response set-header Referrer-Policy same-origin",

@@ -22,7 +22,15 @@ from pulumi.dynamic import Resource as DynamicResource
 from components import whole_file
 from components.dynamic import Provider, for_people
 from components.errors import ArgumentsError
-from components.mesos.access import AGENT, AGENT_SECRET, OPERATOR
+from components.mesos.access import (
+    AGENT,
+    AGENT_SECRET,
+    MARATHON,
+    MARATHON_SECRET,
+    OPERATOR,
+    SAMPLE,
+    SAMPLE_SECRET,
+)
 from components.targets import port_map, process, run_folder
 from components.targets.ports import LOOPBACK
 from components.targets.process import ProcessSpec
@@ -31,12 +39,14 @@ from components.targets.supervisor import python
 from components.workload import Endpoint, Member, PortRole, Readiness, Secret, Workload
 
 OBSERVED = "observed"
-SECRETS = (*map(str, Secret), AGENT_SECRET)
+SECRETS = (*map(str, Secret), AGENT_SECRET, MARATHON_SECRET, SAMPLE_SECRET)
 # Who each of them is the secret of; the others are no more than a word.
 _PRINCIPALS = {
     Secret.ZOOKEEPER_SUPER: "super",
     Secret.MESOS_OPERATOR: OPERATOR,
     AGENT_SECRET: AGENT,
+    MARATHON_SECRET: MARATHON,
+    SAMPLE_SECRET: SAMPLE,
 }
 
 

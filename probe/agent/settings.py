@@ -40,6 +40,8 @@ class Mesos(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """`host:port` of each server of its ensemble."""
     agents: tuple[str, ...] = ()
     """`ip:port` of each agent: of this colour, whoever leads it. Others are their leader's."""
+    marathon_credential_file: str | None = None
+    """File (0600) with `user:password` for Marathon; None: `credential_file`."""
     marathon: tuple[str, ...] = ()
     """`host:port` of each instance of its Marathon; the same in two clusters is asked once."""
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from components.mesos.access import MARATHON_SECRET
 from components.mesos.agents import AgentPool
 from components.workload import Secret
 from stacks.config import StackConfig
@@ -83,6 +84,11 @@ class Declared:
         """The operator's, where who checks finds secrets: on this machine, or in a pod that mounts
         them."""
         return None if self.secrets is None else self.secrets / Secret.MESOS_OPERATOR
+
+    @property
+    def marathon_credential_file(self) -> Path | None:
+        """That of who asks Marathon, which takes no operator's."""
+        return None if self.secrets is None else self.secrets / MARATHON_SECRET
 
     @property
     def leading(self) -> Group | None:

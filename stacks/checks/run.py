@@ -64,7 +64,9 @@ class _Looks:
             if group.masters
         }
         self._marathon = (
-            MarathonClient(declared.marathon, credential, timeout_s=timeout_s)
+            MarathonClient(
+                declared.marathon, declared.marathon_credential_file, timeout_s=timeout_s
+            )
             if declared.marathon
             else None
         )

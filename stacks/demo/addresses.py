@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from components.targets.local import LocalTarget
-from components.workload import Secret
 from stacks.topology import Color
 
 
@@ -50,7 +49,7 @@ class Addresses:
             zookeeper={color: text for color, text in hosts.items() if text},
         )
 
-    def secret(self, secret: Secret) -> Path:
+    def secret(self, secret: str) -> Path:
         """File that holds a secret of the stack."""
         return Path(LocalTarget(self.run_dir, 0).secret(secret))
 

@@ -21,7 +21,7 @@ from clients.access import read_credential
 from clients.marathon import parse
 from clients.marathon.errors import MarathonError
 from clients.marathon.model import Task
-from components.workload import Secret
+from components.mesos.access import MARATHON_SECRET
 from stacks.demo.addresses import Addresses
 from stacks.demo.observations import AppSample, Observations
 from stacks.demo.processes import Processes
@@ -112,7 +112,7 @@ class AppObserver:
         if not addresses.marathon:
             return None
         base = f"http://{addresses.marathon[0]}"
-        auth = read_credential(addresses.secret(Secret.MESOS_OPERATOR))
+        auth = read_credential(addresses.secret(MARATHON_SECRET))
         try:
             info, tasks = [
                 await self._client.get(f"{base}{path}", auth=auth)

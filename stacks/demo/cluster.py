@@ -13,6 +13,7 @@ import httpx
 from clients.marathon import MarathonClient, MarathonError
 from clients.mesos import MesosError, OperatorClient
 from clients.mesos.model import Quota
+from components.mesos.access import MARATHON_SECRET
 from components.targets import orphans
 from components.targets.supervisor import Supervisor
 from components.workload import Secret
@@ -43,7 +44,7 @@ def operator(addresses: Addresses, color: Color) -> OperatorClient:
 
 def marathon(addresses: Addresses) -> MarathonClient:
     """A client of Marathon."""
-    return MarathonClient(addresses.marathon, addresses.secret(Secret.MESOS_OPERATOR))
+    return MarathonClient(addresses.marathon, addresses.secret(MARATHON_SECRET))
 
 
 async def await_healthy(

@@ -12,6 +12,7 @@ from typing import Any
 from components.base import workload_name
 from components.marathon import service
 from components.mesos import agents, masters
+from components.mesos.access import MARATHON_SECRET
 from components.sync import NAME as ENGINE
 from components.targets.local import LocalTarget
 from components.workload import PortRole, Secret
@@ -67,6 +68,7 @@ def _cluster(config: StackConfig, target: LocalTarget, color: Color) -> dict[str
         "masters": each(masters.TIER, PortRole.MASTER, sizes.masters.replicas, color),
         "agents": each(agents.TIER, PortRole.AGENT, sizes.agents.count, color),
         "zookeeper": each(ZOOKEEPER, PortRole.ZOOKEEPER_CLIENT, sizes.zookeeper.replicas, color),
+        "marathon_credential_file": target.secret(MARATHON_SECRET),
         # One Marathon, which moves from colour to colour.
         "marathon": each(service.NAME, PortRole.MARATHON, sizes.marathon.instances, None),
     }

@@ -14,6 +14,11 @@ def header(credential: str) -> str:
     return "Basic " + base64.b64encode(credential.encode()).decode()
 
 
+def principal(credential: str) -> str:
+    """Whose a credential is."""
+    return credential.partition(":")[0]
+
+
 def challenge(realm: str) -> dict[str, str]:
     """Headers of a 401: which credential is wanted, and how."""
     return {"WWW-Authenticate": f'Basic realm="{realm}"'}

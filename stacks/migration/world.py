@@ -20,6 +20,7 @@ from clients.access import read_credential
 from clients.marathon import MarathonClient
 from clients.mesos.errors import AuthenticationError, ForeignLeaderError
 from clients.mesos.operator import OperatorClient
+from components.mesos.access import MARATHON_SECRET, SAMPLE_SECRET
 from components.targets.supervisor import Supervisor
 from components.workload import Secret
 from stacks.automation import StackRunner
@@ -144,7 +145,7 @@ class World:
         """Client of Marathon's instances; refuses a leader that is none of them."""
         if self._marathon is None:
             instances = self._addresses("marathon")
-            client = MarathonClient(instances, self._secret(Secret.MESOS_OPERATOR))
+            client = MarathonClient(instances, self._secret(MARATHON_SECRET))
             self._marathon = await self._closing.enter_async_context(client)
         return self._marathon
 
@@ -179,22 +180,22 @@ class World:
     async def post(
         self, url: str, body: dict[str, Any] | None = None, *, timeout_s: float = _HTTP_TIMEOUT_S
     ) -> tuple[int, dict[str, Any]]:
-        """Ask something of a framework, with the operator's credential; returns status and JSON,
+        """Ask something of the sample framework, with its own credential; returns status and JSON,
         empty where it is none.
 
         Raises:
             AuthenticationError: the credential cannot be read, or is refused.
         """
         # Without a file, as on other targets, the request goes as it is.
-        credential = read_credential(self._secret(Secret.MESOS_OPERATOR)) or httpx.Auth()
+        credential = read_credential(self._secret(SAMPLE_SECRET)) or httpx.Auth()
         response = await self._client().post(
             url, json=body or {}, timeout=timeout_s, auth=credential
         )
         if response.status_code == _UNAUTHORIZED:
             # Asking again would change nothing.
             msg = (
-                f"expected {url} to take the operator's credential, saw 401. Give the framework "
-                "the credential file of the stack"
+                f"expected {url} to take the credential {SAMPLE_SECRET}, saw 401. Give the "
+                "framework that file of the stack"
             )
             raise AuthenticationError(msg)
         try:
@@ -235,7 +236,7 @@ class World:
             raise ActFailedError(msg)
         return self._outputs[name]
 
-    def _secret(self, secret: Secret) -> Path | None:
+    def _secret(self, secret: str) -> Path | None:
         run_dir, folder = (self._outputs.get(name) for name in ("run_dir", "secrets_dir"))
         if run_dir is not None:
             folder = Path(str(run_dir)) / "secrets"

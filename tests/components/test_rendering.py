@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from components.base import Placing
 from components.errors import ArgumentsError
 from components.marathon.service import FLAGS, MarathonService, MarathonServiceArgs
-from components.mesos.access import Access
+from components.mesos.access import MARATHON, SAMPLE, Access, Framework, Principal, Tenant
 from components.mesos.agents import AgentPool, MesosAgents, MesosAgentsArgs
 from components.mesos.masters import GroupSize, MesosMasters, MesosMastersArgs, check_resize
 from components.mesos.sample import (
@@ -34,6 +34,13 @@ from stacks.local.settings import (
 from stacks.local.traffic_settings import TrafficSettings
 from tests.components.conftest import Recorder, Run
 
+OTHERS = (
+    *("deactivate_agents", "drain_agents", "mark_agents_gone", "reactivate_agents"),
+    *("register_agents", "start_maintenances", "stop_maintenances"),
+    *("teardown_frameworks", "update_maintenance_schedules", "update_quotas", "update_weights"),
+    *("get_endpoints", "get_quotas", "view_executors", "view_flags", "view_frameworks"),
+    *("view_roles", "view_tasks"),
+)
 PROGRAM = Program(("python", "-m", "some.module"))
 HOSTS = "127.0.0.1:20000,127.0.0.1:20001,127.0.0.1:20002"
 
@@ -117,6 +124,35 @@ def test_without_tenants_the_principal_of_agents_does_nothing_but_register() -> 
     assert Access().acls() is None
 
 
+@pytest.mark.parametrize("tenants", [(), (Tenant("dev", principals=(Principal("spark"),)),)])
+@pytest.mark.parametrize("asks_agents", [True, False])
+def test_a_framework_of_our_own_subscribes_runs_tasks_and_does_nothing_else(
+    tenants: tuple[Tenant, ...], asks_agents: bool
+) -> None:
+    own = (Framework(SAMPLE), Framework(MARATHON, ("root", "web"), "apps"))
+    access = Access(tenants, asks_agents, own)
+    acls = access.acls()
+    assert acls is not None
+    everybody = ["operator", "agent", "marathon", "sample", "spark"]
+    known: dict[str, str] = dict.fromkeys(everybody, "x")
+    rules = LocalAccess(known, acls)
+
+    for name, users, role in (("sample", ["root"], "*"), ("marathon", ["root", "web"], "apps")):
+        assert rules.allows("register_frameworks", name, role)
+        assert not rules.allows("register_frameworks", name, "dev")
+        allowed = [one for one in ("root", "web", "nobody") if rules.allows("run_tasks", name, one)]
+        assert allowed == users
+        for action in OTHERS:
+            assert not rules.allows(action, name), action
+    for action in ("drain_agents", "register_frameworks", "run_tasks", "view_tasks"):
+        assert rules.allows(action, "operator"), action
+    assert rules.allows("register_agents", "agent" if asks_agents or tenants else None)
+    names = {"principal-sample", "principal-marathon"}
+    names |= {"principal-agent"} if asks_agents or tenants else set()
+    names |= {"principal-spark"} if tenants else set()
+    assert set(access.master_secrets) == names
+
+
 def test_agents_are_what_agents_accept_and_leave_their_tasks_alive(
     run: Run, placing: Placing
 ) -> None:
@@ -151,6 +187,7 @@ def test_marathon_is_what_marathon_accepts_and_each_instance_names_itself(
         PROGRAM,
         HOSTS,
         instances=2,
+        user="web",
         flags={"failover_timeout_s": 7200},
         zookeeper_identity="zookeeper-mesos",
     )
@@ -166,7 +203,10 @@ def test_marathon_is_what_marathon_accepts_and_each_instance_names_itself(
     assert {(one.state.hosts, one.state.path) for one in both} == {(HOSTS, "/marathon")}
     assert {one.failover_timeout_s for one in both} == {7200}
     assert {one.zk_auth_file for one in both} == {tmp_path / "secrets" / "zookeeper-mesos"}
-    assert {one.http_credentials_file for one in both} == {tmp_path / "secrets" / "mesos-operator"}
+    own = tmp_path / "secrets" / "principal-marathon"
+    assert {one.http_credentials_file for one in both} == {own}
+    assert {one.credential_file for one in both} == {own}
+    assert {one.mesos_user for one in both} == {"web"}
 
 
 def test_marathon_stands_still_without_an_ensemble(run: Run, placing: Placing) -> None:

@@ -212,7 +212,8 @@ def test_what_cannot_be_is_refused_with_its_reason() -> None:
         (lambda: Release(Engine.MESOS, "1.11.0-0.9.0"), "expected a version of mesos"),
         (lambda: Tenant("dev/web", limits={"cpus": 1}), "top-level roles alone"),
         (lambda: Tenant("dev", limits={"cpus": 1}, guarantees={"cpus": 2}), "to its limit"),
-        (lambda: Principal("operator"), "not operator or agent"),
+        (lambda: Principal("operator"), "none of the platform's own"),
+        (lambda: Principal("marathon"), "none of the platform's own"),
         (lambda: Access((TENANT, replace(TENANT, role="ops"))), "each principal once"),
         (lambda: Access((Tenant("a"), Tenant("a"))), "each role once"),
         (

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from components.mesos.access import MARATHON_SECRET, SAMPLE_SECRET
 from components.network.cni import CONFIG_FLAG, PLUGINS_FLAG, known
 from components.targets.pods import SECRETS_DIR, SECRETS_OBJECT
 from components.workload import Secret
@@ -38,7 +39,12 @@ _BOUND_S = 1500
 _NAMESPACE_S_MAX = 240.0
 _MIGRATION_S_MAX = 900.0
 _COMMAND_S_MAX = 120.0
-_PREFIXES = {Secret.ZOOKEEPER_SUPER: "super:", Secret.MESOS_OPERATOR: "operator:"}
+_PREFIXES = {
+    Secret.ZOOKEEPER_SUPER: "super:",
+    Secret.MESOS_OPERATOR: "operator:",
+    MARATHON_SECRET: "marathon:",
+    SAMPLE_SECRET: "sample:",
+}
 SOURCE = {"traffic": Placement.SOURCE}
 ENSEMBLE = tuple(f"blue-zookeeper-{index}" for index in range(3))
 
@@ -76,7 +82,9 @@ def stack(node: Node, project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
 def give_secrets(node: Node, stack: ClusterStack, goes_on: Callable[[], bool]) -> None:
     """Give a stack its secrets once it has a namespace for them, as somebody else does."""
-    values = {str(one): _PREFIXES.get(one, "") + secrets.token_hex(24) for one in Secret}
+    values = {
+        str(one): _PREFIXES.get(one, "") + secrets.token_hex(24) for one in {*Secret, *_PREFIXES}
+    }
 
     def is_there() -> bool:
         assert goes_on(), "the update ended without a namespace"

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from components.mesos.access import MARATHON, SAMPLE, Framework
 from components.mesos.access import Access as Declared
 from stacks.local.errors import StartError
 from stacks.local.mesos.access import Access, read_access
@@ -121,6 +122,71 @@ async def test_a_master_refuses_hides_and_lets_through_by_its_rules(
               "roles": ["web"]}}},
     )  # fmt: skip
     assert (refused.status_code, refused.text) == (403, "Not authorized to use role 'web'")
+
+
+async def test_frameworks_of_our_own_run_tasks_and_reach_neither_the_cluster_nor_each_other(
+    rig: Rig, tmp_path: Path
+) -> None:
+    files = {name: tmp_path / name for name in ("operator", "marathon", "sample")}
+    for name, file in files.items():
+        file.write_text(f"{name}:secret")
+        file.chmod(0o600)
+    own = (Framework(SAMPLE), Framework(MARATHON))
+    patient: dict[str, Any] = {"zk_session_timeout_s": 10}
+    (master,) = await rig.masters(
+        count=1,
+        credential_file=files["operator"],
+        principal_files=[files["marathon"], files["sample"]],
+        acls=Declared(frameworks=own).acls(),
+        authenticate_http_frameworks=True,
+        **patient,
+    )
+    await rig.agent(**patient)
+    framework = await rig.framework(tasks=1, credential_file=files["sample"], **patient)
+    await rig.healthy(framework, 1)
+    marathon = await rig.leading(credential_file=files["marathon"], **patient)
+    await marathon.change("POST", "/v2/apps", {"id": "/a", "cmd": "sleep 99", "mem": 32})
+    (task,) = await marathon.running("/a", 1)
+
+    base = f"http://{master.address}"
+    assert master.master.leadership is not None
+    seen = master.master.leadership.cluster.frameworks
+    assert {one.info["principal"] for one in seen.values()} == {"marathon", "sample"}
+    of_marathon = marathon.marathon.state.framework_id or ""
+
+    async def call(who: str, path: str, kind: str, body: Any, **more: Any) -> httpx.Response:
+        content = {"type": kind, kind.lower(): body, **more}
+        headers = {"Mesos-Stream-Id": seen[of_marathon].stream_id or ""}
+        auth = httpx.BasicAuth(who, "secret")
+        return await rig.http.post(f"{base}{path}", json=content, headers=headers, auth=auth)
+
+    quota = {"quota_configs": [{"role": "dev", "limits": {"cpus": {"value": 9}}}]}
+    agent_id = {"value": task["slaveId"]}
+    for who in ("marathon", "sample"):
+        assert (await call(who, "/api/v1", "GET_TASKS", {})).json()["get_tasks"]["tasks"] == []
+        assert (await call(who, "/api/v1", "UPDATE_QUOTA", quota)).status_code == 403
+        drain = {"agent_id": agent_id}
+        assert (await call(who, "/api/v1", "DRAIN_AGENT", drain)).status_code == 403
+        metrics = await rig.http.get(f"{base}/metrics/snapshot", auth=(who, "secret"))
+        assert metrics.status_code == 403
+    assert (await call("operator", "/api/v1", "UPDATE_QUOTA", quota)).status_code == 200
+
+    # Whoever has the sample framework's credential cannot be Marathon, nor end its tasks.
+    scheduler, one = "/api/v1/scheduler", {"value": of_marathon}
+    kill = {"task_id": {"value": task["id"]}}
+    refused = await call("sample", scheduler, "KILL", kill, framework_id=one)
+    assert refused.status_code == 400
+    assert "'sample' does not match principal 'marathon'" in refused.text
+    info = {"user": "root", "name": "marathon", "roles": ["*"], "id": one}
+    taken = await call("sample", scheduler, "SUBSCRIBE", {"framework_info": info}, framework_id=one)
+    assert (taken.status_code, taken.text) == (
+        403,
+        "Changing framework's principal is not allowed.",
+    )
+    other = {"user": "root", "name": "web", "roles": ["web"]}
+    refused = await call("sample", scheduler, "SUBSCRIBE", {"framework_info": other})
+    assert (refused.status_code, refused.text) == (403, "Not authorized to use role 'web'")
+    assert [one["id"] for one in await marathon.running("/a", 1)] == [task["id"]]
 
 
 async def test_an_agent_without_the_credential_ends_and_one_that_may_not_register_is_shut_down(

@@ -22,9 +22,9 @@ from typing import Any
 
 import httpx
 
+from components.mesos.access import MARATHON_SECRET
 from components.targets import orphans
 from components.targets.supervisor import Supervisor
-from components.workload import Secret
 from stacks import environment
 from stacks.automation import StackRunner
 from stacks.demo import local_stack
@@ -72,7 +72,7 @@ class Rig:
     def marathon(self, path: str) -> Json:
         """GET of Marathon's API."""
         address = self.runner.outputs()["marathon"][0]
-        secret = read_secret(self.supervisor.run_dir / "secrets" / Secret.MESOS_OPERATOR) or ""
+        secret = read_secret(self.supervisor.run_dir / "secrets" / MARATHON_SECRET) or ""
         user, _, password = secret.partition(":")
         answer = httpx.get(f"http://{address}{path}", auth=(user, password), timeout=5.0)
         answer.raise_for_status()

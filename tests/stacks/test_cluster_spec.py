@@ -20,6 +20,7 @@ def networks(**kinds: Any) -> dict[str, Any]:
 EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "examples" / "clusters").glob("*.yaml"))
 NAMES = ("zookeeper", "mesos", "platform", "networks")
 IMAGES = {name: f"{name}@sha256:{'0' * 64}" for name in NAMES}
+OF_WEB = {"id": "/a", "cmd": "x", "user": "web"}
 KUBERNETES = {"node_networks": ["10.0.0.0/16"], "images": IMAGES}
 LOGS = {"replicas": 1, "elasticsearch": IMAGES["mesos"], "filebeat": IMAGES["mesos"]}
 TENANT = {"role": "dev", "principals": [{"name": "spark"}]}
@@ -48,6 +49,8 @@ def test_an_example_is_a_stack(path: Path) -> None:
         ({"tenants": [{"role": "a b"}]}, "expected a role such as dev"),
         ({"tenants": [TENANT, {**TENANT, "role": "ops"}]}, "each principal once, saw spark"),
         ({"tenants": [{"role": "a", "guarantees": {"cpus": 99}}]}, "at most 16, .* saw 99"),
+        ({"marathon": {"apps": [OF_WEB]}}, r"one of marathon.users \(root\), saw 'web'"),
+        ({"marathon": {"users": []}}, "cluster.marathon.users"),
         ({"tenants": [{"role": "a", "weight": 2}]}, "roles a have a quota or a weight"),
         ({"tenants": [{**TENANT, "weights": 2}]}, "unknown key 'weights'; did you mean 'weight'"),
         (networks(bridge={"web": {}}), "unknown key 'bridge'; did you mean 'bridges'"),

@@ -80,8 +80,9 @@ class MesosCollector:
                         cluster.masters, secret, timeout_s=_TIMEOUT_S
                     )
                 if cluster.marathon and cluster.marathon not in self._marathons:
+                    own = _path(cluster.marathon_credential_file)
                     self._marathons[cluster.marathon] = MarathonClient(
-                        cluster.marathon, secret, timeout_s=_TIMEOUT_S
+                        cluster.marathon, own or secret, timeout_s=_TIMEOUT_S
                     )
             except (MesosError, MarathonError) as error:
                 raise SettingsError(str(error)) from None

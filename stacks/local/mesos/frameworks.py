@@ -38,7 +38,7 @@ class Frameworks:
         `suppressed` are roles that it wants no offers for yet.
 
         Raises:
-            CallError: a framework of that id has been removed.
+            CallError: a framework of that id has been removed, or is another principal's.
         """
         cluster, now = self._cluster, values.now()
         given = values.value(info, "id") or ""
@@ -47,6 +47,9 @@ class Frameworks:
         framework_id = given or cluster.next_framework_id()
         info = {**info, "id": {"value": framework_id}}
         framework = cluster.frameworks.get(framework_id)
+        before = None if framework is None else framework.info.get("principal")
+        if before is not None and before != info.get("principal"):
+            raise CallError(403, "Changing framework's principal is not allowed.")
         kind = "FRAMEWORK_UPDATED"
         if framework is None:
             kind = "FRAMEWORK_ADDED"

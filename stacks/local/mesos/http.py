@@ -297,7 +297,8 @@ class _Routes:
             call: Json = json.loads(await request.body())
             if call.get("type") == "SUBSCRIBE":
                 return self._subscribe(lead, call, self._principal(request))
-            await lead.scheduler.call(call, request.headers.get("mesos-stream-id"))
+            stream_id = request.headers.get("mesos-stream-id")
+            await lead.scheduler.call(call, stream_id, self._principal(request))
         except CallError as error:
             return PlainTextResponse(str(error), error.status)
         except (KeyError, TypeError, ValueError) as error:
@@ -306,8 +307,7 @@ class _Routes:
 
     def _subscribe(self, lead: Leadership, call: Json, principal: str | None) -> Response:
         stream, stream_id = Stream(), values.new_id()
-        info: Json = call["subscribe"]["framework_info"]
-        lead.scheduler.require_subscription(info, principal)
+        info = lead.scheduler.admit(call["subscribe"]["framework_info"], principal)
         # SUBSCRIBED has to be the first event: subscribing may cause others.
         suppressed: list[str] = call["subscribe"].get("suppressed_roles") or []
         framework = lead.core.frameworks.subscribe(info, stream, stream_id, suppressed)

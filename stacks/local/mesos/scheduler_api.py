@@ -53,22 +53,26 @@ class SchedulerApi:
             "TEARDOWN": self._teardown,
         }
 
-    def require_subscription(self, info: Json, principal: str | None) -> None:
-        """Refuse a framework that may not have its roles.
+    def admit(self, info: Json, principal: str | None) -> Json:
+        """Refuse a framework that is another's or may not have its roles; returns its info with who
+        it is: one that says nothing of that is whose credential it came with.
 
         Raises:
-            CallError: 403.
+            CallError: 400, 403.
         """
+        _require_own(info, principal)
+        if principal is not None:
+            info = {**info, "principal": principal}
         for role in info.get("roles") or [info.get("role") or "*"]:
-            named = principal or info.get("principal")
-            if not self._access.allows("register_frameworks", named, str(role)):
+            if not self._access.allows("register_frameworks", info.get("principal"), str(role)):
                 raise CallError(403, f"Not authorized to use role '{role}'")
+        return info
 
-    async def call(self, call: Json, stream_id: str | None) -> None:
+    async def call(self, call: Json, stream_id: str | None, principal: str | None = None) -> None:
         """Handle any call but SUBSCRIBE.
 
         Raises:
-            CallError: unknown framework, wrong stream, or a call that says too little.
+            CallError: unknown framework, another's, wrong stream, or a call that says too little.
         """
         kind = str(call.get("type"))
         handler = self._handlers.get(kind)
@@ -84,6 +88,7 @@ class SchedulerApi:
         framework = self._cluster.frameworks.get(framework_id)
         if framework is None:
             raise CallError(400, "Framework cannot be found")
+        _require_own(framework.info, principal)
         if not framework.connected:
             raise CallError(403, "Framework is not subscribed")
         if stream_id is None:
@@ -300,3 +305,18 @@ def _latest(task: Task) -> Json:
     if task.statuses and "container_status" in task.statuses[-1]:
         latest["container_status"] = task.statuses[-1]["container_status"]
     return latest
+
+
+def _require_own(info: Json, principal: str | None) -> None:
+    """Refuse whoever is not the principal of a framework.
+
+    Raises:
+        CallError: 400.
+    """
+    named = info.get("principal")
+    if principal is not None and named is not None and principal != named:
+        raise CallError(
+            400,
+            "Failed to validate scheduler::Call: Authenticated principal "
+            f"'{principal}' does not match principal '{named}' set in `FrameworkInfo`",
+        )

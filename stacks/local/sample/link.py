@@ -50,8 +50,10 @@ class Link:
         self._ended = ended
         self._handle = handle
         headers = {"Accept": "application/json"}
+        self._principal: Json = {}
         if credential is not None:
             headers["Authorization"] = credentials.header(credential)
+            self._principal["principal"] = credentials.principal(credential)
         timeout = httpx.Timeout(_CALL_TIMEOUT_S, read=_SILENCE_S)
         self._client = httpx.AsyncClient(timeout=timeout, headers=headers)
         self._changed = asyncio.Event()
@@ -103,7 +105,7 @@ class Link:
                     await self._changed.wait()
 
     async def _serve(self, leader: Leader) -> None:
-        info = self._info()
+        info = {**self._info(), **self._principal}
         call: Json = {"type": "SUBSCRIBE", "subscribe": {"framework_info": info}}
         if "id" in info:
             call["framework_id"] = info["id"]

@@ -47,7 +47,7 @@ __all__ = ["haproxy", "run"]
 _BOUND_S = 60.0
 IMAGE = f"example.invalid/haproxy@sha256:{'0' * 64}"
 ADA, EVE, EVA = ("ada", "operates"), ("eve", "watches"), ("eva", "nothing")
-OPERATOR = "operator:of-the-masters"
+OPERATOR, MARATHON = "operator:of-the-masters", "marathon:of-apps"
 _ANSWERS = {"/ping": (200, "pong"), "/v2/secret": (401, "")}
 
 
@@ -121,7 +121,8 @@ async def running(
 ) -> AsyncGenerator[tuple[int, Path]]:
     """HAProxy as a pod runs it; its port, and its log."""
     port = free_port()
-    config, users, credential = folder / "route.cfg", folder / "users", folder / "operator"
+    config, users = folder / "route.cfg", folder / "users"
+    credential, own = folder / "operator", folder / "marathon"
     given = None if certificate_dir is None else str(certificate_dir)
     config.write_text(configuration(f"127.0.0.1:{port}", args, given))
     known = {name: hashed(password) for name, password in (ADA, EVE, EVA)}
@@ -133,7 +134,8 @@ async def running(
     )
     # As people write it, and as tools do.
     credential.write_text(OPERATOR)
-    words = [*COMMAND, str(config), str(users), str(credential), "/dev/null"]
+    own.write_text(f"{MARATHON}\n")
+    words = [*COMMAND, *map(str, (config, users, "/dev/null", credential, own))]
     with (folder / "log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(*words, stdout=log, stderr=log)
     try:
@@ -228,7 +230,7 @@ async def test_interfaces_hear_who_asks_and_nobody_hears_a_password(route: Route
 
     assert heard[USER_HEADER.lower()] == "ada"
     # Header names and values of the stub are lower case.
-    shown = base64.b64encode(OPERATOR.encode()).decode().lower()
+    shown = base64.b64encode(MARATHON.encode()).decode().lower()
     assert heard["authorization"] == f"basic {shown}"
     refused = await route.ask(ADA, "/v2/secret")
     # Otherwise a browser would ask for the route's own credential.
@@ -305,21 +307,27 @@ async def strangers_are_refused(url: str) -> bool:
 def test_names_of_the_cluster_are_completed_where_the_pod_is(tmp_path: Path) -> None:
     """HAProxy's own resolver knows no search domains; a stub in its place tells what it is told."""
     stub = tmp_path / "haproxy"
-    stub.write_text('#!/bin/sh\necho "$WEB_ROUTE_DOMAIN $WEB_ROUTE_CREDENTIAL $*"\n')
+    stub.write_text(
+        '#!/bin/sh\necho "$WEB_ROUTE_DOMAIN $WEB_ROUTE_MASTERS $WEB_ROUTE_MARATHON $*"\n'
+    )
     stub.chmod(stub.stat().st_mode | stat.S_IXUSR)
     (tmp_path / "operator").write_text(f"{OPERATOR}\n")
+    (tmp_path / "marathon").write_text(MARATHON)
     resolver = tmp_path / "resolv.conf"
     resolver.write_text(
         "nameserver 10.96.0.10\nsearch mesos.svc.k8s.example svc.k8s.example k8s.example corp\n"
     )
-    words = [*COMMAND, "cfg", "users", str(tmp_path / "operator"), str(resolver)]
+    words = [*COMMAND, "cfg", "users", str(resolver), str(tmp_path / "operator")]
     path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
 
-    done = subprocess.run(
-        words, capture_output=True, text=True, check=True, env={**os.environ, "PATH": path}
-    )
+    def told(*words: str) -> str:
+        environment = {**os.environ, "PATH": path}
+        done = subprocess.run(words, capture_output=True, text=True, check=True, env=environment)
+        return done.stdout
 
-    assert done.stdout == f".k8s.example {OPERATOR} -W -db -f cfg -f users\n"
+    assert told(*words) == f".k8s.example {OPERATOR}  -W -db -f cfg -f users\n"
+    both = told(*words, str(tmp_path / "marathon"))
+    assert both == f".k8s.example {OPERATOR} {MARATHON} -W -db -f cfg -f users\n"
     args = WebRouteArgs(IMAGE, ("m-0.m.mesos.svc:5050", "10.0.0.1:5050"))
     text = configuration("127.0.0.1:1", args, None)
     assert '"m-0.m.mesos.svc${WEB_ROUTE_DOMAIN}:5050"' in text
@@ -345,7 +353,8 @@ def test_pods_get_users_and_the_credential_from_secrets(run: Run) -> None:
     assert "user " not in data["web-route-0.cfg"]
     pod: dict[str, Any] = recorder.named("web-route", "StatefulSet").inputs["spec"]["template"]
     secrets = {v["name"]: v["secret"] for v in pod["spec"]["volumes"] if "secret" in v}
-    assert [item["key"] for item in secrets["secrets"]["items"]] == [USERS, "mesos-operator"]
+    keys = [item["key"] for item in secrets["secrets"]["items"]]
+    assert keys == [USERS, "mesos-operator", "principal-marathon"]
     asked = recorder.named("web-route", "Certificate").inputs["spec"]
     assert asked["dnsNames"] == ["web.example.com", "web-route-client.mesos.svc"]
     spec = recorder.named("web-route", "NetworkPolicy").inputs["spec"]

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from components.mesos.access import MARATHON, MARATHON_SECRET, Access, Framework
 from components.network.cni import CONFIG_FLAG
 from components.workload import Secret
 from stacks.checks.declared import Declared, EdgeGroup, Group, Profile
@@ -39,14 +40,21 @@ async def make(rig: Rig, folder: Path) -> Declared:
     secrets = folder / "secrets"
     secrets.mkdir()
     credential = secrets / Secret.MESOS_OPERATOR
-    credential.write_text(CREDENTIAL)
-    credential.chmod(0o600)
-    asked = {"credential_file": credential, "authenticate_http_frameworks": True}
+    own = secrets / MARATHON_SECRET
+    for file, text in ((credential, CREDENTIAL), (own, "marathon:secret")):
+        file.write_text(text)
+        file.chmod(0o600)
+    asked = {
+        "credential_file": credential,
+        "principal_files": [own],
+        "acls": Access(frameworks=(Framework(MARATHON),)).acls(),
+        "authenticate_http_frameworks": True,
+    }
     master = await rig.master(quorum=1, **asked, **PATIENT)
     await until(lambda: master.master.elected and master.master.leadership, "a leader", _BOUND_S)
     flags = {CONFIG_FLAG: "/var/lib/mesos-platform/networks/by-name/web"}
     agent = await rig.agent(resources=RESOURCES, flags=flags, **PATIENT)
-    marathon = await rig.marathon(credential_file=credential, http_credentials_file=credential)
+    marathon = await rig.marathon(credential_file=own, http_credentials_file=own)
     await until(lambda: marathon.marathon.link.connected_to, "Marathon is subscribed", _BOUND_S)
     await until(lambda: agent.registered_with, "the agent is registered", _BOUND_S)
     group = Group(

@@ -58,16 +58,14 @@ def framework() -> Iterator[str]:
 
 
 def world_with(tmp_path: Path, secret: str) -> World:
-    file = tmp_path / "secrets" / "mesos-operator"
+    file = tmp_path / "secrets" / "principal-sample"
     file.parent.mkdir()
     file.write_text(secret)
     runner = cast("StackRunner", Runner(tmp_path))
     return World(runner, Standing(), tmp_path, Bounds())
 
 
-async def test_a_framework_is_asked_with_the_operators_credential(
-    tmp_path: Path, framework: str
-) -> None:
+async def test_a_framework_is_asked_with_its_own_credential(tmp_path: Path, framework: str) -> None:
     async with world_with(tmp_path, "operator:word\n") as world:
         assert await world.post(f"{framework}/canary") == (200, {})
 
