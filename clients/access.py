@@ -58,13 +58,20 @@ def scheme(tls: Tls | None) -> str:
 
 
 def read_credential(path: Path | None) -> httpx.BasicAuth | None:
-    """Read `principal:secret` from a file.
+    """Read `principal:secret` from a file, as HTTP wants it; None without one.
 
     Raises:
         AccessError: the file cannot be read, or holds another form.
     """
-    if path is None:
-        return None
+    return None if path is None else httpx.BasicAuth(*read_identity(path))
+
+
+def read_identity(path: Path) -> tuple[str, str]:
+    """Read `principal:secret` from a file; returns the two.
+
+    Raises:
+        AccessError: the file cannot be read, or holds another form.
+    """
     try:
         principal, colon, secret = path.read_text().strip().partition(":")
     except (OSError, UnicodeDecodeError) as error:
@@ -74,7 +81,7 @@ def read_credential(path: Path | None) -> httpx.BasicAuth | None:
     if not principal or not colon or not secret:
         msg = f"expected principal:secret in {path}, saw another form: write it anew"
         raise AccessError(msg)
-    return httpx.BasicAuth(principal, secret)
+    return principal, secret
 
 
 def http_client(

@@ -210,6 +210,26 @@ class Snapshots:
 
 
 @dataclass(frozen=True)
+class Voter:
+    """A member that may vote in its ensemble: its id, where clients reach it, and how the others
+    are told of it."""
+
+    id: int
+    address: Endpoint
+    description: str
+
+
+@dataclass(frozen=True)
+class Electorate:
+    """Members of an ensemble that may vote, and how many of them do, the first ones by id. Whoever
+    sees to that is somebody whom the secret `credential` names."""
+
+    members: tuple[Voter, ...]
+    voters: int
+    credential: str
+
+
+@dataclass(frozen=True)
 class ApiRule:
     """What a workload may do with objects beside it; `per_node`: with those of workloads of shape
     PER_NODE, which a target may hold apart."""
@@ -270,7 +290,8 @@ class Workload:
     those that any member serves alike, so that clients need not choose one;
     `client_address` is where, None: it does not matter. `ready_command` ends
     with 0 when the member beside it serves, where no answer of a port tells. `user` is the number
-    of the user that the image is made for. `api_rules` are what it may do by the scheduler's API.
+    of the user that the image is made for. With an `electorate` somebody changes who votes, one
+    after the other. `api_rules` are what it may do by the scheduler's API.
     """
 
     name: str
@@ -299,6 +320,7 @@ class Workload:
     others_secrets: tuple[SecretFiles, ...] = ()
     replacement: Replacement = Replacement()
     snapshots: Snapshots | None = None
+    electorate: Electorate | None = None
     on_nodes: OnNodes = OnNodes()
     api_rules: tuple[ApiRule, ...] = ()
 

@@ -8,6 +8,11 @@ which a server writes only into an empty data folder.
 Whoever uses it says who they are by digest: znodes carry their ACLs, so servers need to know nobody
 but the super user. Users of SASL they must know, each by a secret. With a certificate servers
 encrypt among themselves and on a second port for clients; `secure_hosts` is that.
+
+An ensemble is never resized by starting it anew with another list of servers: empty ones could
+outvote those that hold the data. Servers run first, and get their votes one after the other once
+they hold what was written; they lose them before they go (`voters`, `check_resize`). That is done
+by `controllers.caretaker`, where servers start by the script.
 """
 
 from __future__ import annotations
@@ -23,6 +28,7 @@ from components.base import Component, Placing, workload_name
 from components.errors import ArgumentsError
 from components.workload import (
     Certificate,
+    Electorate,
     Endpoint,
     Member,
     Needs,
@@ -33,6 +39,7 @@ from components.workload import (
     Secret,
     Shape,
     Snapshots,
+    Voter,
     Workload,
 )
 
@@ -44,6 +51,8 @@ _ADMIN_PORT = 8080
 _IMAGE_USER = 1000
 # Beside its heap, a server has some 100 MB of code, stacks and buffers.
 _BESIDE_HEAP_MB = 256
+# With fewer, the loss of one while another joins or leaves would end the majority.
+VOTERS_MIN = 3
 _ROLES = (PortRole.ZOOKEEPER_CLIENT, PortRole.ZOOKEEPER_QUORUM, PortRole.ZOOKEEPER_ELECTION)
 _IMAGE_ROLES = (PortRole.ZOOKEEPER_METRICS,)
 
@@ -57,6 +66,19 @@ class Launch(StrEnum):
 
 
 @dataclass(frozen=True)
+class EnsembleSize:
+    """How many servers there are, and how many are to vote; None: all, and nobody sees to it."""
+
+    replicas: int
+    voters: int | None = None
+
+    @property
+    def voting(self) -> int:
+        """How many vote once that is done."""
+        return self.replicas if self.voters is None else self.voters
+
+
+@dataclass(frozen=True)
 class ZooKeeperEnsembleArgs:
     """What an ensemble is made of.
 
@@ -64,11 +86,13 @@ class ZooKeeperEnsembleArgs:
     elections (a session lasts between 2 and 20 ticks); `heap_mb` is each server's.
 
     By `launch` IMAGE alone: `certificate` is that of every server, for the names of all of them;
-    `sasl_users` are secrets with `user:password` each; `snapshots` says when volumes are copied.
+    `sasl_users` are secrets with `user:password` each; `snapshots` says when volumes are copied;
+    the first `voters` of the servers are to vote, and somebody sees to that (None: all of those
+    with which the ensemble began, and nobody changes it).
 
     Raises:
-        ArgumentsError: the number of replicas is even or below one, or the launcher of this project
-            is asked for what it does not do.
+        ArgumentsError: the number of replicas or voters is even or below one, more are to vote than
+            run, or the launcher of this project is asked for what it does not do.
     """
 
     color: str
@@ -82,6 +106,7 @@ class ZooKeeperEnsembleArgs:
     certificate: Certificate | None = None
     sasl_users: tuple[str, ...] = ()
     snapshots: Snapshots | None = None
+    voters: int | None = None
 
     def __post_init__(self) -> None:
         if self.launch is Launch.LAUNCHER and (self.certificate or self.sasl_users):
@@ -90,29 +115,84 @@ class ZooKeeperEnsembleArgs:
                 "saw them asked for: they are for target kubernetes"
             )
             raise ArgumentsError(msg)
+        if self.launch is Launch.LAUNCHER and self.voters is not None:
+            msg = (
+                f"expected no voters of servers that this project's own launcher starts, saw "
+                f"{self.voters}: an ensemble changes its size on target kubernetes alone"
+            )
+            raise ArgumentsError(msg)
         if self.replicas < 1 or self.replicas % 2 == 0:
             msg = f"an ensemble has an odd number of servers (1, 3, 5), saw {self.replicas}"
             raise ArgumentsError(msg)
+        if self.voters is not None and not (
+            VOTERS_MIN <= self.voters <= self.replicas and self.voters % 2
+        ):
+            msg = (
+                f"expected an odd number of voters from {VOTERS_MIN} to {self.replicas}, which is "
+                f"zookeeper.replicas, saw {self.voters}"
+            )
+            raise ArgumentsError(msg)
+
+    @property
+    def size(self) -> EnsembleSize:
+        """How many there are, and vote."""
+        return EnsembleSize(self.replicas, self.voters)
 
 
-def check_resize(old: int, new: int) -> None:
-    """Refuse another size of an existing ensemble: its servers would all be started anew at once,
-    and new ones with empty folders could form a quorum that has never seen what was written.
+def check_resize(old: EnsembleSize, new: EnsembleSize) -> None:
+    """Refuse sizes that an existing ensemble cannot come to by one update.
+
+    Servers start without a vote, and are taken away without one; who votes changes while the
+    servers stay. So a size changes in steps: `voters` as they are, `replicas`, `voters`.
 
     Raises:
-        ArgumentsError: the sizes differ.
+        ArgumentsError: servers would come or go with a vote, nobody would see to who votes, or one
+            of the two is a single server, which no other can take over from.
     """
-    if old != new:
+    if old == new:
+        return
+    moves = f"an ensemble of {old.replicas} servers cannot become one of {new.replicas}"
+    if 1 in {old.replicas, new.replicas} and old.replicas != new.replicas:
         msg = (
-            f"an ensemble of {old} servers cannot become one of {new} by an update: empty servers "
-            f"could outvote those that hold the data. Put zookeeper.replicas back to {old}"
+            f"{moves}: a single server has no majority that could give or take votes. Put "
+            f"zookeeper.replicas back to {old.replicas}; migrate to a colour of the other size"
+        )
+        raise ArgumentsError(msg)
+    if new.replicas > old.replicas and new.voters != old.voting:
+        msg = (
+            f"{moves} in one go: empty servers could outvote those that hold the data. Set "
+            f"zookeeper.voters to {old.voting} together with zookeeper.replicas; when the new "
+            f"servers run, set zookeeper.voters to {new.replicas}"
+        )
+        raise ArgumentsError(msg)
+    if new.replicas < old.replicas and new.replicas < old.voting:
+        msg = (
+            f"{moves} while {old.voting} of them vote: what they hold alone would be lost. Put "
+            f"zookeeper.replicas back to {old.replicas} and set zookeeper.voters to "
+            f"{new.replicas}; when the others have lost their votes (log of the ensemble's "
+            "caretaker), take them away"
+        )
+        raise ArgumentsError(msg)
+    if new.replicas < old.replicas and new.replicas <= old.replicas // 2:
+        msg = (
+            f"{moves} by one update: should one of them still have its vote, there would be no "
+            f"majority. Take away at most {(old.replicas - 1) // 2 // 2 * 2} at once"
+        )
+        raise ArgumentsError(msg)
+    if new.replicas < old.replicas and new.voters != old.voters:
+        msg = f"{moves} and change who votes by one update: leave zookeeper.voters at {old.voters}"
+        raise ArgumentsError(msg)
+    if new.voters is None and new.voting != old.voting:
+        msg = (
+            f"expected zookeeper.voters while {old.voting} of {old.replicas} servers vote, saw "
+            f"none: set it to {new.replicas}, so that somebody gives the others their votes"
         )
         raise ArgumentsError(msg)
 
 
 class ZooKeeperEnsemble(Component):
-    """Servers that form one quorum; `hosts` is what clients connect to, and `secure_hosts` where
-    they do over TLS (empty without a certificate)."""
+    """Servers that form one quorum; `hosts` are those that vote, where clients connect to, and
+    `secure_hosts` where they do over TLS (empty without a certificate)."""
 
     hosts: str
     secure_hosts: str
@@ -120,9 +200,10 @@ class ZooKeeperEnsemble(Component):
 
     def __init__(self, args: ZooKeeperEnsembleArgs, placing: Placing) -> None:
         self.name = workload_name(TIER, args.color)
-        self.hosts = client_hosts(args.color, args.replicas, placing)
+        voting = args.size.voting
+        self.hosts = client_hosts(args.color, voting, placing)
         self.secure_hosts = (
-            client_hosts(args.color, args.replicas, placing, PortRole.ZOOKEEPER_SECURE)
+            client_hosts(args.color, voting, placing, PortRole.ZOOKEEPER_SECURE)
             if args.certificate
             else ""
         )
@@ -131,13 +212,13 @@ class ZooKeeperEnsemble(Component):
 
 
 def client_hosts(
-    color: str, replicas: int, placing: Placing, role: PortRole = PortRole.ZOOKEEPER_CLIENT
+    color: str, voting: int, placing: Placing, role: PortRole = PortRole.ZOOKEEPER_CLIENT
 ) -> str:
     """Client addresses of a colour's ensemble, `host:port,host:port,…`; also of one that does not
     exist now."""
     name = workload_name(TIER, color)
     return ",".join(
-        str(placing.target.endpoint(name, color, role, index)) for index in range(replicas)
+        str(placing.target.endpoint(name, color, role, index)) for index in range(voting)
     )
 
 
@@ -189,7 +270,28 @@ def _workload(args: ZooKeeperEnsembleArgs, placing: Placing) -> Workload:
             hosts=tuple(ends[PortRole.ZOOKEEPER_QUORUM].host for ends in endpoints),
         ),
         snapshots=args.snapshots,
+        electorate=_electorate(args, placing, endpoints),
     )
+
+
+def _electorate(
+    args: ZooKeeperEnsembleArgs, placing: Placing, endpoints: Sequence[_Ends]
+) -> Electorate | None:
+    if args.voters is None:
+        return None
+    listen = placing.target.listen_host()
+    members = tuple(
+        Voter(number, ends[PortRole.ZOOKEEPER_CLIENT], _description(ends, listen))
+        for number, ends in enumerate(endpoints, 1)
+    )
+    return Electorate(members, args.voters, Secret.ZOOKEEPER_SUPER)
+
+
+def _description(ends: _Ends, listen_host: str) -> str:
+    """A server as others are told of it."""
+    election = ends[PortRole.ZOOKEEPER_ELECTION].port
+    client = ends[PortRole.ZOOKEEPER_CLIENT].port
+    return f"{ends[PortRole.ZOOKEEPER_QUORUM]}:{election};{listen_host}:{client}"
 
 
 _Ends = Mapping[PortRole, Endpoint]
@@ -230,20 +332,17 @@ def _script(
 ) -> str:
     """What a container of the official image runs."""
     ends = endpoints[index]
-    peers = [
-        f"{each[PortRole.ZOOKEEPER_QUORUM]}:{each[PortRole.ZOOKEEPER_ELECTION].port}"
-        for each in endpoints
-    ]
+    listen = placing.target.listen_host()
     return zookeeper_image.script(
         zookeeper_image.Server(
             myid=index + 1,
             data_dir=_data_dir(args, placing, index),
             temporary_dir="/tmp",  # noqa: S108 - the container's own
-            listen_host=placing.target.listen_host(),
-            client_port=ends[PortRole.ZOOKEEPER_CLIENT].port,
+            listen_host=listen,
             admin_port=_ADMIN_PORT,
             metrics_port=ends[PortRole.ZOOKEEPER_METRICS].port,
-            peers=tuple(peers),
+            peers=tuple(_description(each, listen) for each in endpoints),
+            voters=args.voters,
             tick_time_ms=args.tick_time_ms,
             heap_mb=args.heap_mb,
             initial_epoch=args.initial_epoch,

@@ -5,6 +5,10 @@ from variables, and cannot do what we need: start above another ensemble's epoch
 user's digest out of arguments and variables, and write nowhere but into its volume and /tmp. So a
 member's file is a script, which prepares the data folder and then becomes the server.
 
+Who votes is the ensemble's own knowledge once it has begun: each server keeps beside its data what
+was agreed last, and a member's file says only how it began. One that has no vote follows those who
+have; `controllers.caretaker` gives it one.
+
 With a certificate, servers talk to each other over TLS alone, and to clients on a second port; the
 first one stays, because Mesos' own client library knows no TLS. Java wants key and certificate in
 one file, which a loop beside the server makes anew when they are renewed.
@@ -51,7 +55,9 @@ class Tls:
 
 @dataclass(frozen=True)
 class Server:
-    """One server of an ensemble; `peers` are all of them as `host:quorum:election`, by id.
+    """One server of an ensemble; `peers` are all of them by id, as
+    `host:quorum:election;host:client`. The first `voters` of them vote in an ensemble that begins,
+    None: all.
 
     `sasl_files` hold `user:password` each: who may say by SASL (DIGEST-MD5) who they are.
     """
@@ -60,7 +66,6 @@ class Server:
     data_dir: str
     temporary_dir: str
     listen_host: str
-    client_port: int
     admin_port: int
     metrics_port: int
     peers: tuple[str, ...]
@@ -71,6 +76,12 @@ class Server:
     tls: Tls | None = None
     sasl_files: tuple[str, ...] = ()
     library: str = _LIBRARY
+    voters: int | None = None
+
+    @property
+    def client_port(self) -> int:
+        """Where clients reach it, which its members are told too."""
+        return int(self.peers[self.myid - 1].rpartition(":")[2])
 
     @property
     def conf_dir(self) -> str:
@@ -85,8 +96,6 @@ def configuration(server: Server) -> str:
         "initLimit=20",
         "syncLimit=10",
         f"dataDir={server.data_dir}",
-        f"clientPortAddress={server.listen_host}",
-        f"clientPort={server.client_port}",
         "maxClientCnxns=0",
         f"4lw.commands.whitelist={','.join(FOUR_LETTER_WORDS)}",
         "admin.enableServer=true",
@@ -100,15 +109,26 @@ def configuration(server: Server) -> str:
         "autopurge.snapRetainCount=5",
         "autopurge.purgeInterval=6",
         "standaloneEnabled=false",
-        # Members are changed by the platform alone, never by a client.
-        "reconfigEnabled=false",
+        # By the super user alone, as whom no client of the platform's works.
+        "reconfigEnabled=true",
         # A pod's own name may not resolve yet while it starts.
         "quorumListenOnAllIPs=true",
         *(_encryption(server, server.tls) if server.tls else ()),
         *([f"authProvider.sasl={_SASL}"] if server.sasl_files else ()),
-        *(f"server.{number}={peer}" for number, peer in enumerate(server.peers, 1)),
     ]
     return "\n".join(lines) + "\n"
+
+
+def beginning(server: Server) -> str:
+    """Whom a server without a past takes for members: those that vote, and itself, so that servers
+    without data are never a majority of what one of them knows."""
+    voters = len(server.peers) if server.voters is None else server.voters
+    known = sorted({*range(1, voters + 1), server.myid})
+    return "".join(f"{_line(server, number)}\n" for number in known)
+
+
+def _line(server: Server, number: int) -> str:
+    return f"server.{number}={server.peers[number - 1]}"
 
 
 def _encryption(server: Server, tls: Tls) -> list[str]:
@@ -168,6 +188,7 @@ if [ -n "$epoch" ]; then
     if [ -n "$seen" ] && [ "$seen" -lt "$epoch" ]; then
         mv "$data/version-2" "$data/former-$seen-$(date +%s)"
         mkdir "$data/version-2"
+        rm -f "$data"/zoo.cfg.dynamic*
     fi
     # Clients that have seen higher transaction ids than a fresh ensemble's would never connect.
     if [ -z "$(ls -A "$data/version-2")" ]; then
@@ -176,8 +197,9 @@ if [ -n "$epoch" ]; then
     fi
 fi
 
-cat > "$conf/zoo.cfg" <<'END'
+{_members(server)}cat > "$data/zoo.cfg" <<'END'
 {configuration(server)}END
+echo "dynamicConfigFile=$members" >> "$data/zoo.cfg"
 cat > "$conf/logback.xml" <<'END'
 {_LOGBACK}END
 
@@ -189,14 +211,42 @@ fi
 sum="$(printf '%s' "$identity" | sha1sum | cut -c1-40)"
 # A shell's variable cannot hold the bytes, so they go from one program to the next.
 digest="$(printf "$(printf '%s' "$sum" | sed 's/../\\\\x&/g')" | base64)"
-printf 'DigestAuthenticationProvider.superDigest=super:%s\\n' "$digest" >> "$conf/zoo.cfg"
+# A file of arguments: neither an argument, which anybody reads, nor a part of a volume's copies.
+printf -- '-Dzookeeper.DigestAuthenticationProvider.superDigest=super:%s\\n' "$digest" \\
+    > "$conf/java.args"
 {_stores(server.tls)}{_logins(server)}
 library=({server.library})
-exec java -Xmx{server.heap_mb}m -XX:+ExitOnOutOfMemoryError \\
+exec java @"$conf/java.args" -Xmx{server.heap_mb}m -XX:+ExitOnOutOfMemoryError \\
     -Dzookeeper.extendedTypesEnabled=true \\
     -Dlogback.configurationFile="$conf/logback.xml" \\
 {login}    -cp "${{library[0]}}/*" \\
-    org.apache.zookeeper.server.quorum.QuorumPeerMain "$conf/zoo.cfg"
+    org.apache.zookeeper.server.quorum.QuorumPeerMain "$data/zoo.cfg"
+"""
+
+
+def _members(server: Server) -> str:
+    """Finds the file that says who votes, or makes it."""
+    return f"""\
+# The server itself writes who votes beside its own file, by versions.
+members=""
+for file in "$data"/zoo.cfg.dynamic.*; do
+    version="${{file##*.}}"
+    if [[ "$version" =~ ^[0-9a-f]+$ ]]; then
+        if [ -z "$members" ] || ((16#$version > 16#${{members##*.}})); then members="$file"; fi
+    fi
+done
+if [ -z "$members" ]; then
+    members="$data/zoo.cfg.dynamic"
+    cat > "$members" <<'END'
+{beginning(server)}END
+elif ! grep -q "^server[.]$myid=" "$members"; then
+    # It has no vote, and does not start without a place in what it knows.
+    {{ grep '^server[.]' "$members" && echo {shlex.quote(_line(server, server.myid))}; }} \
+        > "$data/members.new"
+    rm -f "$data"/zoo.cfg.dynamic*
+    members="$data/zoo.cfg.dynamic"
+    mv "$data/members.new" "$members"
+fi
 """
 
 

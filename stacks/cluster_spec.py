@@ -27,6 +27,7 @@ from components.mesos.agents import AgentPool, Caches, check_networks, check_poo
 from components.mesos.engine import MASTER_FLAGS, CgroupVersion, Engine, Release, check_flags
 from components.mesos.isolation import Containerizer, Isolation, Profile
 from components.mesos.masters import OWN_FLAGS as MASTERS_OWN_FLAGS
+from components.zookeeper import VOTERS_MIN, EnsembleSize
 from stacks.config_model import Model
 from stacks.networks_spec import NetworksConfig
 from stacks.topology import Color
@@ -58,10 +59,27 @@ class ZooKeeperConfig(Model):
 
     replicas: Quorum = 3
     """Servers; odd. One machine has room for 3."""
+    voters: Quorum | None = None
+    """How many of them vote, the first ones, while their number changes; target `kubernetes`. To
+    grow from 3 to 5: set it to 3 together with `replicas: 5`, update; set it to 5, update; when the
+    ensemble's caretaker says that each has joined, take it back. To shrink: set it to 3, update;
+    when it says that each has left, set `replicas` to 3, update; take it back."""
     tick_time_ms: int = Field(default=500, ge=50, le=10_000)
     """ZooKeeper's basic time unit; sessions last between 2 and 20 of them."""
     heap_mb: int = Field(default=128, ge=64)
     """Java heap of each server."""
+
+    @property
+    def size(self) -> EnsembleSize:
+        """How many there are, and vote."""
+        return EnsembleSize(self.replicas, self.voters)
+
+    @model_validator(mode="after")
+    def _has_its_voters(self) -> Self:
+        if self.voters is not None and not VOTERS_MIN <= self.voters <= self.replicas:
+            msg = f"expected {VOTERS_MIN} to {self.replicas} (replicas) voters, saw {self.voters}"
+            raise ValueError(msg)
+        return self
 
 
 class DomainConfig(Model):

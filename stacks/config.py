@@ -175,6 +175,9 @@ class StackConfig(Model):
         if self.target is TargetKind.KUBERNETES and self.kubernetes is None:
             msg = "target kubernetes needs the key 'kubernetes' with images"
             raise ValueError(msg)
+        if self.target is TargetKind.LOCAL and self.cluster.zookeeper.voters is not None:
+            msg = "cluster.zookeeper.voters: an ensemble on one machine keeps its size"
+            raise ValueError(msg)
         return self
 
     @property

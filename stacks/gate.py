@@ -34,6 +34,7 @@ from components import zookeeper
 from components.errors import ArgumentsError
 from components.mesos import agents, masters
 from components.mesos.masters import GroupSize
+from components.zookeeper import EnsembleSize
 from stacks.moves import Move, check_first, check_move
 from stacks.topology import (
     Color,
@@ -48,7 +49,7 @@ PERMIT_PATTERN = re.compile(r"(?P<move>[^:]+):(?P<until>[0-9]{10}):(?P<nonce>[0-
 # A permit names its move, so older ones are of use only for the same edge walked again; far fewer
 # than this many removals happen between two spent ones that somebody could confuse.
 _SPENT_MAX = 64
-_SIZES = ("zookeeper", "masters", "quorum", "agents")
+_SIZES = ("zookeeper", "voters", "masters", "quorum", "agents")
 _KEPT = ("source", "target", "position", "groups", *_SIZES)
 # Starts the message, so that a refusal is told from other failures of a check.
 REFUSED = "the gate refuses this update:"
@@ -92,9 +93,11 @@ class GateProvider(ResourceProvider):
 
 
 class Sizes(NamedTuple):
-    """How many members the tiers of each colour have, and how many masters store a change."""
+    """How many members the tiers of each colour have, how many servers are to vote (0: all, and
+    nobody sees to it), and how many masters store a change."""
 
     zookeeper: int
+    voters: int
     masters: int
     quorum: int
     agents: int
@@ -150,11 +153,16 @@ def _decide(old: Standing | None, new: Standing) -> Move | None:
 
 def _check_sizes(olds: Mapping[str, Any], news: Mapping[str, Any]) -> None:
     # Numbers come back from the engine as floats, and states of before know fewer of them.
-    for name, check in (("zookeeper", zookeeper.check_resize), ("agents", agents.check_resize)):
-        if name in olds:
-            check(int(olds[name]), int(news[name]))
+    if "zookeeper" in olds:
+        zookeeper.check_resize(_ensemble(olds), _ensemble(news))
+    if "agents" in olds:
+        agents.check_resize(int(olds["agents"]), int(news["agents"]))
     if "masters" in olds:
         masters.check_resize(_group(olds), _group(news))
+
+
+def _ensemble(values: Mapping[str, Any]) -> EnsembleSize:
+    return EnsembleSize(int(values["zookeeper"]), int(values.get("voters") or 0) or None)
 
 
 def _group(values: Mapping[str, Any]) -> GroupSize:

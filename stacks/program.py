@@ -118,6 +118,7 @@ class _Stack:
         cluster = self._config.cluster
         sizes = Sizes(
             zookeeper=cluster.zookeeper.replicas,
+            voters=cluster.zookeeper.voters or 0,
             masters=cluster.masters.replicas,
             quorum=cluster.masters.quorum,
             agents=cluster.agents.total,

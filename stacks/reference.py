@@ -46,7 +46,7 @@ PAGES = (
         "zookeeper.md",
         "ZooKeeper ensemble",
         "2",
-        ("components.zookeeper", "components.zookeeper_image"),
+        ("components.zookeeper", "components.zookeeper_image", "controllers.caretaker.membership"),
         ("stacks.cluster_spec:ZooKeeperConfig", "stacks.kubernetes_config:TlsConfig",
          "stacks.kubernetes_config:IssuerConfig", "stacks.kubernetes_config:SnapshotsConfig"),
         "ha.yaml",

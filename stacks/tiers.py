@@ -123,6 +123,7 @@ class Tiers:
                 color=color,
                 program=self._programs.zookeeper,
                 replicas=sizes.replicas,
+                voters=sizes.voters,
                 initial_epoch=self._config.migration.epochs.get(color),
                 tick_time_ms=sizes.tick_time_ms,
                 heap_mb=sizes.heap_mb,
@@ -201,8 +202,8 @@ class Tiers:
         return tuple(address for each in (color, *others) for address in self.masters(each))
 
     def _hosts_of(self, color: Color, role: PortRole) -> str:
-        replicas = self._config.cluster.zookeeper.replicas
-        return client_hosts(color, replicas, self._place([], protect=False), role)
+        voting = self._config.cluster.zookeeper.size.voting
+        return client_hosts(color, voting, self._place([], protect=False), role)
 
     @property
     def _networks(self) -> Networks | None:

@@ -66,6 +66,8 @@ FLOWS = (
     Flow(GUESTS, ZOOKEEPER, PortRole.ZOOKEEPER_SECURE),
     # They ask who leads, and drain agents of either colour.
     Flow(CARETAKERS, MASTERS, PortRole.MASTER),
+    # They ask servers how far they are, and change who votes.
+    Flow(CARETAKERS, ZOOKEEPER, _CLIENT, within_color=True),
     Flow(GUESTS, ZOOKEEPER, _CLIENT),
     Flow(MONITORING, ZOOKEEPER, PortRole.ZOOKEEPER_METRICS),
     Flow(MONITORING, MASTERS, PortRole.MASTER),

@@ -1,4 +1,5 @@
-"""The workload that looks after another one: replaces its pods in order, copies its volumes.
+"""The workload that looks after another one: replaces its pods in order, copies its volumes, and
+changes who votes in an ensemble.
 
 It runs `controllers.caretaker` with the rights that this takes in its namespace, and no others.
 """
@@ -6,6 +7,7 @@ It runs `controllers.caretaker` with the rights that this takes in its namespace
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from components.errors import ArgumentsError
@@ -26,7 +28,20 @@ _HOUR_S = 3600
 
 def is_needed(workload: Workload) -> bool:
     """Whether a workload wants to be looked after."""
-    return workload.replacement.order is not Replacing.ROLLING or workload.snapshots is not None
+    is_rolled = workload.replacement.order is not Replacing.ROLLING
+    return is_rolled or workload.snapshots is not None or workload.electorate is not None
+
+
+def comes_and_goes(workload: Workload) -> bool:
+    """Whether who looks after a workload does so for a while, and so is never protected."""
+    return is_needed(workload) and not is_needed(replace(workload, electorate=None))
+
+
+def credential_of(workload: Workload) -> str | None:
+    """The secret that looking after a workload takes."""
+    if workload.electorate is not None:
+        return workload.electorate.credential
+    return workload.replacement.credential
 
 
 def name_of(workload: Workload) -> str:
@@ -51,7 +66,7 @@ def caretaker(
         msg = f"{workload.name}: expected a program that looks after its pods, saw none"
         raise ArgumentsError(msg)
     name = name_of(workload)
-    credential = workload.replacement.credential
+    credential = credential_of(workload)
     config: dict[str, Any] = {
         "namespace": namespace,
         "workload": workload.name,
@@ -60,8 +75,17 @@ def caretaker(
         "members": len(workload.members) if workload.running else 0,
         "order": _order(workload.replacement.order),
         "masters": list(workload.replacement.masters),
-        "credential_file": credential_file,
+        "credential_file": credential_file if workload.replacement.credential else None,
     }
+    if workload.electorate is not None:
+        config["ensemble"] = {
+            "servers": [
+                {"id": one.id, "address": str(one.address), "description": one.description}
+                for one in workload.electorate.members
+            ],
+            "voters": workload.electorate.voters,
+            "credential_file": credential_file,
+        }
     if workload.shape is Shape.PER_NODE:
         config["agent_port"] = next(iter(workload.members[0].ports.values()))
     if workload.snapshots is not None:

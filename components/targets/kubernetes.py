@@ -220,7 +220,7 @@ class KubernetesTarget:
     def _declare_caretaker(
         self, workload: Workload, made: pulumi.Resource, *, parent: pulumi.Resource, protect: bool
     ) -> None:
-        credential = workload.replacement.credential
+        credential = caretaker.credential_of(workload)
         after = caretaker.caretaker(
             workload,
             self._caretaker_program,
@@ -228,7 +228,8 @@ class KubernetesTarget:
             labels=pods.labels(workload),
             credential_file=self.secret(credential) if credential else None,
         )
-        self.run(after, parent=parent, depends_on=[made], protect=protect)
+        keeps = protect and not caretaker.comes_and_goes(workload)
+        self.run(after, parent=parent, depends_on=[made], protect=keeps)
 
     def _declare_custom(
         self, workload: Workload, opts: pulumi.ResourceOptions

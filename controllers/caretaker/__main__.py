@@ -15,9 +15,11 @@ from pathlib import Path
 from clients.kubernetes import KubernetesClient, KubernetesError, in_cluster
 from clients.mesos import MesosError, OperatorClient
 from clients.mesos.model import Agent
+from clients.zookeeper import EnsembleClient
 from controllers.caretaker.cluster import WorkloadClient
 from controllers.caretaker.driver import Caretaker, Masters
 from controllers.caretaker.settings import CaretakerSettings, Order
+from controllers.caretaker.voting import Voting
 from controllers.process import run, until_told
 
 
@@ -41,17 +43,26 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
 
     Raises:
         SettingsError: the settings cannot be used.
-        KubernetesError: this is no pod that may use the API.
+        KubernetesError: this is no pod that may use the API, and it has to.
         MesosError: the file of the credential cannot be used.
     """
     settings = CaretakerSettings.read(path)
     async with AsyncExitStack() as opened:
-        kubernetes = await opened.enter_async_context(KubernetesClient(in_cluster()))
+        workload: WorkloadClient | None = None
+        if settings.order is not Order.NONE or settings.copies is not None:
+            kubernetes = await opened.enter_async_context(KubernetesClient(in_cluster()))
+            workload = WorkloadClient(kubernetes, settings)
         masters: Masters | None = None
         if settings.order is not Order.NONE:
             client = OperatorClient(settings.masters, settings.credential_file)
             masters = _Masters(await opened.enter_async_context(client))
-        caretaker = Caretaker(settings, WorkloadClient(kubernetes, settings), masters)
+        voting: Voting | None = None
+        if (ensemble := settings.ensemble) is not None:
+            # A session is had from those that vote, now and afterwards.
+            hosts = [one.address for one in ensemble.servers if one.id in ensemble.wanted]
+            servers = EnsembleClient(hosts, ensemble.credential_file, timeout_s=ensemble.timeout_s)
+            voting = Voting(ensemble, await opened.enter_async_context(servers))
+        caretaker = Caretaker(settings, workload, masters, voting=voting)
         while not stop.is_set():
             await caretaker.round()
             with contextlib.suppress(TimeoutError):

@@ -12,13 +12,16 @@ from typing import Protocol
 
 import structlog
 
+from clients.errors import AccessError
 from clients.kubernetes import KubernetesError
 from clients.mesos import MesosError
 from clients.mesos.model import Agent
-from controllers.caretaker import copies, draining, rolling
+from clients.zookeeper import ZooKeeperError
+from controllers.caretaker import copies, draining, membership, rolling
 from controllers.caretaker.cluster import Looked, WorkloadClient
 from controllers.caretaker.draining import AgentPod
 from controllers.caretaker.settings import CaretakerSettings, Order
+from controllers.caretaker.voting import Voting
 
 _log = structlog.get_logger()
 
@@ -44,33 +47,52 @@ class Masters(Protocol):
 
 
 class Caretaker:
-    """Of one workload. `masters` is None where its order asks for none."""
+    """Of one workload. `workload` is None where neither pods nor volumes are looked after,
+    `masters` where the order of pods asks for none, `voting` where it is no ensemble whose members
+    change."""
 
     def __init__(
         self,
         settings: CaretakerSettings,
-        workload: WorkloadClient,
+        workload: WorkloadClient | None,
         masters: Masters | None,
         now: Callable[[], float] = time.time,
+        *,
+        voting: Voting | None = None,
     ) -> None:
         self._settings = settings
         self._workload = workload
         self._masters = masters
+        self._voting = voting
         self._now = now
         self._told = ""
         self._failed: frozenset[str] = frozenset()
 
     async def round(self) -> None:
-        """Take one step, and make the copies that are due."""
-        for work in (self._replace, self._copy):
+        """Take one step of each kind, and make the copies that are due."""
+        for work in (self._replace, self._vote, self._copy):
             try:
                 await work()
-            except (KubernetesError, MesosError) as error:
+            except (KubernetesError, MesosError, ZooKeeperError, AccessError) as error:
                 self._tell("caretaker.failed", str(error))
+
+    async def _vote(self) -> None:
+        if self._voting is None:
+            return
+        step = await self._voting.step()
+        match step:
+            case rolling.Done():
+                self._tell("caretaker.done", "as many servers vote as are declared to")
+            case rolling.Wait(reason):
+                self._tell("caretaker.waits", reason)
+            case _:
+                what = "joined" if isinstance(step, membership.Join) else "left"
+                self._tell(f"caretaker.{what}", f"server {step.server}")
 
     async def _replace(self) -> None:
         if self._settings.order is Order.NONE:
             return
+        assert self._workload is not None
         looked = await self._workload.look()
         if looked is None:
             self._tell("caretaker.waits", "the workload's controller has not seen it yet")
@@ -104,6 +126,7 @@ class Caretaker:
         return [_joined(pod, known.get(looked.nodes[pod.name])) for pod in looked.pods]
 
     async def _take(self, step: draining.Step) -> None:
+        assert self._workload is not None
         match step:
             case rolling.Done():
                 self._told = ""
@@ -130,6 +153,7 @@ class Caretaker:
         how = self._settings.copies
         if how is None:
             return
+        assert self._workload is not None
         made = await self._workload.copies()
         failed = {copy.name: copy.error for copy in made if copy.error is not None}
         for name in sorted(failed.keys() - self._failed):

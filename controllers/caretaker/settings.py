@@ -1,4 +1,5 @@
-"""What a caretaker is told: which workload, in which order its pods go, and which volumes to copy.
+"""What a caretaker is told: which workload, in which order its pods go, which volumes to copy, and
+who votes in it where it is an ensemble.
 
 Unknown keys are errors. Durations are seconds.
 """
@@ -7,9 +8,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from controllers.settings import ControllerSettings, Part
 
@@ -40,6 +41,46 @@ class CopySettings(Part):
     """Copies of each volume that stay."""
 
 
+class MemberSettings(Part):
+    """A server of an ensemble."""
+
+    id: Annotated[int, Field(ge=1)]
+    """The number that the others know it by."""
+    address: str
+    """`host:port` where clients reach it."""
+    description: str
+    """What the others are told of it: `host:quorum:election;host:client`."""
+
+
+class EnsembleSettings(Part):
+    """The ensemble of ZooKeeper that the workload is."""
+
+    servers: tuple[MemberSettings, ...] = Field(min_length=3)
+    """All that run."""
+    voters: Annotated[int, Field(ge=3)]
+    """So many of them vote, the first ones by id."""
+    credential_file: Path
+    """File with the super user's `super:password`."""
+    timeout_s: Annotated[float, Field(gt=0)] = 10.0
+    """Bound of a question, and of a change."""
+
+    @model_validator(mode="after")
+    def _can_be(self) -> Self:
+        ids = [server.id for server in self.servers]
+        if ids != list(range(1, len(ids) + 1)):
+            msg = f"expected servers by their ids from 1, saw {ids}"
+            raise ValueError(msg)
+        if self.voters % 2 == 0 or self.voters > len(ids):
+            msg = f"expected an odd number of at most {len(ids)} voters, saw {self.voters}"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def wanted(self) -> frozenset[int]:
+        """Ids of those that vote."""
+        return frozenset(range(1, self.voters + 1))
+
+
 class CaretakerSettings(ControllerSettings):
     """All of it."""
 
@@ -59,5 +100,6 @@ class CaretakerSettings(ControllerSettings):
     credential_file: Path | None = None
     """File with `principal:secret` of an operator."""
     copies: CopySettings | None = None
+    ensemble: EnsembleSettings | None = None
     interval_s: Annotated[float, Field(gt=0)] = 5.0
     """Between two looks."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from components.base import Placing
@@ -22,7 +23,8 @@ from components.mesos.sample import (
     SampleFrameworkArgs,
 )
 from components.workload import Program
-from components.zookeeper import ZooKeeperEnsemble, ZooKeeperEnsembleArgs
+from components.zookeeper import EnsembleSize, Launch, ZooKeeperEnsemble, ZooKeeperEnsembleArgs
+from components.zookeeper import check_resize as check_ensemble
 from stacks.local.marathon.settings import MarathonSettings
 from stacks.local.mesos.access import Access as LocalAccess
 from stacks.local.settings import (
@@ -299,6 +301,67 @@ def test_how_a_group_grows_is_told_and_works() -> None:
         check_resize(old, new)
     with pytest.raises(ArgumentsError, match="expected quorum_of to be an odd number from 3"):
         MesosMastersArgs(color="blue", program=PROGRAM, zookeeper_hosts=HOSTS, quorum_of=1)
+
+
+SIZES = st.builds(EnsembleSize, st.sampled_from([1, 3, 5, 7, 9]), st.sampled_from([None, 3, 5, 7]))
+
+
+@given(SIZES, SIZES)
+def test_servers_of_an_ensemble_come_and_go_without_a_vote(
+    old: EnsembleSize, new: EnsembleSize
+) -> None:
+    assume(old.voting <= old.replicas and new.voting <= new.replicas)
+    try:
+        check_ensemble(old, new)
+    except ArgumentsError:
+        return
+    if new.replicas != old.replicas:
+        assert new.voting == old.voting <= min(old.replicas, new.replicas)
+        # Whoever still has a vote in an ensemble that is late finds a majority.
+        assert new.replicas > old.replicas // 2
+    if new.voting != old.voting:
+        # Somebody gives and takes the votes, from and to servers that run.
+        assert new.voters is not None
+        assert new.voting <= old.replicas
+        assert 1 not in {old.voting, new.voting}
+
+
+def test_how_an_ensemble_grows_and_shrinks_is_told_and_works() -> None:
+    three, five = EnsembleSize(3), EnsembleSize(5)
+    with pytest.raises(ArgumentsError, match=r"Set zookeeper\.voters to 3 together with"):
+        check_ensemble(three, five)
+    with pytest.raises(ArgumentsError, match=r"set zookeeper\.voters to 3; when"):
+        check_ensemble(five, three)
+    grows = (three, EnsembleSize(5, 3), EnsembleSize(5, 5), five)
+    shrinks = (five, EnsembleSize(5, 3), EnsembleSize(3, 3), three)
+    for way in (grows, shrinks):
+        for old, new in itertools.pairwise(way):
+            check_ensemble(old, new)
+    with pytest.raises(ArgumentsError, match=r"set it to 5, so that somebody"):
+        check_ensemble(EnsembleSize(5, 3), five)
+    with pytest.raises(ArgumentsError, match="at most 2 at once"):
+        check_ensemble(EnsembleSize(7, 3), EnsembleSize(3, 3))
+    for old, new in ((EnsembleSize(1), three), (three, EnsembleSize(1))):
+        with pytest.raises(ArgumentsError, match="a single server has no majority"):
+            check_ensemble(old, new)
+
+
+@pytest.mark.parametrize(
+    ("replicas", "voters", "launch", "told"),
+    [
+        (5, 2, Launch.IMAGE, "odd number of voters from 3 to 5"),
+        (5, 1, Launch.IMAGE, "odd number of voters from 3 to 5"),
+        (3, 5, Launch.IMAGE, "odd number of voters from 3 to 3"),
+        (5, 3, Launch.LAUNCHER, "on target kubernetes alone"),
+    ],
+)
+def test_voters_that_cannot_be_are_refused(
+    replicas: int, voters: int, launch: Launch, told: str
+) -> None:
+    with pytest.raises(ArgumentsError, match=told):
+        ZooKeeperEnsembleArgs(
+            color="blue", program=PROGRAM, replicas=replicas, voters=voters, launch=launch
+        )
 
 
 def test_one_machine_has_room_for_three_servers(run: Run, placing: Placing) -> None:

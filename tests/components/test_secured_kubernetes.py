@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +19,7 @@ from components.mesos.masters import MesosMasters, MesosMastersArgs
 from components.targets.kubernetes import KubernetesTarget
 from components.workload import Certificate, Issuer, Program, Snapshots
 from components.zookeeper import Launch, ZooKeeperEnsemble, ZooKeeperEnsembleArgs
+from controllers.caretaker.settings import CaretakerSettings, MemberSettings
 from stacks.local.settings import AgentSettings, MasterSettings
 from tests.components.conftest import Run
 
@@ -100,6 +102,56 @@ def test_volumes_are_copied_by_who_looks_after_them(run: Run, placing: Placing) 
         "persistentvolumeclaims",
     }
     assert recorder.named(name, "Deployment")
+
+
+def test_votes_of_an_ensemble_are_changed_by_who_looks_after_it(run: Run, placing: Placing) -> None:
+    name = "blue-zookeeper-caretaker"
+    args = replace(ENSEMBLE, replicas=5, voters=3)
+
+    recorder = run(lambda: ZooKeeperEnsemble(args, placing))
+
+    settings = CaretakerSettings.model_validate_json(
+        recorder.named(name, "ConfigMap").inputs["data"][f"{name}-0.json"]
+    )
+    assert settings.ensemble is not None
+    assert settings.ensemble.wanted == {1, 2, 3}
+    assert settings.ensemble.servers[3] == MemberSettings(
+        id=4,
+        address="blue-zookeeper-3.blue-zookeeper.mesos.svc:2181",
+        description="blue-zookeeper-3.blue-zookeeper.mesos.svc:2888:3888;0.0.0.0:2181",
+    )
+    (mounted,) = {
+        item["key"]
+        for volume in pod_of(recorder.named(name, "Deployment").inputs)["volumes"]
+        for item in volume.get("secret", {}).get("items", ())
+    }
+    assert mounted == str(settings.ensemble.credential_file).rpartition("/")[2] == "zookeeper-super"
+    # The API server is not asked for that.
+    assert recorder.names("Role") == []
+    scripts = recorder.named("blue-zookeeper", "ConfigMap").inputs["data"]
+    # A server without a past takes those that vote for members, and itself.
+    for index, known in ((0, {1, 2, 3}), (4, {1, 2, 3, 5})):
+        text = scripts[f"blue-zookeeper-{index}.sh"]
+        assert {int(n) for n in re.findall(r"^server\.(\d+)=", text, re.MULTILINE)} == known
+
+
+def test_clients_connect_to_those_that_vote(run: Run, placing: Placing) -> None:
+    made: list[ZooKeeperEnsemble] = []
+
+    recorder = run(
+        lambda: made.append(ZooKeeperEnsemble(replace(ENSEMBLE, replicas=5, voters=3), placing))
+    )
+
+    assert [host.partition(".")[0] for host in made[0].hosts.split(",")] == [
+        f"blue-zookeeper-{index}" for index in range(3)
+    ]
+    assert recorder.named("blue-zookeeper", "StatefulSet").inputs["spec"]["replicas"] == 5
+
+
+def test_nobody_looks_after_an_ensemble_that_keeps_its_size(run: Run, placing: Placing) -> None:
+    recorder = run(lambda: ZooKeeperEnsemble(ENSEMBLE, placing))
+
+    assert recorder.names("Deployment") == []
 
 
 def test_masters_are_replaced_by_who_knows_their_leader(run: Run, placing: Placing) -> None:

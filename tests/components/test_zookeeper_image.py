@@ -10,6 +10,7 @@ import subprocess
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from urllib.error import HTTPError
 
@@ -34,7 +35,6 @@ def server(folder: Path, myid: int, peers: tuple[str, ...], epoch: int | None) -
         data_dir=str(folder / f"data-{myid}"),
         temporary_dir=str(folder / f"tmp-{myid}"),
         listen_host="127.0.0.1",
-        client_port=ports.free_port(),
         admin_port=ports.free_port(),
         metrics_port=ports.free_port(),
         peers=peers,
@@ -54,8 +54,14 @@ def write(folder: Path, one: Server) -> Path:
 
 def ensemble_of(folder: Path, epoch: int | None) -> list[Server]:
     (folder / "super").write_text(f"{_IDENTITY}\n")
-    peers = tuple(f"127.0.0.1:{ports.free_port()}:{ports.free_port()}" for _ in range(3))
+    peers = peers_of(3)
     return [server(folder, myid, peers, epoch) for myid in (1, 2, 3)]
+
+
+def peers_of(count: int) -> tuple[str, ...]:
+    """Descriptions of servers on ports that are free."""
+    free = ports.free_port
+    return tuple(f"127.0.0.1:{free()}:{free()};127.0.0.1:{free()}" for _ in range(count))
 
 
 def start(started: ExitStack, folder: Path, one: Server) -> None:
@@ -197,5 +203,50 @@ def test_the_digest_is_zookeepers_whatever_its_bytes(tmp_path: Path, number: int
     assert prepared(tmp_path, one).returncode == 0
 
     expected = base64.b64encode(sha1(identity)).decode()
-    lines = (Path(one.temporary_dir) / "zookeeper" / "zoo.cfg").read_text().splitlines()
-    assert f"DigestAuthenticationProvider.superDigest=super:{expected}" in lines
+    given = (Path(one.temporary_dir) / "zookeeper" / "java.args").read_text()
+    option = "-Dzookeeper.DigestAuthenticationProvider.superDigest"
+    assert given == f"{option}=super:{expected}\n"
+
+
+def members_of(one: Server) -> dict[int, str]:
+    """Whom the server is told to begin with, by ids."""
+    lines = (Path(one.data_dir) / "zoo.cfg").read_text().splitlines()
+    (file,) = (line.partition("=")[2] for line in lines if line.startswith("dynamicConfigFile="))
+    known = (line.partition("=") for line in Path(file).read_text().splitlines())
+    return {int(name.removeprefix("server.")): description for name, _, description in known}
+
+
+def test_a_server_begins_with_those_that_vote_and_goes_on_with_what_was_agreed(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "super").write_text(_IDENTITY)
+    peers = peers_of(5)
+    fourth = replace(server(tmp_path, 4, peers, None), voters=3)
+    assert prepared(tmp_path, fourth).returncode == 0
+    # Never a majority of servers without data.
+    assert members_of(fourth) == {n: peers[n - 1] for n in (1, 2, 3, 4)}
+
+    data = Path(fourth.data_dir)
+    agreed = "".join(f"server.{n}={peers[n - 1]}\n" for n in (1, 2, 3))
+    for version, text in (("9", "server.9=x"), ("10", agreed), ("next", "server.9=x")):
+        (data / f"zoo.cfg.dynamic.{version}").write_text(text)
+    assert prepared(tmp_path, fourth).returncode == 0
+    # Without a vote it follows those who have.
+    assert members_of(fourth) == {n: peers[n - 1] for n in (1, 2, 3, 4)}
+    assert [path.name for path in data.glob("zoo.cfg.dynamic*")] == ["zoo.cfg.dynamic"]
+
+    (data / "zoo.cfg.dynamic.1f").write_text(f"server.4={peers[3]}\nserver.5={peers[4]}\n")
+    assert prepared(tmp_path, fourth).returncode == 0
+    assert members_of(fourth) == {4: peers[3], 5: peers[4]}
+
+
+def test_what_was_agreed_in_a_former_life_is_forgotten(tmp_path: Path) -> None:
+    one = ensemble_of(tmp_path, epoch=7)[0]
+    version = Path(one.data_dir) / "version-2"
+    version.mkdir(parents=True)
+    (version / "currentEpoch").write_text("3")
+    (Path(one.data_dir) / "zoo.cfg.dynamic.300000001").write_text(f"server.1={one.peers[0]}\n")
+
+    assert prepared(tmp_path, one).returncode == 0
+
+    assert members_of(one) == dict(enumerate(one.peers, 1))

@@ -116,7 +116,7 @@ def assert_quorum_is_encrypted(servers: list[Server], certificates: Path) -> Non
     context.load_cert_chain(certificates / "tls.crt", certificates / "tls.key")
     seen: list[str] = []
     for peer in servers[0].peers:
-        port = int(peer.split(":")[2])
+        port = int(peer.partition(";")[0].split(":")[2])
         pem = ssl.get_server_certificate(
             ("127.0.0.1", port), ca_certs=str(certificates / "ca.crt"), timeout=20
         )

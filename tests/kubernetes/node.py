@@ -7,6 +7,7 @@ knows none), and no pod reaches anything outside of the sandbox.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import subprocess
@@ -40,6 +41,7 @@ _COMMAND_S_MAX = 120.0
 STORAGE_CLASS = "rig"
 # Enough for both colours of two clusters.
 _VOLUMES = 32
+_VOLUMES_DIR = Path("/var/lib/volumes")
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,22 @@ class Node:
             timeout=_COMMAND_S_MAX,
         )
 
+    @property
+    def volumes(self) -> Path:
+        """Folders that claims are bound to, from outside."""
+        return self.sandbox.outside(_VOLUMES_DIR)
+
+    def process_of(self, words: str) -> int:
+        """The one process of its pods whose command line holds these words, from outside."""
+        found = [
+            int(place.name)
+            for place in Path("/proc").glob("[0-9]*")
+            if words in _read(place / "cmdline").replace("\0", " ")
+            and self.sandbox.groups[0].name in _read(place / "cgroup")
+        ]
+        assert len(found) == 1, f"{len(found)} processes run {words}"
+        return found[0]
+
     def place_secrets(self, place: Path, values: Mapping[str, str]) -> None:
         """Put files where a pod would find them, for what runs in the sandbox beside pods."""
         folder = self.sandbox.outside(place)
@@ -70,6 +88,13 @@ class Node:
             file = folder / name
             file.touch(mode=0o600)
             file.write_text(value)
+
+
+def _read(path: Path) -> str:
+    """A file of a process; empty when it has ended."""
+    with contextlib.suppress(OSError):
+        return path.read_text()
+    return ""
 
 
 @contextmanager
@@ -280,7 +305,7 @@ def _make_volumes(place: Sandbox, cluster: Cluster) -> None:
     affinity = {"required": {"nodeSelectorTerms": [{"matchExpressions": [here]}]}}
     for index in range(_VOLUMES):
         name = f"volume-{index}"
-        path = place.outside(Path("/var/lib/volumes", name))
+        path = place.outside(_VOLUMES_DIR / name)
         path.mkdir(parents=True)
         cluster.apply(
             {
@@ -292,7 +317,7 @@ def _make_volumes(place: Sandbox, cluster: Cluster) -> None:
                     "accessModes": ["ReadWriteOnce"],
                     "persistentVolumeReclaimPolicy": "Retain",
                     "storageClassName": STORAGE_CLASS,
-                    "local": {"path": f"/var/lib/volumes/{name}"},
+                    "local": {"path": str(_VOLUMES_DIR / name)},
                     "nodeAffinity": affinity,
                 },
             }

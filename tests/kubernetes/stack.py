@@ -54,6 +54,7 @@ class ClusterStack:
         kubernetes: Mapping[str, Any] | None = None,
         cluster: Mapping[str, Any] | None = None,
         services: Mapping[str, Any] | None = None,
+        bounds: Mapping[str, Any] | None = None,
     ) -> None:
         """Write the stack's configuration, with these keys besides the usual ones."""
         settings = {"namespace": self.namespace, "node_networks": [NODES], "images": IMAGES}
@@ -62,10 +63,9 @@ class ClusterStack:
             "mesos-platform:kubernetes": {**settings, "spread": "zones", **(kubernetes or {})},
             "mesos-platform:migration": {"position": "0"},
         }
-        if cluster:
-            values["mesos-platform:cluster"] = dict(cluster)
-        if services:
-            values["mesos-platform:services"] = dict(services)
+        for key, given in (("cluster", cluster), ("services", services), ("bounds", bounds)):
+            if given:
+                values[f"mesos-platform:{key}"] = dict(given)
         text = yaml.safe_dump({"config": values}, sort_keys=False)
         self.runner.config_file.write_text(text)
 

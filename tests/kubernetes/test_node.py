@@ -7,17 +7,20 @@ framework whose tasks run, take minutes more: `make test-kubernetes` and `make r
 from __future__ import annotations
 
 import json
+import os
 import secrets
+import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from components.mesos.access import MARATHON_SECRET, SAMPLE_SECRET
+from components.mesos.access import MARATHON_SECRET, SAMPLE_SECRET, ZOOKEEPER
 from components.network.cni import CONFIG_FLAG, PLUGINS_FLAG, known
 from components.targets.pods import SECRETS_DIR, SECRETS_OBJECT
 from components.workload import Secret
@@ -45,7 +48,9 @@ _PREFIXES = {
     MARATHON_SECRET: "marathon:",
     SAMPLE_SECRET: "sample:",
 }
+_EQUAL_S_MAX = 60.0
 SOURCE = {"traffic": Placement.SOURCE}
+CERTIFIED = ("blue-zookeeper", "green-zookeeper", "sync-engine")
 ENSEMBLE = tuple(f"blue-zookeeper-{index}" for index in range(3))
 
 
@@ -60,18 +65,26 @@ def stack(node: Node, project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
         networks: Object = {"bridges": {"web": {}}, "overlays": {"mesos": {"nodes": {0: ADDRESS}}}}
         made.configure(
             # One node cannot keep members apart.
-            kubernetes={"images": images, "spread": "any", "node_networks": [NETWORK]},
+            kubernetes={
+                "images": images,
+                "spread": "any",
+                "node_networks": [NETWORK],
+                "tls": {},
+                "zookeeper_acl": True,
+            },
             cluster={
                 "framework": {"tasks": 2},
                 "agents": {"count": 1},
                 "networks": networks,
             },
             services={"edge": {"replicas": 1, "image": node.images.names["edge"]}},
+            # Two processors have a control plane, a node and two clusters.
+            bounds={"lag_p99_ms": 2000},
         )
         made.runner.set_migration(Standing(position=Position(0), groups=SOURCE))
         with ThreadPoolExecutor(1) as beside:
             updating = beside.submit(made.runner.up)
-            give_secrets(node, made, lambda: not updating.done())
+            give_secrets(node, made, updating)
             updating.result()
         yield made
         # What it keeps ends with the node.
@@ -80,22 +93,41 @@ def stack(node: Node, project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
             cluster.delete({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
 
 
-def give_secrets(node: Node, stack: ClusterStack, goes_on: Callable[[], bool]) -> None:
-    """Give a stack its secrets once it has a namespace for them, as somebody else does."""
+def give_secrets(node: Node, stack: ClusterStack, updating: Future[Any]) -> None:
+    """Give a stack its secrets once it has namespaces for them, as somebody else does."""
     values = {
         str(one): _PREFIXES.get(one, "") + secrets.token_hex(24) for one in {*Secret, *_PREFIXES}
     }
+    values[ZOOKEEPER] = f"mesos:{secrets.token_hex(24)}"
+    given = [
+        (stack.namespace, SECRETS_OBJECT, values),
+        (stack.agents_namespace, SECRETS_OBJECT, {ZOOKEEPER: values[ZOOKEEPER]}),
+        *((stack.namespace, f"{name}-tls", certificate(node, stack, name)) for name in CERTIFIED),
+    ]
 
     def is_there() -> bool:
-        assert goes_on(), "the update ended without a namespace"
-        return stack.cluster.get("v1", "Namespace", stack.namespace) is not None
+        if updating.done():
+            # Its own error tells more.
+            updating.result()
+            pytest.fail("the update ended well, and made no namespace")
+        get = stack.cluster.get
+        return all(get("v1", "Namespace", namespace) is not None for namespace, _, _ in given)
 
-    block_until(is_there, "a namespace", _NAMESPACE_S_MAX)
-    metadata = {"name": SECRETS_OBJECT, "namespace": stack.namespace}
-    stack.cluster.create(
-        {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": values}
-    )
+    block_until(is_there, "namespaces", _NAMESPACE_S_MAX)
+    for namespace, name, content in given:
+        metadata = {"name": name, "namespace": namespace}
+        stack.cluster.create(
+            {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": content}
+        )
     node.place_secrets(Path(SECRETS_DIR), values)
+
+
+def certificate(node: Node, stack: ClusterStack, name: str) -> dict[str, str]:
+    """Files of one for all members of a workload, by the authority of the cluster."""
+    members = [f"DNS:{name}-{index}.{name}.{stack.namespace}.svc" for index in range(3)]
+    pair = node.plane.authority.issue(f"{stack.namespace}-{name}", names=tuple(members))
+    files = {"tls.crt": pair.cert, "tls.key": pair.key, "ca.crt": node.plane.authority.own.cert}
+    return {key: file.read_text() for key, file in files.items()}
 
 
 @pytest.mark.timeout(_BOUND_S)
@@ -120,6 +152,7 @@ def test_a_cluster_of_real_pods_is_migrated_with_real_guards(
         migrate(node, stack, phase)
 
     assert_guarded(stack)
+    assert_nothing_lost(node, stack)
     # What serves was not touched on the way.
     assert {pod["metadata"]["uid"] for pod in stack.pods("blue-zookeeper")} == before
     for tier in ("green-zookeeper", "green-masters", "sync-engine"):
@@ -272,3 +305,34 @@ def assert_guarded(stack: ClusterStack) -> None:
     guards = [record for record in ended if record.name == OPENING_GUARDS]
     assert len(guards) == 2
     assert all(record.evidence for record in guards)
+    # The engine's own word, after the first copy and wherever a guard wants it.
+    (audit,) = [record for record in ended if record.name == "audit"]
+    assert audit.evidence["audit"]["equal"]
+    asked = [one for record in guards for one in record.evidence["findings"]]
+    assert [one["ok"] for one in asked if one["name"] == "audit"] == [True]
+
+
+def assert_nothing_lost(node: Node, stack: ClusterStack) -> None:
+    """Every write that clients were told of is in both ensembles, with its ACL, and nothing else.
+
+    They are stopped in their tracks meanwhile: the two would differ by what is on its way.
+    """
+    (log,) = node.volumes.rglob("acks.jsonl")
+    words = [sys.executable, "-m", "stacks.local.traffic", "verify", f"--log={log}"]
+    words += [f"--auth-file={SECRETS_DIR}/{Secret.ZOOKEEPER_SUPER}", "--root=/apps/traffic"]
+    outputs = stack.runner.outputs()
+    traffic = node.process_of("stacks.local.traffic --config")
+    os.kill(traffic, signal.SIGSTOP)
+    try:
+        for color in ("blue", "green"):
+            command = node.sandbox.wrap([*words, f"--hosts={outputs[f'{color}_zookeeper']}"])
+
+            def holds(command: list[str] = command) -> bool:
+                done = subprocess.run(command, check=False, stdout=subprocess.PIPE, timeout=120)
+                report = json.loads(done.stdout)
+                assert report["acknowledged"] > 0
+                return report["ok"]
+
+            block_until(holds, f"every acknowledged write in {color}", _EQUAL_S_MAX)
+    finally:
+        os.kill(traffic, signal.SIGCONT)

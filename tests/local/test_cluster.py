@@ -8,8 +8,11 @@ import signal
 import time
 from typing import Any
 
+import pytest
 from kazoo.client import KazooClient
 
+from stacks.local.mesos.agent import Agent
+from stacks.local.mesos.cgroups import Cgroups
 from stacks.local.mesos.executor import start_time
 from stacks.local.sample.roster import Step
 from tests.local.rig import Rig, RunningFramework, RunningMaster
@@ -309,3 +312,26 @@ async def test_a_canary_runs_on_the_agent_that_was_named(rig: Rig) -> None:
     assert answer.status_code == 200, answer.text
     assert answer.json()["ok"]
     assert answer.json()["agent_id"] == agents[1].id
+
+
+async def test_a_canary_tells_whether_its_agent_holds_it_to_its_share(rig: Rig) -> None:
+    try:
+        Cgroups().make("try", {"cpus": 1.0, "mem": 64.0})
+    except OSError as error:
+        pytest.skip(f"needs the right to make control groups: {error!r}")
+    Cgroups().remove("try")
+    await rig.masters(count=1)
+    held = await rig.agent(isolation="cgroups", number=0)
+    free = await rig.agent(number=1)
+    framework = await rig.framework(tasks=0)
+    await until(lambda: held.id and free.id, "agents are registered")
+
+    async def canary(agent: Agent) -> dict[str, Any]:
+        wanted = {"agent_port": agent.settings.port, "limited": True}
+        answer = await rig.http.post(f"{framework.url}/canary", json=wanted, timeout=60)
+        return answer.json()
+
+    within, without = await canary(held), await canary(free)
+
+    assert (within["ok"], within["states"][-1]) == (True, "TASK_FINISHED")
+    assert (without["ok"], without["states"][-1]) == (False, "TASK_FAILED")

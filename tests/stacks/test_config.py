@@ -109,6 +109,8 @@ def test_nested_values_may_be_json_text_as_pulumi_hands_them_over() -> None:
             "masters.replicas: a quorum has an odd",
         ),
         ({"cluster": {"zookeeper": {"replicas": 5}}}, "one machine has room for 3, saw 5"),
+        ({"cluster": {"zookeeper": {"voters": 3}}}, "an ensemble on one machine keeps its size"),
+        ({"cluster": {"zookeeper": {"voters": 5}}}, "expected 3 to 3 (replicas) voters, saw 5"),
         (
             {"cluster": {"marathon": {"instances": 4}}},
             "cluster.marathon.instances: one machine has room for 3, saw 4",

@@ -152,12 +152,34 @@ def test_sizes_that_an_update_cannot_change_are_kept(dev: StackRunner, walk: Wal
         ("masters: {replicas: 1}", "masters cannot become 1"),
         ("masters: {replicas: 5}", "with the quorum of 5"),
         ("zookeeper: {replicas: 5}", "an ensemble of 3 servers cannot become one of 5"),
+        ("zookeeper: {replicas: 1}", "a single server has no majority"),
         ("agents: {count: 1}", "2 agents cannot become 1"),
     ):
         changed = f"config:\n  mesos-platform:cluster: {{{sizes}}}\n"
         dev.config_file.write_text(text.replace("config:\n", changed))
         with pytest.raises(GateRefusedError, match=told):
             dev.preview()
+
+
+def test_an_ensemble_grows_and_shrinks_by_the_votes_of_its_servers(
+    dev: StackRunner, walk: Walk
+) -> None:
+    walk(at("0"))
+    text = dev.config_file.read_text()
+
+    for sizes in ("replicas: 5, voters: 3", "replicas: 5, voters: 5", "replicas: 5, voters: 3"):
+        changed = f"config:\n  mesos-platform:cluster: {{zookeeper: {{{sizes}}}}}\n"
+        dev.config_file.write_text(text.replace("config:\n", changed))
+        dev.up()
+    shrunk = "config:\n  mesos-platform:cluster: {zookeeper: {replicas: 3, voters: 3}}\n"
+    dev.config_file.write_text(text.replace("config:\n", shrunk))
+    dev.up()
+    dev.config_file.write_text(text)
+
+    # It is as before, and nobody looks after its votes any more.
+    changes = dev.preview().changes
+    assert {step.op for step in changes if "caretaker" in step.name} == {Op.DELETE}
+    assert "blue-zookeeper" not in {step.name for step in changes if step.op is Op.CREATE}
 
 
 def test_what_no_component_can_be_is_said_without_a_traceback(dev: StackRunner) -> None:

@@ -12,7 +12,7 @@ from tests.tidy.conftest import CHECKOUT
 
 # library → where it is used directly (a path, or the beginning of one); tests are free.
 USERS = {
-    "kazoo": ("stacks/local/",),
+    "kazoo": ("clients/zookeeper/", "stacks/local/"),
     "pulumi.automation": ("stacks/automation.py",),
     "boto3": (),
 }

@@ -34,6 +34,8 @@ class CanaryRequest(BaseModel):
     agent_id: str | None = None
     agent_hostname: str | None = None
     agent_port: int | None = None
+    limited: bool = False
+    """Whether it has to find itself within the limits of its resources."""
     timeout_s: float = Field(default=60.0, gt=0, le=600)
 
 
@@ -96,7 +98,9 @@ def make_app(scheduler: Scheduler) -> Starlette:
         except ValidationError as error:
             return PlainTextResponse(str(error), 400)
         result = await scheduler.canary(
-            wanted.model_dump(exclude={"timeout_s"}, exclude_none=True), wanted.timeout_s
+            wanted.model_dump(exclude={"limited", "timeout_s"}, exclude_none=True),
+            wanted.timeout_s,
+            limited=wanted.limited,
         )
         return JSONResponse(result, 200 if result["ok"] else 504)
 

@@ -11,11 +11,12 @@ from stacks.local.settings import FrameworkSettings
 
 @dataclass
 class Canary:
-    """A short task that shows that an agent can run something."""
+    """A short task that shows that an agent can run something; `command` is what it runs."""
 
     id: str
     wanted: Json
     done: asyncio.Future[Json]
+    command: str = "exit 0"
     agent_id: str | None = None
     agent_hostname: str | None = None
     states: list[str] = field(default_factory=list[str])

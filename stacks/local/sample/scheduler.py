@@ -20,6 +20,7 @@ import structlog
 from stacks.local.mesos.election import Leader
 from stacks.local.mesos.values import TERMINAL_STATES, contains, part, scalars, subtract, value
 from stacks.local.process import make_folder, read_secret
+from stacks.local.sample import limits
 from stacks.local.sample.launch import Canary, matches, task_info
 from stacks.local.sample.link import Json, Link
 from stacks.local.sample.roster import Replacement, Roster, SampleTask, Step
@@ -286,7 +287,7 @@ class Scheduler:
             if offer is not None:
                 canary.agent_id = str(offer["agent_id"]["value"])
                 canary.agent_hostname = str(offer["hostname"])
-                launch(offer, canary.id, "exit 0")
+                launch(offer, canary.id, canary.command)
         for replacement in self.roster.waiting():
             offer = choose(avoid=replacement.agent_id)
             if offer is not None:
@@ -314,11 +315,14 @@ class Scheduler:
 
     # Canaries
 
-    async def canary(self, wanted: Json, timeout_s: float) -> Json:
-        """Run a short task on a named agent (`agent_id`, `agent_hostname`, `agent_port`)."""
+    async def canary(self, wanted: Json, timeout_s: float, *, limited: bool = False) -> Json:
+        """Run a short task on a named agent (`agent_id`, `agent_hostname`, `agent_port`); a limited
+        one ends well within the limits of its resources alone."""
         started = time.monotonic()
         future: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
         canary = Canary(f"{_CANARY}-{uuid.uuid4().hex[:12]}", wanted, future)
+        if limited:
+            canary.command = limits.command(self.settings.task_cpus, self.settings.task_mem)
         self._canaries[canary.id] = canary
         try:
             await self._ask_for_offers()

@@ -20,6 +20,8 @@ from stacks.topology import Color
 _OK = 200
 _ACCEPTED = 202
 _ROUNDS_MAX = 50
+# Isolators of agents that hold tasks to their share, as a flag names them.
+_IN_GROUPS = frozenset({"cgroups/cpu", "cgroups/mem"})
 State = dict[str, Any]
 
 
@@ -72,16 +74,23 @@ def _numbers(state: State) -> dict[str, Any]:
 
 
 async def canary(world: World, _: Situation, tell: Tell) -> Findings:
-    """Run a short task on each of the target's agents."""
+    """Run a short task on each of the target's agents, which sees its limits where its agent has
+    them set."""
     evidence: list[Evidence] = []
     bound_s = world.bounds.canary_s
     for name, url in world.frameworks().items():
         for address in world.agents(world.target):
             tell(f"{name}: canary on {address}")
-            body = {"agent_port": int(address.rpartition(":")[2]), "timeout_s": bound_s}
+            port = int(address.rpartition(":")[2])
+            body: dict[str, Any] = {"agent_port": port, "timeout_s": bound_s}
+            flags: dict[str, Any] = (await world.get(f"http://{address}/flags"))["flags"]
+            if limited := _IN_GROUPS.issubset(str(flags.get("isolation")).split(",")):
+                body["limited"] = True
             status, told = await world.post(f"{url}/canary", body, timeout_s=bound_s + 10)
             ok = status == _OK
             said = f"{name} on {address}: {told.get('states') or told}"
+            if limited:
+                said += ", within its limits" if ok else ", not within its limits"
             evidence.append(Evidence("canary", ok=ok, said=said, numbers=told, told_by=url))
     return Findings(tuple(evidence))
 

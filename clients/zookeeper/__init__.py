@@ -1,0 +1,13 @@
+"""An ensemble's servers and its members: who serves, who votes, and a change of it."""
+
+from clients.zookeeper.client import Ensemble, EnsembleClient, ServerAnswer
+from clients.zookeeper.errors import RefusedError, UnreachableError, ZooKeeperError
+
+__all__ = [
+    "Ensemble",
+    "EnsembleClient",
+    "RefusedError",
+    "ServerAnswer",
+    "UnreachableError",
+    "ZooKeeperError",
+]

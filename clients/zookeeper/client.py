@@ -1,0 +1,195 @@
+"""Asks servers what they are, and an ensemble who votes in it; gives a server a vote, or takes it.
+
+A server is asked by itself (`srvr`), without a session. Who votes stands in a znode of the ensemble
+and is changed by a call of its own, for which a session must be the super user's; the version that
+a change names keeps two who change at the same time apart.
+https://zookeeper.apache.org/doc/current/zookeeperReconfig.html
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+from kazoo.client import KazooClient
+from kazoo.exceptions import (
+    ConnectionDropped,
+    ConnectionLoss,
+    KazooException,
+    OperationTimeoutError,
+    SessionExpiredError,
+)
+from kazoo.handlers.threading import KazooTimeoutError
+
+from clients.access import read_identity
+from clients.zookeeper.errors import RefusedError, UnreachableError
+
+_CONFIGURATION = "/zookeeper/config"
+_MODE = re.compile(r"^Mode: (\S+)", re.MULTILINE)
+_ZXID = re.compile(r"^Zxid: 0x([0-9a-f]+)", re.MULTILINE)
+_LINE = re.compile(r"server\.(?P<id>[0-9]+)=(?P<address>[^;]*?)(?P<watches>:observer)?(;.*)?")
+_ANSWER_BYTES_MAX = 65_536
+_LOST = (
+    KazooTimeoutError,
+    ConnectionDropped,
+    ConnectionLoss,
+    OperationTimeoutError,
+    SessionExpiredError,
+    OSError,
+)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ServerAnswer:
+    """What a server says: `leader`, `follower`, …, and the last transaction that it has."""
+
+    mode: str
+    zxid: int
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Ids of who votes, and the version of that."""
+
+    version: int
+    voters: frozenset[int]
+
+
+class EnsembleClient:
+    """Of one ensemble. The file of the credential holds the super user's `super:password`; `hosts`
+    are servers that a session may be had from. Opens a session when one is needed first."""
+
+    def __init__(self, hosts: Sequence[str], credential_file: Path, *, timeout_s: float) -> None:
+        self._hosts = tuple(hosts)
+        self._credential_file = credential_file
+        self._timeout_s = timeout_s
+        self._session: KazooClient | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._session is not None:
+            await asyncio.to_thread(_end, self._session)
+
+    async def ask(self, address: str) -> ServerAnswer | None:
+        """What a server says of itself; None: it does not answer, or serves in no quorum."""
+        host, _, port = address.rpartition(":")
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                reader, writer = await asyncio.open_connection(host, int(port))
+                try:
+                    writer.write(b"srvr")
+                    # It may come in pieces; the server ends it by closing.
+                    said = b""
+                    while len(said) < _ANSWER_BYTES_MAX and (piece := await reader.read(4096)):
+                        said += piece
+                finally:
+                    writer.close()
+        except (OSError, TimeoutError):
+            return None
+        text = said.decode(errors="replace")
+        mode, zxid = _MODE.search(text), _ZXID.search(text)
+        return ServerAnswer(mode[1], int(zxid[1], 16)) if mode and zxid else None
+
+    async def ensemble(self) -> Ensemble:
+        """Who votes, of what the server of our session knows.
+
+        Raises:
+            UnreachableError: no server serves in time.
+            RefusedError: the answer is no configuration.
+        """
+        found, _ = await self._call(
+            "tell who votes",
+            lambda session: session.get_async(_CONFIGURATION).get(timeout=self._timeout_s),
+        )
+        return parse((found or b"").decode())
+
+    async def join(self, server: int, description: str, version: int) -> None:
+        """Give a server a vote; it must follow the leader already. The others are told of it by a
+        description: `host:quorum:election;host:client`.
+
+        Raises:
+            UnreachableError: no server serves in time; the change may have been made.
+            RefusedError: the configuration is of another version, another change is under way, or
+                our user may not.
+        """
+        await self._change(f"server.{server}={description}", None, version)
+
+    async def leave(self, server: int, version: int) -> None:
+        """Take a server's vote; raises what `join` does."""
+        await self._change(None, str(server), version)
+
+    async def _change(self, joining: str | None, leaving: str | None, version: int) -> None:
+        await self._call(
+            f"change its members ({joining or leaving})",
+            lambda session: session.reconfig_async(joining, leaving, None, version).get(
+                timeout=self._timeout_s
+            ),
+        )
+
+    async def _call(self, what: str, call: Callable[[KazooClient], T]) -> T:
+        hosts = ",".join(self._hosts)
+        try:
+            return await asyncio.to_thread(lambda: call(self._started()))
+        except _LOST as error:
+            msg = (
+                f"expected {hosts} to {what} in {self._timeout_s:g} s, saw {error!r}: see that a "
+                "majority serves"
+            )
+            raise UnreachableError(msg) from None
+        except KazooException as error:
+            msg = (
+                f"expected {hosts} to {what}, saw {type(error).__name__} {error}: look again, and "
+                "check the super user's secret"
+            )
+            raise RefusedError(msg) from None
+
+    def _started(self) -> KazooClient:
+        if self._session is None:
+            identity = ":".join(read_identity(self._credential_file))
+            session = KazooClient(
+                ",".join(self._hosts), self._timeout_s, auth_data=[("digest", identity)]
+            )
+            try:
+                session.start(self._timeout_s)
+            except BaseException:
+                _end(session)
+                raise
+            self._session = session
+        return self._session
+
+
+def parse(text: str) -> Ensemble:
+    """The configuration that an ensemble holds of itself.
+
+    Raises:
+        RefusedError: the text is none.
+    """
+    lines = text.splitlines()
+    versions = [line.removeprefix("version=") for line in lines if line.startswith("version=")]
+    servers = [found for line in lines if (found := _LINE.fullmatch(line))]
+    if len(versions) != 1 or not servers:
+        msg = (
+            f"expected an ensemble's configuration in {_CONFIGURATION}, saw {text!r}: its servers "
+            "must have reconfigEnabled=true"
+        )
+        raise RefusedError(msg)
+    voters = frozenset(int(one["id"]) for one in servers if not one["watches"])
+    return Ensemble(int(versions[0], 16), voters)
+
+
+def _end(session: KazooClient) -> None:
+    session.stop()
+    session.close()
