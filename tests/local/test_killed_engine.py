@@ -159,6 +159,44 @@ async def test_a_creation_that_does_not_end_in_time_is_rolled_back(
         await project.destroy()
 
 
+@pytest.mark.robustness
+async def test_a_change_that_does_not_end_in_time_is_taken_back_and_the_state_is_true(
+    rig: Rig, tmp_path: Path
+) -> None:
+    marathon = await leading(rig)
+    gate, other = tmp_path / "healthy", tmp_path / "other"
+    gate.touch()
+    project = Project(tmp_path, program=APP)
+    here = [marathon.marathon.settings.host_port]
+    await project.start(marathon=here, app=app(gate), timeout=BOUND_S)
+    async with client_of(marathon) as client:
+        await project.up()
+        (first,) = await client.tasks()
+
+        # Its roll-back gets as long again, and starts an instance on a machine that may be busy.
+        project.configure(app=app(other, cpus=0.2), timeout=45)
+        told = await project.up(refused=True)
+        assert "expected /app to be deployed within 45 s, saw deployment" in told
+        assert "; it was rolled back. " in told
+        back = await found(client, "/app")
+        assert (back.definition["cpus"], back.running, back.deployments) == (0.1, 1, ())
+        assert str(gate) in str(back.definition["healthChecks"])
+        assert await project.refresh() == {}
+        written = await versions(marathon, "/app")
+        project.configure(app=app(gate), timeout=BOUND_S)
+        await project.up()
+        assert await versions(marathon, "/app") == written, "as the state has it, it is"
+
+        # The same change, once it can become healthy.
+        other.touch()
+        project.configure(app=app(other, cpus=0.2))
+        assert "~ 1 updated" in await project.up()
+        changed = await found(client, "/app")
+        assert (changed.definition["cpus"], changed.running) == (0.2, 1)
+        assert first.id not in {one.id for one in await client.tasks()}
+        await project.assert_unchanged()
+
+
 def shop(folder: Path, version: str = "", **fields: Any) -> dict[str, Any]:
     """Two apps, healthy once their file is there; one waits for the other. Who is asked to end does
     so once a third file is there.
