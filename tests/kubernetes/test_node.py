@@ -55,22 +55,25 @@ ENSEMBLE = tuple(f"blue-zookeeper-{index}" for index in range(3))
 
 
 @pytest.fixture
-def stack(node: Node, project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ClusterStack]:
-    """A stack at phase 0 whose pods run, with secrets that it holds nowhere itself."""
+def stack(
+    request: pytest.FixtureRequest, node: Node, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[ClusterStack]:
+    """A stack at phase 0 whose pods run, with secrets that it holds nowhere itself; a parameter is
+    more of its configuration."""
     monkeypatch.setenv(APPLIES, str(node.plane.admin))
     with node.plane.cluster() as cluster:
         made = stack_module.make(project, cluster, f"test-{uuid.uuid4().hex[:8]}")
         names = ("zookeeper", "mesos", "platform", "networks")
         images = {name: node.images.names[name] for name in names}
         networks: Object = {"bridges": {"web": {}}, "overlays": {"mesos": {"nodes": {0: ADDRESS}}}}
+        more: Object = getattr(request, "param", {})
         made.configure(
             # One node cannot keep members apart.
             kubernetes={
                 "images": images,
                 "spread": "any",
                 "node_networks": [NETWORK],
-                "tls": {},
-                "zookeeper_acl": True,
+                **more,
             },
             cluster={
                 "framework": {"tasks": 2},
@@ -143,6 +146,7 @@ def test_a_cluster_serves_as_real_pods_that_can_do_nothing_else(
 
 @pytest.mark.robustness
 @pytest.mark.timeout(_BOUND_S)
+@pytest.mark.parametrize("stack", [{"tls": {}, "zookeeper_acl": True}], indirect=True)
 def test_a_cluster_of_real_pods_is_migrated_with_real_guards(
     node: Node, stack: ClusterStack
 ) -> None:
