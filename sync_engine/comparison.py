@@ -14,13 +14,13 @@ from sync_engine import wire
 from sync_engine.acl_fence import is_fenced, same_acl
 from sync_engine.context import Subtree
 from sync_engine.decide import Action, View, assumed, view
-from sync_engine.errors import NodeExistsError
+from sync_engine.errors import MultiFailedError, NodeExistsError, zk_error
 from sync_engine.lane import Lane
 from sync_engine.reader import gather_answers
 from sync_engine.rows import Row, Stamp
 from sync_engine.settings import RESERVED_PATHS
 from sync_engine.transaction import Work, target_acl
-from sync_engine.wire import OpCode
+from sync_engine.wire import Create, OpCode
 from sync_engine.znode import WORLD_ALL, Stat, Znode, is_within, parent
 
 
@@ -207,8 +207,8 @@ async def ensure_above(subtree: Subtree) -> None:
     for depth in range(2, len(steps) + 1):
         path = "/".join(steps[:depth])
         if await lane.exists(path) is None:
-            subtree.fence.check_held()
             try:
-                await lane.create(path, b"", acl)
-            except NodeExistsError:
-                pass
+                await subtree.fence.transact(subtree.target.side, [Create(path, b"", acl)])
+            except MultiFailedError as error:
+                if error.code != NodeExistsError.code:
+                    raise zk_error(error.code, path) from None

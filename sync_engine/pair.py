@@ -27,12 +27,14 @@ from sync_engine.errors import (
 from sync_engine.fence import Fence
 from sync_engine.link import Link
 from sync_engine.slots import ensure
-from sync_engine.wire import ANY_VERSION, SetData
+from sync_engine.wire import ANY_VERSION, Create, Delete, Op, SetData
 from sync_engine.znode import join
 
 _log = structlog.get_logger()
 # A folder of the engine's own holds slots and documents: two levels, a few entries each.
 _OWN_DEPTH_MAX = 3
+# Far below the size of a request, whatever the names.
+_OPS_MAX = 200
 
 
 async def prepare(links: Mapping[Side, Link]) -> None:
@@ -86,6 +88,7 @@ async def identify(
 
     Raises:
         StateError: the sides changed since they were looked at.
+        FencedError: another engine has taken over since; its pair stays as it is.
     """
     if not renew:
         found = {side: await _read_identity(link) for side, link in links.items()}
@@ -97,11 +100,20 @@ async def identify(
     pair = uuid.uuid4().hex
     owned = () if keep_owners else (documents.SUBTREES, documents.PROJECTIONS)
     for side, link in links.items():
-        for folder in (*owned, documents.SLOTS, documents.MARKERS):
-            await _delete_below(link, folder, _OWN_DEPTH_MAX)
-        await _delete(link, documents.IDENTITY)
+        old = [
+            path
+            for folder in (*owned, documents.SLOTS, documents.MARKERS)
+            for path in await _below(link, folder, _OWN_DEPTH_MAX)
+        ]
+        if await link.writer.exists(documents.IDENTITY) is not None:
+            old.append(documents.IDENTITY)
         data = Identity(pair=pair, side=side).encode()
-        await link.writer.create(documents.IDENTITY, data, link.own_acl)
+        ops: list[Op] = [Delete(path, ANY_VERSION) for path in old]
+        ops.append(Create(documents.IDENTITY, data, link.own_acl))
+        # Each with the fence's check: an engine that was held up since it took the fence must not
+        # undo what the next one has begun.
+        for begin in range(0, len(ops), _OPS_MAX):
+            await fence.transact(side, ops[begin : begin + _OPS_MAX])
     _log.info("pair.new", pair=pair, epoch=fence.epoch)
     return pair
 
@@ -122,13 +134,16 @@ async def _delete(link: Link, path: str) -> None:
         pass
 
 
-async def _delete_below(link: Link, path: str, depth: int) -> None:
+async def _below(link: Link, path: str, depth: int) -> list[str]:
+    """All paths below one, children before parents."""
     if depth == 0:
-        return
+        return []
+    found: list[str] = []
     names, _ = await link.writer.children(path)
     for name in names:
-        await _delete_below(link, join(path, name), depth - 1)
-        await _delete(link, join(path, name))
+        found += await _below(link, join(path, name), depth - 1)
+        found.append(join(path, name))
+    return found
 
 
 class OwnershipStore:

@@ -1,0 +1,77 @@
+"""Engines that are held up between two steps while another one takes over."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sync_engine import engine, replicator
+from sync_engine.direction import Side
+from sync_engine.wire import ANY_VERSION, Delete
+from sync_engine.znode import WORLD_ALL
+from tests.sync_engine.memory.ensemble import Client
+from tests.sync_engine.memory.tree import Create
+from tests.sync_engine.memory.world import ROOTS, World
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World(1, tmp_path)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def _start_and_hold_up(
+    world: World, monkeypatch: pytest.MonkeyPatch, module: object, step: str
+) -> None:
+    """Start an engine that is stopped, as by SIGSTOP, right before a step of its own."""
+    real = getattr(module, step)
+
+    async def held_up(*args: Any, **options: Any) -> Any:
+        world.network.pause(world.who)
+        return await real(*args, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, step, held_up)
+        world.start()
+        world.until(lambda: world.network.paused, step)
+
+
+def test_engine_that_is_overtaken_before_it_names_the_pair_leaves_the_next_ones_alone(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Client(world.sides[Side.A], "client").write(Create("/apps/x", b"1", WORLD_ALL))
+    _start_and_hold_up(world, monkeypatch, engine, "identify")
+
+    assert world.overtake(0)
+
+    assert world.engine is not None
+    for side, ensemble in world.sides.items():
+        identity = ensemble.copy("/.zksync/identity")
+        assert identity is not None
+        assert json.loads(identity.data or b"") == {
+            "pair": world.engine.store.meta("pair"),
+            "side": side.value,
+        }
+        assert ensemble.copy("/.zksync/subtrees/apps") is not None
+        assert ensemble.copy("/.zksync/slots/apps/0") is not None
+    world.come_to_rest()
+    assert world.sides[Side.B].copy("/other/apps/x") is not None
+
+
+def test_engine_that_is_overtaken_before_it_makes_the_roots_parents_writes_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _start_and_hold_up(world, monkeypatch, replicator, "ensure_above")
+    # The next engine finds nothing to copy, so the parent is nobody's to make.
+    Client(world.sides[Side.A], "client").write(Delete(ROOTS.a, ANY_VERSION))
+
+    assert world.overtake(0)
+
+    assert world.sides[Side.B].copy("/other") is None
