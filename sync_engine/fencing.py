@@ -110,8 +110,23 @@ async def check_is_super(link: Link) -> None:
         await link.writer.delete(path, ANY_VERSION)
 
 
-async def find_ephemeral(subtree: Subtree, side: Side, own: Sequence[int]) -> str | None:
-    """Path of an ephemeral that is not the engine's; None if there is none."""
+async def check_no_ephemerals(subtree: Subtree, own: Sequence[int]) -> None:
+    """Make sure that no client has an ephemeral on either side; `own` are the engine's sessions.
+
+    Raises:
+        EngineRefusedError: one has.
+    """
+    for side in Side:
+        path = await _find_ephemeral(subtree, side, own)
+        if path is not None:
+            msg = (
+                f"expected no ephemeral of a client in the subtree, saw {path} on side "
+                f"{side.value}: stop its owner, or wait for its session to expire"
+            )
+            raise EngineRefusedError(msg, type="EphemeralsPresent")
+
+
+async def _find_ephemeral(subtree: Subtree, side: Side, own: Sequence[int]) -> str | None:
     await subtree.catch_up(side)
     found: str | None = None
     async for nodes in subtree.scan(side):

@@ -22,7 +22,7 @@ from sync_engine.audit import TreeSum, differing, sum_side
 from sync_engine.context import Subtree
 from sync_engine.direction import Side
 from sync_engine.errors import EngineBusyError, EngineRefusedError
-from sync_engine.fencing import check_is_super, fence_side, find_ephemeral, restore_side
+from sync_engine.fencing import check_is_super, check_no_ephemerals, fence_side, restore_side
 from sync_engine.padding import pad
 from sync_engine.pair import OwnershipStore
 from sync_engine.replicator import Replicator
@@ -83,6 +83,9 @@ class Flip:
         await self._save(subtree.doc.with_fenced(old, fenced=True), first=old)
         try:
             await self._fence(old)
+            # From now on there is no new one; a lock that was taken meanwhile would outlive the
+            # change of owner, and the other side's clients take it as well.
+            await check_no_ephemerals(subtree, self._own_sessions())
             total = await self._equalise()
             padded = await pad(subtree, to)
             zxids = await self._check_zxids(to)
@@ -99,18 +102,13 @@ class Flip:
     async def _await_no_ephemerals(self, bound_s: float) -> None:
         deadline = time.monotonic() + bound_s
         while True:
-            for side in Side:
-                path = await find_ephemeral(self._subtree, side, self._own_sessions())
-                if path is not None:
-                    break
+            try:
+                await check_no_ephemerals(self._subtree, self._own_sessions())
+            except EngineRefusedError:
+                if time.monotonic() > deadline:
+                    raise
             else:
                 return
-            if time.monotonic() > deadline:
-                msg = (
-                    f"expected no ephemeral of a client in the subtree, saw {path} on side "
-                    f"{side.value}: stop its owner, or wait for its session to expire"
-                )
-                raise EngineRefusedError(msg, type="EphemeralsPresent")
             await asyncio.sleep(_POLL_S)
 
     async def _equalise(self) -> TreeSum:
