@@ -18,6 +18,7 @@ from sync_engine.election import Projector
 from sync_engine.ephemerals import EphemeralCopier
 from sync_engine.errors import EngineBusyError, EngineRefusedError
 from sync_engine.fence import Fence
+from sync_engine.fencing import check_no_ephemerals
 from sync_engine.flip import Flip
 from sync_engine.link import Link
 from sync_engine.padding import pad
@@ -206,10 +207,12 @@ class Requests:
         return resolving.page(self.conflicts, after, limit)
 
     async def pad(self, name: str, timeout_s: float) -> PadReport:
-        """Move the other side's sequence counters on to where the owner's stand.
+        """Move the other side's sequence counters on to where the owner's stand; never under a live
+        election, whose members know each other by these numbers.
 
         Raises:
-            EngineRefusedError: no such subtree, or both its sides are copied.
+            EngineRefusedError: no such subtree, both its sides are copied, or a client has an
+                ephemeral in it.
             EngineBusyError: not in time.
         """
         self.check_up()
@@ -221,6 +224,7 @@ class Requests:
         began, side = time.monotonic(), subtree.owner.other
         try:
             async with asyncio.timeout(timeout_s), worker.lock:
+                await check_no_ephemerals(subtree, self.session_ids())
                 padded = await pad(subtree, side)
         except TimeoutError:
             msg = f"expected the padding to end within {timeout_s:g} s: call it again, it goes on"

@@ -9,11 +9,13 @@ import pytest
 
 from sync_engine.acl_fence import is_fenced
 from sync_engine.direction import Side
+from sync_engine.errors import EngineRefusedError
 from sync_engine.flip import Flip
+from sync_engine.wire import ANY_VERSION, Delete
 from sync_engine.znode import WORLD_ALL
 from tests.sync_engine.memory.ensemble import Client
 from tests.sync_engine.memory.tree import Create
-from tests.sync_engine.memory.world import World
+from tests.sync_engine.memory.world import ROOTS, SUBTREE, World
 
 
 @pytest.fixture
@@ -54,3 +56,32 @@ def test_lock_that_is_taken_while_a_flip_goes_on_ends_it_and_leaves_no_fence(
     holder.leave()
     assert world.flip(Side.B) is not None, world.refusal
     assert world.owner is Side.B
+
+
+@pytest.mark.parametrize("side", Side)
+def test_counters_are_not_padded_under_a_live_election(world: World, side: Side) -> None:
+    assert world.engine is not None
+    client, root = Client(world.sides[Side.A], "client"), ROOTS.root(side)
+    # More than the member's own create makes up for.
+    for _ in range(3):
+        client.write(Create("/apps/y", b"", WORLD_ALL), Delete("/apps/y", ANY_VERSION))
+    member = Client(world.sides[side], "member")
+    member.write(Create(f"{root}/member", b"", WORLD_ALL, ephemeral=True))
+    world.come_to_rest()
+
+    before = _creates(world)
+    with pytest.raises(EngineRefusedError, match=f"saw {root}/member on side {side.value}") as told:
+        world.loop.run(world.engine.pad(SUBTREE, 30))
+
+    assert told.value.type == "EphemeralsPresent"
+    assert _creates(world) == before
+    member.leave()
+    world.come_to_rest()
+    world.loop.run(world.engine.pad(SUBTREE, 30))
+    assert _creates(world) > before
+
+
+def _creates(world: World) -> int:
+    copy = world.sides[Side.B].copy(ROOTS.b)
+    assert copy is not None
+    return copy.stat.creates
