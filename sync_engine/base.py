@@ -7,7 +7,7 @@ notes which checkpoint slots it covers, so that after a crash only newer slots a
 
 Power loss may take the last transactions (synchronous=NORMAL); slots repair the rest. A file that
 cannot be written, as on a full disk, ends the engine: what it has applied and not noted stands in
-the slots, for its next start.
+the slots, for its next start. A damaged file is set aside (`base_file.py`).
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import NamedTuple, TextIO
 
+from sync_engine.base_file import Connection, unusable
 from sync_engine.direction import Roots, Side
-from sync_engine.errors import StateError
+from sync_engine.errors import DamagedBaseError, StateError
 from sync_engine.globs import EVERYTHING, Selection
 from sync_engine.rows import GONE, Row, decode_acl, encode_acl, stamp_of_text, stamp_text
 from sync_engine.znode import Acl
@@ -46,40 +47,11 @@ class SlotMark:
     seq: int
 
 
-class _Connection(sqlite3.Connection):
-    """Tells what the machine refuses (a full disk, a failing one) from what is damaged."""
-
-    file = "memory"
-
-    def execute(self, *args: Any) -> sqlite3.Cursor:
-        try:
-            return super().execute(*args)
-        except sqlite3.OperationalError as error:
-            raise _unusable(self.file, error) from error
-
-    def executemany(self, *args: Any) -> sqlite3.Cursor:
-        try:
-            return super().executemany(*args)
-        except sqlite3.OperationalError as error:
-            raise _unusable(self.file, error) from error
-
-    def executescript(self, *args: Any) -> sqlite3.Cursor:
-        try:
-            return super().executescript(*args)
-        except sqlite3.OperationalError as error:
-            raise _unusable(self.file, error) from error
-
-
-def _unusable(file: str, error: Exception) -> StateError:
-    msg = (
-        f"expected to use the base in {file}, saw {error}: make room, or see to the disk, and "
-        "start the engine again"
-    )
-    return StateError(msg)
-
-
 class BaseStore:
     """The file under all base tables of one engine."""
+
+    damage: str | None = None
+    """Why a snapshot is empty though there is a file."""
 
     def __init__(self, path: Path) -> None:
         """Open it, or create it.
@@ -90,7 +62,7 @@ class BaseStore:
         try:
             lock = path.with_suffix(".lock").open("w")
         except OSError as error:
-            raise _unusable(str(path), error) from error
+            raise unusable(path, error) from error
         try:
             # Gone with the process, however it ends.
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -105,20 +77,19 @@ class BaseStore:
         try:
             # Opened with 0600: rows hold digests of passwords in ACLs.
             path.touch(mode=0o600, exist_ok=True)
-            self._open(path)
+            try:
+                self._open(path)
+            except DamagedBaseError:
+                # A damaged base is a lost base: the engine compares in full, without deletes.
+                self.db.close()
+                path.touch(mode=0o600)
+                self._open(path)
         except StateError:
             lock.close()
             raise
         except OSError as error:
             lock.close()
-            raise _unusable(str(path), error) from error
-        except sqlite3.DatabaseError:
-            # A damaged base is a lost base: the engine compares in full, without deletes.
-            path.replace(path.with_suffix(".damaged"))
-            for suffix in ("-wal", "-shm"):
-                path.with_name(path.name + suffix).unlink(missing_ok=True)
-            path.touch(mode=0o600)
-            self._open(path)
+            raise unusable(path, error) from error
 
     @classmethod
     def snapshot(cls, path: Path) -> BaseStore:
@@ -129,21 +100,32 @@ class BaseStore:
         """
         store = object.__new__(cls)
         store._lock = None
-        store._open(":memory:")
+        store._open(None)
         if path.exists():
             try:
                 source = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
-                with closing(source):
+                store.db.file = path
+                with closing(source), store.db.reading():
                     source.backup(store.db)
+                store.db.check_whole()
                 store._prepare()
+            except DamagedBaseError as error:
+                # As a run would: with a lost one.
+                store.db.close()
+                store._open(None)
+                store.damage = str(error)
             except sqlite3.Error as error:
                 msg = f"expected to read the base in {path}, saw {error}: look at the file"
                 raise StateError(msg) from None
         return store
 
-    def _open(self, path: Path | str) -> None:
-        self.db = sqlite3.connect(path, isolation_level=None, factory=_Connection)
-        self.db.file = str(path)
+    def _open(self, path: Path | None) -> None:
+        name = path or ":memory:"
+        self.db = sqlite3.connect(name, isolation_level=None, factory=Connection)
+        if path is not None:
+            self.db.file = path
+            self.db.may_set_aside = True
+            self.db.check_whole()
         self._prepare()
 
     def _prepare(self) -> None:
@@ -166,9 +148,10 @@ class BaseStore:
               a TEXT, b TEXT, UNIQUE (subtree, rel));
             """
         )
-        self._acl_ids: dict[tuple[Acl, ...], int] = {
-            decode_acl(text): id_ for id_, text in self.db.execute("SELECT id, acl FROM acls")
-        }
+        with self.db.reading():
+            self._acl_ids: dict[tuple[Acl, ...], int] = {
+                decode_acl(text): id_ for id_, text in self.db.execute("SELECT id, acl FROM acls")
+            }
 
     def meta(self, key: str) -> str | None:
         """A noted value."""
@@ -243,20 +226,22 @@ class Base:
             # Another part of the tree under a known name: nothing is known of it.
             store.forget(subtree)
             store.note(f"roots:{subtree}", where)
-        acls = {id_: decode_acl(text) for id_, text in store.db.execute("SELECT id, acl FROM acls")}
-        self.rows: dict[str, Row] = {
-            rel: Row(stamp_of_text(a), stamp_of_text(b), hashed, acls[acl])
-            for rel, a, b, hashed, acl in store.db.execute(
-                "SELECT rel, a, b, data_hash, acl FROM rows WHERE subtree = ?", (subtree,)
-            )
-        }
-
-        self.acl_writes: dict[str, SentAcl] = {
-            rel: SentAcl(Side(side), decode_acl(text))
-            for rel, side, text in store.db.execute(
-                "SELECT rel, side, acl FROM acls_sent WHERE subtree = ?", (subtree,)
-            )
-        }
+        with store.db.reading():
+            acls = {
+                id_: decode_acl(text) for id_, text in store.db.execute("SELECT id, acl FROM acls")
+            }
+            self.rows: dict[str, Row] = {
+                rel: Row(stamp_of_text(a), stamp_of_text(b), hashed, acls[acl])
+                for rel, a, b, hashed, acl in store.db.execute(
+                    "SELECT rel, a, b, data_hash, acl FROM rows WHERE subtree = ?", (subtree,)
+                )
+            }
+            self.acl_writes: dict[str, SentAcl] = {
+                rel: SentAcl(Side(side), decode_acl(text))
+                for rel, side, text in store.db.execute(
+                    "SELECT rel, side, acl FROM acls_sent WHERE subtree = ?", (subtree,)
+                )
+            }
         """Original ACLs that were sent to the other side and whose rows do not have them yet."""
         self.kept = {rel for rel, row in self.rows.items() if row.is_kept}
         """Paths that stay on one side though they were deleted on the other."""
@@ -295,7 +280,8 @@ class Base:
         if found is None:
             return None
         a, b, hashed, acl = found
-        return Row(stamp_of_text(a), stamp_of_text(b), hashed, decode_acl(acl))
+        with self._store.db.reading():
+            return Row(stamp_of_text(a), stamp_of_text(b), hashed, decode_acl(acl))
 
     def __len__(self) -> int:
         return len(self.rows)

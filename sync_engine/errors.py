@@ -23,6 +23,7 @@
     ├── EnsembleError             permanent: an ensemble answers, but not what is needed
     │   └── EnsembleUnreachableError   retryable: no answer
     ├── StateError                permanent: what the engine keeps is damaged, another's, unwritable
+    │   ├── DamagedBaseError      permanent: the next start sets the file aside, and goes on
     │   └── SameEnsembleError     permanent: both sides lead to one ensemble
     ├── WentBackError             permanent: a side holds less than it did; an operator must look
     ├── UnprovenError             retryable: a side came back and has not shown yet what it is
@@ -271,6 +272,10 @@ class EnsembleUnreachableError(EnsembleError):
 
 class StateError(SyncError):
     """What the engine keeps of itself is damaged, is another pair's, or cannot be written."""
+
+
+class DamagedBaseError(StateError):
+    """The base's file is damaged; the next start begins without it."""
 
 
 class SameEnsembleError(StateError):

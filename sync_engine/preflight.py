@@ -52,7 +52,7 @@ async def check(rules: Rules) -> CheckReport:
         warnings += told[1]
     if not problems:
         async with open_links(rules) as links:
-            problems += await _would_wait(rules, links)
+            problems += await _would_wait(rules, links, warnings)
             for side, link in links.items():
                 await _look_at_roots(rules, side, link, problems, warnings)
     return CheckReport(
@@ -106,10 +106,12 @@ def _told(found: EnsembleFacts) -> SideCheck:
     )
 
 
-async def _would_wait(rules: Rules, links: Mapping[Side, Link]) -> list[str]:
+async def _would_wait(rules: Rules, links: Mapping[Side, Link], warnings: list[str]) -> list[str]:
     roots = {side: [rule.path(side) for rule in rules.subtrees] for side in Side}
     found = {side: await inspect(side, link.writer, roots[side]) for side, link in links.items()}
     store = BaseStore.snapshot(rules.state_dir / "base.sqlite")
+    if store.damage is not None:
+        warnings.append(store.damage)
     owners = await read_owners(links, rules.subtrees)
     return [f"a run would wait: {why}" for why in judge(found, read_known(store), owners).reasons]
 

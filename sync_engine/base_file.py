@@ -1,0 +1,99 @@
+"""The SQLite file under the base: what is damaged told from what the machine refuses."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from sync_engine.errors import DamagedBaseError, StateError
+
+_log = structlog.get_logger()
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_PRIMARY_CODE = 0xFF
+
+
+class Connection(sqlite3.Connection):
+    """Raises a `StateError` for what the machine refuses (a full disk, a failing one), and a
+    `DamagedBaseError` for damage, of which the file is set aside at once.
+    """
+
+    file: Path = Path("memory")
+    may_set_aside = False
+
+    def execute(self, *args: Any) -> sqlite3.Cursor:
+        """One statement."""
+        try:
+            return super().execute(*args)
+        except sqlite3.DatabaseError as error:
+            raise self._told(error) from error
+
+    def executemany(self, *args: Any) -> sqlite3.Cursor:
+        """One statement for each set of values."""
+        try:
+            return super().executemany(*args)
+        except sqlite3.DatabaseError as error:
+            raise self._told(error) from error
+
+    def executescript(self, *args: Any) -> sqlite3.Cursor:
+        """Statements without values."""
+        try:
+            return super().executescript(*args)
+        except sqlite3.DatabaseError as error:
+            raise self._told(error) from error
+
+    @contextmanager
+    def reading(self) -> Generator[None]:
+        """Rows are fetched and decoded in there: what cannot be, is damaged."""
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            raise self._told(error) from error
+        except (ValueError, LookupError, TypeError) as error:
+            raise self.lost(error) from error
+
+    def check_whole(self) -> None:
+        """Look at every page.
+
+        Raises:
+            DamagedBaseError: one is damaged.
+        """
+        with self.reading():
+            (found,) = self.execute("PRAGMA quick_check(1)").fetchone()
+        if found != "ok":
+            raise self.lost(found)
+
+    def lost(self, reason: object) -> DamagedBaseError:
+        """Set the file aside; returns what to say of it."""
+        aside = self.file.with_suffix(".damaged")
+        if self.may_set_aside:
+            self.may_set_aside = False
+            self.file.replace(aside)
+            for suffix in ("-wal", "-shm"):
+                self.file.with_name(self.file.name + suffix).unlink(missing_ok=True)
+            _log.error("base.damaged", file=str(self.file), set_aside=str(aside), saw=str(reason))
+        msg = (
+            f"expected a whole base in {self.file}, saw {reason}: start the engine, which sets it "
+            f"aside as {aside.name} and compares in full, without deletes"
+        )
+        return DamagedBaseError(msg)
+
+    def _told(self, error: sqlite3.DatabaseError) -> Exception:
+        # Text that cannot be decoded is the one failure here that has no code of SQLite's.
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & _PRIMARY_CODE
+        if code in _DAMAGE:
+            return self.lost(error)
+        return unusable(self.file, error) if isinstance(error, sqlite3.OperationalError) else error
+
+
+def unusable(file: Path, error: Exception) -> StateError:
+    """What to say of a file that the machine refuses to read or write."""
+    msg = (
+        f"expected to use the base in {file}, saw {error}: make room, or see to the disk, and "
+        "start the engine again"
+    )
+    return StateError(msg)

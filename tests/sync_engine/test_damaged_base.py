@@ -1,0 +1,138 @@
+"""A base whose file is damaged is a lost one: set aside and said, and nothing is deleted."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from structlog.testing import capture_logs
+
+from sync_engine import cli
+from sync_engine.base import Base, BaseStore
+from sync_engine.direction import Roots, Side
+from sync_engine.errors import DamagedBaseError
+from sync_engine.rows import Row, Stamp
+from sync_engine.wire import ANY_VERSION, Delete
+from sync_engine.znode import WORLD_ALL
+from tests.sync_engine.memory.ensemble import Client
+from tests.sync_engine.memory.tree import Create
+from tests.sync_engine.memory.world import World
+from tests.sync_engine.rig import Rig
+from tests.sync_engine.servers import Server
+
+_ROW = Row(Stamp(1, 1, 0, 0), Stamp(2, 2, 0, 0), bytes(16), WORLD_ALL)
+_ROOTS = Roots("/a", "/b")
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World(1, tmp_path)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def _fill(path: Path) -> None:
+    store = BaseStore(path)
+    store.note("pair", "p")
+    Base(store, "apps", _ROOTS).put({f"/{number}": _ROW for number in range(2000)})
+    store.close()
+
+
+def _damage_page_of_rows(path: Path) -> None:
+    """Overwrite a page that no opening of the file reads."""
+    with closing(sqlite3.connect(path)) as db:
+        (size,) = db.execute("PRAGMA page_size").fetchone()
+        (count,) = db.execute("PRAGMA page_count").fetchone()
+    with path.open("r+b") as file:
+        file.seek(size * (count - 3))
+        file.write(b"\xa5" * size)
+
+
+def _overwrite(path: Path) -> None:
+    path.write_bytes(b"no database" * 1000)
+
+
+def test_damaged_page_of_rows_is_noticed_at_the_start(tmp_path: Path) -> None:
+    path = tmp_path / "base.sqlite"
+    _fill(path)
+    _damage_page_of_rows(path)
+
+    with capture_logs() as logs:
+        store = BaseStore(path)
+
+    assert store.meta("pair") is None
+    assert not Base(store, "apps", _ROOTS).rows
+    store.close()
+    assert [line["event"] for line in logs] == ["base.damaged"]
+    assert logs[0]["set_aside"] == str(tmp_path / "base.damaged")
+    assert (tmp_path / "base.damaged").stat().st_size > 0
+
+
+@pytest.mark.parametrize("table", ["rows", "acls"])
+def test_rows_that_cannot_be_decoded_are_damage_that_the_next_start_is_without(
+    tmp_path: Path, table: str
+) -> None:
+    path = tmp_path / "base.sqlite"
+    _fill(path)
+    with closing(sqlite3.connect(path)) as db, db:
+        change = "a = 'x'" if table == "rows" else "acl = CAST(x'ff' AS TEXT)"
+        db.execute(f"UPDATE {table} SET {change}")  # noqa: S608 - names from above
+
+    if table == "rows":
+        store = BaseStore(path)
+        with pytest.raises(DamagedBaseError, match=re.escape(str(path))):
+            Base(store, "apps", _ROOTS)
+        store.close()
+
+    again = BaseStore(path)
+    assert again.meta("pair") is None
+    assert not Base(again, "apps", _ROOTS).rows
+    again.close()
+    assert (tmp_path / "base.damaged").exists()
+
+
+def test_engine_with_a_damaged_base_compares_in_full_and_deletes_nothing(world: World) -> None:
+    a = Client(world.sides[Side.A], "client")
+    for number in range(300):
+        a.write(Create(f"/apps/{number}", b"", WORLD_ALL))
+    world.start()
+    world.come_to_rest()
+    world.stop()
+    _damage_page_of_rows(world.state_dir / "base.sqlite")
+    a.write(Delete("/apps/7", ANY_VERSION))
+    a.write(Create("/apps/new", b"", WORLD_ALL))
+
+    world.start()
+    world.come_to_rest()
+
+    b = world.sides[Side.B]
+    assert b.copy("/other/apps/new") is not None
+    assert b.copy("/other/apps/7") is not None
+    assert world.replicator.subtree.base.is_trusted
+
+
+@pytest.mark.parametrize("damage", [_damage_page_of_rows, _overwrite])
+def test_check_tells_of_a_damaged_base_and_leaves_it(
+    pair: tuple[Server, Server], tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    rig = Rig(pair, tmp_path)
+    rig.state_dir.mkdir()
+    path = rig.state_dir / "base.sqlite"
+    _fill(path)
+    damage(path)
+    before = path.read_bytes()
+
+    found = CliRunner().invoke(cli.main, ["check", "--rules", str(rig.rules_file), "--json"])
+
+    assert found.exit_code == 0, found.output
+    warnings = json.loads(found.stdout)["warnings"]
+    assert any(f"expected a whole base in {path}" in line for line in warnings)
+    assert path.read_bytes() == before
