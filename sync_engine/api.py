@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -131,7 +132,9 @@ def make_token(path: Path) -> None:
             file.write(secrets.token_hex(_TOKEN_BYTES) + "\n")
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            # What keeps it from being made may keep it from being removed.
+            temporary.unlink(missing_ok=True)
         msg = f"expected to make the API's token in {path}, saw {error.strerror}: make room for it"
         raise RulesError(msg) from None
 

@@ -54,11 +54,19 @@ class BaseStore:
     """Why a snapshot is empty though there is a file."""
 
     def __init__(self, path: Path) -> None:
-        """Open it, or create it.
+        """Open it, or create it with its folder.
 
         Raises:
-            StateError: another process uses it, or the machine refuses to read or write it.
+            StateError: another process uses it, or the machine refuses to make, read or write it.
         """
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            msg = (
+                f"expected to keep the engine's files in {path.parent}, saw {error.strerror}: make "
+                "it a folder of the engine's own, or configure another state_dir"
+            )
+            raise StateError(msg) from error
         try:
             lock = path.with_suffix(".lock").open("w")
         except OSError as error:

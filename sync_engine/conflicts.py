@@ -88,7 +88,21 @@ class ConflictJournal:
             os.fsync(file.fileno())
 
     def entries(self, *, after: int = 0) -> Generator[dict[str, Any]]:
-        """Lines with an id above `after`, oldest first; a line that was cut short is left out."""
+        """Lines with an id above `after`, oldest first; a line that was cut short is left out.
+
+        Raises:
+            StateError: the files cannot be read.
+        """
+        try:
+            yield from self._entries(after)
+        except OSError as error:
+            msg = (
+                f"expected to read the conflicts in {self._path}, saw {error.strerror}: make it a "
+                "file that the engine may read"
+            )
+            raise StateError(msg) from error
+
+    def _entries(self, after: int) -> Generator[dict[str, Any]]:
         for path in (self._older, self._path):
             if not path.exists():
                 continue

@@ -77,18 +77,19 @@ class Engine(Requests):
         self.clocks = Clocks(time.monotonic)
         self.mergers = {
             rule.name: MergeRunner(
-                rule.merge_hook,
-                find_hook(rule.merge_hook),
-                timeout_s=rules.tuning.merge_timeout_s,
+                rule.merge_hook, find_hook(rule.merge_hook), timeout_s=rules.tuning.merge_timeout_s
             )
             for rule in rules.subtrees
             if rule.merge_hook is not None
         }
-        rules.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.store = BaseStore(rules.state_dir / "base.sqlite")
-        self.conflicts = ConflictJournal(
-            rules.state_dir / "conflicts.jsonl", bytes_max=rules.tuning.conflict_bytes_max
-        )
+        try:
+            self.conflicts = ConflictJournal(
+                rules.state_dir / "conflicts.jsonl", bytes_max=rules.tuning.conflict_bytes_max
+            )
+        except StateError:
+            self.store.close()
+            raise
         self._begin()
 
     def _begin(self) -> None:
@@ -103,11 +104,7 @@ class Engine(Requests):
         self.watermarks = {direction: Watermark() for direction in Direction}
         self.links = {
             side: Link(
-                side,
-                rules.sides[side],
-                rules.tuning,
-                on_event=self._on_event,
-                on_gap=self._on_gap,
+                side, rules.sides[side], rules.tuning, on_event=self._on_event, on_gap=self._on_gap
             )
             for side in Side
         }

@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 from structlog.testing import capture_logs
 
 from sync_engine import cli, engine_verbs
+from sync_engine.base import BaseStore
 from sync_engine.console import EXIT_FAILED, EXIT_RULES
 from sync_engine.settings import read_rules
 
@@ -150,3 +151,34 @@ def test_address_that_is_taken_ends_a_run_before_it_begins(rules_file: Path) -> 
     assert line["event"] == "engine.failed"
     assert "saw Address already in use" in line["reason"]
     assert not (rules.state_dir / "base.sqlite").exists()
+
+
+def test_state_dir_that_cannot_be_made_ends_a_run_with_its_reason(
+    rules_file: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "state").write_text("a file")
+
+    assert "saw File exists" in _served(rules_file)
+    found = _call(rules_file, "run")
+    assert found.exit_code == EXIT_RULES
+    assert "expected to make the API's token" in found.stderr
+
+
+def test_journal_that_cannot_be_read_ends_a_run_with_its_reason(
+    rules_file: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "state" / "conflicts.jsonl").mkdir(parents=True)
+
+    assert "saw Is a directory" in _served(rules_file)
+    # It has let go of its files.
+    BaseStore(tmp_path / "state" / "base.sqlite").close()
+
+
+def _served(rules_file: Path) -> str:
+    """The reason for which an engine fails before it begins."""
+    with capture_logs() as logs:
+        code = asyncio.run(cli.serve(read_rules(rules_file), "0123456789abcdef"))
+    assert code == EXIT_FAILED
+    (line,) = logs
+    assert line["event"] == "engine.failed"
+    return str(line["reason"])
