@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 import structlog
@@ -37,6 +38,7 @@ _SEQUENTIAL = re.compile(r"\d{10}$")
 # Watches tell of every change; this finds what stood in the way a moment ago.
 _LOOK_AGAIN_S = 1.0
 _DIRTY_MAX = 10_000
+_BATCH = 200
 _START_BOUND_S = 5.0
 _START_PAUSE_S = 0.1
 
@@ -49,7 +51,10 @@ class EphemeralCopier:
         self._state_dir = state_dir
         self._target = subtree.owner.other
         self._lane = self._make_lane()
-        self._dirty: set[str] = set()
+        # In their order: what failed goes behind the others.
+        self._dirty: dict[str, None] = {}
+        self._waiting: dict[str, None] = {}
+        """What could not be copied, to be looked at again."""
         self._is_full_wanted = True
         self._scanned_at = 0.0
         self._wake = asyncio.Event()
@@ -73,7 +78,7 @@ class EphemeralCopier:
         if len(self._dirty) >= _DIRTY_MAX:
             self.request_comparison()
         else:
-            self._dirty.add(rel)
+            self._dirty[rel] = None
         self._wake.set()
 
     def request_comparison(self) -> None:
@@ -162,22 +167,29 @@ class EphemeralCopier:
         if self._is_full_wanted:
             self._is_full_wanted = False
             try:
-                self._dirty |= await self._find_all()
+                self._dirty |= dict.fromkeys(await self._find_all())
             except BaseException:
                 self._is_full_wanted = True
                 raise
         while self._dirty:
-            rels = list(self._dirty)[:200]
-            self._dirty.difference_update(rels)
-            try:
-                left = await self._copy(rels)
-            except BaseException:
-                self._dirty.update(rels)
-                raise
-            if left:
-                # A parent that is not there yet, or a session of before that has not ended.
-                self._dirty.update(left)
-                return
+            await self._copy_some(self._dirty)
+        # A parent that is not there yet, or a session of before that has not ended. However many
+        # there are, each event and each look again costs one batch, in turn.
+        if self._waiting:
+            await self._copy_some(self._waiting)
+
+    async def _copy_some(self, todo: dict[str, None]) -> None:
+        rels = list(islice(todo, _BATCH))
+        for rel in rels:
+            del todo[rel]
+        try:
+            left = await self._copy(rels)
+        except BaseException:
+            todo.update(dict.fromkeys(rels))
+            raise
+        for rel in rels:
+            self._waiting.pop(rel, None)
+        self._waiting.update(dict.fromkeys(left))
 
     async def _find_all(self) -> set[str]:
         """Ephemerals of the owner's side, and ours on the other."""
