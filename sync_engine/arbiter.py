@@ -182,6 +182,9 @@ class Arbiter:
             return
         stat = result.stats[0]
         assert stat is not None
+        if stat.czxid != source.stat.czxid:
+            self._report_created_again(work, target)
+            return
         work.source = replace(source, data=merged, stat=stat)
         work.view = view(work.source, work.row)
         assert work.target is not None
@@ -210,6 +213,20 @@ class Arbiter:
         if len(told) >= HELD_MAX:
             told.clear()
         told[work.rel] = stamps
+
+    def _report_created_again(self, work: Work, target: Znode) -> None:
+        """The merged data took the place of a znode at an equal version that nobody had read."""
+        subtree = self._subtree
+        subtree.conflicts.record(
+            subtree=subtree.name,
+            reason="created-again-by-other",
+            winner=target,
+            loser=None,
+            loser_side=subtree.owner,
+            why="its own version was not seen: merged data took its place",
+        )
+        # What else it has, as its ACL, is not known: the event of this write brings it here again.
+        work.decision = replace(work.decision, action=Action.YIELD)
 
     def _hold_merged(self, work: Work, merged: bytes, reason: str) -> None:
         """Leave to an operator what the side that is read does not take, and say so."""

@@ -12,8 +12,8 @@ from sync_engine import engine as engine_module
 from sync_engine.direction import Side
 from sync_engine.errors import QuotaExceededError
 from sync_engine.merge import MergeRunner, Versions
-from sync_engine.wire import SetData
-from sync_engine.znode import WORLD_ALL
+from sync_engine.wire import ANY_VERSION, Delete, SetData
+from sync_engine.znode import PERM_ALL, WORLD_ALL, Acl
 from tests.sync_engine.memory.ensemble import Client, Ensemble
 from tests.sync_engine.memory.tree import Create, RefusedError
 from tests.sync_engine.memory.world import World
@@ -132,3 +132,29 @@ def test_merged_data_that_is_refused_leaves_the_path_waiting_and_the_rest_going_
     world.come_to_rest()
     assert not merging.skipped()
     assert not world.engine.held().conflicts
+
+
+def test_znode_created_again_while_a_hook_works_is_recorded(merging: Merging) -> None:
+    world = merging.world
+    restricted = (Acl(PERM_ALL, "digest", "user:hash="),)
+
+    def hook(_: Versions) -> bytes:
+        copy = world.sides[Side.A].copy("/apps/x")
+        if copy is not None and copy.data == b"of a":
+            # At the version that the merge expects.
+            merging.a.write(
+                Delete("/apps/x", ANY_VERSION), Create("/apps/x", b"unseen", restricted)
+            )
+        return b"merged"
+
+    merging.hook = hook
+    merging.conflict()
+    world.until(lambda: merging.data("/x") == (b"merged", b"merged"), "the merge")
+    world.come_to_rest()
+    assert merging.data("/x") == (b"merged", b"merged")
+    (line,) = [one for one in world.conflicts() if one["reason"] == "created-again-by-other"]
+    assert line["loser"] is None
+    assert "was not seen" in line["why"]
+    # Its ACL was not taken for the one that was read.
+    copies = [world.sides[Side.A].copy("/apps/x"), world.sides[Side.B].copy("/other/apps/x")]
+    assert {copy.acl for copy in copies if copy is not None} == {restricted}
