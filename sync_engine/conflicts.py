@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from sync_engine.direction import Side
+from sync_engine.durable import sync_folder
 from sync_engine.errors import StateError
 from sync_engine.znode import Znode
 
@@ -34,6 +35,8 @@ class ConflictJournal:
         self._older = path.with_suffix(".1.jsonl")
         self._bytes_max = bytes_max
         self._moving = threading.Lock()
+        self._is_named = False
+        """Whether the file's name is known to be on disk."""
         self.count = 0
         """Conflicts that were ever recorded, which is the newest id."""
         for line in self.entries():
@@ -69,8 +72,8 @@ class ConflictJournal:
             "loser": None if loser is None else _full(loser),
         }
         text = json.dumps(line, separators=(",", ":")) + "\n"
-        self._make_room(len(text))
         try:
+            self._make_room(len(text))
             self._append(text)
         except OSError as error:
             msg = (
@@ -91,6 +94,9 @@ class ConflictJournal:
             file.write(text.encode())
             file.flush()
             os.fsync(file.fileno())
+        if not self._is_named:
+            sync_folder(self._path.parent)
+            self._is_named = True
 
     def entries(self, *, after: int = 0) -> Generator[dict[str, Any]]:
         """Lines with an id above `after`, oldest first; a line that was cut short is left out."""
@@ -130,6 +136,7 @@ class ConflictJournal:
         if self._path.exists() and self._path.stat().st_size + size > self._bytes_max // 2:
             with self._moving:
                 self._path.replace(self._older)
+            self._is_named = False
 
 
 def _seek_past(file: BinaryIO, after: int) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import stat
 import threading
 from pathlib import Path
 
@@ -12,7 +15,7 @@ from sync_engine.base import BaseStore
 from sync_engine.clock import Clocks
 from sync_engine.conflicts import ConflictJournal
 from sync_engine.direction import Side
-from sync_engine.errors import MergeError
+from sync_engine.errors import MergeError, StateError
 from sync_engine.held import HeldPaths
 from sync_engine.merge import MergeRunner, Versions
 from sync_engine.report import CONFLICTS_MAX
@@ -52,6 +55,40 @@ def test_journal_keeps_to_its_bound_and_counts_on(tmp_path: Path) -> None:
     _record(again, b"")
     assert again.count == 101
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_names_of_new_and_moved_journals_are_on_disk_before_a_loser_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, names = os.fsync, list[set[str]]()
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            names.append({file.name for file in tmp_path.iterdir()})
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    journal = ConflictJournal(tmp_path / "conflicts.jsonl", bytes_max=20_000)
+    _record(journal, b"x" * 5_000)
+    assert names == [{"conflicts.jsonl"}]
+    _record(journal, b"x")
+    assert len(names) == 1
+    _record(journal, b"x" * 5_000)
+    assert names[1:] == [{"conflicts.jsonl", "conflicts.1.jsonl"}]
+
+
+def test_journal_that_cannot_be_moved_is_told_as_one_that_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = ConflictJournal(tmp_path / "conflicts.jsonl", bytes_max=100)
+
+    def replace(self: Path, target: Path) -> Path:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self), None, str(target))
+
+    _record(journal, b"x")
+    monkeypatch.setattr(Path, "replace", replace)
+    with pytest.raises(StateError, match="conflict 2"):
+        _record(journal, b"x")
 
 
 async def test_journal_is_read_in_pages_and_past_a_line_that_was_cut(tmp_path: Path) -> None:
