@@ -247,7 +247,7 @@ class _Doors:
         after, limit = (
             _number(request, name, default) for name, default in (("after", 0), ("limit", 20))
         )
-        return _json(self._engine.conflict_page(after, limit))
+        return _json(await self._engine.conflict_page(after, limit))
 
 
 def _number(request: Request, name: str, default: int) -> int:

@@ -44,8 +44,7 @@ from sync_engine.wire import SetData
 from sync_engine.znode import Stat, parent
 
 _log = structlog.get_logger()
-# Answers that no other decision would change: the node is put aside.
-_HOPELESS = {
+HOPELESS = {
     InvalidAclError.code: "invalid-acl",
     BadArgumentsError.code: "bad-arguments",
     QuotaExceededError.code: "quota-exceeded",
@@ -54,8 +53,9 @@ _HOPELESS = {
     # A server without extendedTypesEnabled, asked for a time to live.
     UnimplementedError.code: "kind-not-enabled",
 }
+"""Answers that no other decision would change: the node is put aside, for this reason."""
 _WRITES = {Action.CREATE, Action.UPDATE, Action.DELETE}
-_TOO_LARGE, _TOO_LARGE_THERE = "too-large", "too-large-for-the-other-side"
+TOO_LARGE, _TOO_LARGE_THERE = "too-large", "too-large-for-the-other-side"
 # Conflicts remembered, so that trying again does not journal them again.
 _TOLD_MAX = 10_000
 
@@ -148,8 +148,8 @@ class Applier:
                     work.note_acl(answer.aversion)
             elif isinstance(answer, BadVersionError | NoNodeError):
                 outcome.stale.append(work)
-            elif isinstance(answer, ZkError) and answer.code in _HOPELESS:
-                outcome.refused.append((work, _HOPELESS[answer.code]))
+            elif isinstance(answer, ZkError) and answer.code in HOPELESS:
+                outcome.refused.append((work, HOPELESS[answer.code]))
             elif isinstance(answer, ConnectionLostError):
                 lost = answer
             else:
@@ -268,7 +268,7 @@ class Applier:
                 raise
         except RequestTooLargeError:
             slot.unsettled = False
-            await self._send_smaller(slot, works, outcome, _TOO_LARGE)
+            await self._send_smaller(slot, works, outcome, TOO_LARGE)
         else:
             slot.unsettled = False
             slot.version += 1
@@ -329,14 +329,14 @@ class Applier:
         work, code = batch.part(error.index), error.code
         if not isinstance(work, Work):
             if work is not None:
-                self._guards.note_vain(work, is_final=code in _HOPELESS)
+                self._guards.note_vain(work, is_final=code in HOPELESS)
             outcome.stale.extend(works)
             return
         if code == NoAuthError.code and batch.is_proof(error.index):
             # Whoever may not write a znode may delete it all the same.
             work.is_unproven = True
-        elif code in _HOPELESS:
-            outcome.refused.append((work, _HOPELESS[code]))
+        elif code in HOPELESS:
+            outcome.refused.append((work, HOPELESS[code]))
             outcome.stale.extend(w for w in works if w is not work)
             return
         outcome.stale.extend(works)

@@ -15,10 +15,19 @@ from typing import Protocol
 
 import structlog
 
+from sync_engine.applier import HOPELESS, TOO_LARGE
+from sync_engine.batch import frame_bytes
 from sync_engine.context import Subtree
 from sync_engine.decide import Action, view
 from sync_engine.direction import Side
-from sync_engine.errors import BadVersionError, MergeError, MultiFailedError, NoNodeError
+from sync_engine.errors import (
+    BadVersionError,
+    ConnectionLostError,
+    MergeError,
+    MultiFailedError,
+    NoNodeError,
+    RequestTooLargeError,
+)
 from sync_engine.held import HELD_MAX
 from sync_engine.merge import Versions
 from sync_engine.rows import Stamp, data_hash
@@ -145,26 +154,37 @@ class Arbiter:
 
     async def _write_merged(self, work: Work, source: Znode, target: Znode, merged: bytes) -> None:
         subtree = self._subtree
-        subtree.conflicts.record(
-            subtree=subtree.name,
-            reason=work.decision.conflict or "conflict",
-            winner=source,
-            loser=target,
-            loser_side=subtree.owner.other,
-            why=f"merged into {len(merged)} bytes",
-        )
-        subtree.shared.held.note_merge(work.rel, data_hash(merged), Stamp.of(target.stat))
         write = SetData(subtree.source_path(work.rel), merged, source.stat.version)
+        size, frames = frame_bytes([write]), subtree.source.frames
+        if frames.is_known and await frames.refuses(size):
+            self._hold_merged(work, merged, TOO_LARGE)
+            return
+        self._record_merge(work, source, target, merged)
+        subtree.shared.held.note_merge(work.rel, data_hash(merged), Stamp.of(target.stat))
         try:
             result = await subtree.fence.transact(subtree.owner, [write])
         except MultiFailedError as error:
-            if error.code not in _CHANGED:
+            if error.code in HOPELESS:
+                self._hold_merged(work, merged, HOPELESS[error.code])
+            elif error.code in _CHANGED:
+                # It was changed meanwhile, and its event brings it here again.
+                work.decision = replace(work.decision, action=Action.YIELD)
+            else:
                 raise
-            # It was changed meanwhile, and its event brings it here again.
-            work.decision = replace(work.decision, action=Action.YIELD)
+            return
+        except RequestTooLargeError:
+            self._hold_merged(work, merged, TOO_LARGE)
+            return
+        except ConnectionLostError as error:
+            if not (error.sent and await frames.measure(size)):
+                raise
+            self._hold_merged(work, merged, TOO_LARGE)
             return
         stat = result.stats[0]
         assert stat is not None
+        if stat.czxid != source.stat.czxid:
+            self._report_created_again(work, target)
+            return
         work.source = replace(source, data=merged, stat=stat)
         work.view = view(work.source, work.row)
         assert work.target is not None
@@ -174,3 +194,43 @@ class Arbiter:
             data=work.target.data_hash != data_hash(merged),
             conflict=None,
         )
+
+    def _record_merge(self, work: Work, source: Znode, target: Znode, merged: bytes) -> None:
+        """Write both versions down before one is overwritten; once, however often it is tried."""
+        subtree = self._subtree
+        told = subtree.shared.told_merges
+        stamps = subtree.by_side(work.source_stamp, target)
+        if told.get(work.rel) == stamps:
+            return
+        subtree.conflicts.record(
+            subtree=subtree.name,
+            reason=work.decision.conflict or "conflict",
+            winner=source,
+            loser=target,
+            loser_side=subtree.owner.other,
+            why=f"merged into {len(merged)} bytes",
+        )
+        if len(told) >= HELD_MAX:
+            told.clear()
+        told[work.rel] = stamps
+
+    def _report_created_again(self, work: Work, target: Znode) -> None:
+        """The merged data took the place of a znode at an equal version that nobody had read."""
+        subtree = self._subtree
+        subtree.conflicts.record(
+            subtree=subtree.name,
+            reason="created-again-by-other",
+            winner=target,
+            loser=None,
+            loser_side=subtree.owner,
+            why="its own version was not seen: merged data took its place",
+        )
+        # What else it has, as its ACL, is not known: the event of this write brings it here again.
+        work.decision = replace(work.decision, action=Action.YIELD)
+
+    def _hold_merged(self, work: Work, merged: bytes, reason: str) -> None:
+        """Leave to an operator what the side that is read does not take, and say so."""
+        why = f"merge: {len(merged)} bytes were refused: {reason}"
+        work.decision = replace(work.decision, action=Action.HOLD, why=why)
+        # Each sweep looks at it again, as at all that is put aside: no event tells of room.
+        self._subtree.counters.skipped[work.rel] = f"merged-{reason}"

@@ -17,6 +17,12 @@ from sync_engine.znode import Stat
 _HEAD_BYTES = 8
 
 
+def frame_bytes(ops: Sequence[Op]) -> int:
+    """Size of a fenced transaction's request; encodes all of it."""
+    check = Check(documents.EPOCH, 0)
+    return len(wire.multi_body([check, *ops])) + _HEAD_BYTES
+
+
 class Batch:
     """The transaction of some works; `guards` are parents by relative path, and their counts."""
 
@@ -45,8 +51,7 @@ class Batch:
     @property
     def frame_bytes(self) -> int:
         """Size of the request, the fence's check included; encodes all of it."""
-        check = Check(documents.EPOCH, 0)
-        return len(wire.multi_body([check, *self.ops])) + _HEAD_BYTES
+        return frame_bytes(self.ops)
 
     def part(self, index: int) -> Work | str | None:
         """What an operation is for: a work, the parent whose guard it is, None for the slot."""

@@ -171,7 +171,10 @@ class EngineClient:
         return await self._ask("POST", f"/held/{id_}/resolve", HeldReport, body, timeout_s)
 
     async def conflicts(self, *, after: int = 0, limit: int = 20) -> ConflictPage:
-        """Recorded conflicts with ids above `after`, oldest first."""
+        """Recorded conflicts with ids above `after`, oldest first; none where there are no more.
+
+        Fewer than `limit` may come where they are large.
+        """
         return await self._ask("GET", f"/conflicts?after={after}&limit={limit}", ConflictPage)
 
     async def confirm(self, subtree: str | None = None) -> EngineStatus:

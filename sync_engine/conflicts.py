@@ -2,24 +2,29 @@
 
 A line is written, and flushed to disk, before the transaction that overwrites the loser is sent; a
 crash in between makes a line twice, never none. Ids count up by one. The journal has a bound: when
-the newer of its two files is half of it, the older one goes.
+the newer of its two files is half of it, the older one goes. It may be read in another thread.
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
+import threading
 import time
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from sync_engine.direction import Side
+from sync_engine.durable import sync_folder
 from sync_engine.errors import StateError
 from sync_engine.znode import Znode
 
 _BYTES_MAX = 64 * 1024 * 1024
+# Read in a row where a line is looked for: as much as a page fault brings anyway.
+_NEAR_BYTES = 64 * 1024
 
 
 class ConflictJournal:
@@ -29,6 +34,9 @@ class ConflictJournal:
         self._path = path
         self._older = path.with_suffix(".1.jsonl")
         self._bytes_max = bytes_max
+        self._moving = threading.Lock()
+        self._is_named = False
+        """Whether the file's name is known to be on disk."""
         self.count = 0
         """Conflicts that were ever recorded, which is the newest id."""
         for line in self.entries():
@@ -64,8 +72,8 @@ class ConflictJournal:
             "loser": None if loser is None else _full(loser),
         }
         text = json.dumps(line, separators=(",", ":")) + "\n"
-        self._make_room(len(text))
         try:
+            self._make_room(len(text))
             self._append(text)
         except OSError as error:
             msg = (
@@ -86,6 +94,9 @@ class ConflictJournal:
             file.write(text.encode())
             file.flush()
             os.fsync(file.fileno())
+        if not self._is_named:
+            sync_folder(self._path.parent)
+            self._is_named = True
 
     def entries(self, *, after: int = 0) -> Generator[dict[str, Any]]:
         """Lines with an id above `after`, oldest first; a line that was cut short is left out.
@@ -93,8 +104,25 @@ class ConflictJournal:
         Raises:
             StateError: the files cannot be read.
         """
+        for _, line in self._lines(after):
+            yield line
+
+    def read(self, *, after: int, count_max: int, bytes_max: int) -> list[dict[str, Any]]:
+        """The first of `entries`, as many as fit; one at least, however large."""
+        found: list[dict[str, Any]] = []
+        size = 0
+        with contextlib.closing(self._lines(after)) as lines:
+            for length, line in lines:
+                size += length
+                if len(found) >= count_max or (found and size > bytes_max):
+                    break
+                found.append(line)
+        return found
+
+    def _lines(self, after: int) -> Generator[tuple[int, dict[str, Any]]]:
+        """Lengths and lines."""
         try:
-            yield from self._entries(after)
+            yield from self._read_lines(after)
         except OSError as error:
             msg = (
                 f"expected to read the conflicts in {self._path}, saw {error.strerror}: make it a "
@@ -102,23 +130,64 @@ class ConflictJournal:
             )
             raise StateError(msg) from error
 
-    def _entries(self, after: int) -> Generator[dict[str, Any]]:
-        for path in (self._older, self._path):
-            if not path.exists():
-                continue
-            with path.open("rb") as lines:
-                for raw in lines:
-                    try:
-                        line: dict[str, Any] = json.loads(raw)
-                    except ValueError:
-                        # Power went while it was written; its transaction was never sent.
-                        continue
-                    if int(line.get("id", 0)) > after or not after:
-                        yield line
+    def _read_lines(self, after: int) -> Generator[tuple[int, dict[str, Any]]]:
+        with contextlib.ExitStack() as files:
+            with self._moving:
+                # All at once: a file that moves in between would be missed.
+                opened = [
+                    files.enter_context(path.open("rb"))
+                    for path in (self._older, self._path)
+                    if path.exists()
+                ]
+            for file in opened:
+                _seek_past(file, after)
+                for raw in file:
+                    line = _parse(raw)
+                    if line is not None and (_id(line) > after or not after):
+                        yield len(raw), line
 
     def _make_room(self, size: int) -> None:
         if self._path.exists() and self._path.stat().st_size + size > self._bytes_max // 2:
-            self._path.replace(self._older)
+            with self._moving:
+                self._path.replace(self._older)
+            self._is_named = False
+
+
+def _seek_past(file: BinaryIO, after: int) -> None:
+    """Go to a line before which no id is above `after`: ids rise, so most need not be read."""
+    low, high = 0, file.seek(0, os.SEEK_END)
+    while after and high - low > _NEAR_BYTES:
+        middle = (low + high) // 2
+        file.seek(middle)
+        # The rest of a line.
+        file.readline()
+        start, id_ = _next_id(file, high)
+        if id_ is None or id_ > after:
+            high = middle
+        else:
+            low = start
+    file.seek(low)
+
+
+def _next_id(file: BinaryIO, end: int) -> tuple[int, int | None]:
+    """Where the next whole line before `end` starts, and its id; None where there is none."""
+    while (start := file.tell()) < end:
+        line = _parse(file.readline())
+        if line is not None:
+            return start, _id(line)
+    return start, None
+
+
+def _parse(raw: bytes) -> dict[str, Any] | None:
+    try:
+        return json.loads(raw)
+    except ValueError:
+        # Power went while it was written, and its transaction was never sent; or it still is.
+        return None
+
+
+def _id(line: dict[str, Any]) -> int:
+    return int(line.get("id", 0))
 
 
 def _stamp(node: Znode) -> dict[str, object]:

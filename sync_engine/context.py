@@ -45,6 +45,10 @@ class Shared:
     skew_ms: Callable[[], float | None]
     """By how much side b's clock is ahead of side a's; None while nobody knows."""
     merger: MergeRunner | None = None
+    told_merges: dict[str, tuple[Stamp | None, Stamp | None]] = field(
+        default_factory=dict[str, tuple[Stamp | None, Stamp | None]]
+    )
+    """Versions (a, b) of which the journal says that they are merged."""
     alive: set[str] = field(default_factory=set[str])
     """Paths that are gone on one side and have new children on the other."""
     resolved: dict[str, Side] = field(default_factory=dict[str, Side])

@@ -19,7 +19,7 @@ from typing import Any, TypeGuard
 
 import structlog
 
-from sync_engine import documents, identity, slots
+from sync_engine import documents, slots
 from sync_engine.base import Base, BaseStore
 from sync_engine.clock import Clocks
 from sync_engine.conflicts import ConflictJournal
@@ -349,8 +349,6 @@ class Engine(Requests):
             direction = Direction.leaving(side)
             is_alone = path == documents.marker_path(direction)
             self.watermarks[direction].hear(event.zxid, is_alone=is_alone)
-        if identity.is_guard(path):
-            return
         for replicator in self._listeners:
             subtree = replicator.subtree
             rel = subtree.roots.rel(side, path)

@@ -28,6 +28,7 @@ from sync_engine.console import (
 )
 from sync_engine.direction import Side
 from sync_engine.report import (
+    CONFLICTS_MAX,
     AuditReport,
     ConflictExport,
     Copy,
@@ -230,7 +231,7 @@ def export_(*, rules_file: Path, as_json: bool, file: Path) -> None:
             with replacing(file) as out:
                 count = after = 0
                 while True:
-                    page = await client.conflicts(after=after)
+                    page = await client.conflicts(after=after, limit=CONFLICTS_MAX)
                     if not page.conflicts:
                         return ConflictExport(conflicts=count, total=page.total)
                     for record in page.conflicts:

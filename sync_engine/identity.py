@@ -8,7 +8,8 @@ unseen. No operation of a transaction expects a czxid. Two things come close:
   ever created under its parent. So a transaction that creates one and deletes the one of the number
   that was read before the znode was read fails if any child was created since. It is for subtrees
   whose both sides are written by clients: there a lost znode is somebody's rightful write. Nobody
-  ever sees the child; it moves the parent's counter on by one, as padding does.
+  ever sees the child; it moves the parent's counter on by one, as padding does. Its events are
+  looked at as any others: a client may give a znode such a name.
 - **A proof** tells it afterwards: a write before the delete, whose answer holds a Stat. If its
   czxid is another one, what went is recorded as a conflict, without its bytes.
 
@@ -20,7 +21,6 @@ Source: PrepRequestProcessor of ZooKeeper (`parentCVersion`).
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -30,14 +30,8 @@ from sync_engine.wire import Create, Delete, Op
 from sync_engine.znode import Acl, join
 
 _NAME = "zksync-delete-"
-_GUARD = re.compile(rf"/{_NAME}\d{{10}}$")
 # Others' creates that come between reading and deleting, one after the other.
 _VAIN_MAX = 5
-
-
-def is_guard(path: str) -> bool:
-    """Whether a path is one of those that exist inside a transaction alone."""
-    return _GUARD.search(path) is not None
 
 
 class Guards:

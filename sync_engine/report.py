@@ -212,6 +212,10 @@ class ConflictRecord(Report):
     loser: Copy | None
 
 
+CONFLICTS_MAX = 1_000
+"""Lines of the journal in one answer; fewer where they are large."""
+
+
 class ConflictPage(Report):
     """A part of the journal."""
 

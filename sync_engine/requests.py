@@ -202,9 +202,9 @@ class Requests:
         await resolving.resolve(worker, twin, entry, choice)
         return self.held()
 
-    def conflict_page(self, after: int, limit: int) -> ConflictPage:
+    async def conflict_page(self, after: int, limit: int) -> ConflictPage:
         """Recorded conflicts with ids above `after`, oldest first."""
-        return resolving.page(self.conflicts, after, limit)
+        return await resolving.page(self.conflicts, after, limit)
 
     async def pad(self, name: str, timeout_s: float) -> PadReport:
         """Move the other side's sequence counters on to where the owner's stand; never under a live

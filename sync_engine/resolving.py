@@ -10,7 +10,6 @@ import asyncio
 import base64
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from itertools import islice
 
 from sync_engine.conflicts import ConflictJournal
 from sync_engine.context import Subtree
@@ -18,13 +17,19 @@ from sync_engine.direction import Side
 from sync_engine.errors import EngineBusyError, EngineRefusedError
 from sync_engine.held import HeldPath
 from sync_engine.replicator import Replicator
-from sync_engine.report import ConflictPage, ConflictRecord, Copy, HeldConflict
+from sync_engine.report import (
+    CONFLICTS_MAX,
+    ConflictPage,
+    ConflictRecord,
+    Copy,
+    HeldConflict,
+)
 from sync_engine.rows import Stamp
 from sync_engine.znode import Znode
 
 _POLL_S = 0.05
-# Both versions of one conflict may take 3 MB as text.
-PAGE_MAX = 20
+# An answer is put together between other work; both versions of one conflict may take 3 MB.
+_PAGE_BYTES_MAX = 1024 * 1024
 
 
 def find(workers: Iterable[Replicator], id_: int) -> tuple[Replicator, HeldPath]:
@@ -116,13 +121,19 @@ async def resolve(
         subtree.shared.resolved.pop(entry.rel, None)
 
 
-def page(journal: ConflictJournal, after: int, limit: int) -> ConflictPage:
-    """A part of the journal, oldest first."""
-    found = islice(journal.entries(after=after), min(limit, PAGE_MAX))
-    return ConflictPage(
-        conflicts=[ConflictRecord.model_validate(line) for line in found],
-        total=journal.count,
-    )
+async def page(journal: ConflictJournal, after: int, limit: int) -> ConflictPage:
+    """A part of the journal, oldest first; read in a thread, for replication goes on meanwhile."""
+
+    def read() -> ConflictPage:
+        found = journal.read(
+            after=after, count_max=min(limit, CONFLICTS_MAX), bytes_max=_PAGE_BYTES_MAX
+        )
+        return ConflictPage(
+            conflicts=[ConflictRecord.model_validate(line) for line in found],
+            total=journal.count,
+        )
+
+    return await asyncio.to_thread(read)
 
 
 def copy_of(node: Znode | None) -> Copy | None:

@@ -27,6 +27,7 @@ from typing import Annotated, Any, BinaryIO, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from sync_engine.durable import sync_folder
 from sync_engine.ensemble import EnsembleAddress, open_lane
 from sync_engine.errors import EnsembleError, TreeFileError
 from sync_engine.lane import Lane
@@ -211,12 +212,7 @@ def replacing(file: Path) -> Generator[BinaryIO]:
         temporary.replace(file)
     finally:
         temporary.unlink(missing_ok=True)
-    folder = os.open(file.parent, os.O_RDONLY)
-    try:
-        # The new name must outlive a power cut too.
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(file.parent)
 
 
 @dataclass(frozen=True, slots=True)

@@ -183,3 +183,35 @@ def test_engine_that_may_delete_a_znode_and_not_write_it_deletes_it(
         assert world.replicator.subtree.counters.skipped == {}
     finally:
         world.close()
+
+
+def test_clients_znode_with_a_guards_name_is_copied_at_once(one_way: Stage) -> None:
+    world, name = one_way.world, "zksync-delete-0000000012"
+
+    def copied() -> bytes | None:
+        copy = world.sides[Side.B].copy(f"/other/apps/p/{name}")
+        return None if copy is None else copy.data
+
+    one_way.a.write(Create(f"/apps/p/{name}", b"a client's", WORLD_ALL))
+    world.until(lambda: copied() == b"a client's", "the copy", 5)
+    one_way.a.write(Delete(f"/apps/p/{name}", 0))
+    world.until(lambda: copied() is None, "the delete", 5)
+
+
+def test_guards_events_come_to_nothing(stage: Stage) -> None:
+    world = stage.world
+    assert world.engine is not None
+    before = [worker.subtree.counters.echoes for worker in world.engine.workers()]
+    stage.a.write(Delete("/apps/p/x", ANY_VERSION))
+    world.until(lambda: world.sides[Side.B].copy("/other/apps/p/x") is None, "the delete", 5)
+    guards = [op for txn in world.sides[Side.B].log for op in txn.ops if _is_guard(op)]
+    assert len(guards) == 2
+    world.come_to_rest()
+    assert [worker.subtree.counters.echoes for worker in world.engine.workers()] == before
+    assert world.replicator.stalled is None
+    assert not any(worker.subtree.counters.skipped for worker in world.engine.workers())
+    assert [op for txn in world.sides[Side.B].log for op in txn.ops if _is_guard(op)] == guards
+
+
+def _is_guard(op: object) -> bool:
+    return isinstance(op, Create | Delete) and "/zksync-delete-" in op.path

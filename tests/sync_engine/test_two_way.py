@@ -164,7 +164,7 @@ async def test_conflict_is_won_by_the_rule_and_recorded_with_both_versions(
             await in_conflict(engine, rig, a, b, "x")
             await settled(engine, rig, a, b)
             assert (await a.get(f"{rig.a}/x"))[0] == winner
-            (line,) = engine.conflict_page(0, 10).conflicts
+            (line,) = (await engine.conflict_page(0, 10)).conflicts
             assert line.winner is not None
             assert line.loser is not None
             assert {line.winner.data, line.loser.data} == {"ZnJvbSBh", "ZnJvbSBi"}
@@ -184,7 +184,7 @@ async def test_clocks_that_differ_let_the_owner_win_and_say_so(pair: Pair, tmp_p
             await in_conflict(engine, rig, a, b, "x")
             await settled(engine, rig, a, b)
             assert (await a.get(f"{rig.a}/x"))[0] == b"from a"
-            (line,) = engine.conflict_page(0, 10).conflicts
+            (line,) = (await engine.conflict_page(0, 10)).conflicts
             assert "clocks differ" in (line.why or "")
 
 
