@@ -31,6 +31,7 @@ DIFFERENCES_SHOWN_MAX = 50
 _MODULUS = 1 << 256
 _REREAD_PAUSE_S = 0.05
 _REREAD_MAX = 2_000
+_REST_S = 0.01
 
 
 @dataclass(slots=True)
@@ -54,11 +55,13 @@ def node_hash(rel: str, seen: View) -> bytes:
     return hashlib.sha256(text).digest()
 
 
-async def sum_side(subtree: Subtree, side: Side) -> TreeSum:
-    """Read one side of a subtree in full."""
+async def sum_side(subtree: Subtree, side: Side, *, rest_s: float = 0.0) -> TreeSum:
+    """Read one side of a subtree in full, with a rest after each hundred znodes or so."""
     found = TreeSum()
     await subtree.catch_up(side)
     async for nodes in subtree.scan(side):
+        if rest_s:
+            await asyncio.sleep(rest_s)
         for node in nodes:
             rel = subtree.roots.rel(side, node.path)
             if rel is None or node.stat.ephemeral_owner or is_reserved(node.path, subtree):
@@ -99,11 +102,14 @@ def difference(a: View | None, b: View | None) -> str | None:
 
 
 class Auditor:
-    """One audit of all subtrees."""
+    """One audit of all subtrees. One that nobody waits for rests while it reads."""
 
-    def __init__(self, replicators: Mapping[str, Replicator], tuning: Tuning) -> None:
+    def __init__(
+        self, replicators: Mapping[str, Replicator], tuning: Tuning, *, rests: bool = False
+    ) -> None:
         self._replicators = replicators
         self._tuning = tuning
+        self._rest_s = _REST_S if rests else 0.0
 
     async def run(self) -> AuditReport:
         """Compare all subtrees, one after the other."""
@@ -118,13 +124,20 @@ class Auditor:
 
     async def _audit(self, replicator: Replicator) -> SubtreeAudit:
         subtree = replicator.subtree
-        a, b = await asyncio.gather(sum_side(subtree, Side.A), sum_side(subtree, Side.B))
-        paths = differing(a, b)
-        for rel in paths[:_REREAD_MAX]:
-            # A change that no watch told, as that of an ACL, is found here as well.
-            replicator.notify(rel)
-        stayed = await self._reread(subtree, paths[:_REREAD_MAX])
-        stayed.update(dict.fromkeys(paths[_REREAD_MAX:], "not read again: too many"))
+        a, b = await asyncio.gather(
+            *(sum_side(subtree, side, rest_s=self._rest_s) for side in Side)
+        )
+        paths, stayed = differing(a, b), dict[str, str]()
+        for start in range(0, len(paths), _REREAD_MAX):
+            rels = paths[start : start + _REREAD_MAX]
+            if stayed:
+                # They differ in earnest, and each look takes the lag bound.
+                stayed.update(dict.fromkeys(rels, "not read again: too many"))
+                continue
+            for rel in rels:
+                # A change that no watch told, as that of an ACL, is found here as well.
+                replicator.notify(rel)
+            stayed = await self._reread(subtree, rels)
         for rel in stayed:
             replicator.notify(rel, forced=True)
         differences = [
