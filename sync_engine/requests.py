@@ -36,6 +36,8 @@ from sync_engine.report import (
 )
 from sync_engine.settings import Rules
 
+_PATHS_SHOWN_MAX = 5
+
 
 class Requests:
     """The engine as its callers see it."""
@@ -77,12 +79,15 @@ class Requests:
             EngineBusyError: it did not finish in time, or the engine is not up.
         """
         self.check_up()
+        auditor = Auditor(self.replicators, self.rules.tuning)
         try:
             with self.audits.giving_way():
                 async with asyncio.timeout(timeout_s):
-                    report = await Auditor(self.replicators, self.rules.tuning).run()
+                    report = await auditor.run()
         except TimeoutError:
-            msg = f"expected an audit within {timeout_s:g} s, saw it go on: give it more time"
+            left = ", ".join(auditor.in_flight[:_PATHS_SHOWN_MAX])
+            saw = f"{len(auditor.in_flight)} paths change, as {left}" if left else "it go on"
+            msg = f"expected an audit within {timeout_s:g} s, saw {saw}: give it more time"
             raise EngineBusyError(msg) from None
         self.last_audit = report
         return report
