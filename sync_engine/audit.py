@@ -97,6 +97,7 @@ async def sum_side(subtree: Subtree, side: Side, *, rest_s: float = 0.0) -> Tree
     found = TreeSum()
     await subtree.catch_up(side)
     async for nodes in subtree.scan(side):
+        subtree.counters.compared += len(nodes)
         if rest_s:
             await asyncio.sleep(rest_s)
         for node in nodes:
