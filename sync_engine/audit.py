@@ -5,6 +5,10 @@ from the base but the originals of fenced ACLs. Paths that differ are read again
 equal, or until the owner's copy has stood unchanged for longer than the lag bound: then the
 difference counts. What counts is also handed to the replicator, to be looked at on both sides.
 
+One path that is written more often than the lag is in flight at every look. It is equal when the
+copy that was read is one that the other side was seen to have since the audit began: by an earlier
+look, or by the engine, whose row says what it read there and by which change.
+
 A digest adds up the hashes of (path, data, ACL) of all persistent nodes modulo 2^256, so that it
 does not depend on the order in which a tree is read, and no tree has to be held.
 """
@@ -14,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -23,14 +28,18 @@ from sync_engine.decide import View, view
 from sync_engine.direction import Side
 from sync_engine.replicator import Replicator
 from sync_engine.report import AuditReport, Difference, SubtreeAudit
-from sync_engine.rows import Stamp
+from sync_engine.rows import Row, Stamp
 from sync_engine.settings import Tuning
-from sync_engine.znode import Znode
+from sync_engine.znode import Acl, Znode
 
 DIFFERENCES_SHOWN_MAX = 50
 _MODULUS = 1 << 256
 _REREAD_PAUSE_S = 0.05
 _REREAD_MAX = 2_000
+_REST_S = 0.01
+_STATES_MAX = 64
+"""Of a path on a side: some seconds at the pace of the looks. No copy is further behind."""
+_State = tuple[bytes, set[Acl]] | None
 
 
 @dataclass(slots=True)
@@ -54,11 +63,43 @@ def node_hash(rel: str, seen: View) -> bytes:
     return hashlib.sha256(text).digest()
 
 
-async def sum_side(subtree: Subtree, side: Side) -> TreeSum:
-    """Read one side of a subtree in full."""
+class SeenStates:
+    """What one path was seen to be on one side since a moment; the newest are kept."""
+
+    def __init__(self) -> None:
+        self._states: deque[_State] = deque(maxlen=_STATES_MAX)
+
+    def add(self, seen: View | None) -> None:
+        """Note a copy that was read; None: it was not there."""
+        self._note(_state(seen))
+
+    def add_row(self, row: Row | None, side: Side, after: int) -> None:
+        """Note what the engine read, if a change after a zxid made it."""
+        stamp = None if row is None else row.stamp(side)
+        if row is not None and stamp is not None and stamp.mzxid > after:
+            self._note((row.data_hash, set(row.acl)))
+
+    def has(self, seen: View | None) -> bool:
+        """Whether a copy is one of them."""
+        return _state(seen) in self._states
+
+    def _note(self, state: _State) -> None:
+        if not self._states or self._states[-1] != state:
+            self._states.append(state)
+
+
+def _state(seen: View | None) -> _State:
+    return None if seen is None or seen.ephemeral else (seen.data_hash, set(seen.acl))
+
+
+async def sum_side(subtree: Subtree, side: Side, *, rest_s: float = 0.0) -> TreeSum:
+    """Read one side of a subtree in full, with a rest after each hundred znodes or so."""
     found = TreeSum()
     await subtree.catch_up(side)
     async for nodes in subtree.scan(side):
+        subtree.counters.compared += len(nodes)
+        if rest_s:
+            await asyncio.sleep(rest_s)
         for node in nodes:
             rel = subtree.roots.rel(side, node.path)
             if rel is None or node.stat.ephemeral_owner or is_reserved(node.path, subtree):
@@ -99,11 +140,16 @@ def difference(a: View | None, b: View | None) -> str | None:
 
 
 class Auditor:
-    """One audit of all subtrees."""
+    """One audit of all subtrees. One that nobody waits for rests while it reads."""
 
-    def __init__(self, replicators: Mapping[str, Replicator], tuning: Tuning) -> None:
+    def __init__(
+        self, replicators: Mapping[str, Replicator], tuning: Tuning, *, rests: bool = False
+    ) -> None:
         self._replicators = replicators
         self._tuning = tuning
+        self._rest_s = _REST_S if rests else 0.0
+        self.in_flight: list[str] = []
+        """Full paths that were not equal at the last look, and changed."""
 
     async def run(self) -> AuditReport:
         """Compare all subtrees, one after the other."""
@@ -118,13 +164,20 @@ class Auditor:
 
     async def _audit(self, replicator: Replicator) -> SubtreeAudit:
         subtree = replicator.subtree
-        a, b = await asyncio.gather(sum_side(subtree, Side.A), sum_side(subtree, Side.B))
-        paths = differing(a, b)
-        for rel in paths[:_REREAD_MAX]:
-            # A change that no watch told, as that of an ACL, is found here as well.
-            replicator.notify(rel)
-        stayed = await self._reread(subtree, paths[:_REREAD_MAX])
-        stayed.update(dict.fromkeys(paths[_REREAD_MAX:], "not read again: too many"))
+        a, b = await asyncio.gather(
+            *(sum_side(subtree, side, rest_s=self._rest_s) for side in Side)
+        )
+        paths, stayed = differing(a, b), dict[str, str]()
+        for start in range(0, len(paths), _REREAD_MAX):
+            rels = paths[start : start + _REREAD_MAX]
+            if stayed:
+                # They differ in earnest, and each look takes the lag bound.
+                stayed.update(dict.fromkeys(rels, "not read again: too many"))
+                continue
+            for rel in rels:
+                # A change that no watch told, as that of an ACL, is found here as well.
+                replicator.notify(rel)
+            stayed = await self._reread(subtree, rels)
         for rel in stayed:
             replicator.notify(rel, forced=True)
         differences = [
@@ -144,13 +197,28 @@ class Auditor:
         """Read paths again until each is equal or its difference is old enough to count."""
         stayed: dict[str, str] = {}
         since: dict[str, tuple[Stamp | None, float]] = {}
+        # Where both sides are copied, either may be behind the other.
+        leading = tuple(Side) if subtree.policy.both else (subtree.owner,)
+        began = {side: subtree.links[side].reader.last_zxid for side in leading}
+        known = {(rel, side): SeenStates() for rel in paths for side in leading}
         left = paths
         while left:
+            before = {rel: subtree.base.get(rel) for rel in left}
             pairs = await self._read_pairs(subtree, left)
             now, again = time.monotonic(), list[str]()
             for rel, (a, b) in zip(left, pairs, strict=True):
                 kind = difference(a, b)
                 if kind is None:
+                    continue
+                copies, is_behind = {Side.A: a, Side.B: b}, False
+                for side in leading:
+                    states = known[rel, side]
+                    # What was read may be what the engine wrote before, or while it was read.
+                    for row in (before[rel], subtree.base.get(rel)):
+                        states.add_row(row, side, began[side])
+                    is_behind = is_behind or states.has(copies[side.other])
+                    states.add(copies[side])
+                if is_behind:
                     continue
                 owner = a if subtree.owner is Side.A else b
                 stamp = None if owner is None else owner.stamp
@@ -162,6 +230,7 @@ class Auditor:
                     continue
                 again.append(rel)
             left = again
+            self.in_flight = [subtree.source_path(rel) for rel in left]
             if left:
                 await asyncio.sleep(_REREAD_PAUSE_S)
         return stayed

@@ -10,7 +10,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Awaitable, Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -44,6 +44,7 @@ Exit codes:
 Completion (click's own), for bash; zsh and fish have sources of the same kind:
   eval "$(_ZK_SYNC_COMPLETE=bash_source zk-sync)"
 """
+_COUNT_S = 0.3
 M = TypeVar("M", bound=BaseModel)
 R = TypeVar("R")
 
@@ -140,14 +141,36 @@ def ask(
     as_json: bool = False,
     waiting: str | None = None,
 ) -> R:
-    """Ask the running engine; `waiting` is drawn meanwhile."""
+    """Ask the running engine; `waiting` is drawn meanwhile, with the znodes that it compares."""
     rules, _ = load(rules_file, as_json=as_json)
 
     async def run() -> R:
         async with EngineClient(f"http://{rules.listen}", rules.token_path) as client:
-            return await work(client)
+            if waiting is None:
+                return await work(client)
+            with progress(waiting) as advance:
+                return await _counting(client, work(client), advance)
 
-    return do(run, as_json=as_json, waiting=waiting)
+    return do(run, as_json=as_json)
+
+
+async def _counting(client: EngineClient, work: Awaitable[R], advance: Callable[[int], None]) -> R:
+    """Wait for an answer, and count what the engine compares until it comes."""
+    doing = asyncio.ensure_future(work)
+    if advance is not _nothing:
+        before: int | None = None
+        while True:
+            is_last = doing.done()
+            # Whatever is wrong with the engine is the answer's to tell.
+            with suppress(SyncError):
+                subtrees = (await client.status()).subtrees.values()
+                now = sum(subtree.compared for subtree in subtrees)
+                advance(0 if before is None else now - before)
+                before = now
+            if is_last:
+                break
+            await asyncio.wait({doing}, timeout=_COUNT_S)
+    return await doing
 
 
 def do(work: Callable[[], Awaitable[R]], *, as_json: bool = False, waiting: str | None = None) -> R:
@@ -183,12 +206,20 @@ def progress(label: str) -> Generator[Callable[[int], None]]:
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
-        TextColumn("{task.completed:,.0f} znodes"),
+        TextColumn("{task.fields[told]}"),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(label, total=None)
-        yield lambda count: bar.advance(task, count)
+        task, done = bar.add_task(label, total=None, told=""), 0
+
+        def advance(count: int) -> None:
+            # Nothing is told of what is not counted in znodes.
+            nonlocal done
+            done += count
+            if done:
+                bar.update(task, told=f"{done:,} znodes")
+
+        yield advance
 
 
 def _nothing(count: int) -> None:

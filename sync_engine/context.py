@@ -35,6 +35,8 @@ class Counters:
     """Paths that are not copied, and why; ephemerals are only counted."""
     ephemerals: int = 0
     unreadable: set[str] = field(default_factory=set[str])
+    compared: int = 0
+    """Znodes of both sides that were read to prove them equal."""
 
 
 @dataclass(slots=True)

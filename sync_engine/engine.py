@@ -67,8 +67,8 @@ class Engine(Requests):
     """One engine process."""
 
     def __init__(self, rules: Rules) -> None:
-        super().__init__()
         self.rules = rules
+        super().__init__()
         self.started_at = time.time()
         self.is_stopped = False
         self.last_audit: AuditReport | None = None
@@ -185,8 +185,8 @@ class Engine(Requests):
                 self.waiting = str(error)
                 _log.warning("engine.start_waits", reason=str(error))
                 await asyncio.sleep(_START_PAUSE_S)
-        self._spawn(self._follow_fence())
-        self._spawn(self._sentry.run())
+        for work in (self._follow_fence(), self._sentry.run(), self.audits.run()):
+            self._spawn(work)
         self.is_started = True
         self.waiting = None
         _log.info("engine.started", epoch=self.fence.epoch, subtrees=sorted(self.replicators))

@@ -87,6 +87,8 @@ class SubtreeStatus(Report):
     unowned: int = 0
     """Paths that only the other side has and of which nobody knows whether its owner deleted them,
     because the base was lost: they stay until `confirm` deletes them."""
+    compared: int = 0
+    """Znodes that audits and flips have read since the start, both sides' together."""
 
 
 class ProjectionStatus(Report):

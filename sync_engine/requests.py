@@ -23,6 +23,7 @@ from sync_engine.flip import Flip
 from sync_engine.link import Link
 from sync_engine.padding import pad
 from sync_engine.pair import OwnershipStore
+from sync_engine.regular_audit import RegularAudits
 from sync_engine.replicator import Replicator
 from sync_engine.report import (
     AuditReport,
@@ -35,6 +36,8 @@ from sync_engine.report import (
     ProjectionStatus,
 )
 from sync_engine.settings import Rules
+
+_PATHS_SHOWN_MAX = 5
 
 
 class Requests:
@@ -62,6 +65,9 @@ class Requests:
 
     def __init__(self) -> None:
         self._flips: dict[str, asyncio.Lock] = {}
+        self.audits = RegularAudits(
+            self.rules.tuning.audit_interval_s, self._audit_regularly, self._is_quiet
+        )
 
     def workers(self) -> list[Replicator]:
         """All workers of clients' subtrees."""
@@ -74,14 +80,28 @@ class Requests:
             EngineBusyError: it did not finish in time, or the engine is not up.
         """
         self.check_up()
+        auditor = Auditor(self.replicators, self.rules.tuning)
         try:
-            async with asyncio.timeout(timeout_s):
-                report = await Auditor(self.replicators, self.rules.tuning).run()
+            with self.audits.giving_way():
+                async with asyncio.timeout(timeout_s):
+                    report = await auditor.run()
         except TimeoutError:
-            msg = f"expected an audit within {timeout_s:g} s, saw it go on: give it more time"
+            left = ", ".join(auditor.in_flight[:_PATHS_SHOWN_MAX])
+            saw = f"{len(auditor.in_flight)} paths change, as {left}" if left else "it go on"
+            msg = f"expected an audit within {timeout_s:g} s, saw {saw}: give it more time"
             raise EngineBusyError(msg) from None
         self.last_audit = report
         return report
+
+    async def _audit_regularly(self) -> AuditReport:
+        report = await Auditor(self.replicators, self.rules.tuning, rests=True).run()
+        self.last_audit = report
+        return report
+
+    def _is_quiet(self) -> bool:
+        """Whether an audit would tell what nobody knows: no first copy is under way, and nothing
+        waits for an operator."""
+        return not any(worker.is_copying or worker.stalled for worker in self.workers())
 
     async def flip(self, name: str, to: Side, timeout_s: float) -> FlipReport:
         """Make a side the owner of a subtree; its writers stand still. May be called again.
@@ -98,7 +118,8 @@ class Requests:
             msg = f"expected no flip of {name} under way, saw one: wait for it"
             raise EngineBusyError(msg)
         async with lock:
-            return await Flip(replicator, self.owners, self.session_ids).run(to, timeout_s)
+            with self.audits.giving_way():
+                return await Flip(replicator, self.owners, self.session_ids).run(to, timeout_s)
 
     def _check_turns(self, name: str) -> None:
         way = next(rule.direction for rule in self.rules.subtrees if rule.name == name)

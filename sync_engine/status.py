@@ -192,6 +192,7 @@ def _subtree(engine: Engine, name: str, worker: Replicator) -> SubtreeStatus:
         held=len(worker.subtree.shared.held.entries),
         kept=len(worker.subtree.base.kept),
         unowned=len(worker.subtree.base.unowned),
+        compared=worker.subtree.counters.compared,
     )
 
 

@@ -34,6 +34,9 @@ class Tuning(RuleModel):
     """Pause between marker writes, by which lag is measured while clients are quiet."""
     lag_bound_s: float = Field(default=5.0, gt=0)
     """Age after which a difference counts as one, and not as a copy under way."""
+    audit_interval_s: float = Field(default=6 * 3600.0, ge=0)
+    """Pause between the audits that the engine makes by itself; 0: none. Nothing else finds what a
+    client wrote on the side that does not own a subtree. Each reads both sides in full."""
     stall_after_s: float = Field(default=15.0, gt=0)
     """Time without progress, with work waiting, after which the engine says that it is stalled."""
     backlog_max: int = Field(default=100_000, ge=1)

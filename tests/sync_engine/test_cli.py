@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -195,7 +196,9 @@ async def test_conflicts_are_listed_shown_resolved_and_exported(pair: Pair, tmp_
             assert "no conflict waits" in (await call(rig, "conflicts", "list")).stdout
 
 
-async def test_pad_moves_the_other_sides_counters_on(pair: Pair, tmp_path: Path) -> None:
+async def test_pad_moves_counters_on_and_an_audit_counts_what_it_compares(
+    pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rig = rig_of(pair, tmp_path, {})
     async with rig.lanes() as (a, b):
         for i in range(5):
@@ -210,6 +213,11 @@ async def test_pad_moves_the_other_sides_counters_on(pair: Pair, tmp_path: Path)
             assert stat_b is not None
             assert stat_a.creates == stat_b.creates
             assert (await client.status()).subtrees[rig.name].owner is Side.A
+            # As on a terminal.
+            monkeypatch.setenv("FORCE_COLOR", "1")
+            found = await call(rig, "audit")
+            assert re.search(r"\b2 znodes", found.stderr), found.stderr
+            assert "znodes" not in (await call(rig, "pad", rig.name)).stderr
 
 
 @pytest.mark.parametrize("words", [("status",), ("audit",), ("conflicts", "list"), ("confirm",)])

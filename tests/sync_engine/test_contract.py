@@ -146,6 +146,31 @@ def test_acl_that_is_none_is_refused(bench: Bench, acl: tuple[Acl, ...]) -> None
     bench.run(scenario)
 
 
+_REFUSED_NAMES = (
+    *("", ".", "..", "a/../b", "\0", "\x01", "\x1f", "\x7f", "\x9f", "\ue000", "\uf8ff"),
+    *("\ufff0", "\uffff", "\U00010000", "\U0001f993"),
+)
+_TAKEN_NAMES = (" ", "..a", "...", "\x7e", "\xa0", "\ud7ff", "\uf900", "\uffef", "é")
+
+
+def test_names_are_those_that_paths_may_have(bench: Bench) -> None:
+    async def scenario(bench: Bench, lane: Lane) -> None:
+        root = bench.root
+        for parent in ("a", "a/.."):
+            # Of a path below what is not there, that is told, but for a null.
+            below = lane.create(f"{root}/no/{parent}", b"", WORLD_ALL)
+            assert await refused(below) is NoNodeError, parent
+        for name in _REFUSED_NAMES:
+            wanted = NoNodeError if name == "a/../b" else BadArgumentsError
+            create = lane.create(f"{root}/{name}", b"", WORLD_ALL)
+            assert await refused(create) is wanted, ascii(name)
+        for name in _TAKEN_NAMES:
+            await lane.create(f"{root}/{name}", b"", WORLD_ALL)
+        assert sorted((await lane.children(root))[0]) == sorted(_TAKEN_NAMES)
+
+    bench.run(scenario)
+
+
 def test_change_of_an_acl_moves_its_aversion_alone(bench: Bench) -> None:
     async def scenario(bench: Bench, lane: Lane) -> None:
         before = await lane.exists(bench.root)

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from sync_engine import cli, console, report
 from sync_engine.metrics import METRICS
-from sync_engine.settings import Rules, SideAuth, SideTls, SubtreeRule
+from sync_engine.settings import Rules, SideAuth, SideTls, SubtreeRule, Tuning
 from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -63,6 +63,13 @@ def test_every_state_verb_and_exit_code_is_told() -> None:
 def test_metrics_are_told_as_they_are() -> None:
     rows = re.findall(r"^\| `(zksync_\w+)` \| (\w+) \| (.+) \|$", PAGE, re.MULTILINE)
     assert {name: (kind, text) for name, kind, text in rows} == METRICS
+
+
+def test_bounds_are_told_with_their_defaults() -> None:
+    part = PAGE[PAGE.index("Keys of `tuning`") : PAGE.index("## Verbs and exit codes")]
+    rows = re.findall(r"^\| `(\w+)` \| ([0-9.]+) \| .+ \|$", part, re.MULTILINE)
+    defaults = {name: float(field.default) for name, field in Tuning.model_fields.items()}
+    assert {name: float(default) for name, default in rows} == defaults
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from sync_engine.direction import Side
 from sync_engine.ensemble import ServerFacts, summarise
 from sync_engine.errors import RulesError
 from sync_engine.hosts import is_loopback
-from sync_engine.preflight import about_servers
+from sync_engine.lane import Lane
+from sync_engine.preflight import about_servers, check
 from sync_engine.settings import parse_rules
 from tests.sync_engine.rig import Rig
 from tests.sync_engine.servers import Server
@@ -54,14 +55,14 @@ def test_servers_that_do_not_serve_are_told() -> None:
 def test_check_asks_both_ensembles_and_changes_nothing(pair: Pair, tmp_path: Path) -> None:
     rig = Rig(pair, tmp_path)
 
-    def check(*options: str, code: int = 0) -> dict[str, object]:
+    def call(*options: str, code: int = 0) -> dict[str, object]:
         arguments = ["check", "--rules", str(rig.rules_file), "--json", *options]
         found = CliRunner().invoke(cli.main, arguments)
         assert found.exit_code == code, found.output
         return json.loads(found.stdout or found.stderr)
 
-    assert check("--offline")["sides"] == {}
-    told = check()
+    assert call("--offline")["sides"] == {}
+    told = call()
     assert told["problems"] == []
     assert f"side a: {rig.a} is not there yet" in str(told["warnings"])
     sides = told["sides"]
@@ -70,7 +71,22 @@ def test_check_asks_both_ensembles_and_changes_nothing(pair: Pair, tmp_path: Pat
     assert not rig.state_dir.exists()
     rig.document["sides"]["b"]["hosts"] = "127.0.0.1:1"
     rig.rules_file.write_text(json.dumps(rig.document))
-    assert check(code=cli.EXIT_FAILED)["error"] == "EnsembleUnreachableError"
+    assert call(code=cli.EXIT_FAILED)["error"] == "EnsembleUnreachableError"
+
+
+async def test_check_finds_one_ensemble_under_two_names_before_any_run(
+    own_server: Server, tmp_path: Path
+) -> None:
+    rig = Rig((own_server, own_server), tmp_path)
+    rig.document["sides"]["b"]["hosts"] = own_server.hosts.replace("127.0.0.1", "localhost")
+    report = await check(parse_rules(rig.document, "rules"))
+    assert ["lead to one ensemble" in problem for problem in report.problems] == [True]
+    lane = Lane(own_server.hosts, session_timeout_s=5)
+    await lane.start()
+    try:
+        assert (await lane.children("/"))[0] == ["zookeeper"]
+    finally:
+        await lane.close()
 
 
 def test_a_token_is_made_for_loopback_and_wanted_elsewhere(pair: Pair, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
-"""Trees of odd shapes and names: the real engine between ensembles in memory."""
+"""Trees of odd shapes and names: the real engine between ensembles in memory, and real ones."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,8 +14,25 @@ from sync_engine.znode import WORLD_ALL
 from tests.sync_engine.memory.ensemble import Client
 from tests.sync_engine.memory.tree import Create
 from tests.sync_engine.memory.world import ROOTS, World
+from tests.sync_engine.rig import Rig, tree, until_equal
+from tests.sync_engine.servers import Server
+from tests.waiting import BOUND_S
 
-_NAMES = ("grün", "日本", "ключ", "مرحبا", "🦓", "e\u0301", "é", " ", "a b", "*", "?", "%2F", "..a")
+_NAMES = (
+    "grün",
+    "日本",
+    "ключ",
+    "مرحبا",
+    "\uf900",
+    "e\u0301",
+    "é",
+    " ",
+    "a b",
+    "*",
+    "?",
+    "%2F",
+    "..a",
+)
 
 
 @pytest.fixture
@@ -68,3 +86,30 @@ def test_names_in_any_script_arrive_and_null_stays_apart_from_empty(world: World
     assert found == _contents(world, Side.A)
     assert (found["/null"], found["/empty"]) == (None, b"")
     assert len(found) == 2 * len(_NAMES) + 2
+
+
+async def test_real_servers_get_trees_of_every_shape_as_a_first_copy_and_live(
+    pair: tuple[Server, Server], tmp_path: Path
+) -> None:
+    def shapes(under: str) -> list[str]:
+        levels = ["".join(f"/{level}" for level in range(depth)) for depth in range(1, 31)]
+        names = [f"/{name}" for name in _NAMES]
+        children = [f"/0/{number:05}" for number in range(200)]
+        return [f"{under}{rel}" for rel in ("", *levels, *names, *children)]
+
+    rig = Rig(pair, tmp_path)
+    async with rig.lanes() as (a, b):
+
+        async def make(under: str) -> None:
+            creates = (a.create(f"{rig.a}{rel}", rel.encode(), WORLD_ALL) for rel in shapes(under))
+            await asyncio.gather(*creates)
+
+        await make("/copied")
+        async with rig.engine() as engine:
+            await until_equal(rig, a, b, BOUND_S)
+            await make("/live")
+            await until_equal(rig, a, b, BOUND_S)
+            assert (await engine.audit(30)).equal
+        found = await tree(b, rig.b)
+        assert set(found) == {"", *shapes("/copied"), *shapes("/live")}
+        assert found["/live/日本"][0] == "/live/日本".encode()

@@ -3,7 +3,7 @@
 Every server of an ensemble holds a tree and does the same requests in the same order, so all of
 them come to the same znodes, versions and sequence numbers.
 
-Source: PrepRequestProcessor and DataTree of ZooKeeper 3.9.
+Source: PrepRequestProcessor, DataTree and PathUtils of ZooKeeper 3.9.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ from sync_engine.znode import (
     parent,
 )
 
+# Bounds included. All beyond the first plane are two surrogates.
+_NO_CHARS = ((0, 0x1F), (0x7F, 0x9F), (0xD800, 0xF8FF), (0xFFF0, 0xFFFF))
 SUPER = ("super", "")
 """Identity to whom ACLs do not apply."""
 
@@ -212,10 +214,12 @@ class Tree:
                 return Result("", None)
 
     def _create(self, op: Create, request: Request) -> Result:
+        if "\0" in op.path:
+            raise _Refusal(BadArgumentsError)
         acl = resolve(op.acl, request.identities)
         above = self._allowed(parent(op.path), PERM_CREATE, request.identities)
         path = f"{op.path}{above.creates:010d}" if op.sequential else op.path
-        if path.endswith("/"):
+        if not is_path(path):
             raise _Refusal(BadArgumentsError)
         if path in self.nodes:
             raise _Refusal(NodeExistsError)
@@ -296,6 +300,17 @@ class Tree:
         node = self._found(path)
         _permit(node.acl, perms, identities)
         return node
+
+
+def is_path(path: str) -> bool:
+    """Whether a server creates a znode of this name: PathUtils.validatePath, in Java's chars."""
+    names = path.split("/")[1:]
+    if any(name in {"", ".", ".."} for name in names):
+        return False
+    return not any(
+        ord(char) > 0xFFFF or any(low <= ord(char) <= high for low, high in _NO_CHARS)
+        for char in path
+    )
 
 
 def _expect(version: int, expected: int) -> None:
