@@ -15,26 +15,36 @@ from sync_engine.decide import is_mass_delete
 
 # A subtree of fewer znodes than this is its root alone.
 _TREE_MIN = 2
-# Longer than a burst takes; clients that thin out a tree for a while do nothing remarkable.
-_WINDOW_S = 1.0
+# A client that deletes a tree node by node takes a while; one that thins it out more slowly than
+# this does nothing remarkable.
+_WINDOW_S = 60.0
+# How exactly the window's beginning is known.
+_STEP_S = 1.0
 # An operator's word is about what was seen when it was given; a large tree takes minutes to delete.
 _CONFIRMED_S = 600.0
 
 
 class Sizes:
-    """Sizes of one base in the last second: a burst of deletes comes in many small rounds."""
+    """How large one base was a minute ago: a tree that is deleted goes in many small rounds.
+
+    What came and went within the minute, as in a queue, is in neither size.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        # Falling sizes only: a larger one that came later makes the ones before it useless.
+        # Times, and the size that held until then; the next one holds until its own.
         self._seen: deque[tuple[float, int]] = deque()
+        self._size = 0
 
-    def peak(self, size: int) -> int:
-        """Note a size; returns the largest one of the window."""
+    def note(self, size: int) -> int:
+        """Note a size, before and after each change of it; returns the one at the window's
+        beginning."""
         now = self._clock()
-        while self._seen and self._seen[-1][1] <= size:
-            self._seen.pop()
-        self._seen.append((now, size))
+        if not self._seen:
+            self._seen.append((now, size))
+        elif self._seen[-1][0] + _STEP_S <= now:
+            self._seen.append((now, self._size))
+        self._size = size
         while self._seen[0][0] < now - _WINDOW_S:
             self._seen.popleft()
         return self._seen[0][1]
@@ -68,6 +78,8 @@ class DeleteGuard:
 
     def confirm(self, *, confirmed: bool = True) -> None:
         """Take an operator's word, or end it."""
+        if self._is_confirmed and not confirmed:
+            self._sizes.forget()
         self._is_confirmed = confirmed
         self._confirmed_until = None
 
@@ -76,17 +88,25 @@ class DeleteGuard:
         return self._is_all(missing) or self._refuses(missing, len(self._subtree.base))
 
     def refuses_more(self, deletes: int) -> bool:
-        """Stop if a round's deletes are too many, with those of the last second."""
+        """Stop if a round's deletes are too many, with those of the last minute.
+
+        Counted is by how much the subtree shrinks, against its size a minute ago.
+        """
+        rows = len(self._subtree.base)
+        before = self._sizes.note(rows)
         if not deletes:
             return False
         if self.is_confirmed:
             self._sizes.forget()
             return False
-        rows = len(self._subtree.base)
-        peak = self._sizes.peak(rows)
         # What other rounds have deleted by now is no row any more.
         under_way = sum(rel in self._subtree.base.rows for rel in self._under_way)
-        return self._refuses(peak - rows + under_way + deletes, peak)
+        return self._refuses(before - rows + under_way + deletes, before)
+
+    def begin(self) -> None:
+        """Count from now on: what the base holds by a first comparison was there before."""
+        self._sizes.forget()
+        self._sizes.note(len(self._subtree.base))
 
     @contextmanager
     def deleting(self, rels: Collection[str]) -> Generator[None]:
@@ -96,6 +116,8 @@ class DeleteGuard:
             yield
         finally:
             self._under_way.difference_update(rels)
+            # A round that creates, too: the next one may come much later.
+            self._sizes.note(len(self._subtree.base))
 
     def _is_all(self, missing: int) -> bool:
         subtree = self._subtree

@@ -243,6 +243,7 @@ class Replicator:
             self.notify(rel, forced=True)
         if not trusted:
             subtree.base.trust()
+            self._deletes.begin()
         self.is_copying = False
 
     async def _copy(self, works: list[Work]) -> None:
