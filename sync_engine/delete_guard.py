@@ -23,6 +23,9 @@ _STEP_S = 1.0
 # An operator's word is about what was seen when it was given; a large tree takes minutes to delete.
 _CONFIRMED_S = 600.0
 
+Stall = Callable[[str, Callable[[], None] | None], None]
+"""Called with a reason, and with what an operator's word allows."""
+
 
 class Sizes:
     """How large one base was a minute ago: a tree that is deleted goes in many small rounds.
@@ -57,11 +60,13 @@ class Sizes:
 class DeleteGuard:
     """Counts one worker's deletes; `stall` is called with the reason when there are too many."""
 
-    def __init__(self, subtree: Subtree, stall: Callable[[str], None]) -> None:
+    def __init__(self, subtree: Subtree, stall: Stall) -> None:
         self._subtree = subtree
         self._stall = stall
         self._sizes = Sizes(lambda: asyncio.get_running_loop().time())
         self._under_way: set[str] = set()
+        # Paths that an operator has named: they are not counted.
+        self._allowed: set[str] = set()
         self._is_confirmed = False
         # From the first time that it counts.
         self._confirmed_until: float | None = None
@@ -80,20 +85,28 @@ class DeleteGuard:
         """Take an operator's word, or end it."""
         if self._is_confirmed and not confirmed:
             self._sizes.forget()
+        if not confirmed:
+            self._allowed.clear()
         self._is_confirmed = confirmed
         self._confirmed_until = None
+
+    def allow(self, rels: Collection[str]) -> None:
+        """Count none of these, which are rows no more."""
+        self._allowed.update(rels)
+        self._sizes.forget()
 
     def refuses_missing(self, missing: int) -> bool:
         """Stop for what a comparison did not find, if that is all there was, or too much of it."""
         return self._is_all(missing) or self._refuses(missing, len(self._subtree.base))
 
-    def refuses_more(self, deletes: int) -> bool:
+    def refuses_more(self, rels: Collection[str]) -> bool:
         """Stop if a round's deletes are too many, with those of the last minute.
 
         Counted is by how much the subtree shrinks, against its size a minute ago.
         """
         rows = len(self._subtree.base)
         before = self._sizes.note(rows)
+        deletes = sum(rel not in self._allowed for rel in rels)
         if not deletes:
             return False
         if self.is_confirmed:
@@ -127,7 +140,8 @@ class DeleteGuard:
             return False
         self._stall(
             f"side {owner.value} holds nothing of the {rows} znodes that it had: if "
-            "its clients deleted them, confirm; if the ensemble lost its data, restore it first"
+            "its clients deleted them, confirm; if the ensemble lost its data, restore it first",
+            self.confirm,
         )
         return True
 
@@ -139,6 +153,7 @@ class DeleteGuard:
             return False
         self._stall(
             f"{deletes} of {rows} znodes are gone on side {self._subtree.owner.value}: if its "
-            "clients deleted them, confirm; if the ensemble lost its data, restore it first"
+            "clients deleted them, confirm; if the ensemble lost its data, restore it first",
+            self.confirm,
         )
         return True

@@ -234,7 +234,7 @@ class Engine(Requests):
                 await prepare(self.links)
             owners = await read_owners(self.links, self.rules.subtrees)
             verdict = judge(found, read_known(self.store), owners)
-            if not verdict.reasons or self.start_confirmed.is_set():
+            if not verdict.reasons or self.takes_word(verdict.reasons):
                 self.held_reasons = ()
                 return verdict
             if verdict.reasons != self.held_reasons:

@@ -7,12 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from sync_engine import consent
 from sync_engine.direction import Side
+from sync_engine.engine import Engine
+from sync_engine.errors import EngineRefusedError
+from sync_engine.status import gather
 from sync_engine.wire import ANY_VERSION, Delete
 from sync_engine.znode import WORLD_ALL
 from tests.sync_engine.memory.ensemble import Client
 from tests.sync_engine.memory.tree import Create
-from tests.sync_engine.memory.world import ROOTS, World
+from tests.sync_engine.memory.world import ROOTS, SUBTREE, World
 
 
 class Stage:
@@ -36,6 +40,16 @@ class Stage:
         """Relative paths of all that stands below the root."""
         nodes = self.world.sides[side].tree.nodes
         return sorted(rel for path in nodes if (rel := ROOTS.rel(side, path)))
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that runs."""
+        assert self.world.engine is not None
+        return self.world.engine
+
+    def await_stall(self, reason: str) -> None:
+        """Wait until the subtree waits for an operator, for that reason."""
+        self.world.until(lambda: reason in self.stalled, f"a stall: {reason}")
 
     @property
     def stalled(self) -> str:
@@ -74,3 +88,74 @@ def test_queue_that_comes_and_goes_needs_no_word(stage: Stage) -> None:
         stage.world.pass_s(2)
     assert stage.stalled == ""
     assert stage.names(Side.B) == stage.names(Side.A)
+
+
+def test_word_about_sequential_names_lets_no_mass_delete_happen(stage: Stage) -> None:
+    rels = [f"/n{number}" for number in range(40)]
+    stage.world.rule = {"direction": "both"}
+    stage.make(Side.A, *rels)
+    stage.world.come_to_rest()
+    stage.make(Side.A, "/lock-0000000001")
+    stage.await_stall("sequential")
+    (shown,) = gather(stage.engine).subtrees[SUBTREE].waiting
+    stage.drop(Side.A, *rels)
+    stage.engine.confirm(SUBTREE, shown.seen)
+    stage.await_stall("of 41 znodes are gone")
+    assert set(stage.names(Side.B)) >= set(rels)
+    # What was shown before is not what waits now.
+    with pytest.raises(EngineRefusedError, match=r"saw \w+: 40 of 41 znodes are gone") as caught:
+        stage.engine.confirm(SUBTREE, shown.seen)
+    assert caught.value.type == "NotWhatWasSeen"
+    stage.world.settle()
+    assert stage.names(Side.B) == stage.names(Side.A) == ["/lock-0000000001"]
+
+
+def test_word_about_a_mass_delete_deletes_nothing_that_nobody_knows_of(stage: Stage) -> None:
+    rels = [f"/n{number}" for number in range(40)]
+    stage.make(Side.A, *rels)
+    stage.world.come_to_rest()
+    stage.world.stop()
+    stage.make(Side.B, "/only-b")
+    stage.world.start(forget_base=True)
+    stage.world.come_to_rest()
+    stage.drop(Side.A, *rels)
+    stage.await_stall("znodes are gone")
+    stalled, unowned = gather(stage.engine).subtrees[SUBTREE].waiting
+    stage.engine.confirm(SUBTREE, stalled.seen)
+    stage.world.come_to_rest()
+    assert stage.names(Side.B) == ["/only-b"]
+    stage.engine.confirm(SUBTREE, unowned.seen)
+    stage.world.come_to_rest()
+    assert stage.names(Side.B) == []
+
+
+def test_word_about_paths_that_nobody_knows_of_lets_no_other_delete_happen(stage: Stage) -> None:
+    rels = [f"/n{number}" for number in range(40)]
+    stage.make(Side.A, *rels)
+    stage.world.come_to_rest()
+    stage.world.stop()
+    stage.make(Side.B, *(f"/only-b{number}" for number in range(60)))
+    stage.world.start(forget_base=True)
+    stage.world.come_to_rest()
+    stage.engine.confirm(SUBTREE, consent.waiting(stage.world.replicator)[0].seen)
+    stage.drop(Side.A, *rels)
+    # They are more than half of what is there, and are not counted: an operator has seen them.
+    stage.await_stall("of 41 znodes are gone")
+    stage.world.settle()
+    assert stage.names(Side.B) == stage.names(Side.A) == []
+
+
+def test_word_for_the_start_is_about_what_was_shown() -> None:
+    before, later = (
+        consent.named([f"side a went back to zxid 0x{zxid:x}: it was restored"])
+        for zxid in (10, 11)
+    )
+    other = consent.named(["the sides are exchanged"])
+    # How far a side is goes on, and the question is the same.
+    assert before.seen == later.seen != other.seen
+    assert consent.chosen([later], before.seen) == later
+    with pytest.raises(EngineRefusedError, match="the sides are exchanged"):
+        consent.chosen([other], before.seen)
+    # Scripts name none: it is the first; nothing waits, nothing happens.
+    assert consent.chosen([other, later], None) == other
+    assert consent.chosen([], None) is None
