@@ -205,7 +205,7 @@ class Engine(Requests):
         pair = await identify(
             self.links, self.fence, renew=verdict.renew, keep_owners=verdict.keep_owners
         )
-        self.store.bind(pair)
+        self.store.bind(pair, is_first=verdict.is_first)
         for side, link in self.links.items():
             link.prove(generations[side])
         for rule in self.rules.subtrees:

@@ -29,6 +29,7 @@ from sync_engine.errors import (
     StateError,
     SyncError,
 )
+from sync_engine.first_copy import why_wait
 from sync_engine.obstacles import is_settled, look_around
 from sync_engine.owners_side import OwnersSide
 from sync_engine.patience import Patience
@@ -69,6 +70,7 @@ class Replicator:
         self._deletes = DeleteGuard(subtree, self.stall)
         self._compare_wanted = True
         self._is_comparing = False
+        self._may_overwrite = False
         self._wake = asyncio.Event()
         self._wake.set()
 
@@ -232,6 +234,9 @@ class Replicator:
     async def _compare(self) -> None:
         subtree = self.subtree
         trusted = subtree.base.is_trusted
+        if not self._may_overwrite and (reason := await why_wait(subtree)) is not None:
+            self.stall(reason, self._overwrite)
+            return
         found = compare(subtree, trusted=trusted, found_missing=self._found_missing)
         async with contextlib.aclosing(found), Overlap() as copying:
             left: list[Work] = []
@@ -253,6 +258,9 @@ class Replicator:
             subtree.base.trust()
             self._deletes.begin()
         self.is_copying = False
+
+    def _overwrite(self) -> None:
+        self._may_overwrite = True
 
     async def _copy(self, works: list[Work]) -> None:
         held = [work for work in works if work.rel in self.subtree.shared.held.entries]

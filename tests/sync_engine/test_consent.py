@@ -31,6 +31,11 @@ class Stage:
             path = ROOTS.path(side, rel)
             assert self.clients[side].write(Create(path, data, WORLD_ALL)) is not None, path
 
+    def make_root(self) -> None:
+        """Let side b have the subtree's root before any engine comes."""
+        for path in ("/other", ROOTS.b):
+            self.clients[Side.B].write(Create(path, b"", WORLD_ALL))
+
     def drop(self, side: Side, *rels: str) -> None:
         for rel in rels:
             delete = Delete(ROOTS.path(side, rel), ANY_VERSION)
@@ -40,6 +45,11 @@ class Stage:
         """Relative paths of all that stands below the root."""
         nodes = self.world.sides[side].tree.nodes
         return sorted(rel for path in nodes if (rel := ROOTS.rel(side, path)))
+
+    def contents(self, side: Side) -> dict[str, bytes | None]:
+        """Data of all that stands below the root, by relative path."""
+        nodes = self.world.sides[side].tree.nodes
+        return {rel: node.data for path, node in nodes.items() if (rel := ROOTS.rel(side, path))}
 
     @property
     def engine(self) -> Engine:
@@ -159,3 +169,39 @@ def test_word_for_the_start_is_about_what_was_shown() -> None:
     # Scripts name none: it is the first; nothing waits, nothing happens.
     assert consent.chosen([other, later], None) == other
     assert consent.chosen([], None) is None
+
+
+def test_first_run_asks_before_it_overwrites_a_target_that_is_in_use(stage: Stage) -> None:
+    both, alone = [f"/n{n}" for n in range(15)], [f"/only-b{n}" for n in range(15)]
+    stage.make_root()
+    stage.make(Side.B, *both, *alone, data=b"b")
+    stage.make(Side.A, *both, data=b"a")
+    before = {side: stage.contents(side) for side in Side}
+    stage.world.come_to_rest()
+    assert "of its 31 znodes 15 differ" in stage.stalled
+    assert "15 are on side b alone" in stage.stalled
+    assert {side: stage.contents(side) for side in Side} == before
+    # Also when it is started again before anybody said anything.
+    stage.world.stop()
+    stage.world.come_to_rest()
+    assert {side: stage.contents(side) for side in Side} == before
+    (shown,) = consent.waiting(stage.world.replicator)
+    stage.engine.confirm(SUBTREE, shown.seen)
+    stage.world.come_to_rest()
+    assert stage.contents(Side.B) == before[Side.A] | dict.fromkeys(alone, b"b")
+
+
+@pytest.mark.parametrize("difference", ["none", "few", "small share"])
+def test_first_run_asks_nothing_of_a_target_that_is_nearly_equal(
+    stage: Stage, difference: str
+) -> None:
+    rels = [f"/n{n}" for n in range(300)]
+    other = {"none": 0, "few": 19, "small share": 30}[difference]
+    equal = rels[:300] if difference != "few" else rels[:20]
+    stage.make(Side.A, *rels)
+    stage.make_root()
+    stage.make(Side.B, *equal[other:])
+    stage.make(Side.B, *equal[:other], data=b"b")
+    stage.world.come_to_rest()
+    assert stage.stalled == ""
+    assert stage.contents(Side.B) == stage.contents(Side.A)
