@@ -88,6 +88,7 @@ class ConfirmBody(_Body):
     """Body of /confirm; without a subtree it is the start of the engine that is confirmed."""
 
     subtree: str | None = None
+    seen: str | None = None
 
 
 B = TypeVar("B", bound=_Body)
@@ -224,7 +225,7 @@ class _Doors:
 
     async def confirm(self, request: Request) -> Response:
         body = await _read(request, ConfirmBody)
-        self._engine.confirm(body.subtree)
+        self._engine.confirm(body.subtree, body.seen)
         return _json(status.gather(self._engine))
 
     async def pad(self, request: Request) -> Response:

@@ -9,7 +9,7 @@ that a crash between the two does not merge a merged version again.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -19,6 +19,7 @@ from sync_engine.applier import HOPELESS, TOO_LARGE
 from sync_engine.batch import frame_bytes
 from sync_engine.context import Subtree
 from sync_engine.decide import Action, view
+from sync_engine.delete_guard import Stall
 from sync_engine.direction import Side
 from sync_engine.errors import (
     BadVersionError,
@@ -59,7 +60,7 @@ class Twin(Protocol):
 class Arbiter:
     """Settles works of one worker; `stall` stops it, with a reason."""
 
-    def __init__(self, subtree: Subtree, stall: Callable[[str], None]) -> None:
+    def __init__(self, subtree: Subtree, stall: Stall) -> None:
         self._subtree = subtree
         self._stall = stall
         self.twin: Twin | None = None
@@ -93,14 +94,17 @@ class Arbiter:
             return False
         for work in works:
             if work.source is not None and _SEQUENTIAL.search(work.rel):
-                subtree.shared.met_sequential = True
                 self._stall(
                     f"expected no sequential znode where both sides are copied, saw "
                     f"{subtree.source_path(work.rel)}: two sides would give out one number; give "
-                    "the subtree one direction, or confirm if no client numbers names there"
+                    "the subtree one direction, or confirm if no client numbers names there",
+                    self._allow_sequential,
                 )
                 return True
         return False
+
+    def _allow_sequential(self) -> None:
+        self._subtree.shared.may_be_sequential = True
 
     def _hold(self, work: Work, why: str) -> None:
         """Let a path wait, and write both versions down."""
@@ -109,7 +113,8 @@ class Arbiter:
         if work.rel not in held.entries and held.is_full:
             self._stall(
                 f"expected at most {HELD_MAX} conflicts to wait, saw more: resolve some, then "
-                "confirm"
+                "confirm",
+                None,
             )
             return
         reason = work.decision.conflict or "conflict"

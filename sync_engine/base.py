@@ -190,13 +190,15 @@ class BaseStore:
             self.db.execute(f"DELETE FROM {table}")  # noqa: S608 - names from the line above
         self.db.execute("COMMIT")
 
-    def bind(self, pair: str) -> None:
+    def bind(self, pair: str, *, is_first: bool = False) -> None:
         """Forget everything unless it belongs to this pair of ensembles."""
         if self.meta("pair") == pair and self.meta("layout") == _LAYOUT:
             return
         self.unbind()
         self.note("layout", _LAYOUT)
         self.note("pair", pair)
+        if is_first:
+            self.note("first", "yes")
 
     def forget(self, subtree: str) -> None:
         """Remove what is known of one subtree."""
@@ -307,6 +309,11 @@ class Base:
     def is_trusted(self) -> bool:
         """Whether a full comparison was once finished: a missing node is then a deleted one."""
         return self._store.meta(f"trusted:{self._subtree}") == "yes"
+
+    @property
+    def is_first(self) -> bool:
+        """Whether nothing was ever copied between the pair's sides, as far as anybody knows."""
+        return not (self.rows or self.is_trusted) and self._store.meta("first") == "yes"
 
     def trust(self) -> None:
         """Note that a full comparison was finished."""

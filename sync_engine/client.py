@@ -177,9 +177,14 @@ class EngineClient:
         """
         return await self._ask("GET", f"/conflicts?after={after}&limit={limit}", ConflictPage)
 
-    async def confirm(self, subtree: str | None = None) -> EngineStatus:
-        """Let happen what a subtree waits for, as many deletes; None: what the start waits for."""
-        return await self._ask("POST", "/confirm", EngineStatus, {"subtree": subtree})
+    async def confirm(self, subtree: str | None = None, *, seen: str | None = None) -> EngineStatus:
+        """Let happen one thing that a subtree waits for; None: what the start waits for.
+
+        `seen` names it (`waiting` in the status), and another one is refused. Without it, it is the
+        first that waits.
+        """
+        body = {"subtree": subtree, "seen": seen}
+        return await self._ask("POST", "/confirm", EngineStatus, body)
 
     async def _ask(
         self,

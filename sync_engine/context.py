@@ -57,8 +57,6 @@ class Shared:
     """Whom an operator has just chosen."""
     may_be_sequential: bool = False
     """Whether an operator has confirmed that names in ten digits are no sequential ones."""
-    met_sequential: bool = False
-    """Whether such a name was met, and an operator has not said yet what it is."""
 
     def settle(self, rel: str) -> None:
         """A path was applied: nothing waits and nothing is kept alive there."""

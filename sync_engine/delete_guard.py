@@ -15,26 +15,39 @@ from sync_engine.decide import is_mass_delete
 
 # A subtree of fewer znodes than this is its root alone.
 _TREE_MIN = 2
-# Longer than a burst takes; clients that thin out a tree for a while do nothing remarkable.
-_WINDOW_S = 1.0
+# A client that deletes a tree node by node takes a while; one that thins it out more slowly than
+# this does nothing remarkable.
+_WINDOW_S = 60.0
+# How exactly the window's beginning is known.
+_STEP_S = 1.0
 # An operator's word is about what was seen when it was given; a large tree takes minutes to delete.
 _CONFIRMED_S = 600.0
 
+Stall = Callable[[str, Callable[[], None] | None], None]
+"""Called with a reason, and with what an operator's word allows."""
+
 
 class Sizes:
-    """Sizes of one base in the last second: a burst of deletes comes in many small rounds."""
+    """How large one base was a minute ago: a tree that is deleted goes in many small rounds.
+
+    What came and went within the minute, as in a queue, is in neither size.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        # Falling sizes only: a larger one that came later makes the ones before it useless.
+        # Times, and the size that held until then; the next one holds until its own.
         self._seen: deque[tuple[float, int]] = deque()
+        self._size = 0
 
-    def peak(self, size: int) -> int:
-        """Note a size; returns the largest one of the window."""
+    def note(self, size: int) -> int:
+        """Note a size, before and after each change of it; returns the one at the window's
+        beginning."""
         now = self._clock()
-        while self._seen and self._seen[-1][1] <= size:
-            self._seen.pop()
-        self._seen.append((now, size))
+        if not self._seen:
+            self._seen.append((now, size))
+        elif self._seen[-1][0] + _STEP_S <= now:
+            self._seen.append((now, self._size))
+        self._size = size
         while self._seen[0][0] < now - _WINDOW_S:
             self._seen.popleft()
         return self._seen[0][1]
@@ -47,11 +60,13 @@ class Sizes:
 class DeleteGuard:
     """Counts one worker's deletes; `stall` is called with the reason when there are too many."""
 
-    def __init__(self, subtree: Subtree, stall: Callable[[str], None]) -> None:
+    def __init__(self, subtree: Subtree, stall: Stall) -> None:
         self._subtree = subtree
         self._stall = stall
         self._sizes = Sizes(lambda: asyncio.get_running_loop().time())
         self._under_way: set[str] = set()
+        # Paths that an operator has named: they are not counted.
+        self._allowed: set[str] = set()
         self._is_confirmed = False
         # From the first time that it counts.
         self._confirmed_until: float | None = None
@@ -68,25 +83,43 @@ class DeleteGuard:
 
     def confirm(self, *, confirmed: bool = True) -> None:
         """Take an operator's word, or end it."""
+        if self._is_confirmed and not confirmed:
+            self._sizes.forget()
+        if not confirmed:
+            self._allowed.clear()
         self._is_confirmed = confirmed
         self._confirmed_until = None
+
+    def allow(self, rels: Collection[str]) -> None:
+        """Count none of these, which are rows no more."""
+        self._allowed.update(rels)
+        self._sizes.forget()
 
     def refuses_missing(self, missing: int) -> bool:
         """Stop for what a comparison did not find, if that is all there was, or too much of it."""
         return self._is_all(missing) or self._refuses(missing, len(self._subtree.base))
 
-    def refuses_more(self, deletes: int) -> bool:
-        """Stop if a round's deletes are too many, with those of the last second."""
+    def refuses_more(self, rels: Collection[str]) -> bool:
+        """Stop if a round's deletes are too many, with those of the last minute.
+
+        Counted is by how much the subtree shrinks, against its size a minute ago.
+        """
+        rows = len(self._subtree.base)
+        before = self._sizes.note(rows)
+        deletes = sum(rel not in self._allowed for rel in rels)
         if not deletes:
             return False
         if self.is_confirmed:
             self._sizes.forget()
             return False
-        rows = len(self._subtree.base)
-        peak = self._sizes.peak(rows)
         # What other rounds have deleted by now is no row any more.
         under_way = sum(rel in self._subtree.base.rows for rel in self._under_way)
-        return self._refuses(peak - rows + under_way + deletes, peak)
+        return self._refuses(before - rows + under_way + deletes, before)
+
+    def begin(self) -> None:
+        """Count from now on: what the base holds by a first comparison was there before."""
+        self._sizes.forget()
+        self._sizes.note(len(self._subtree.base))
 
     @contextmanager
     def deleting(self, rels: Collection[str]) -> Generator[None]:
@@ -96,6 +129,8 @@ class DeleteGuard:
             yield
         finally:
             self._under_way.difference_update(rels)
+            # A round that creates, too: the next one may come much later.
+            self._sizes.note(len(self._subtree.base))
 
     def _is_all(self, missing: int) -> bool:
         subtree = self._subtree
@@ -105,7 +140,8 @@ class DeleteGuard:
             return False
         self._stall(
             f"side {owner.value} holds nothing of the {rows} znodes that it had: if "
-            "its clients deleted them, confirm; if the ensemble lost its data, restore it first"
+            "its clients deleted them, confirm; if the ensemble lost its data, restore it first",
+            self.confirm,
         )
         return True
 
@@ -117,6 +153,7 @@ class DeleteGuard:
             return False
         self._stall(
             f"{deletes} of {rows} znodes are gone on side {self._subtree.owner.value}: if its "
-            "clients deleted them, confirm; if the ensemble lost its data, restore it first"
+            "clients deleted them, confirm; if the ensemble lost its data, restore it first",
+            self.confirm,
         )
         return True

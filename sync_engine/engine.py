@@ -202,7 +202,7 @@ class Engine(Requests):
         pair = await identify(
             self.links, self.fence, renew=verdict.renew, keep_owners=verdict.keep_owners
         )
-        self.store.bind(pair)
+        self.store.bind(pair, is_first=verdict.is_first)
         for side, link in self.links.items():
             link.prove(generations[side])
         for rule in self.rules.subtrees:
@@ -231,7 +231,7 @@ class Engine(Requests):
                 await prepare(self.links)
             owners = await read_owners(self.links, self.rules.subtrees)
             verdict = judge(found, read_known(self.store), owners)
-            if not verdict.reasons or self.start_confirmed.is_set():
+            if not verdict.reasons or self.takes_word(verdict.reasons):
                 self.held_reasons = ()
                 return verdict
             if verdict.reasons != self.held_reasons:

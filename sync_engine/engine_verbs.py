@@ -142,15 +142,16 @@ def project(*, rules_file: Path, as_json: bool, name: str, kind: str) -> None:
 @click.command()
 @rules_option
 @json_option
+@click.option("--seen", help="Only if this is what waits; `status` names it so.")
 @click.argument("subtree", required=False)
-def confirm(*, rules_file: Path, as_json: bool, subtree: str | None) -> None:
-    """Let happen what SUBTREE waits for, as many deletes; without SUBTREE, what the start of the
-    engine waits for. `zk-sync status` says what that is."""
+def confirm(*, rules_file: Path, as_json: bool, seen: str | None, subtree: str | None) -> None:
+    """Let happen one thing that SUBTREE waits for, as many deletes; without SUBTREE, what the start
+    of the engine waits for. `zk-sync status` says what that is; without --seen it is the first."""
 
     def text(report: EngineStatus) -> None:
         click.echo(f"confirmed; the engine is {report.state.value}")
 
-    found = ask(rules_file, lambda client: client.confirm(subtree), as_json=as_json)
+    found = ask(rules_file, lambda client: client.confirm(subtree, seen=seen), as_json=as_json)
     show(found, text, as_json=as_json)
 
 
@@ -254,6 +255,12 @@ def status_view(found: EngineStatus) -> Group:
     head = f"{found.state.value}, epoch {found.epoch}, {found.conflicts} conflicts"
     lines = [Text(f"{head}, {found.held} wait", style="bold")]
     lines += [Text(f"  {reason}") for reason in found.reasons]
+    asked = [("", found.waiting)] if found.waiting is not None else []
+    asked += [(f" {name}", one) for name, sub in found.subtrees.items() for one in sub.waiting]
+    lines += [
+        Text(f"  to let it happen: zk-sync confirm --seen {one.seen}{name} ({one.reason[:40]}...)")
+        for name, one in asked
+    ]
     ways = Table("direction", "backlog", "applied", "per s", "lag p50 ms", "p99 ms", "max ms")
     for name, way in found.directions.items():
         lag = [way.lag.p50_ms, way.lag.p99_ms, way.lag.max_ms]

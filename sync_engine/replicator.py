@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable
 
 import structlog
 
@@ -28,6 +29,7 @@ from sync_engine.errors import (
     StateError,
     SyncError,
 )
+from sync_engine.first_copy import why_wait
 from sync_engine.obstacles import is_settled, look_around
 from sync_engine.owners_side import OwnersSide
 from sync_engine.patience import Patience
@@ -57,6 +59,7 @@ class Replicator:
             self._pair(twin)
             twin._pair(self)  # noqa: SLF001 - both are of this class
         self.stalled: str | None = None
+        self._allow: Callable[[], None] | None = None
         self.is_copying = not subtree.base.is_trusted
         self.last_failure: str | None = None
         self._source = OwnersSide(subtree)
@@ -67,6 +70,7 @@ class Replicator:
         self._deletes = DeleteGuard(subtree, self.stall)
         self._compare_wanted = True
         self._is_comparing = False
+        self._may_overwrite = False
         self._wake = asyncio.Event()
         self._wake.set()
 
@@ -115,11 +119,11 @@ class Replicator:
     def _pair(self, twin: Replicator) -> None:
         self._twin = self._arbiter.twin = twin
 
-    def stall(self, reason: str) -> None:
-        """Stop, both ways, until an operator confirms."""
+    def stall(self, reason: str, allow: Callable[[], None] | None) -> None:
+        """Stop, both ways, until an operator confirms; then `allow` is called."""
         for worker in (self, self._twin):
             if worker is not None:
-                worker.stalled = reason
+                worker.stalled, worker._allow = reason, allow  # noqa: SLF001 - both are of this class
                 worker.request_comparison()
         _log.error("replicator.stalled", subtree=self.subtree.name, reason=reason)
 
@@ -134,16 +138,22 @@ class Replicator:
             await decide_again(self.subtree, [work])
             await self._apply([work])
 
-    def confirm(self) -> None:
-        """Let what replication waits for happen, as many deletes."""
-        self._deletes.confirm()
+    def go_on(self) -> None:
+        """Let happen what both ways stopped for, and nothing else."""
+        if self._allow is not None:
+            self._allow()
+        for worker in (self, self._twin):
+            if worker is not None:
+                worker.stalled = worker._allow = None  # noqa: SLF001 - both are of this class
+                worker.request_comparison()
+
+    def delete_unowned(self) -> None:
+        """Delete what only the other side has and nobody knows of."""
         unowned = list(self.subtree.base.unowned)
-        if unowned:
-            self.subtree.base.put(dict.fromkeys(unowned))
-            for rel in unowned:
-                self.notify(rel, forced=True)
-        self.stalled = None
-        self.request_comparison()
+        self.subtree.base.put(dict.fromkeys(unowned))
+        self._deletes.allow(unowned)
+        for rel in unowned:
+            self.notify(rel, forced=True)
 
     async def run(self) -> None:
         """Work for ever.
@@ -224,6 +234,9 @@ class Replicator:
     async def _compare(self) -> None:
         subtree = self.subtree
         trusted = subtree.base.is_trusted
+        if not self._may_overwrite and (reason := await why_wait(subtree)) is not None:
+            self.stall(reason, self._overwrite)
+            return
         found = compare(subtree, trusted=trusted, found_missing=self._found_missing)
         async with contextlib.aclosing(found), Overlap() as copying:
             left: list[Work] = []
@@ -243,7 +256,11 @@ class Replicator:
             self.notify(rel, forced=True)
         if not trusted:
             subtree.base.trust()
+            self._deletes.begin()
         self.is_copying = False
+
+    def _overwrite(self) -> None:
+        self._may_overwrite = True
 
     async def _copy(self, works: list[Work]) -> None:
         held = [work for work in works if work.rel in self.subtree.shared.held.entries]
@@ -268,7 +285,7 @@ class Replicator:
         """Look at dirty paths and apply what they need; False if that must wait."""
         works = await self._decide(batch)
         deletes = [w.rel for w in works if w.decision.action is Action.DELETE]
-        if self._deletes.refuses_more(len(deletes)):
+        if self._deletes.refuses_more(deletes):
             return False
         with self._deletes.deleting(deletes):
             await self._apply(works)

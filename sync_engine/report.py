@@ -65,6 +65,14 @@ class DirectionStatus(Report):
     """zxid of the source up to which every change is applied, or put aside as the status says."""
 
 
+class Waiting(Report):
+    """Something that waits for an operator's word."""
+
+    reason: str
+    seen: str
+    """Names it: a word with this name is about this alone."""
+
+
 class SubtreeStatus(Report):
     """One subtree."""
 
@@ -84,6 +92,8 @@ class SubtreeStatus(Report):
     kept: int = 0
     """Paths that stay on one side, deleted on the other, for something below them that the rules
     leave out."""
+    waiting: list[Waiting] = Field(default_factory=list[Waiting])
+    """All that waits for `confirm`; one word is about one of them."""
     unowned: int = 0
     """Paths that only the other side has and of which nobody knows whether its owner deleted them,
     because the base was lost: they stay until `confirm` deletes them."""
@@ -355,6 +365,8 @@ class EngineStatus(Report):
     state: EngineState
     reasons: list[str]
     """Why it is so, worst first."""
+    waiting: Waiting | None = None
+    """What the start of the engine waits for."""
     limits: list[str] = Field(default_factory=list[str])
     """Those of the reasons by which nothing is wrong: lag is bounded by scans, not by watches."""
     epoch: int

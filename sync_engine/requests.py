@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from sync_engine import resolving
+from sync_engine import consent, resolving
 from sync_engine.audit import Auditor
 from sync_engine.base import BaseStore
 from sync_engine.conflicts import ConflictJournal
@@ -68,6 +68,7 @@ class Requests:
         self.audits = RegularAudits(
             self.rules.tuning.audit_interval_s, self._audit_regularly, self._is_quiet
         )
+        self._start_word: str | None = None
 
     def workers(self) -> list[Replicator]:
         """All workers of clients' subtrees."""
@@ -167,27 +168,41 @@ class Requests:
         own = [p.session_id for p in (*self.projectors.values(), *self.copiers.values())]
         return [id_ for link in self.links.values() for id_ in link.session_ids()] + own
 
-    def confirm(self, name: str | None) -> None:
-        """Let happen what a subtree waits for; None: what the start of the engine waits for.
+    def confirm(self, name: str | None, seen: str | None = None) -> None:
+        """Let happen one thing that a subtree waits for; None: what the start waits for.
+
+        `seen` names it, as the status does. Without it, it is the first that waits; if nothing
+        does, nothing happens.
 
         Raises:
-            EngineRefusedError: no such subtree, or nothing waits.
+            EngineRefusedError: no such subtree, the start waits for nothing, or what was seen is
+                not what waits.
         """
         if name is None and self.held_reasons:
+            shown = consent.chosen([consent.named(self.held_reasons)], seen)
+            self._start_word = None if shown is None else shown.seen
             self.start_confirmed.set()
             return
         if name is None:
             msg = "expected a start that waits, saw none: name the subtree"
             raise EngineRefusedError(msg, type="NothingWaits")
         self.check_up()
-        worker, twin = self.replicator(name), self.twins.get(name)
-        shared = worker.subtree.shared
-        if shared.met_sequential and not shared.may_be_sequential:
-            shared.may_be_sequential = True
+        worker = self.replicator(name)
+        shown = consent.chosen(consent.waiting(worker), seen)
+        if shown is None:
+            return
+        if shown == consent.why_stalled(worker):
+            worker.go_on()
+        else:
+            worker.delete_unowned()
+        if worker.subtree.shared.may_be_sequential:
             self.store.note(f"sequential:{name}", "yes")
-        worker.confirm()
-        if twin is not None:
-            twin.confirm()
+
+    def takes_word(self, reasons: Sequence[str]) -> bool:
+        """Whether an operator's word for the start is about these reasons; it counts once."""
+        was_given = self.start_confirmed.is_set()
+        self.start_confirmed.clear()
+        return was_given and consent.named(reasons).seen == self._start_word
 
     def held(self) -> HeldReport:
         """The conflicts that wait for an operator."""

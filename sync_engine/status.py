@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import islice
 
+from sync_engine import consent
 from sync_engine.direction import Direction, Side
 from sync_engine.engine import Engine
 from sync_engine.health import Facts, assess
@@ -31,6 +32,7 @@ def gather(engine: Engine) -> EngineStatus:
     return EngineStatus(
         state=state,
         reasons=reasons,
+        waiting=consent.named(engine.held_reasons) if engine.held_reasons else None,
         limits=[limit for limit in facts.limits if limit in reasons],
         epoch=engine.fence.epoch,
         holder=engine.fence.holder,
@@ -79,11 +81,9 @@ def _troubles(engine: Engine) -> list[str]:
             found.append(f"subtree {name}: {worker.last_failure}")
     found += _conflict_troubles(engine)
     found += [
-        f"subtree {name}: {count} paths are on side {worker.subtree.owner.other.value} alone, and "
-        f"no base says whether side {worker.subtree.owner.value} deleted them: look at them with "
-        f"`zk-sync diff`; `zk-sync confirm {name}` deletes them"
+        f"subtree {name}: {unowned.reason}"
         for name, worker in engine.replicators.items()
-        if (count := len(worker.subtree.base.unowned))
+        if (unowned := consent.why_unowned(worker)) is not None
     ]
     found += [p.trouble for p in engine.projectors.values() if p.trouble is not None]
     found += [copier.trouble for copier in engine.copiers.values() if copier.trouble is not None]
@@ -188,6 +188,7 @@ def _subtree(engine: Engine, name: str, worker: Replicator) -> SubtreeStatus:
         fenced_b=doc.fenced_b,
         flipping=engine.is_flipping(name),
         stalled=worker.stalled,
+        waiting=consent.waiting(worker),
         both_ways=worker.subtree.policy.both,
         held=len(worker.subtree.shared.held.entries),
         kept=len(worker.subtree.base.kept),

@@ -26,8 +26,9 @@ class Tuning(RuleModel):
     scan_interval_s: float = Field(default=30.0, ge=0.2)
     """Pause between scans for changes of ACLs, which fire no watch."""
     delete_share_max: float = Field(default=0.5, ge=0, le=1)
-    """Share of a subtree that may vanish in one rescan before an operator must confirm: an ensemble
-    that was restarted empty looks like one whose clients deleted everything."""
+    """Share of a subtree that may vanish in one rescan, or within a minute, before an operator
+    must confirm: an ensemble that was restarted empty looks like one whose clients deleted
+    everything."""
     delete_count_free: int = Field(default=20, ge=0)
     """Deletes that need no confirmation, whatever their share: small trees come and go."""
     marker_interval_ms: int = Field(default=250, ge=10, le=60_000)

@@ -130,21 +130,28 @@ async def test_the_holder_of_a_turn_sees_who_waits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sizes", "peak"),
+    ("sizes", "before"),
     [
+        # Shrinks slowly, step by step.
+        ([(float(at), 100 - at) for at in range(60)], 100),
+        ([(float(at), 100 - at) for at in range(81)], 81),
+        # Within one step of the window, too.
         ([(0.0, 100), (0.1, 60), (0.2, 20)], 100),
-        ([(0.0, 100), (1.5, 60), (1.6, 20)], 60),
-        ([(0.0, 10), (0.5, 90), (1.2, 80)], 90),
+        # What came within the window was not there at its beginning.
+        ([(0.0, 10), (5.0, 90), (30.0, 12)], 10),
+        # A change, and then nothing for long: that is the size since.
+        ([(0.0, 100), (0.5, 9), (600.0, 9)], 9),
+        ([(0.0, 9), (0.5, 100), (600.0, 40)], 100),
     ],
 )
-def test_the_largest_size_of_the_last_second_is_known(
-    sizes: list[tuple[float, int]], peak: int
-) -> None:
+def test_the_size_of_a_minute_ago_is_known(sizes: list[tuple[float, int]], before: int) -> None:
     at = 0.0
     clock: Callable[[], float] = lambda: at  # noqa: E731 - it reads a local
     window = Sizes(clock)
     found = 0
     for moment, size in sizes:
         at = moment
-        found = window.peak(size)
-    assert found == peak
+        found = window.note(size)
+    assert found == before
+    window.forget()
+    assert window.note(3) == 3
