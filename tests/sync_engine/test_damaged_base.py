@@ -76,6 +76,26 @@ def test_damaged_page_of_rows_is_noticed_at_the_start(tmp_path: Path) -> None:
     assert (tmp_path / "base.damaged").stat().st_size > 0
 
 
+def test_page_that_is_damaged_under_a_running_engine_costs_it_its_base(tmp_path: Path) -> None:
+    path = tmp_path / "base.sqlite"
+    _fill(path)
+    store = BaseStore(path)
+    base = Base(store, "apps", _ROOTS)
+    # What SQLite holds in memory it does not read again.
+    store.db.execute("PRAGMA cache_size = 1")
+    store.db.execute("PRAGMA shrink_memory")
+    _damage_page_of_rows(path)
+
+    with pytest.raises(DamagedBaseError, match=re.escape(f"expected a whole base in {path}")):
+        [base.asleep(f"/{number}") for number in range(2000)]
+    store.close()
+
+    again = BaseStore(path)
+    assert again.meta("pair") is None
+    again.close()
+    assert (tmp_path / "base.damaged").exists()
+
+
 @pytest.mark.parametrize("table", ["rows", "acls"])
 def test_rows_that_cannot_be_decoded_are_damage_that_the_next_start_is_without(
     tmp_path: Path, table: str
