@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from click.testing import CliRunner
 
 from sync_engine import cli
 from sync_engine.client import (
@@ -67,6 +68,15 @@ async def test_status_tells_state_lag_and_sessions(pair: Pair, tmp_path: Path) -
         with pytest.raises(EngineRefusedError) as caught:
             await client.flip("nothing", Side.B)
         assert caught.value.type == "UnknownSubtree"
+        # A word is about what was seen; where nothing waits, one without a name does nothing.
+        assert (await client.confirm(rig.name)).subtrees[rig.name].waiting == []
+        with pytest.raises(EngineRefusedError, match="saw nothing") as caught:
+            await client.confirm(rig.name, seen="another")
+        assert caught.value.type == "NotWhatWasSeen"
+        arguments = ["--rules", str(rig.rules_file), "--seen", "another", rig.name]
+        found = await asyncio.to_thread(CliRunner().invoke, cli.main, ["confirm", *arguments])
+        assert found.exit_code == cli.EXIT_FAILED
+        assert "expected that what was shown as another waits" in found.output
         process.send_signal(signal.SIGTERM)
         assert await ended(process) == 0
         with pytest.raises(EngineUnreachableError):
