@@ -290,6 +290,25 @@ async def test_a_killed_deployment_of_a_group_is_finished_and_not_made_twice(
         await remove_killed_once(project, marathon, client)
 
 
+@pytest.mark.robustness
+async def test_a_group_that_is_not_deployed_in_time_is_rolled_back(
+    rig: Rig, tmp_path: Path
+) -> None:
+    marathon = await leading(rig)
+    project = Project(tmp_path, program=GROUP)
+    here = [marathon.marathon.settings.host_port]
+    # Its tasks end when they are asked to.
+    (tmp_path / "end").touch()
+    await project.start(marathon=here, group=shop(tmp_path), timeout=10)
+    async with client_of(marathon) as client:
+        told = await project.up(refused=True)
+        assert "expected /shop to be deployed within 10 s, saw deployment" in told
+        assert "; it was rolled back. " in told
+        assert "Traceback" not in told
+        assert await client.apps() == (), "what was created is gone again"
+        await project.destroy()
+
+
 async def test_a_killed_roll_out_is_gone_on_with(rig: Rig, tmp_path: Path) -> None:
     marathon = await leading(rig)
     gate = tmp_path / "healthy"
