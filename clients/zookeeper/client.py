@@ -9,6 +9,7 @@ https://zookeeper.apache.org/doc/current/zookeeperReconfig.html
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -162,11 +163,11 @@ class EnsembleClient:
             session = KazooClient(
                 ",".join(self._hosts), self._timeout_s, auth_data=[("digest", identity)]
             )
-            try:
+            with contextlib.ExitStack() as undo:
+                # Its threads run from now on, whether it connects or not.
+                undo.callback(_end, session)
                 session.start(self._timeout_s)
-            except BaseException:
-                _end(session)
-                raise
+                undo.pop_all()
             self._session = session
         return self._session
 
