@@ -11,11 +11,11 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import httpx
 
+from clients.closing import Closing
 from clients.kubernetes.errors import RefusedError, UnknownKindError, UnreachableError
 
 Object = dict[str, Any]
@@ -53,7 +53,7 @@ def in_cluster() -> Identity:
     return Identity(f"https://{address}:{port}", _ACCOUNT / "token", _ACCOUNT / "ca.crt")
 
 
-class KubernetesClient:
+class KubernetesClient(Closing):
     """One API server, as one service account."""
 
     def __init__(self, identity: Identity) -> None:
@@ -67,15 +67,8 @@ class KubernetesClient:
             base_url=identity.server, verify=context, timeout=_CALL_S_MAX, trust_env=False
         )
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def close(self) -> None:
+        """Close connections."""
         await self._http.aclose()
 
     async def get(self, path: str) -> Object | None:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import quote
 
 import httpx
 
 from clients.access import Tls
+from clients.closing import Closing
 from clients.marathon import parse
 from clients.marathon.definition import check_id
 from clients.marathon.errors import NotFoundError
@@ -31,7 +31,7 @@ _ALL_OF_GROUP = [
 ]
 
 
-class MarathonClient:
+class MarathonClient(Closing):
     """A client of one Marathon. `instances` are `host:port`, as they name each other.
 
     `timeout_s` bounds each request with all its attempts; `any_leader` talks to the instances as
@@ -60,17 +60,6 @@ class MarathonClient:
             tls=tls,
             transport=transport,
         )
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
 
     async def close(self) -> None:
         """Close connections."""

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import httpx
 
 from clients.access import Tls
+from clients.closing import Closing
 from clients.mesos.transport import Transport
 
 _TIMEOUT_S = 10.0
 
 
-class MastersClient:
+class MastersClient(Closing):
     """A client of one cluster. `masters` are `host:port`, as the masters name each other.
 
     `timeout_s` bounds each call with all its attempts; `follow_projection` allows a leader of
@@ -48,17 +47,6 @@ class MastersClient:
     def masters(self) -> tuple[str, ...]:
         """The declared masters."""
         return self._transport.masters
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
 
     async def close(self) -> None:
         """Close connections; a framework stays registered for its failover time-out."""

@@ -9,12 +9,12 @@ https://zookeeper.apache.org/doc/current/zookeeperReconfig.html
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TypeVar
 
 from kazoo.client import KazooClient
 from kazoo.exceptions import (
@@ -27,6 +27,7 @@ from kazoo.exceptions import (
 from kazoo.handlers.threading import KazooTimeoutError
 
 from clients.access import read_identity
+from clients.closing import Closing
 from clients.zookeeper.errors import RefusedError, UnreachableError
 
 _CONFIGURATION = "/zookeeper/config"
@@ -61,7 +62,7 @@ class Ensemble:
     voters: frozenset[int]
 
 
-class EnsembleClient:
+class EnsembleClient(Closing):
     """Of one ensemble. The file of the credential holds the super user's `super:password`; `hosts`
     are servers that a session may be had from. Opens a session when one is needed first."""
 
@@ -71,15 +72,8 @@ class EnsembleClient:
         self._timeout_s = timeout_s
         self._session: KazooClient | None = None
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def close(self) -> None:
+        """End the session, if there is one."""
         if self._session is not None:
             await asyncio.to_thread(_end, self._session)
 
@@ -162,11 +156,11 @@ class EnsembleClient:
             session = KazooClient(
                 ",".join(self._hosts), self._timeout_s, auth_data=[("digest", identity)]
             )
-            try:
+            with contextlib.ExitStack() as undo:
+                # Its threads run from now on, whether it connects or not.
+                undo.callback(_end, session)
                 session.start(self._timeout_s)
-            except BaseException:
-                _end(session)
-                raise
+                undo.pop_all()
             self._session = session
         return self._session
 

@@ -77,14 +77,19 @@ async def serve(path: Path) -> None:
         log_level="warning",
         lifespan="off",
     )
+    server = uvicorn.Server(config)
     work = asyncio.create_task(keep(keeper, state, settings.every_s))
+    # It never ends by itself: when it breaks, the process must not go on answering that it lives.
+    work.add_done_callback(lambda _: setattr(server, "should_exit", True))
     try:
         # It takes the signals itself, and ends with what came.
-        await uvicorn.Server(config).serve()
+        await server.serve()
     finally:
         work.cancel()
-        await asyncio.gather(work, return_exceptions=True)
+        await asyncio.wait({work})
         await keeper.close()
+    if not work.cancelled():
+        work.result()
 
 
 def main() -> int:

@@ -10,6 +10,9 @@ from pydantic import Field, model_validator
 from controllers.node_network.profiles import Bridge, Overlay, Profile, check
 from controllers.settings import ControllerSettings
 
+# Folders of plugins and of addresses.
+_TAKEN = frozenset({"bin", "leases"})
+
 
 class NodeNetworkSettings(ControllerSettings):
     """All of it."""
@@ -32,6 +35,20 @@ class NodeNetworkSettings(ControllerSettings):
     def profiles(self) -> tuple[Profile, ...]:
         """All networks."""
         return (*self.bridges, *self.overlays)
+
+    @model_validator(mode="after")
+    def _owns_its_folders(self) -> NodeNetworkSettings:
+        below: tuple[str, ...] = ()
+        if self.configuration.is_relative_to(self.folder):
+            below = self.configuration.relative_to(self.folder).parts
+        # What nobody declares there is removed, as another runtime's networks would be.
+        if not below or below[0] in _TAKEN or ".." in below:
+            msg = (
+                f"expected a folder of its own below {self.folder}, and not of {sorted(_TAKEN)}, "
+                f"saw {self.configuration}: every other file in it is removed"
+            )
+            raise ValueError(msg)
+        return self
 
     @model_validator(mode="after")
     def _can_be_together(self) -> NodeNetworkSettings:

@@ -5,6 +5,7 @@ the form that the real one does (API reference: get life cycle, get pipeline, ge
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import signal
@@ -23,6 +24,7 @@ import pytest
 from components.monitoring import logs
 from components.monitoring.logs import Keeping
 from controllers.errors import LogStoreError, SettingsError
+from controllers.log_keeper import __main__ as log_keeper
 from controllers.log_keeper.keep import Keeper
 from controllers.log_keeper.settings import LogKeeperSettings
 from tests.ports import free_port
@@ -184,3 +186,19 @@ def test_the_process_is_ready_once_everything_was_put(tmp_path: Path) -> None:
             process.terminate()
     # It has ended by itself, of what it was told by.
     assert process.returncode == -signal.SIGTERM
+
+
+async def test_a_keeper_that_breaks_ends_the_process_and_does_not_live_on_doing_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(_: Keeper) -> tuple[str, ...]:
+        msg = "a defect"
+        raise KeyError(msg)
+
+    monkeypatch.setattr(Keeper, "look", broken)
+    file = tmp_path / "keeper.json"
+    given = settings(listen_host="127.0.0.1", listen_port=free_port())
+    file.write_text(given.model_dump_json())
+    async with asyncio.timeout(_BOUND_S):
+        with pytest.raises(KeyError, match="a defect"):
+            await log_keeper.serve(file)

@@ -9,7 +9,7 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -131,9 +131,21 @@ class Project:
 
 
 def _kill_all_of(process: asyncio.subprocess.Process) -> None:
-    # The engine, its language host and its providers are one group, which the engine leads.
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    # Most are one group, which the engine leads; its language host makes one of its own.
+    groups = {process.pid, *_groups_below(process.pid)}
+    for group in groups:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
+
+
+def _groups_below(pid: int) -> Iterator[int]:
+    """Groups that a process' descendants lead."""
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            for child in map(int, task.read_text().split()):
+                yield from _groups_below(child)
+                if os.getpgid(child) == child:
+                    yield child
 
 
 def _by_resource(text: str) -> dict[str, str]:

@@ -81,6 +81,22 @@ async def found(client: MarathonClient, app_id: str) -> App:
     return app
 
 
+async def remove_killed_once(
+    project: Project, marathon: RunningMarathon, client: MarathonClient
+) -> None:
+    """Destroy a stack in two goes: what has gone already is not removed again."""
+
+    async def begins() -> bool:
+        # Or is over already: nothing holds a removal up.
+        return bool(marathon.marathon.deployments.running) or await client.apps() == ()
+
+    async with project.killed_midway("destroy", "--yes", "--skip-preview"):
+        await until(begins, "the removal", BOUND_S)
+    await project.destroy()
+    await marathon.settled()
+    assert await client.apps() == ()
+
+
 async def test_a_killed_deployment_is_waited_for_by_the_next_update(
     rig: Rig, tmp_path: Path
 ) -> None:
@@ -124,17 +140,7 @@ async def test_a_killed_deployment_is_waited_for_by_the_next_update(
         assert await versions(marathon, "/app") == 2
         await project.assert_unchanged()
 
-        # During its removal: what has gone already is not removed again.
-        async with project.killed_midway("destroy", "--yes", "--skip-preview"):
-
-            async def begins() -> bool:
-                # Or is over already: nothing holds a removal up.
-                return bool(marathon.marathon.deployments.running) or await client.apps() == ()
-
-            await until(begins, "the removal", BOUND_S)
-        await project.destroy()
-        await marathon.settled()
-        assert await client.apps() == ()
+        await remove_killed_once(project, marathon, client)
 
 
 async def test_a_creation_that_does_not_end_in_time_is_rolled_back(
@@ -280,6 +286,27 @@ async def test_a_killed_deployment_of_a_group_is_finished_and_not_made_twice(
         ]
         await project.assert_unchanged()
         assert await project.refresh() == {}
+
+        await remove_killed_once(project, marathon, client)
+
+
+@pytest.mark.robustness
+async def test_a_group_that_is_not_deployed_in_time_is_rolled_back(
+    rig: Rig, tmp_path: Path
+) -> None:
+    marathon = await leading(rig)
+    project = Project(tmp_path, program=GROUP)
+    here = [marathon.marathon.settings.host_port]
+    # Its tasks end when they are asked to.
+    (tmp_path / "end").touch()
+    await project.start(marathon=here, group=shop(tmp_path), timeout=10)
+    async with client_of(marathon) as client:
+        told = await project.up(refused=True)
+        assert "expected /shop to be deployed within 10 s, saw deployment" in told
+        assert "; it was rolled back. " in told
+        assert "Traceback" not in told
+        assert await client.apps() == (), "what was created is gone again"
+        await project.destroy()
 
 
 async def test_a_killed_roll_out_is_gone_on_with(rig: Rig, tmp_path: Path) -> None:

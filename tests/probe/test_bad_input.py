@@ -31,7 +31,7 @@ from probe.report.mirror import Mirror
 from probe.report.topologies import TOPOLOGIES
 from tests.probe.receiver import receiving
 from tests.probe.sites import Clock, site
-from tests.probe.test_publisher import World, holds, publishing
+from tests.probe.test_publisher import World, holds, is_well, publishing
 from tests.waiting import until
 
 
@@ -132,7 +132,7 @@ async def test_a_probe_that_was_restarted_after_its_clock_was_set_back_is_heard(
                 await holds(app, number)
 
             assert after.ledger.epoch == 1_900_000_000_001
-            assert after.outlets[0].problem is None
+            await is_well(after)
 
 
 async def test_an_app_that_tells_of_later_and_later_lives_disturbs_no_other() -> None:

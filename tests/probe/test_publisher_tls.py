@@ -10,7 +10,7 @@ import pytest
 
 from probe.agent.http import TlsFiles
 from tests.probe.receiver import receiving
-from tests.probe.test_publisher import World, holds, publishing
+from tests.probe.test_publisher import World, holds, is_well, publishing
 from tests.waiting import until
 
 
@@ -116,7 +116,7 @@ async def test_a_certificate_whose_key_comes_a_moment_later_is_taken_up_then(
         mine_key.write_bytes(new_key)
         await holds(app, 2)
 
-        assert world.outlets[0].problem is None
+        await is_well(world)
         assert app.snapshots == 1
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from controllers.errors import NodeNetworkError, ProfileError
 from controllers.node_network.install import install
@@ -75,6 +76,13 @@ def test_plugins_and_files_are_put_and_old_ones_taken_away(tmp_path: Path) -> No
     assert all(os.access(folder / "bin" / name, os.X_OK) for name in PLUGINS)
     assert (folder / "leases").is_dir()
     assert not [path for path in folder.iterdir() if path.is_file()]
+
+
+@pytest.mark.parametrize("place", ["", "bin", "leases/mine", "../net.d", "/etc/cni/net.d"])
+def test_a_folder_that_others_use_is_never_cleared(tmp_path: Path, place: str) -> None:
+    given = settings_in(tmp_path, tmp_path, bridges=[{"name": "web"}]).model_dump()
+    with pytest.raises(ValidationError, match="expected a folder of its own below"):
+        NodeNetworkSettings.model_validate({**given, "configuration": tmp_path / place})
 
 
 def test_a_node_without_a_number_and_a_command_that_fails_are_told(tmp_path: Path) -> None:
