@@ -156,21 +156,27 @@ def ask(
 
 async def _counting(client: EngineClient, work: Awaitable[R], advance: Callable[[int], None]) -> R:
     """Wait for an answer, and count what the engine compares until it comes."""
+    if advance is _nothing:
+        return await work
+    # Known before it begins: a small subtree is compared before the next look.
+    before = await _compared(client)
     doing = asyncio.ensure_future(work)
-    if advance is not _nothing:
-        before: int | None = None
-        while True:
-            is_last = doing.done()
-            # Whatever is wrong with the engine is the answer's to tell.
-            with suppress(SyncError):
-                subtrees = (await client.status()).subtrees.values()
-                now = sum(subtree.compared for subtree in subtrees)
-                advance(0 if before is None else now - before)
-                before = now
-            if is_last:
-                break
-            await asyncio.wait({doing}, timeout=_COUNT_S)
-    return await doing
+    while True:
+        is_last = doing.done()
+        now = await _compared(client)
+        if now is not None:
+            advance(now - (now if before is None else before))
+            before = now
+        if is_last:
+            return await doing
+        await asyncio.wait({doing}, timeout=_COUNT_S)
+
+
+async def _compared(client: EngineClient) -> int | None:
+    """How many znodes it has compared so far; whatever is wrong is the answer's to tell."""
+    with suppress(SyncError):
+        return sum(one.compared for one in (await client.status()).subtrees.values())
+    return None
 
 
 def do(work: Callable[[], Awaitable[R]], *, as_json: bool = False, waiting: str | None = None) -> R:

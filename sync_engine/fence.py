@@ -16,7 +16,13 @@ import structlog
 from sync_engine import documents
 from sync_engine.direction import Side
 from sync_engine.documents import Epoch
-from sync_engine.errors import BadVersionError, FencedError, MultiFailedError
+from sync_engine.errors import (
+    BadVersionError,
+    FencedError,
+    MultiFailedError,
+    NoNodeError,
+    UnprovenError,
+)
 from sync_engine.lane import Lane
 from sync_engine.link import Link
 from sync_engine.wire import Check, MultiResult, Op
@@ -70,10 +76,12 @@ class Fence:
 
         Raises:
             FencedError: another engine holds it by now.
+            UnprovenError: a side went back.
         """
         async with self._lock:
             found = {side: await self._read(side) for side in Side}
             for side, (doc, _) in found.items():
+                self._check_not_back(side, doc)
                 if doc.holder != self.holder:
                     self._lose(self._taken_by(side, doc))
                     raise FencedError(self.lost)
@@ -92,6 +100,7 @@ class Fence:
         Raises:
             FencedError: another engine holds the epoch; nothing was applied.
             MultiFailedError: an operation failed; `index` counts from the first of `ops`.
+            UnprovenError: the side went back.
             ConnectionLostError: the outcome may be unknown.
         """
         for _ in range(_SEND_ATTEMPTS_MAX):
@@ -129,13 +138,35 @@ class Fence:
         async with self._lock:
             if self._versions[side] != used:
                 return
-            doc, version = await self._read(side)
+            doc, version = await self._read_again(side)
             if doc.holder == self.holder:
                 # A raise whose answer was lost with its connection.
                 self._versions[side] = version
                 return
             self._lose(self._taken_by(side, doc))
         raise FencedError(self.lost)
+
+    async def _read_again(self, side: Side) -> tuple[Epoch, int]:
+        """Read the epoch of a side that refused one of ours.
+
+        Raises:
+            UnprovenError: it is below ours, so the side is not what it was: the first write after
+                a lost connection may be there before anybody has looked.
+        """
+        try:
+            doc, version = await self._read(side)
+        except NoNodeError:
+            doc, version = Epoch(epoch=0, holder=""), 0
+        self._check_not_back(side, doc)
+        return doc, version
+
+    def _check_not_back(self, side: Side, doc: Epoch) -> None:
+        if doc.epoch < self.epoch:
+            msg = (
+                f"expected epoch {self.epoch} on side {side.value}, saw {doc.epoch}: it holds less "
+                "than it did, and is looked at"
+            )
+            raise UnprovenError(msg)
 
     def _taken_by(self, side: Side, doc: Epoch) -> str:
         return (

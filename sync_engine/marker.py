@@ -20,7 +20,7 @@ from sync_engine.fence import Fence
 from sync_engine.lag import LagMeter
 from sync_engine.link import Link
 from sync_engine.rows import Stamp
-from sync_engine.wire import ANY_VERSION, SetData
+from sync_engine.wire import ANY_VERSION, MultiResult, SetData
 
 _log = structlog.get_logger()
 # Markers under way; a further one would only tell again that nothing arrives.
@@ -46,7 +46,10 @@ class MarkerProbe:
         self._interval_s = interval_ms / 1000
         self._pending: OrderedDict[int, float] = OrderedDict()
         self._early: dict[int, float] = {}
-        self._number = 0
+        self.count = 0
+        """How many were sent."""
+        self._version: int | None = None
+        """The marker's, as our last write made it; None while that is not known."""
         self.last_zxid = 0
         """zxid of the newest marker that was acknowledged."""
 
@@ -68,30 +71,46 @@ class MarkerProbe:
             if len(self._pending) >= _PENDING_MAX or not self._link.proven.is_set():
                 # What a side that comes back says of our last marker must not be overwritten.
                 continue
-            self._number += 1
             sent_s = time.time()
-            note = SetData(path, str(self._number).encode(), ANY_VERSION)
             try:
-                result = await self._fence.transact(self._direction.source, [note])
+                result = await self._write(path)
             except FencedError:
                 raise
             except SyncError as error:
+                self._version = None
                 if not error.retryable:
                     _log.warning("marker.failed", direction=self._direction, error=str(error))
                 continue
+            if result is None:
+                continue
             self.last_zxid = result.zxid
-            if result.stats and result.stats[0] is not None:
+            stat = result.stats[0] if result.stats else None
+            self._version = None if stat is None else stat.version
+            if stat is not None:
                 self._clocks.note(
-                    self._direction.source,
-                    result.stats[0].mtime,
-                    sent_s=sent_s,
-                    heard_s=time.time(),
+                    self._direction.source, stat.mtime, sent_s=sent_s, heard_s=time.time()
                 )
             # The copy may have been acknowledged before the original's answer was looked at.
             if self._early.pop(result.zxid, None) is not None:
                 self._meter.record(0.0)
             else:
                 self._pending[result.zxid] = time.monotonic()
+
+    async def _write(self, path: str) -> MultiResult | None:
+        """Write the next marker; None if the connection was lost meanwhile.
+
+        It expects the version of the last one: a write that is sent in the moment in which the
+        connection is lost waits for the next connection, and is the first there, before anybody
+        has looked whether that side went back.
+        """
+        if self._version is None:
+            stat = await self._link.writer.exists(path)
+            if not self._link.proven.is_set():
+                return None
+            self._version = ANY_VERSION if stat is None else stat.version
+        self.count += 1
+        note = SetData(path, str(self.count).encode(), self._version)
+        return await self._fence.transact(self._direction.source, [note])
 
     def note_applied(self, stamp: Stamp | None) -> None:
         """Take note that a copy of a marker was acknowledged, and so that all older ones were."""

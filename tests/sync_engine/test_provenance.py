@@ -6,12 +6,11 @@ import contextlib
 import shutil
 from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from sync_engine.client import EngineBusyError, EngineState
-from sync_engine.direction import Side
+from sync_engine.direction import Direction, Side
 from sync_engine.documents import Identity
 from sync_engine.engine import Engine
 from sync_engine.errors import SameEnsembleError
@@ -101,9 +100,9 @@ def snapshot(server: Server, folder: Path) -> Path:
     return copied
 
 
-def rig_of(pair: Pair, folder: Path, **tuning: Any) -> Rig:
+def rig_of(pair: Pair, folder: Path, *, session_timeout_s: float = 2.0) -> Rig:
     """A rig without projections."""
-    rig = Rig(pair, folder, session_timeout_s=2, **tuning)
+    rig = Rig(pair, folder, session_timeout_s=session_timeout_s)
     rig.document["projections"] = []
     return rig
 
@@ -157,6 +156,41 @@ async def test_owner_that_went_back_while_the_engine_ran_stops_it_until_confirme
                     await a.create(rig.a, None, WORLD_ALL)
                 await a.create(f"{rig.a}/new", b"3", WORLD_ALL)
             await until(lambda: b.exists(f"{rig.b}/new"), "the copy", BOUND_S)
+
+
+@pytest.mark.parametrize("of", ["this engine", "an engine before", "nothing"])
+async def test_marker_sent_while_the_connection_is_lost_does_not_hide_that_a_side_went_back(
+    own_pair: Pair, tmp_path: Path, of: str
+) -> None:
+    # What waits for a connection waits until the server is there again.
+    rig = rig_of(own_pair, tmp_path, session_timeout_s=30.0)
+    server = own_pair[0]
+    await copied(rig)
+    data = None if of == "nothing" else snapshot(server, tmp_path / "earlier")
+    async with rig.engine() as engine:
+        if of == "this engine":
+            data = snapshot(server, tmp_path / "snapshot")
+            await until(lambda: is_live(engine), "a live engine", BOUND_S)
+        link = engine.links[Side.A]
+        probe = engine.probes[Direction.leaving(Side.A)]
+        before = probe.last_zxid
+        await until(lambda: probe.last_zxid > before, "a marker that the copy has not", BOUND_S)
+        server.kill()
+        await until(link.lost.is_set, "a lost connection", BOUND_S)
+        seen, count = link.writer.last_zxid, probe.count
+        # As in the turn of the loop in which the loss is not told yet.
+        link.proven.set()
+        await until(lambda: probe.count > count, "a marker that waits", BOUND_S)
+        link.proven.clear()
+        restart_with(server, data)
+        async with lane_to(server) as a:
+            if data is None:
+                await a.create(rig.a, None, WORLD_ALL)
+            # From here on the server takes sessions that have seen more than it holds.
+            while a.last_zxid <= seen + 100:
+                await a.set_data(rig.a, b"", -1)
+        await until(lambda: is_held(engine), "a held start", BOUND_S)
+        assert ("wiped" if data is None else "side a went back") in engine.held_reasons[0]
 
 
 async def test_restored_owner_is_noticed_at_the_start_even_above_the_old_zxid(

@@ -149,15 +149,15 @@ class Process:
 
         async def found() -> str | None:
             status = await self._look()
+            reasons[:] = ["no answer"] if status is None else [status.state.value, *status.reasons]
             if status is None or (state is not None and status.state is not state):
                 return None
-            reasons[:] = status.reasons
             return next((reason for reason in status.reasons if words in reason), None)
 
         try:
             return await until(found, f"{words!r} among the reasons", _SAID_S)
         except AssertionError as error:
-            msg = f"{error}, saw {reasons}"
+            msg = f"{error}, saw {reasons}: {self.log[-3000:]}"
             raise AssertionError(msg) from None
 
     async def _look(self) -> EngineStatus | None:
