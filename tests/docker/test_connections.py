@@ -56,10 +56,17 @@ def find(
 
 @pytest.fixture
 def server(engine: DockerEngine) -> str:
-    """A container that listens."""
+    """A container that listens: who dials before it does is refused, once and for all."""
     published = {"PortBindings": {f"{PORT}/tcp": [{"HostPort": str(PUBLISHED)}]}}
     words = ("nc", "-ll", "-p", str(PORT), "-e", "cat")
-    return engine.run("server", *words, ExposedPorts={f"{PORT}/tcp": {}}, HostConfig=published)
+    id_ = engine.run("server", *words, ExposedPorts={f"{PORT}/tcp": {}}, HostConfig=published)
+    pid = engine.inspect(id_)["State"]["Pid"]
+    tables = [Path(f"/proc/{pid}/net/{name}") for name in ("tcp", "tcp6")]
+    listening = f":{PORT:04X} "
+    block_until(
+        lambda: any(listening in table.read_text() for table in tables), "it listens", BOUND_S
+    )
+    return id_
 
 
 def address_of(engine: DockerEngine, id_: str) -> str:
