@@ -5,7 +5,7 @@ PYTHON ?= python3
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down test test-mesos test-kubernetes test-docker check robustness bench bench-sync bench-mesos bench-probe bench-declare tools tools-tests tools-kubernetes tools-docker tools-packages setup lock clean
+.PHONY: help demo down test test-long test-mesos test-kubernetes test-docker check robustness bench bench-sync bench-mesos bench-probe bench-declare tools tools-tests tools-kubernetes tools-docker tools-packages setup lock clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -19,14 +19,17 @@ down: setup ## stop and remove everything that the demo started
 test: setup tools-tests ## run the default suite (ARGS="..." goes to pytest)
 	@$(RUN) pytest $(ARGS)
 
+test-long: setup tools-tests ## run what takes longer, as CI does: whole ways on Kubernetes, killed engines, each example deployed
+	@$(RUN) pytest -m "long and not robustness" $(ARGS)
+
 test-mesos: setup ## run the contract tests on the mesos-master and mesos-agent of PATH
 	@$(RUN) python -m tests.local.against_mesos $(ARGS)
 
 test-kubernetes: setup tools-kubernetes ## run the tests against a real Kubernetes API server and a real node, built first
-	@$(RUN) pytest tests/kubernetes -m "robustness or not robustness" $(ARGS)
+	@$(RUN) pytest tests/kubernetes -m "" $(ARGS)
 
 test-docker: setup tools-docker ## run the tests on a real Docker engine (root; the distribution's, in a network namespace of its own)
-	@$(RUN) pytest tests/docker $(ARGS)
+	@$(RUN) pytest tests/docker -m "not robustness" $(ARGS)
 
 check: setup ## check format, lint, types, import contracts, spelling and tidiness
 	@$(RUN) python -m tools.check

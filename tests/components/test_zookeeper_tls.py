@@ -87,6 +87,7 @@ async def connected(
     return lane
 
 
+@pytest.mark.long
 async def test_servers_encrypt_and_know_their_users(
     running: list[Server], certificates: Path
 ) -> None:

@@ -213,6 +213,7 @@ def _come_and_go(engine: DockerEngine, number: int) -> str:
     return id_
 
 
+@pytest.mark.long
 async def test_sixty_that_come_and_go_are_all_seen_and_none_is_left(engine: DockerEngine) -> None:
     async with looking(engine) as world:
         seen: set[str] = set()
@@ -237,6 +238,7 @@ async def test_sixty_that_come_and_go_are_all_seen_and_none_is_left(engine: Dock
         assert world.runner.work["container"].failures == 0
 
 
+@pytest.mark.long
 async def test_an_engine_that_is_restarted_is_found_again(engine: DockerEngine) -> None:
     async with looking(engine) as world:
         kept = await world.do(engine.run, "kept")

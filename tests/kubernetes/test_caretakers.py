@@ -140,6 +140,7 @@ async def test_followers_go_first_and_the_leader_last(
             await client.evict(stack.agents_namespace, "any", "any")
 
 
+@pytest.mark.long
 @pytest.mark.timeout(_BOUND_S)
 async def test_agents_are_drained_before_their_pods_go(
     stack: ClusterStack, plane: ControlPlane, tmp_path: Path
@@ -192,6 +193,7 @@ def agent_on(node: str) -> Agent:
     )
 
 
+@pytest.mark.long
 @pytest.mark.timeout(_BOUND_S)
 async def test_each_volume_is_copied_and_a_missing_kind_is_named(
     stack: ClusterStack, plane: ControlPlane, cluster: Cluster, tmp_path: Path

@@ -133,6 +133,7 @@ def certificate(node: Node, stack: ClusterStack, name: str) -> dict[str, str]:
     return {key: file.read_text() for key, file in files.items()}
 
 
+@pytest.mark.long
 @pytest.mark.timeout(_BOUND_S)
 def test_a_cluster_serves_as_real_pods_that_can_do_nothing_else(
     node: Node, stack: ClusterStack

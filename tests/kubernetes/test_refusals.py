@@ -97,6 +97,7 @@ def spare_node(cluster: Cluster) -> Iterator[Object]:
     cluster.delete(spare, propagation="Background")
 
 
+@pytest.mark.long
 @pytest.mark.timeout(_BOUND_S)
 def test_pods_that_find_no_node_are_told_and_go_on_when_there_is_one(
     spare_node: Object, stack: ClusterStack

@@ -77,6 +77,7 @@ def begin(stack: ClusterStack) -> None:
 
 
 # Thirteen updates of the real engine, each waits for pods.
+@pytest.mark.long
 @pytest.mark.timeout(1200)
 def test_the_whole_way_from_blue_to_green(stack: ClusterStack) -> None:
     begin(stack)
@@ -105,6 +106,7 @@ def test_the_whole_way_from_blue_to_green(stack: ClusterStack) -> None:
     assert stack.versions() == before
 
 
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_the_way_back_ends_where_it_began(stack: ClusterStack) -> None:
     begin(stack)

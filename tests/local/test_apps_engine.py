@@ -35,6 +35,7 @@ async def counts(client: MarathonClient) -> dict[str, int]:
     return {app.id: app.running for app in await client.apps()}
 
 
+@pytest.mark.long
 async def test_apps_are_made_mended_rolled_out_and_taken_back(rig: Rig, tmp_path: Path) -> None:
     marathon = await leading(rig)
     here = [marathon.marathon.settings.host_port]
@@ -110,6 +111,7 @@ class Busy:
         writer.close()
 
 
+@pytest.mark.long
 async def test_instances_are_the_autoscalers_and_updates_leave_them(
     rig: Rig, tmp_path: Path
 ) -> None:

@@ -97,6 +97,7 @@ async def remove_killed_once(
     assert await client.apps() == ()
 
 
+@pytest.mark.long
 async def test_a_killed_deployment_is_waited_for_by_the_next_update(
     rig: Rig, tmp_path: Path
 ) -> None:
@@ -143,6 +144,7 @@ async def test_a_killed_deployment_is_waited_for_by_the_next_update(
         await remove_killed_once(project, marathon, client)
 
 
+@pytest.mark.long
 async def test_a_creation_that_does_not_end_in_time_is_rolled_back(
     rig: Rig, tmp_path: Path
 ) -> None:
@@ -309,6 +311,7 @@ async def test_a_group_that_is_not_deployed_in_time_is_rolled_back(
         await project.destroy()
 
 
+@pytest.mark.long
 async def test_a_killed_roll_out_is_gone_on_with(rig: Rig, tmp_path: Path) -> None:
     marathon = await leading(rig)
     gate = tmp_path / "healthy"

@@ -66,6 +66,7 @@ async def test_objects_are_made_mended_moved_and_taken_back(rig: Rig, tmp_path: 
         assert (await client.maintenance_schedule()).windows == ()
 
 
+@pytest.mark.long
 async def test_an_agent_is_drained_once_again_after_a_hand_and_given_back(
     rig: Rig, tmp_path: Path
 ) -> None:

@@ -110,6 +110,7 @@ def test_without_the_programs_it_is_said_what_is_missing(
         against_mesos.main()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_the_contract_tests_hold_for_programs_on_path(tmp_path: Path) -> None:
     environment = programs.install(tmp_path / "bin")

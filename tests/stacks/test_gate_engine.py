@@ -73,6 +73,7 @@ def test_a_new_stack_begins_at_phase_0(dev: StackRunner) -> None:
     assert dev.actual() is None
 
 
+@pytest.mark.long
 def test_a_removal_needs_a_permit_that_is_for_it_and_unused(dev: StackRunner, walk: Walk) -> None:
     walk(at("0"), at("1"), at("2"), at("2/prepared"), at("2/moved"))
     before = dev.state_digest()
@@ -101,6 +102,7 @@ def test_a_removal_needs_a_permit_that_is_for_it_and_unused(dev: StackRunner, wa
         dev.up()
 
 
+@pytest.mark.long
 def test_the_whole_way_and_the_exchange_of_colours(dev: StackRunner, walk: Walk) -> None:
     walk(
         at("0"),
@@ -132,6 +134,7 @@ def test_standing_still_changes_nothing(dev: StackRunner, walk: Walk) -> None:
     assert dev.preview().changes == ()
 
 
+@pytest.mark.long
 def test_a_move_back_mirrors_the_way(dev: StackRunner, walk: Walk) -> None:
     walk(at("0"), at("1"), at("0/prepared"))
     dev.set_migration(at("0"), permit=f"0/prepared>0:9999999999:{'b' * 64}")
@@ -161,6 +164,7 @@ def test_sizes_that_an_update_cannot_change_are_kept(dev: StackRunner, walk: Wal
             dev.preview()
 
 
+@pytest.mark.long
 def test_an_ensemble_grows_and_shrinks_by_the_votes_of_its_servers(
     dev: StackRunner, walk: Walk
 ) -> None:

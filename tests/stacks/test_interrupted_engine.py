@@ -58,6 +58,7 @@ def providers(state: Path) -> set[str]:
     return found
 
 
+@pytest.mark.long
 def test_a_killed_update_is_cleared_and_completed(local: StackRunner, tmp_path: Path) -> None:
     start_and_kill_update(local.project_dir)
 

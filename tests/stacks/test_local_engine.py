@@ -54,6 +54,7 @@ def pids(runner: StackRunner) -> dict[str, int]:
 
 
 # Fourteen updates of the real engine: 94 s were seen beside other work on two cores.
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_the_whole_way_from_blue_to_green(local: StackRunner) -> None:
     green = {name.replace("blue", "green") for name in BLUE}

@@ -134,6 +134,7 @@ async def test_a_session_that_expires_under_way_is_replaced(zookeeper: str, root
     await lane.close()
 
 
+@pytest.mark.long
 async def test_a_lane_moves_to_another_server_with_its_session(ensemble: Ensemble) -> None:
     lane = Lane(ensemble.hosts, AUTH, session_timeout_s=5)
     await lane.start()

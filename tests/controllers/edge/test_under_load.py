@@ -181,6 +181,7 @@ async def test_none_of_100_000_requests_breaks_while_an_app_moves_from_blue_to_g
     await move_under_load(rig, haproxy, run_dir, 100_000)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 async def test_an_edge_serves_on_while_marathon_is_away(
     rig: Rig, haproxy: str, run_dir: Path
