@@ -215,6 +215,7 @@ async def test_pad_moves_counters_on_and_an_audit_counts_what_it_compares(
             assert (await client.status()).subtrees[rig.name].owner is Side.A
             # As on a terminal.
             monkeypatch.setenv("FORCE_COLOR", "1")
+            monkeypatch.setenv("TERM", "xterm")
             found = await call(rig, "audit")
             assert re.search(r"\b2 znodes", found.stderr), found.stderr
             assert "znodes" not in (await call(rig, "pad", rig.name)).stderr
