@@ -43,8 +43,8 @@ OWN_FLAGS = frozenset(
      "http_credentials_file", "mesos_user"}
 )  # fmt: skip
 FLAGS = OWN_FLAGS | frozenset(
-    {"decline_offer_duration_ms", "failover_timeout_s", "kill_retry_timeout_ms", "launch_tokens",
-     "launch_token_refresh_interval_ms", "local_port_max", "local_port_min",
+    {"decline_offer_duration_ms", "enable_features", "failover_timeout_s", "kill_retry_timeout_ms",
+     "launch_tokens", "launch_token_refresh_interval_ms", "local_port_max", "local_port_min",
      "max_instances_per_offer", "max_running_deployments", "mesos_role",
      "min_revive_offers_interval_ms", "reconciliation_initial_delay_ms",
      "reconciliation_interval_ms", "scale_apps_initial_delay_ms", "scale_apps_interval_ms",
@@ -116,6 +116,8 @@ def _workload(name: str, args: MarathonServiceArgs, placing: Placing) -> Workloa
             "framework_name": NAME,
             "credential_file": placing.target.secret(MARATHON_SECRET),
             "mesos_user": args.user,
+            # Who sends requests to an instance hears that it was asked to end, before it does.
+            "enable_features": "task_killing",
             # An app is a command: whoever may declare one runs it as a user of the agents.
             "http_credentials_file": placing.target.secret(MARATHON_SECRET),
             **owned,

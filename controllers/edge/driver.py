@@ -60,6 +60,7 @@ class Edge:
         self._layout = layout
         self._clock = clock
         self._dirty = asyncio.Event()
+        self._heard_at: float | None = None
         self._empty_since: float | None = None
         self._told: frozenset[Problem] = frozenset()
         self._found: Found | None = None
@@ -106,14 +107,22 @@ class Edge:
         await self._proxy.apply(configuration)
         self.reloads += self.current is not None
         self.current, self._found = configuration, found
-        servers = sum(len(service.servers) for service in found.services)
+        return True
+
+    def _tell_applied(self, heard_at: float | None) -> None:
+        """`behind_s` is the time since the first event of it: for so long at least an instance that
+        was asked to end must go on answering."""
+        if self.current is None or self._found is None:
+            return
+        servers = [server for service in self._found.services for server in service.servers]
         _log.info(
             "edge.applied",
-            digest=configuration.digest,
-            services=len(found.services),
-            servers=servers,
+            digest=self.current.digest,
+            services=len(self._found.services),
+            servers=len(servers),
+            ending=sum(server.is_ending for server in servers),
+            behind_s=None if heard_at is None else round(self._clock() - heard_at, 3),
         )
-        return True
 
     def _is_doubtful(self, found: Found) -> bool:
         """Whether to wait before believing that nothing is asked for any more."""
@@ -141,6 +150,8 @@ class Edge:
                 async for _ in self._client.events(EVENTS):
                     pause_s = _AGAIN_S
                     self._dirty.set()
+                    if self._heard_at is None:
+                        self._heard_at = self._clock()
             except MarathonError as error:
                 _log.info("edge.stream", error=str(error))
             await asyncio.sleep(pause_s)
@@ -149,15 +160,19 @@ class Edge:
     async def _work(self) -> None:
         while True:
             self._dirty.clear()
+            heard_at, self._heard_at = self._heard_at, None
             try:
                 changed = await self.look()
             except (MarathonError, RefusedError, NotReloadedError) as error:
                 permanent = isinstance(error, PermanentError)
                 _log.warning("edge.failed", error=str(error), retryable=not permanent)
                 self._dirty.set()
+                # What was heard first is still to be learned.
+                self._heard_at = self._heard_at if heard_at is None else heard_at
                 await asyncio.sleep(_AGAIN_S)
                 continue
             if changed:
+                self._tell_applied(heard_at)
                 await asyncio.sleep(self._settings.reload_interval_s)
             wait_s = self._settings.resync_s if self._empty_since is None else _AGAIN_S
             with contextlib.suppress(TimeoutError):

@@ -24,6 +24,7 @@ from controllers.errors import NotReloadedError, ProxyEndedError, RefusedError
 _TAKEN_S_MAX = 20.0
 _CHECK_S_MAX = 20.0
 _POLL_S = 0.02
+_SIGNAL_AGAIN_S = 0.5
 _ASK_S_MAX = 2.0
 _CONNECT_S_MAX = 5.0
 _TOLD_MAX = 1000
@@ -124,14 +125,8 @@ class HAProxy:
         await self._client.aclose()
         if process is None:
             return
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(signal.SIGUSR1)
-            try:
-                async with asyncio.timeout(self._hard_stop_s):
-                    await process.wait()
-            except TimeoutError:
-                process.terminate()
-                await process.wait()
+        if not await _ended(process, signal.SIGUSR1, self._hard_stop_s):
+            await _ended(process, signal.SIGTERM, None)
 
     async def _check(self, configuration: Configuration) -> None:
         candidate = self._folder / "candidate.cfg"
@@ -218,3 +213,19 @@ class HAProxy:
                 "its log, often a port is in use"
             )
             raise ProxyEndedError(msg)
+
+
+async def _ended(process: Process, number: signal.Signals, bound_s: float | None) -> bool:
+    """Whether a master that is told to end does so within the bound. It is told again and again:
+    one that is just beginning anew, for a reload, does not hear it."""
+    try:
+        async with asyncio.timeout(bound_s):
+            while process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    process.send_signal(number)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_SIGNAL_AGAIN_S):
+                        await process.wait()
+    except TimeoutError:
+        return False
+    return True

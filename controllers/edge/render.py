@@ -7,6 +7,7 @@ What keeps requests whole while instances come and go:
   without an answer, for requests that may be made twice only;
 - connections to instances end with their answer (`http-server-close`): nothing is ever sent into
   one that the instance is just closing;
+- an instance that was asked to end gets no request while another one can take it (`backup`);
 - a worker that a reload retires keeps idle connections until their next answer, which says that
   the connection ends (`idle-close-on-response`).
 
@@ -169,6 +170,9 @@ def _own(service: Service, layout: Layout) -> Iterator[str]:
 def _backend(service: Service, bounds: Bounds) -> Iterator[str]:
     yield from ("", f"backend {service.backend}", f"  mode {service.mode}")
     yield f"  balance {service.balance}"
+    if any(server.is_ending for server in service.servers):
+        # Where all of them are ending, not the first alone.
+        yield "  option allbackups"
     if service.mode is Mode.HTTP:
         yield "  option http-server-close"
         yield "  retry-on conn-failure empty-response"
@@ -186,7 +190,9 @@ def _options(service: Service, server: Server, bounds: Bounds) -> str:
     words = [f" check inter {bounds.check_s}s fastinter 200ms fall 3 rise 1"]
     # Requests tell sooner than checks that an instance takes no connections any more.
     words.append(" observe layer4 error-limit 2 on-error mark-down")
-    if service.is_sticky:
+    if server.is_ending:
+        words.append(" backup")
+    elif service.is_sticky:
         words.append(f" cookie {_name(server)}")
     if not server.is_address:
         words.append(" resolvers default")

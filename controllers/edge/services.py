@@ -40,7 +40,8 @@ _NAME = re.compile(r"[A-Za-z0-9._-]+")
 _BALANCE = frozenset({"roundrobin", "leastconn", "source", "first", "random", "uri"})
 _TRUE, _FALSE = frozenset({"true", "1", "yes"}), frozenset({"false", "0", "no"})
 _PORT_MAX = 65_535
-_RUNNING = "TASK_RUNNING"
+_KILLING = "TASK_KILLING"
+_SERVING = frozenset({"TASK_RUNNING", _KILLING})
 
 
 class Mode(StrEnum):
@@ -52,10 +53,11 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, order=True)
 class Server:
-    """Where an instance answers."""
+    """Where an instance answers. `is_ending`: it was asked to end, and may answer until it does."""
 
     host: str
     port: int
+    is_ending: bool = False
 
     @property
     def is_address(self) -> bool:
@@ -124,9 +126,10 @@ def find(
 ) -> Found:
     """What apps of a group ask for, and where their instances answer.
 
-    An instance gets requests while its task runs and, where its app has health checks, is healthy.
-    `taken` are ports of the edge's own. Where two services want the same port, or the same host and
-    path, the one of the first id has it.
+    An instance gets requests while its task runs and, where its app has health checks, is healthy;
+    one that was asked to end, only while nobody else can take them. `taken` are ports of the edge's
+    own. Where two services want the same port, or the same host and path, the one of the first id
+    has it.
     """
     by_name: dict[tuple[str, int], Service] = {}
     problems: list[Problem] = []
@@ -135,7 +138,7 @@ def find(
         for service in _of_app(app, group, problems):
             key = (service.name, service.index)
             servers = {
-                Server(str(task.host), task.ports[service.index])
+                Server(str(task.host), task.ports[service.index], task.state == _KILLING)
                 for task in serving.get(app.id, ())
                 if service.index < len(task.ports)
             }
@@ -154,7 +157,7 @@ def _serving(apps: Sequence[App], tasks: Sequence[Task]) -> dict[str, list[Task]
     found: dict[str, list[Task]] = {}
     for task in tasks:
         is_well = task.healthy is True if task.app_id in asked else task.healthy is not False
-        if task.state == _RUNNING and is_well and task.host and _NAME.fullmatch(task.host):
+        if task.state in _SERVING and is_well and task.host and _NAME.fullmatch(task.host):
             found.setdefault(task.app_id, []).append(task)
     return found
 

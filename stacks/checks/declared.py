@@ -31,13 +31,15 @@ class Profile:
 
 @dataclass(frozen=True)
 class Group:
-    """A colour's tiers that exist: addresses as outputs name them. `leads` is whether one of its
-    masters must lead: not behind a leader projection."""
+    """A colour's tiers that exist: addresses as outputs name them. `voting` are ids of the servers
+    of ZooKeeper that are to vote. `leads` is whether one of its masters must lead: not behind a
+    leader projection."""
 
     color: Color
     zookeeper: tuple[str, ...] = ()
     masters: tuple[str, ...] = ()
     agents: tuple[str, ...] = ()
+    voting: frozenset[int] = frozenset()
     leads: bool = True
     agents_drain: bool = False
 
@@ -99,10 +101,13 @@ class Declared:
 def declared(config: StackConfig, standing: Standing, outputs: Mapping[str, Any]) -> Declared:
     """What a stack at a standing declares."""
     topology = Topology.at(standing)
-    groups = (_group(topology, color, outputs) for color in (standing.source, standing.target))
+    cluster = config.cluster
+    groups = (
+        _group(topology, color, outputs, cluster.zookeeper.size.voting)
+        for color in (standing.source, standing.target)
+    )
     edge: dict[str, Any] | None = outputs.get("edge")
     names: dict[str, Any] | None = outputs.get("discovery")
-    cluster = config.cluster
     tenants = cluster.access.tenants
     return Declared(
         standing=standing,
@@ -120,7 +125,9 @@ def declared(config: StackConfig, standing: Standing, outputs: Mapping[str, Any]
     )
 
 
-def _group(topology: Topology, color: Color, outputs: Mapping[str, Any]) -> Group | None:
+def _group(
+    topology: Topology, color: Color, outputs: Mapping[str, Any], voting: int
+) -> Group | None:
     found = {tier: _addresses(outputs.get(f"{color}_{tier}")) for tier in ("masters", "agents")}
     hosts = str(outputs.get(f"{color}_zookeeper") or "")
     if not hosts and not any(found.values()):
@@ -131,6 +138,8 @@ def _group(topology: Topology, color: Color, outputs: Mapping[str, Any]) -> Grou
         zookeeper=tuple(hosts.split(",")) if hosts else (),
         masters=found["masters"],
         agents=found["agents"],
+        # The first ones vote; their ids begin with 1.
+        voting=frozenset(range(1, voting + 1)),
         # Between the two it is the acts of a transition that decide.
         leads=is_target or topology.projection is False,
         agents_drain=topology.lifecycle(color, Tier.AGENTS) is Lifecycle.DRAINING,

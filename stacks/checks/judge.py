@@ -13,6 +13,7 @@ from stacks.checks.declared import Declared, EdgeGroup, Group, Names, Resources
 from stacks.migration.evidence import Evidence
 
 Flags = Mapping[str, str]
+VOTERS_PATH = "/zookeeper/config"
 _TOLD_MAX = 4
 _RECOVERED = "registrar/log/recovered"
 _ENSEMBLE_SIZE = "registrar/log/ensemble_size"
@@ -38,6 +39,22 @@ def ensemble(group: Group, servers: Sequence[Server]) -> Evidence:
     numbers = {one.address: one.mode for one in servers}
     said = f"{len(servers)} servers of {group.color}, led by {', '.join(leading) or 'none'}"
     return _evidence(f"{group.color} ensemble", problems, said, numbers, "srvr")
+
+
+def voters(group: Group, seen: Collection[int]) -> Evidence:
+    """Those servers vote that are declared to, and no others."""
+    problems = [
+        f"server {number} has no vote: it gets one when it holds what was written, look at its log "
+        "and at the caretaker's"
+        for number in sorted(group.voting.difference(seen))
+    ]
+    problems += [
+        f"server {number} votes, and is not declared to: take its vote, or declare it"
+        for number in sorted(frozenset(seen) - group.voting)
+    ]
+    said = f"servers {', '.join(map(str, sorted(seen)))} of {group.color} vote"
+    numbers = {"declared": sorted(group.voting), "seen": sorted(seen)}
+    return _evidence(f"{group.color} voters", problems, said, numbers, VOTERS_PATH)
 
 
 def masters(group: Group, metrics: Mapping[str, Mapping[str, float]]) -> Evidence:

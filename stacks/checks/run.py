@@ -17,16 +17,21 @@ from clients.marathon import MarathonClient, MarathonError
 from clients.mesos import parse
 from clients.mesos.errors import MesosError
 from clients.mesos.operator import OperatorClient
+from clients.zookeeper import ZooKeeperError
+from clients.zookeeper.client import parse as parse_voters
 from controllers.edge.render import DIGEST_PATH, digest_of
 from controllers.edge.services import find
 from stacks.checks import judge
 from stacks.checks.declared import Declared, EdgeGroup, Group, Names
 from stacks.checks.judge import Server
 from stacks.migration.evidence import Evidence, Findings
-from sync_engine.client import EnsembleAddress, SyncError, facts
+from sync_engine.client import EnsembleAddress, SyncError, facts, read
 
 _TIMEOUT_S = 5.0
-_FAILURES = (ClientError, MarathonError, MesosError, SyncError, httpx.HTTPError, ValueError)
+_FAILURES = (
+    *(ClientError, MarathonError, MesosError, SyncError, ZooKeeperError),
+    *(httpx.HTTPError, ValueError),
+)
 _GET_STATE = {"type": "GET_STATE"}
 T = TypeVar("T")
 
@@ -87,6 +92,7 @@ class _Looks:
             color = group.color
             if group.zookeeper:
                 found.append((f"{color} ensemble", _of(self._ensemble, group)))
+                found.append((f"{color} voters", _of(self._voters, group)))
             if group.masters:
                 found.append((f"{color} masters", _of(self._masters, group)))
                 found.append((f"{color} masters' flags", _of(self._master_flags, group)))
@@ -109,6 +115,15 @@ class _Looks:
     async def _ensemble(self, group: Group) -> Evidence:
         seen = await facts(EnsembleAddress(",".join(group.zookeeper)), timeout_s=self._timeout_s)
         return judge.ensemble(group, [Server(one.address, one.mode) for one in seen.servers])
+
+    async def _voters(self, group: Group) -> Evidence:
+        """Everybody may read who votes. A server that stands alone has no such list."""
+        address = EnsembleAddress(",".join(group.zookeeper))
+        seen = await facts(address, timeout_s=self._timeout_s)
+        if [one.mode for one in seen.servers] == ["standalone"]:
+            return judge.voters(group, {1})
+        told = await read(address, judge.VOTERS_PATH)
+        return judge.voters(group, parse_voters((told or b"").decode()).voters)
 
     async def _masters(self, group: Group) -> Evidence:
         operator = self._operators[group.color]

@@ -15,7 +15,9 @@ from stacks.migration.world import World
 
 State = dict[str, Any]
 # What an instance that still takes room, and may still serve, is in.
-LIVE = frozenset({"TASK_STAGING", "TASK_STARTING", "TASK_RUNNING", "TASK_UNREACHABLE"})
+LIVE = frozenset(
+    {"TASK_STAGING", "TASK_STARTING", "TASK_RUNNING", "TASK_KILLING", "TASK_UNREACHABLE"}
+)
 
 
 async def states(world: World) -> dict[str, State]:

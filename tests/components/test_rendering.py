@@ -209,6 +209,7 @@ def test_marathon_is_what_marathon_accepts_and_each_instance_names_itself(
     assert {one.http_credentials_file for one in both} == {own}
     assert {one.credential_file for one in both} == {own}
     assert {one.mesos_user for one in both} == {"web"}
+    assert {one.features for one in both} == {frozenset({"task_killing"})}
 
 
 def test_marathon_stands_still_without_an_ensemble(run: Run, placing: Placing) -> None:

@@ -253,6 +253,7 @@ class Rig:
                 "master": self.zk(color),
                 "zk": f"zk://{self.hosts}{self.root}/marathon",
                 "zk_session_timeout_s": 10,
+                "enable_features": "task_killing",
                 "min_revive_offers_interval_ms": 20,
                 "decline_offer_duration_ms": 200,
                 "reconciliation_initial_delay_ms": 500,

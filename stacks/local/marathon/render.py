@@ -91,7 +91,7 @@ def info(marathon: Marathon) -> Json:
             "env_vars_prefix": None,
             "executor": "//cmd",
             "failover_timeout": settings.failover_timeout_s,
-            "features": [],
+            "features": sorted(settings.features),
             "framework_name": settings.framework_name,
             "ha": True,
             "hostname": settings.hostname or settings.listener.host,

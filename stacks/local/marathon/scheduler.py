@@ -34,6 +34,7 @@ from stacks.local.marathon.matching import (
     task_info,
 )
 from stacks.local.marathon.notices import Notices
+from stacks.local.marathon.settings import TASK_KILLING
 from stacks.local.marathon.state import State
 from stacks.local.mesos.values import Json, part, value
 from stacks.local.sample.link import Link
@@ -66,6 +67,9 @@ class Scheduler:
     def info(self) -> Json:
         """FrameworkInfo to subscribe with."""
         settings = self._state.settings
+        capabilities = ["MULTI_ROLE", "PARTITION_AWARE"]
+        if TASK_KILLING in settings.features:
+            capabilities.append("TASK_KILLING_STATE")
         info: Json = {
             "user": settings.mesos_user,
             "name": settings.framework_name,
@@ -74,7 +78,7 @@ class Scheduler:
             "hostname": settings.hostname or settings.listener.host,
             "webui_url": f"http://{settings.host_port}",
             "roles": [settings.mesos_role],
-            "capabilities": [{"type": "MULTI_ROLE"}, {"type": "PARTITION_AWARE"}],
+            "capabilities": [{"type": name} for name in capabilities],
         }
         if self._state.framework_id is not None:
             info["id"] = {"value": self._state.framework_id}

@@ -8,6 +8,10 @@ from pydantic import Field, field_validator
 
 from stacks.local.settings import ElectionUrl, Listener, Settings, check_listen, check_url
 
+TASK_KILLING = "task_killing"
+# Of 1.10.
+_FEATURES = frozenset({"external_volumes", "gpu_resources", "secrets", TASK_KILLING, "vips"})
+
 
 class MarathonSettings(Settings):
     """The stand-in for Marathon. Names and defaults are those of the real one's flags."""
@@ -37,6 +41,9 @@ class MarathonSettings(Settings):
     """File with `principal:secret` for masters that want one of schedulers."""
     http_credentials_file: Path | None = None
     """File with `user:password`; when given, its own HTTP interface wants it (basic)."""
+    enable_features: str = ""
+    """Optional features, by commas. Of them `task_killing` does something here: Marathon hears that
+    a task was asked to end, and tells it as the task's state (`TASK_KILLING`)."""
     max_instances_per_offer: int = Field(default=5, ge=1)
     """Tasks that one offer may take."""
     launch_tokens: int = Field(default=100, ge=1)
@@ -70,6 +77,20 @@ class MarathonSettings(Settings):
     _zk = field_validator("zk", "master")(check_url)
     _listen = field_validator("listen")(check_listen)
 
+    @field_validator("enable_features")
+    @classmethod
+    def _check_features(cls, given: str) -> str:
+        unknown = sorted(frozenset(_names(given)) - _FEATURES)
+        if unknown:
+            msg = f"expected features of {sorted(_FEATURES)}, saw {', '.join(unknown)}"
+            raise ValueError(msg)
+        return given
+
+    @property
+    def features(self) -> frozenset[str]:
+        """`enable_features`, taken apart."""
+        return frozenset(_names(self.enable_features))
+
     @property
     def election(self) -> ElectionUrl:
         """`master`, taken apart."""
@@ -89,3 +110,7 @@ class MarathonSettings(Settings):
     def host_port(self) -> str:
         """How it names itself to others."""
         return f"{self.hostname or self.listener.host}:{self.listener.port}"
+
+
+def _names(given: str) -> list[str]:
+    return [name.strip() for name in given.split(",") if name.strip()]

@@ -11,6 +11,7 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import structlog
 
@@ -21,8 +22,16 @@ from stacks.local.mesos.values import Json
 
 # From ten seconds to ten minutes in Mesos (src/slave/constants.hpp).
 _RETRY_FACTOR_MAX = 60
+_TASK_KILLING_STATE = "TASK_KILLING_STATE"
 Send = Callable[[Json], Awaitable[bool]]
 _log = structlog.get_logger()
+
+
+class _Ending(NamedTuple):
+    """When a task was asked to end, by the event loop's clock, and what ends it if it does not."""
+
+    begun: float
+    forcibly: asyncio.TimerHandle
 
 
 class TaskRunner:
@@ -48,6 +57,7 @@ class TaskRunner:
         self._agent_id = ""
         self._sending: set[asyncio.Task[None]] = set()
         self._checks: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._endings: dict[tuple[str, str], _Ending] = {}
         self.records: dict[tuple[str, str], TaskRecord] = {}
 
     def recover(self) -> None:
@@ -226,15 +236,29 @@ class TaskRunner:
         if record.kill_reason is None:
             record.kill_reason = reason
             self._checkpoint.write(record)
+            if record.process is not None and _hears_of_kills(record.framework_info):
+                # Before the task hears of it, so that whoever sends it requests can turn away.
+                self._report(record, "TASK_KILLING")
         self._end(record, grace_s)
 
     def _end(self, record: TaskRecord, grace_s: float) -> None:
+        """Ask a task once to end, and end it after its grace period, which only gets shorter: as
+        Mesos' src/launcher/executor.cpp."""
         process = record.process
         if process is None:
             self._note_end(record)
             return
-        executor.terminate(process)
-        asyncio.get_running_loop().call_later(grace_s, executor.kill, process)
+        loop = asyncio.get_running_loop()
+        ending = self._endings.get(record.key)
+        if ending is None:
+            executor.terminate(process)
+        elif ending.begun + grace_s >= ending.forcibly.when():
+            return
+        else:
+            ending.forcibly.cancel()
+        begun = loop.time() if ending is None else ending.begun
+        forcibly = loop.call_at(begun + grace_s, executor.kill, process)
+        self._endings[record.key] = _Ending(begun, forcibly)
 
     def _note_end(self, record: TaskRecord) -> None:
         if record.is_terminal or record.key not in self.records:
@@ -247,9 +271,7 @@ class TaskRunner:
             reason = "REASON_CONTAINER_LIMITATION_MEMORY"
         elif reason in {None, "REASON_TASK_KILLED"}:
             reason = None if state != "TASK_FAILED" else "REASON_COMMAND_EXECUTOR_FAILED"
-        watching = self._checks.pop(record.key, None)
-        if watching is not None:
-            watching.cancel()
+        self._let_go(record)
         self._report(record, state, message=message, reason=reason)
 
     # Statuses
@@ -327,14 +349,27 @@ class TaskRunner:
         self._checkpoint.write(record)
         self._deliver(record)
 
-    def _forget(self, record: TaskRecord) -> None:
+    def _let_go(self, record: TaskRecord) -> None:
+        """Look no more whether it is healthy, nor whether it ends in time."""
         watching = self._checks.pop(record.key, None)
         if watching is not None:
             watching.cancel()
+        ending = self._endings.pop(record.key, None)
+        if ending is not None:
+            ending.forcibly.cancel()
+
+    def _forget(self, record: TaskRecord) -> None:
+        self._let_go(record)
         self.records.pop(record.key, None)
         self._checkpoint.remove(record)
         if self._cgroups is not None:
             self._cgroups.remove(record.container_id)
+
+
+def _hears_of_kills(framework_info: Json) -> bool:
+    """Whether a framework knows the state between a kill and its end."""
+    found: list[Json] = framework_info.get("capabilities") or []
+    return any(capability.get("type") == _TASK_KILLING_STATE for capability in found)
 
 
 def _environment(record: TaskRecord) -> dict[str, str]:

@@ -78,7 +78,7 @@ def test_requests_go_to_instances_that_run_and_are_healthy() -> None:
         task(port=2, healthy=False),
         task(port=3),
         task(port=4, state="TASK_STAGING", healthy=True),
-        task(port=5, state="TASK_KILLING", healthy=True),
+        task(port=5, state="TASK_KILLED", healthy=True),
     ]
 
     (asked,) = found([checked(app())], tasks).services
@@ -88,6 +88,32 @@ def test_requests_go_to_instances_that_run_and_are_healthy() -> None:
     # Nobody looks: a task that runs is taken for well.
     assert [server.port for server in unasked.servers] == [1, 3]
     assert asked.health_path == "/ping"
+
+
+def lines_of_servers(tasks: list[Task], **labels: str) -> list[str]:
+    text = render(found([app(**{"0_VHOST": "a.example"}, **labels)], tasks).services, LAYOUT).text
+    return [line for line in text.splitlines() if line.startswith("  server ")]
+
+
+def test_an_instance_that_was_asked_to_end_is_the_last_to_be_asked() -> None:
+    tasks = [task(port=1), task(port=2, state="TASK_KILLING")]
+
+    stays, ends = lines_of_servers(tasks, **{"0_STICKY": "true"})
+
+    assert not stays.endswith(" backup")
+    assert " cookie " in stays
+    # A client that comes back goes to another one, which then is its own.
+    assert ends.endswith(" backup")
+    assert " cookie " not in ends
+
+
+def test_instances_that_end_share_the_requests_when_there_is_no_other() -> None:
+    tasks = [task(port=number, state="TASK_KILLING") for number in (1, 2)]
+
+    text = render(found([app(**{"0_VHOST": "a.example"})], tasks).services, LAYOUT).text
+
+    assert "  option allbackups" in text
+    assert text.count(" backup\n") == 2
 
 
 def test_apps_of_one_deployment_group_are_one_service() -> None:

@@ -8,6 +8,9 @@ import signal
 import sys
 from asyncio.subprocess import DEVNULL
 from pathlib import Path
+from typing import Any
+
+import httpx
 
 from controllers.edge.haproxy import HAProxy
 from controllers.edge.render import Configuration, Layout, render
@@ -16,6 +19,7 @@ from tests.ports import free_port
 from tests.waiting import until
 
 _BOUND_S = 30.0
+_WORKS_S = 1.5
 # An owner that places one configuration and ends without a word.
 _OWNER = """
 import asyncio, os, sys
@@ -71,3 +75,73 @@ async def test_a_proxy_that_a_killed_owner_left_is_taken_over(haproxy: str, run_
         await proxy.stop()
         if is_there(left):
             os.kill(left, signal.SIGKILL)
+
+
+class _Told(HAProxy):
+    """Tells when a reload has been asked for, and never that it was made."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.reloads = asyncio.Event()
+
+    async def digest(self) -> str | None:
+        self.reloads.set()
+        return None
+
+
+async def test_a_proxy_that_is_told_to_end_while_it_reloads_ends(
+    haproxy: str, run_dir: Path
+) -> None:
+    admin = free_port()
+    looking, layout = owned(haproxy, run_dir, free_port(), admin)
+    proxy = _Told(haproxy, run_dir, f"127.0.0.1:{admin}", hard_stop_s=3600)
+
+    async def serves() -> bool:
+        return await looking.digest() is not None
+
+    master: int | None = None
+    try:
+        async with asyncio.timeout(_BOUND_S):
+            for name in ("/before", "/after"):
+                proxy.reloads.clear()
+                applying = asyncio.create_task(proxy.apply(serving(layout, name)))
+                await proxy.reloads.wait()
+                if name == "/before":
+                    await until(serves, "it serves", _BOUND_S)
+                applying.cancel()
+            master = proxy.pid
+
+            await proxy.stop()
+
+        assert master is not None
+        assert not is_there(master)
+    finally:
+        await looking.stop()
+        if master is not None and is_there(master):
+            os.kill(master, signal.SIGKILL)
+
+
+async def test_a_proxy_that_ends_finishes_what_it_serves(haproxy: str, run_dir: Path) -> None:
+    asked = asyncio.Event()
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if await reader.read(65_536):
+            asked.set()
+            await asyncio.sleep(_WORKS_S)
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone")
+        writer.close()
+
+    http = free_port()
+    proxy, layout = owned(haproxy, run_dir, http, free_port())
+    async with await asyncio.start_server(slow, "127.0.0.1") as server:
+        at = Server("127.0.0.1", server.sockets[0].getsockname()[1])
+        service = Service("/slow", 0, Mode.HTTP, hosts=("any.example",), servers=(at,))
+        await proxy.apply(render([service], layout))
+        async with httpx.AsyncClient(trust_env=False, timeout=_BOUND_S) as client:
+            url, host = f"http://127.0.0.1:{http}/", {"host": "any.example"}
+            asking = asyncio.create_task(client.get(url, headers=host))
+            await asked.wait()
+            await proxy.stop()
+            answer = await asking
+
+    assert (answer.status_code, answer.text) == (200, "done")

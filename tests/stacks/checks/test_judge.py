@@ -16,7 +16,13 @@ from stacks.config import parse
 from stacks.topology import Color, Position, Standing
 
 MASTERS = ("m:1", "m:2", "m:3")
-GROUP = Group(Color.BLUE, ("z:1", "z:2", "z:3"), MASTERS, ("a:1", "a:2"))
+GROUP = Group(
+    Color.BLUE,
+    ("z:1", "z:2", "z:3"),
+    MASTERS,
+    ("a:1", "a:2"),
+    voting=frozenset({1, 2, 3}),
+)
 RESOURCES = {"cpus": 8.0, "mem": 8192.0, "disk": 8192.0}
 DECLARED = Declared(Standing(), (GROUP,), (Profile(RESOURCES),))
 SERVERS = [Server("z:1", "follower"), Server("z:2", "leader"), Server("z:3", "follower")]
@@ -59,6 +65,17 @@ def test_an_ensemble_that_is_otherwise_is_named(mode: str | None, expected: str)
 
     assert not found.ok
     assert expected in found.said
+
+
+def test_those_vote_who_are_declared_to_and_no_others() -> None:
+    assert judge.voters(GROUP, {3, 2, 1}).ok
+
+    found = judge.voters(GROUP, {1, 2, 4})
+
+    assert not found.ok
+    assert "server 3 has no vote" in found.said
+    assert "server 4 votes, and is not declared to" in found.said
+    assert found.numbers == {"declared": [1, 2, 3], "seen": [1, 2, 4]}
 
 
 def test_masters_with_one_leader_and_a_whole_registry_hold() -> None:

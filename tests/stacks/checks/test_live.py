@@ -64,6 +64,7 @@ def test_a_cluster_is_as_declared_until_somebody_changes_it(tmp_path: Path) -> N
         assert status == HOLDS
         assert set(found) == {
             "blue ensemble",
+            "blue voters",
             "blue masters",
             "blue masters' flags",
             "blue agents",

@@ -20,6 +20,7 @@ from stacks.migration.evidence import Evidence
 from stacks.topology import Color, Standing
 from tests.local.conftest import rig, zookeeper
 from tests.local.rig import Rig
+from tests.sync_engine.servers import Server, start_all
 from tests.waiting import until
 
 __all__ = ["rig", "zookeeper"]
@@ -62,6 +63,7 @@ async def make(rig: Rig, folder: Path) -> Declared:
         tuple(rig.hosts.split(",")),
         (master.address,),
         (f"127.0.0.1:{agent.settings.port}",),
+        voting=frozenset({1}),
     )
     return Declared(
         Standing(),
@@ -81,7 +83,7 @@ async def test_a_live_cluster_is_compared_with_what_is_declared(rig: Rig, tmp_pa
 
     assert {name: one.said for name, one in seen.items() if not one.ok} == {}
     assert set(seen) == {
-        "blue ensemble", "blue masters", "blue masters' flags", "blue agents",
+        "blue ensemble", "blue voters", "blue masters", "blue masters' flags", "blue agents",
         "blue agents' flags", "networks", "quota", "strangers",
     }  # fmt: skip
     assert seen["strangers"].numbers == dict.fromkeys(
@@ -95,7 +97,10 @@ async def differences_are_named(declared: Declared) -> None:
     """The same cluster, of which something else is declared."""
     (group,) = declared.groups
     more = replace(
-        group, agents=(*group.agents, "127.0.0.1:1"), masters=(*group.masters, "127.0.0.1:1")
+        group,
+        agents=(*group.agents, "127.0.0.1:1"),
+        masters=(*group.masters, "127.0.0.1:1"),
+        voting=frozenset({1, 2, 3}),
     )
     other = replace(
         declared,
@@ -110,6 +115,7 @@ async def differences_are_named(declared: Declared) -> None:
     seen = await found(other)
 
     assert {name for name, one in seen.items() if one.ok} == {"blue ensemble"}
+    assert "server 2 has no vote" in seen["blue voters"].said
     assert "127.0.0.1:1 is not registered" in seen["blue agents"].said
     assert "cpus 4, disk 512, mem 1024, declared is cpus 8" in seen["blue agents"].said
     assert "isolation is posix/cpu,posix/mem" in seen["blue agents' flags"].said
@@ -119,6 +125,21 @@ async def differences_are_named(declared: Declared) -> None:
     assert "log_auto_initialize is true, declared is false" in seen["blue masters' flags"].said
     assert "dev may have everything, declared is cpus 2" in seen["quota"].said
     assert "127.0.0.1:1 does not answer" in seen["edge"].said
+
+
+async def test_who_votes_is_what_the_ensemble_itself_holds(tmp_path: Path) -> None:
+    server = Server(tmp_path, initial_epoch=1)
+    with start_all(server):
+        group = Group(Color.BLUE, (server.hosts,), voting=frozenset({1}))
+        declared = Declared(Standing(), (group,), (Profile(RESOURCES),))
+        as_declared = await found(declared)
+        more = replace(group, voting=frozenset({1, 2, 3}))
+        otherwise = await found(replace(declared, groups=(more,)))
+
+    assert as_declared["blue voters"].said == "servers 1 of blue vote"
+    assert as_declared["blue voters"].ok
+    assert "server 2 has no vote" in otherwise["blue voters"].said
+    assert otherwise["blue voters"].numbers == {"declared": [1, 2, 3], "seen": [1]}
 
 
 async def test_a_cluster_that_does_not_answer_does_not_hold(tmp_path: Path) -> None:

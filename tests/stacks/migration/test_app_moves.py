@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clients.marathon.model import Task
 from stacks.migration.app_moves import (
     AppSeen,
     Await,
@@ -20,6 +21,7 @@ from stacks.migration.app_moves import (
     next_step,
     why_ask,
 )
+from stacks.migration.marathon import tasks_on
 
 STEPS_MAX = 200
 
@@ -127,3 +129,12 @@ def test_what_speaks_against_a_move_is_told(definition: dict[str, Any], words: s
     reason = why_ask(definition)
     assert (reason is None) is (words is None)
     assert (words or "") in (reason or "")
+
+
+@pytest.mark.parametrize(
+    ("state", "is_there"),
+    [("TASK_RUNNING", True), ("TASK_KILLING", True), ("TASK_KILLED", False)],
+)
+def test_an_instance_is_there_until_it_has_ended(state: str, is_there: bool) -> None:
+    task = Task("t", "/a", "S0", "h", (), state, "v", None, None, healthy=None)
+    assert tasks_on((task,), frozenset({"S0"})) == (("t",) if is_there else ())

@@ -1,0 +1,107 @@
+"""What a task, its framework and Marathon's clients hear of a kill."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from stacks.local.marathon.settings import MarathonSettings
+from stacks.local.mesos.checkpoint import Checkpoint, TaskRecord
+from stacks.local.mesos.tasks import TaskRunner
+from tests.local.rig import Rig, until
+
+# It notes each word to end, and goes on.
+DEAF = "trap 'echo told >> told' TERM; touch ready; while :; do sleep 0.05; done"
+LONG_S = 1000.0
+SLOW: dict[str, Any] = {"zk_session_timeout_s": 10}
+
+
+def order(*capabilities: str) -> dict[str, Any]:
+    named = [{"type": name} for name in capabilities]
+    return {
+        "framework_info": {"id": {"value": "f"}, "checkpoint": True, "capabilities": named},
+        "task": {
+            "task_id": {"value": "t"},
+            "agent_id": {"value": "S0"},
+            "command": {"value": DEAF},
+        },
+        "role": "*",
+    }
+
+
+async def deaf(folder: Path, *capabilities: str) -> tuple[TaskRunner, TaskRecord, Path]:
+    """A task that does not end by itself, and what it notes."""
+    checkpoint = Checkpoint(folder)
+    checkpoint.prepare()
+    tasks = TaskRunner(checkpoint, folder, ip="127.0.0.1", grace_s=LONG_S, retry_s=LONG_S)
+    tasks.run(order(*capabilities))
+    (record,) = tasks.records.values()
+    sandbox = Path(record.sandbox)
+    await until((sandbox / "ready").exists, "the task runs")
+    return tasks, record, sandbox / "told"
+
+
+def states(record: TaskRecord) -> list[str]:
+    return [status["state"] for status in record.statuses]
+
+
+async def test_a_task_is_told_once_and_its_grace_period_only_gets_shorter(tmp_path: Path) -> None:
+    tasks, record, told = await deaf(tmp_path)
+    try:
+        tasks.kill("f", "t")
+        await until(told.exists, "it is told")
+
+        tasks.kill("f", "t", 2 * LONG_S)
+        tasks.kill("f", "t", 0.1)
+
+        await until(lambda: record.is_terminal, "it is ended")
+        assert told.read_text().split() == ["told"]
+        assert states(record) == ["TASK_STARTING", "TASK_RUNNING", "TASK_KILLED"]
+    finally:
+        tasks.shut_down()
+
+
+async def test_a_framework_that_knows_the_state_hears_of_a_kill_before_its_task(
+    tmp_path: Path,
+) -> None:
+    tasks, record, told = await deaf(tmp_path, "TASK_KILLING_STATE")
+    try:
+        tasks.kill("f", "t")
+
+        assert states(record)[-1] == "TASK_KILLING"
+        await until(told.exists, "it is told")
+        tasks.kill("f", "t", 0.0)
+        await until(lambda: record.is_terminal, "it is ended")
+        assert states(record)[2:] == ["TASK_KILLING", "TASK_KILLED"]
+    finally:
+        tasks.shut_down()
+
+
+async def test_marathon_tells_that_an_instance_was_asked_to_end(rig: Rig) -> None:
+    await rig.masters(count=1, **SLOW)
+    await rig.agent(**SLOW)
+    marathon = await rig.leading()
+    app = {"id": "/deaf", "cmd": DEAF, "cpus": 0.1, "mem": 32, "taskKillGracePeriodSeconds": 1}
+    await marathon.change("POST", "/v2/apps", app)
+    (task,) = await marathon.running("/deaf", 1)
+    await marathon.settled()
+
+    await marathon.call("DELETE", f"/v2/apps/deaf/tasks/{task['id']}")
+
+    async def of(state: str) -> bool:
+        told = (await marathon.get("/v2/tasks"))["tasks"]
+        return {one["id"]: one["state"] for one in told}.get(task["id"], "gone") == state
+
+    await until(lambda: of("TASK_KILLING"), "it is asked to end")
+    await until(lambda: of("gone"), "it is ended")
+
+
+def test_an_unknown_feature_is_refused() -> None:
+    given = {"listen": "127.0.0.1:1", "master": "zk://h:1/m", "zk": "zk://h:1/s"}
+    made = MarathonSettings.model_validate({**given, "enable_features": "vips, task_killing"})
+    assert made.features == {"vips", "task_killing"}
+    with pytest.raises(ValidationError, match="task_kiling"):
+        MarathonSettings.model_validate({**given, "enable_features": "task_kiling"})
