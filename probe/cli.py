@@ -194,7 +194,7 @@ def _print_diagnosis(found: Diagnosis) -> None:
             click.echo(f"         missed: {miss}")
         if one.problem:
             click.echo(f"         {one.problem}")
-    if not found.host_processes:
+    if found.host_processes is False:
         click.echo("Processes are those of a container: run in the host's pid namespace.")
     for capability in found.capabilities:
         held = "held" if capability.held else "missing"

@@ -30,6 +30,7 @@ from pydantic import (
 )
 
 from components.mesos.access import Access
+from components.monitoring.probe_watch import Watch
 from components.network.cni import check_beside
 from components.targets.port_map import SIZE, room_for
 from components.workload import PortRole
@@ -184,8 +185,9 @@ class StackConfig(Model):
     def access(self) -> Access:
         """Who may do what. On one machine agents are asked who they are, as masters are anywhere
         with tenants: their secret is made there with the others."""
-        asks = self.target is TargetKind.LOCAL
-        return dataclasses.replace(self.cluster.access, asks_agents=asks)
+        asks, probe = self.target is TargetKind.LOCAL, self.services.probe
+        is_probed = bool(probe.apps) and Watch.MESOS in probe.watch
+        return dataclasses.replace(self.cluster.access, asks_agents=asks, is_probed=is_probed)
 
     @model_validator(mode="after")
     def _has_room_for_services(self) -> StackConfig:
@@ -236,6 +238,14 @@ class StackConfig(Model):
                 f"roles {', '.join(shares)} have a quota or a weight, which masters keep: say in "
                 "kubernetes.operator how they are reached from where Pulumi runs"
             )
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _has_what_is_watched(self) -> StackConfig:
+        watch = self.services.probe.watch
+        if Watch.MARATHON in watch and not self.cluster.marathon.instances:
+            msg = "services.probe.watch: marathon is watched where there is an instance of it"
             raise ValueError(msg)
         return self
 

@@ -154,8 +154,9 @@ PAGES = (
         "The probe",
         "36, 41",
         ("components.monitoring.probe", "components.monitoring.probe_settings",
-         "components.monitoring.probe_pods", "components.monitoring.permissions"),
-        ("stacks.services_spec:ProbeConfig",),
+         "components.monitoring.probe_watch", "components.monitoring.probe_pods",
+         "components.monitoring.permissions"),
+        ("stacks.services_spec:ProbeConfig", "stacks.services_spec:ProbeTlsConfig"),
         "ha.yaml",
     ),
 )  # fmt: skip

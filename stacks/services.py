@@ -9,13 +9,17 @@ from typing import Any
 import pulumi
 
 from components.base import Placing
+from components.mesos.agents import TIER as AGENTS
 from components.monitoring.elasticsearch import ElasticsearchArgs
 from components.monitoring.exporter import MesosExporter, MesosExporterArgs
-from components.monitoring.probe_settings import ProbeArgs
+from components.monitoring.probe_settings import AppsTls, ProbeArgs
+from components.monitoring.probe_watch import Watched, WatchedCluster
 from components.network.discovery import DiscoveryArgs, ServiceDiscovery
 from components.network.edge import EdgeProxy, EdgeProxyArgs
 from components.network.web_route import CERTIFICATE, WebRoute, WebRouteArgs
-from components.workload import Certificate, Issuer, Program
+from components.security.secrets import SecretStore
+from components.workload import Certificate, Issuer, PortRole, Program
+from components.zookeeper import client_hosts
 from stacks.config import StackConfig, TargetKind
 from stacks.tiers import Tiers
 from stacks.topology import Color, Tier, Topology
@@ -67,7 +71,7 @@ def declare_services(
     if services.metrics.objects:
         _telemetry(config, stack, placing)
     if services.probe.apps:
-        outputs["probe"] = _probe(config, stack, place([], protect=False))
+        outputs["probe"] = _probe(config, stack, beside, place([], protect=False))
     return outputs
 
 
@@ -176,7 +180,7 @@ def _telemetry(config: StackConfig, stack: str, placing: Placing) -> None:
     Telemetry(f"{stack}-telemetry", args, _by_provider(placing))
 
 
-def _probe(config: StackConfig, stack: str, placing: Placing) -> dict[str, Any]:
+def _probe(config: StackConfig, stack: str, beside: Beside, placing: Placing) -> dict[str, Any]:
     # Only where Kubernetes' libraries are loaded anyway.
     from components.monitoring.probe import ClusterProbe  # noqa: PLC0415 - as above
 
@@ -190,6 +194,8 @@ def _probe(config: StackConfig, stack: str, placing: Placing) -> dict[str, Any]:
         namespace=wanted.namespace or f"{kubernetes.namespace}-probe",
         cluster=wanted.cluster or stack,
         token_secret=wanted.token_secret,
+        tls=wanted.tls and AppsTls(wanted.tls.secret, wanted.tls.shows_own),
+        watched=_watched(config, beside, placing),
         cri_socket=wanted.cri_socket,
         watchers=wanted.watchers,
         agent_memory_mb=wanted.agent_memory_mb,
@@ -198,6 +204,31 @@ def _probe(config: StackConfig, stack: str, placing: Placing) -> dict[str, Any]:
     )
     ClusterProbe(f"{stack}-probe", args, _by_provider(placing))
     return {"namespace": args.namespace, "agents_namespace": args.agents_namespace}
+
+
+def _watched(config: StackConfig, beside: Beside, placing: Placing) -> Watched:
+    """Both colours, in an order that no migration changes, and whichever of them exists now."""
+    kubernetes, endpoint = config.kubernetes, placing.target.endpoint
+    assert kubernetes is not None
+    what = config.services.probe.watch
+    if not what:
+        return Watched()
+    servers = config.cluster.zookeeper.replicas
+    return Watched(
+        what,
+        kubernetes.namespace,
+        tuple(
+            WatchedCluster(
+                str(color),
+                tuple(client_hosts(color, servers, placing).split(",")),
+                beside.tiers.masters(color),
+                endpoint(AGENTS, color, PortRole.AGENT, 0).port,
+            )
+            for color in Color
+        ),
+        tuple(beside.marathon),
+        kubernetes.secret_store and SecretStore(**dict(kubernetes.secret_store)),
+    )
 
 
 def _by_provider(placing: Placing) -> pulumi.ResourceOptions:

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 from components.monitoring.elasticsearch import ElasticsearchArgs, Operation, check_version
 from components.monitoring.logs import Keeping
 from components.monitoring.probe_settings import check_app
+from components.monitoring.probe_watch import Watch
 from components.network.discovery import Discovery, check_zone
 from stacks.config_model import Model
 from stacks.kubernetes_config import Image, IssuerConfig
@@ -130,6 +131,16 @@ class WebRouteConfig(Model):
         return self
 
 
+class ProbeTlsConfig(Model):
+    """Certificates for apps at https, as files of a Secret."""
+
+    secret: str = Field(min_length=1)
+    """Secret of both namespaces, filled by somebody else, with `ca.crt`: whom apps' certificates
+    are checked against."""
+    shows_own: bool = False
+    """Whether apps are shown a certificate, `tls.crt` with `tls.key` of that Secret."""
+
+
 class ProbeConfig(Model):
     """The probe, on Kubernetes: an agent on every node, and two that watch the cluster."""
 
@@ -140,6 +151,14 @@ class ProbeConfig(Model):
     which no level of pod security admits: they lie in `<namespace>-nodes`."""
     token_secret: str | None = None
     """Secret of both namespaces, filled by somebody else, whose key `token` apps are shown."""
+    tls: ProbeTlsConfig | None = None
+    """None: certificates of apps are checked against the image's own authorities."""
+    watch: tuple[Watch, ...] = (Watch.ZOOKEEPER,)
+    """What of the stack is looked at, of both colours: `zookeeper` takes no credential; `mesos`
+    the key `principal-probe`, of a principal that masters let see and do nothing; `marathon` the
+    key `principal-marathon`, which may do everything. Keys are those of the Secret `mesos-platform`
+    in `namespace`, filled by the secret store or by somebody else; masters want `principal-probe`
+    in theirs, too."""
     cluster: str | None = None
     """Name of the Kubernetes cluster in the report; that of the stack when None."""
     cri_socket: str = "containerd/containerd.sock"

@@ -44,7 +44,7 @@ def declare_tenants(
 def secret_keys(config: StackConfig) -> tuple[list[str], list[str]]:
     """Keys of the Secret that pods mount, and of that of agents' pods: all that any of them may
     want at any position, so that no update of a migration changes it."""
-    access = config.cluster.access
+    access = config.access
     kubernetes = config.kubernetes
     identity = [ZOOKEEPER] if kubernetes and kubernetes.zookeeper_acl else []
     sasl = kubernetes.sasl_users if kubernetes else ()

@@ -7,8 +7,9 @@ the file that holds `principal:secret`.
 
 Frameworks of the platform's own have a principal each: it subscribes with its role, runs tasks as
 the users that are named, and does nothing else. So have agents where they are to say who they are:
-theirs registers agents. Without rules each credential that a master knows is an operator's, so
-these have rules wherever they are known; whoever else is known may do everything.
+theirs registers agents; and the probe where it looks at the cluster: its own sees and does nothing.
+Without rules each credential that a master knows is an operator's, so these have rules wherever
+they are known; whoever else is known may do everything.
 With tenants what no rule allows is refused (`permissive` is off); the operator may do everything,
 and a tenant's principal sees, runs and ends what is its own.
 """
@@ -27,10 +28,11 @@ OPERATOR = "operator"
 AGENT = "agent"
 MARATHON = "marathon"
 SAMPLE = "sample"
+PROBE = "probe"
 COMMON_ROLE = "*"
 ZOOKEEPER = "zookeeper-mesos"
 """Secret with `user:password` of masters, agents and frameworks on ZooKeeper."""
-_OWN_PRINCIPALS = (OPERATOR, AGENT, MARATHON, SAMPLE)
+_OWN_PRINCIPALS = (OPERATOR, AGENT, MARATHON, SAMPLE, PROBE)
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?")
 _ROLE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
 # Actions on what everybody has, with the word that their rules call their objects by.
@@ -71,6 +73,11 @@ _OWN_ACTIONS = {
     "teardown_frameworks": "framework_principals",
     "unreserve_resources": "reserver_principals",
 }
+# Flags, sandboxes and what runs in a container are nothing that is on a map.
+_SEEN_BY_PROBE = (
+    *("get_endpoints", "get_maintenance_schedules", "get_maintenance_statuses", "get_quotas"),
+    *("view_executors", "view_frameworks", "view_roles", "view_tasks"),
+)
 
 
 @dataclass(frozen=True)
@@ -161,7 +168,7 @@ def secret_of(principal: str) -> str:
 @dataclass(frozen=True)
 class Access:
     """All tenants of a cluster. `asks_agents`: agents say who they are without tenants too;
-    `frameworks` are the platform's own.
+    `frameworks` are the platform's own; `is_probed`: the probe looks at the cluster.
 
     Raises:
         ArgumentsError: a role or a principal is declared twice.
@@ -170,6 +177,7 @@ class Access:
     tenants: tuple[Tenant, ...] = ()
     asks_agents: bool = False
     frameworks: tuple[Framework, ...] = ()
+    is_probed: bool = False
 
     def __post_init__(self) -> None:
         _once("role", [tenant.role for tenant in self.tenants])
@@ -189,7 +197,8 @@ class Access:
     def master_secrets(self) -> tuple[str, ...]:
         """Secrets that masters must know, besides the operator's."""
         agents = () if self.agent_secret is None else (self.agent_secret,)
-        return (*agents, *(one.secret for one in (*self.frameworks, *self.principals)))
+        probe = (PROBE_SECRET,) if self.is_probed else ()
+        return (*agents, *probe, *(one.secret for one in (*self.frameworks, *self.principals)))
 
     def check_capacity(self, capacity: Mapping[str, float]) -> None:
         """Refuse guarantees that all agents together cannot give: masters would, once they are
@@ -221,8 +230,8 @@ class Access:
             for action, objects in actions.items():
                 rules[action] = [_rule([OPERATOR], objects, None)]
         rules["register_agents"] = [_rule([OPERATOR, AGENT], "agents", None)]
-        for own in self.frameworks:
-            for action, rule in _rules_of(own).items():
+        for own in self._rules_of_own:
+            for action, rule in own.items():
                 rules[action].append(rule)
         for tenant in self.tenants:
             for one in tenant.principals:
@@ -230,23 +239,31 @@ class Access:
         return rules
 
     def _rules_of_the_platforms_own(self) -> dict[str, Any]:
-        """Agents register and nobody else does; frameworks subscribe and run tasks; neither does
-        anything else.
+        """Agents register and nobody else does; frameworks subscribe and run tasks; the probe sees;
+        none of them does anything else.
         """
         asked = () if self.agent_secret is None else (AGENT,)
-        restricted = [*asked, *(own.name for own in self.frameworks)]
+        probe = (PROBE,) if self.is_probed else ()
+        restricted = [*asked, *probe, *(own.name for own in self.frameworks)]
         rules: dict[str, Any] = {"permissive": True}
         for actions in (_OPERATOR_ACTIONS, _ROLE_ACTIONS, _USER_ACTIONS, _OWN_ACTIONS):
             for action, objects in actions.items():
-                allowed = [
-                    found for own in self.frameworks if (found := _rules_of(own).get(action))
-                ]
+                allowed = [own[action] for own in self._rules_of_own if action in own]
                 refused = {"principals": {"values": restricted}, objects: {"type": "NONE"}}
                 rules[action] = [*allowed, refused]
         anybody = {"type": "NONE"} if asked else {"values": restricted}
         nobody = {"principals": anybody, "agents": {"type": "ANY" if asked else "NONE"}}
         rules["register_agents"] = [*(_rule([one], "agents", None) for one in asked), nobody]
         return rules
+
+    @property
+    def _rules_of_own(self) -> list[dict[str, dict[str, Any]]]:
+        """What each of the platform's own is let do, by action; agents have one rule more."""
+        found = [_rules_of(own) for own in self.frameworks]
+        if self.is_probed:
+            objects = _OPERATOR_ACTIONS | _ROLE_ACTIONS | _USER_ACTIONS
+            found.append({one: _rule([PROBE], objects[one], None) for one in _SEEN_BY_PROBE})
+        return found
 
     @staticmethod
     def _allow(rules: dict[str, Any], tenant: Tenant, one: Principal) -> None:
@@ -284,5 +301,7 @@ MARATHON_SECRET = secret_of(MARATHON)
 """Marathon's own with masters, and that of whoever declares apps: an app is a command."""
 SAMPLE_SECRET = secret_of(SAMPLE)
 """The sample framework's own with masters, and that of whoever has its tasks moved."""
+PROBE_SECRET = secret_of(PROBE)
+"""The probe's own with masters: it sees, and does nothing."""
 NOBODY = Access()
 """Nobody but the operator is known."""

@@ -5,9 +5,10 @@ in a namespace of their own, which says why, have the three capabilities that ad
 (`probe agent doctor` names them) and no others, change nothing and write nowhere. Who watches the
 cluster needs none of it: those pods lie in a namespace that admits the `restricted` level only, two
 of them, of which a Lease elects one; what they may ask of the API is components.monitoring.
-permissions.
+permissions. Where Mesos is watched they ask it, too (components.monitoring.probe_watch).
 
-Tokens for the apps are files of a Secret that somebody else fills; nothing here sees one.
+Tokens, certificates for the apps and credentials of Mesos are files of Secrets that somebody else
+fills; nothing here sees one.
 """
 
 from __future__ import annotations
@@ -25,8 +26,11 @@ from components.monitoring import permissions, probe_pods
 from components.monitoring.permissions import Rule
 from components.monitoring.probe_pods import AGENT, WATCHER
 from components.monitoring.probe_settings import ProbeArgs, agent_settings, watcher_settings
-from components.targets import namespaces
+from components.monitoring.probe_watch import WATCHED_SECRET
+from components.security.secrets import SecretStore
+from components.targets import custom, namespaces
 from components.targets.namespaces import TAKE_BACK
+from components.targets.network import MAY_WATCH, of_namespace
 
 _WHY_PRIVILEGED = (
     "agents look at the node: its processes and connections (host pid and network namespaces), its "
@@ -47,12 +51,15 @@ class ClusterProbe(pulumi.ComponentResource):
         self._args = args
         inside = pulumi.ResourceOptions(parent=self, provider=opts and opts.provider)
         why = {"mesos-platform/why-privileged": _WHY_PRIVILEGED}
+        may = (MAY_WATCH,) if args.watched.what else ()
         base = [
-            *namespaces.declare("probe", args.namespace, "restricted", {}, inside),
+            *namespaces.declare("probe", args.namespace, "restricted", {}, inside, may=may),
             *namespaces.declare("probe-nodes", args.agents_namespace, "privileged", why, inside),
         ]
         self._opts = pulumi.ResourceOptions.merge(inside, pulumi.ResourceOptions(depends_on=base))
         access = [*self._declare_account(), self._declare_policy()]
+        if args.watched.store is not None and args.watched.keys:
+            access.append(self._declare_credentials(args.watched.store))
         self.ready: list[pulumi.Resource] = [
             self._declare_agents(),
             self._declare_watchers(access),
@@ -126,10 +133,21 @@ class ClusterProbe(pulumi.ComponentResource):
         )
         return [account, of_cluster, own]
 
+    def _declare_credentials(self, store: SecretStore) -> pulumi.Resource:
+        """What fills the Secret with watchers' credentials."""
+        return custom.filled_secret(
+            f"{WATCHER}-credentials",
+            self._metadata(WATCHED_SECRET, self._args.namespace),
+            secret=WATCHED_SECRET,
+            store=store,
+            keys=self._args.watched.keys,
+            opts=self._opts,
+        )
+
     def _declare_policy(self) -> pulumi.Resource:
-        """Watchers reach names, the API and the apps; nobody reaches them. Agents use the network
-        of their node, which policies do not cover."""
-        args = self._args
+        """Watchers reach names, the API, the apps and what they watch; nobody reaches them. Agents
+        use the network of their node, which policies do not cover."""
+        args, watched = self._args, self._args.watched
         blocks = [
             networking.v1.NetworkPolicyPeerArgs(ip_block=networking.v1.IPBlockArgs(cidr=network))
             for network in args.api_networks
@@ -144,6 +162,16 @@ class ClusterProbe(pulumi.ComponentResource):
                     _egress(((_DNS_PORT, "UDP"), (_DNS_PORT, "TCP"))),
                     _egress(tuple((port, "TCP") for port in _API_PORTS), blocks),
                     _egress(tuple((port, "TCP") for port in args.app_ports)),
+                    *(
+                        [
+                            _egress(
+                                tuple((port, "TCP") for port in watched.ports),
+                                [of_namespace(watched.namespace)],
+                            )
+                        ]
+                        if watched.what
+                        else []
+                    ),
                 ],
             ),
             opts=self._opts,

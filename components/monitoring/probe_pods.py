@@ -2,16 +2,25 @@
 
 Agents get the host's pid and network namespaces and the three capabilities that add something
 (`probe agent doctor` names them), as root, whom the sockets of runtimes belong to. Whoever watches
-the cluster gets nothing of it. Nobody writes anywhere but into a folder in memory.
+the cluster gets nothing of it, but credentials of Mesos where that is watched, which are files.
+Nobody writes anywhere but into a folder in memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pulumi_kubernetes import core, meta
 
-from components.monitoring.probe_settings import HOST_RUN, RUN, SETTINGS, TOKENS, ProbeArgs
+from components.monitoring.probe_settings import (
+    CERTIFICATES,
+    HOST_RUN,
+    RUN,
+    SETTINGS,
+    TOKENS,
+    ProbeArgs,
+)
+from components.monitoring.probe_watch import CREDENTIALS, WATCHED_SECRET
 
 AGENT, WATCHER = "probe-agent", "probe-cluster"
 CAPABILITIES = ("DAC_READ_SEARCH", "NET_ADMIN", "SYS_PTRACE")
@@ -57,6 +66,8 @@ def watcher(args: ProbeArgs, labels: Mapping[str, str]) -> core.v1.PodSpecArgs:
         label_selector=meta.v1.LabelSelectorArgs(match_labels=labels),
     )
     wish = core.v1.WeightedPodAffinityTermArgs(weight=100, pod_affinity_term=apart)
+    # Of Mesos; an agent of a node has none.
+    credentials = {"credentials": CREDENTIALS} if args.watched.keys else {}
     return core.v1.PodSpecArgs(
         enable_service_links=False,
         service_account_name=WATCHER,
@@ -74,8 +85,11 @@ def watcher(args: ProbeArgs, labels: Mapping[str, str]) -> core.v1.PodSpecArgs:
             fs_group=_USER,
             seccomp_profile=core.v1.SeccompProfileArgs(type="RuntimeDefault"),
         ),
-        containers=[_container(args, "watcher", args.watcher_memory_mb, security, {})],
-        volumes=_volumes(WATCHER, args),
+        containers=[_container(args, "watcher", args.watcher_memory_mb, security, credentials)],
+        volumes=[
+            *_volumes(WATCHER, args),
+            *(_secret(volume, WATCHED_SECRET, args.watched.keys) for volume in credentials),
+        ],
     )
 
 
@@ -84,12 +98,13 @@ def _container(
     name: str,
     memory_mb: int,
     security: core.v1.SecurityContextArgs,
-    hosted: Mapping[str, str],
+    more: Mapping[str, str],
 ) -> core.v1.ContainerArgs:
     program, settings = list(args.program.command), ["--settings", f"{SETTINGS}/settings.json"]
     memory = f"{memory_mb}Mi"
     tokens = {"token": TOKENS} if args.token_secret else {}
-    mounts = {"settings": SETTINGS, **tokens, **hosted}
+    tls = {"tls": CERTIFICATES} if args.tls else {}
+    mounts = {"settings": SETTINGS, **tokens, **tls, **more}
     # A collector in trouble is told of in the report: the others must not be ended for it.
     asked = [*program, "agent", "status", "--alive", *settings]
     return core.v1.ContainerArgs(
@@ -125,13 +140,20 @@ def _volumes(settings: str, args: ProbeArgs) -> list[core.v1.VolumeArgs]:
         core.v1.VolumeArgs(name="run", empty_dir=memory),
     ]
     if args.token_secret:
-        secret = core.v1.SecretVolumeSourceArgs(
-            secret_name=args.token_secret,
-            default_mode=0o440,
-            items=[core.v1.KeyToPathArgs(key="token", path="token")],
-        )
-        found.append(core.v1.VolumeArgs(name="token", secret=secret))
+        found.append(_secret("token", args.token_secret, ("token",)))
+    if args.tls:
+        found.append(_secret("tls", args.tls.secret, args.tls.keys))
     return found
+
+
+def _secret(volume: str, secret: str, keys: Sequence[str]) -> core.v1.VolumeArgs:
+    """Those keys of a Secret and no other: without names all of them would be files."""
+    source = core.v1.SecretVolumeSourceArgs(
+        secret_name=secret,
+        default_mode=0o440,
+        items=[core.v1.KeyToPathArgs(key=key, path=key) for key in keys],
+    )
+    return core.v1.VolumeArgs(name=volume, secret=source)
 
 
 def _host_volumes() -> list[core.v1.VolumeArgs]:

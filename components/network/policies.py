@@ -30,6 +30,8 @@ GUESTS = "guests"
 """Whoever uses a cluster's ZooKeeper; not of this platform."""
 VISITORS = "visitors"
 """Whoever sends requests to apps through the edge; not of this platform."""
+PROBE = "probe"
+"""Those of the probe that watch the cluster; they lie in a namespace of their own."""
 BROWSERS = "browsers"
 """Whoever asks for web interfaces, or hands on who does; not of this platform."""
 RESOLVERS = "resolvers"
@@ -76,6 +78,10 @@ FLOWS = (
     Flow(MONITORING, ENGINE, PortRole.ENGINE),
     Flow(MONITORING, EDGE, PortRole.EDGE_ADMIN),
     Flow(MONITORING, EXPORTER, PortRole.EXPORTER),
+    # Four-letter words, and what masters and Marathon say of themselves.
+    Flow(PROBE, ZOOKEEPER, _CLIENT),
+    Flow(PROBE, MASTERS, PortRole.MASTER),
+    Flow(PROBE, FRAMEWORKS, PortRole.MARATHON),
     Flow(VISITORS, EDGE, PortRole.EDGE_HTTP),
     Flow(BROWSERS, WEB_ROUTE, PortRole.WEB_ROUTE),
     Flow(WEB_ROUTE, MASTERS, PortRole.MASTER),

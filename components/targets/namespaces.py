@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pulumi
 from pulumi_kubernetes import core, meta, networking
@@ -14,16 +14,19 @@ TAKE_BACK = {"pulumi.com/patchForce": "true"}
 _LEVEL = "pod-security.kubernetes.io"
 
 
-def declare(
+def declare(  # noqa: PLR0913 - the fields of an object
     name: str,
     namespace: str,
     level: str,
     notes: Mapping[str, str],
     opts: pulumi.ResourceOptions,
+    *,
+    may: Sequence[str] = (),
 ) -> list[pulumi.Resource]:
     """Declare a namespace that admits pods of a level, with notes on why it is not a stricter one;
-    returns what everything in it depends on."""
-    labels = {"app.kubernetes.io/managed-by": "pulumi"}
+    `may` are labels of what its pods may do with others'. Returns what everything in it depends
+    on."""
+    labels = {"app.kubernetes.io/managed-by": "pulumi", **dict.fromkeys(may, "true")}
     labels |= {f"{_LEVEL}/{mode}": level for mode in ("enforce", "audit", "warn")}
     made = core.v1.Namespace(
         name,

@@ -18,13 +18,14 @@ from components.targets.pod_ports import protocols
 from components.workload import PortRole, Workload
 
 # Namespaces carry these labels when their pods may read metrics, use ZooKeeper, apps or the web
-# interfaces.
+# interfaces, or watch what runs.
 MAY_READ_METRICS = "mesos-platform/may-read-metrics"
 MAY_USE_ZOOKEEPER = "mesos-platform/may-use-zookeeper"
 MAY_READ_LOGS = "mesos-platform/may-read-logs"
 MAY_RUN_LOGS = "mesos-platform/may-run-logs"
 MAY_USE_APPS = "mesos-platform/may-use-apps"
 MAY_USE_WEB = "mesos-platform/may-use-web"
+MAY_WATCH = "mesos-platform/may-watch"
 _NAME = "kubernetes.io/metadata.name"
 _SYSTEM = {_NAME: "kube-system"}
 _OUTSIDE = {
@@ -32,6 +33,7 @@ _OUTSIDE = {
     policies.GUESTS: {MAY_USE_ZOOKEEPER: "true"},
     policies.VISITORS: {MAY_USE_APPS: "true"},
     policies.BROWSERS: {MAY_USE_WEB: "true"},
+    policies.PROBE: {MAY_WATCH: "true"},
     policies.RESOLVERS: _SYSTEM,
     policies.LOG_OPERATOR: {MAY_RUN_LOGS: "true"},
     policies.READERS: {MAY_READ_LOGS: "true"},
@@ -134,6 +136,12 @@ class Reach:
             wanted[_COLOR] = workload.color
         chosen = meta.v1.LabelSelectorArgs(match_labels=wanted)
         return [networking.v1.NetworkPolicyPeerArgs(pod_selector=chosen)]
+
+
+def of_namespace(name: str) -> networking.v1.NetworkPolicyPeerArgs:
+    """Every pod of a namespace."""
+    labels = meta.v1.LabelSelectorArgs(match_labels={_NAME: name})
+    return networking.v1.NetworkPolicyPeerArgs(namespace_selector=labels)
 
 
 def deny_all() -> networking.v1.NetworkPolicySpecArgs:

@@ -6,6 +6,7 @@ One read a counter: processor time and memory each look, input and output less o
 
 from __future__ import annotations
 
+import glob
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ _V1_FILES = {
     "io": ("blkio", "blkio.throttle.io_service_bytes"),
 }
 _V2_FILES = {"cpu": "cpu.stat", "memory": "memory.current", "io": "io.stat"}
+_ABOVE = re.compile(r"(/\.\.)+/")
+# Of a group that stands above a container's: slice, class of quality, pod, and one to spare.
+_DEPTH_MAX = 5
 _IO_V2 = re.compile(rb"\b([rw])bytes=(\d+)")
 
 
@@ -124,17 +128,22 @@ def find(files: OpenFiles, proc: str, cgroups: str, pid: int, container: str) ->
     """
     paths: dict[str, str] = {}
     unified = ""
+    is_v2 = Path(f"{cgroups}/cgroup.controllers").exists()
     for line in read_or_empty(f"{proc}/{pid}/cgroup").decode("utf-8", "replace").splitlines():
         number, _, rest = line.partition(":")
         names, _, path = rest.partition(":")
+        if is_v2 and number == "0" and path == "/":
+            path = _whole(cgroups, f"*{glob.escape(container)}*")
         path = _own(path, container)
+        if is_v2 and (above := _ABOVE.match(path)):
+            path = _whole(cgroups, glob.escape(path[above.end() :]))
         if not path:
             continue
         if number == "0":
             unified = path
         for name in names.split(","):
             paths[name] = path
-    if Path(f"{cgroups}/cgroup.controllers").exists() and unified:
+    if is_v2 and unified:
         folder = f"{cgroups}{unified}"
         return Cgroup(files, dict.fromkeys(_V2_FILES, folder), is_v2=True)
     folders = {
@@ -149,6 +158,20 @@ def _own(path: str, container: str) -> str:
     """The part of a path that leads to a container's group; what is nested in it is within."""
     before, found, after = path.rpartition(container)
     return f"{before}{found}{after.partition('/')[0]}" if found else ""
+
+
+def _whole(cgroups: str, named: str) -> str:
+    """The path from the root of the hierarchy of what is named by its end; empty for none.
+
+    A reader in a cgroup namespace of its own, as runtimes give one to each container by version 2,
+    is told paths from the namespace's root on: `/` is its own group, `/../pod7/ID` is beside it.
+    What stands above that root nobody tells, but with a container's id there is one such place.
+    """
+    for depth in range(_DEPTH_MAX):
+        found = next(Path(cgroups).glob(f"{'*/' * depth}{named}"), None)
+        if found is not None:
+            return f"/{found.relative_to(cgroups)}"
+    return ""
 
 
 def _number(path: str) -> int | None:

@@ -57,10 +57,13 @@ class Diagnosis(msgspec.Struct):
     user: int
     findings: list[Finding]
     capabilities: list[Granted]
-    host_processes: bool
-    """Whether process 1 is the host's, and not a container's."""
+    """Of them that add something to what is looked at: none where that is no node."""
+    host_processes: bool | None
+    """Whether process 1 is the host's, and not a container's; None: no process is looked at."""
 
 
+# These ask over the network, and need nothing of the node that they run on.
+_OF_CLUSTERS = frozenset(("mesos", "kubernetes", "names"))
 _TABLES = {
     "host": ("host",),
     "process": ("process",),
@@ -95,7 +98,13 @@ async def diagnose(settings: Settings) -> Diagnosis:
             )
             for name, work in agent.runner.work.items()
         ]
-    return Diagnosis(os.geteuid(), findings, capabilities(), _sees_host(settings.proc))
+    looks_at_node = not _OF_CLUSTERS.issuperset(settings.collectors)
+    return Diagnosis(
+        os.geteuid(),
+        findings,
+        capabilities() if looks_at_node else [],
+        _sees_host(settings.proc) if looks_at_node else None,
+    )
 
 
 def count(ledger: Ledger, collector: str) -> int:

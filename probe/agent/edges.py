@@ -158,6 +158,24 @@ class Edges:
         asked = Flow(scope, protocol, local, local_port, remote, remote_port)
         return self._translated.get(asked, asked), False
 
+    def turned(self, flow: Flow) -> Flow | None:
+        """A tracked connection the other way round, where that is how it was made; None else.
+
+        The kernel begins to track a connection that is older than its tracking with whichever
+        packet it sees first, and takes who sent that for the client.
+        """
+        protocol, client, server = flow.protocol, flow.client, flow.server
+        if not self._listens_there(flow.namespace, protocol, client, flow.client_port):
+            return None
+        if self._listens_there(flow.namespace, protocol, server, flow.server_port):
+            return None
+        # Who listens on another host is not known: there, ports alone tell clients from servers.
+        is_within = server in self.local or is_loopback(server)
+        is_server = flow.client_port not in self.ephemeral
+        if not is_within and not (is_server and flow.server_port in self.ephemeral):
+            return None
+        return Flow(flow.namespace, protocol, server, flow.server_port, client, flow.client_port)
+
     def _listens_there(self, namespace: int, protocol: int, remote: bytes, port: int) -> bool:
         if not is_loopback(remote):
             here = self.local.get(remote)

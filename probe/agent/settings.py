@@ -39,7 +39,8 @@ class Mesos(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     zookeeper: tuple[str, ...] = ()
     """`host:port` of each server of its ensemble."""
     agents: tuple[str, ...] = ()
-    """`ip:port` of each agent: of this colour, whoever leads it. Others are their leader's."""
+    """`ip:port` of each agent: of this colour, whoever leads it; `*:port` are those of any node.
+    Others are their leader's."""
     marathon_credential_file: str | None = None
     """File (0600) with `user:password` for Marathon; None: `credential_file`."""
     marathon: tuple[str, ...] = ()

@@ -127,6 +127,22 @@ def test_without_tenants_the_principal_of_agents_does_nothing_but_register() -> 
 
 
 @pytest.mark.parametrize("tenants", [(), (Tenant("dev", principals=(Principal("spark"),)),)])
+def test_the_probe_sees_everything_on_the_map_and_does_nothing(tenants: tuple[Tenant, ...]) -> None:
+    access = Access(tenants, frameworks=(Framework(SAMPLE),), is_probed=True)
+    rules = LocalAccess(dict.fromkeys(["operator", "probe", "sample"], "x"), access.acls())
+
+    assert "principal-probe" in access.master_secrets
+    for action in ("view_frameworks", "view_tasks", "view_roles", "get_quotas", "get_endpoints"):
+        assert rules.allows(action, "probe", "anybody's"), action
+        assert not rules.allows(action, "sample", "anybody's"), action
+    for action in (*OTHERS, "register_frameworks", "run_tasks", "register_agents", "view_flags"):
+        is_seen = action.startswith(("view_", "get_")) and action != "view_flags"
+        assert rules.allows(action, "probe") is is_seen, action
+    assert rules.allows("run_tasks", "sample", "root")
+    assert "principal-probe" not in Access(tenants).master_secrets
+
+
+@pytest.mark.parametrize("tenants", [(), (Tenant("dev", principals=(Principal("spark"),)),)])
 @pytest.mark.parametrize("asks_agents", [True, False])
 def test_a_framework_of_our_own_subscribes_runs_tasks_and_does_nothing_else(
     tenants: tuple[Tenant, ...], asks_agents: bool

@@ -19,6 +19,7 @@ from components.monitoring.log_stack import BEAT, ELASTICSEARCH
 from components.network.cni import known
 from controllers.log_keeper.settings import LogKeeperSettings
 from controllers.node_network.settings import NodeNetworkSettings
+from probe.agent.settings import parse_settings
 from stacks.errors import ResourceFailedError
 from tests.kubernetes import definitions
 from tests.kubernetes.conftest import NODES
@@ -193,6 +194,17 @@ def assert_probed(stack: ClusterStack) -> None:
     assert len({pod["spec"]["nodeName"] for pod in pods}) == 2
     assert all(map(is_ready, [*agents, *pods]))
 
+    text = cluster.get("v1", "ConfigMap", "probe-cluster", watchers)
+    assert text is not None
+    told = parse_settings(text["data"]["settings.json"].encode(), "")
+    assert [(one.cluster, len(one.masters), len(one.zookeeper)) for one in told.mesos] == [
+        ("blue", 3, 5),
+        ("green", 3, 5),
+    ]
+    for address in (*told.mesos[0].masters, *told.mesos[0].zookeeper, *told.mesos[0].marathon):
+        host, port = address.split(":")
+        service = stack.get("v1", "Service", host.split(".")[1])
+        assert int(port) in {one["port"] for one in service["spec"]["ports"]}
     account = f"system:serviceaccount:{watchers}:probe-cluster"
     leases, name = "coordination.k8s.io/leases", "probe-kubernetes"
     for of in ("pods", "nodes", "apps/deployments", "gateway.networking.k8s.io/httproutes"):

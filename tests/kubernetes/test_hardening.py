@@ -12,6 +12,7 @@ from components.network.policies import (
     GUESTS,
     LOG_OPERATOR,
     MONITORING,
+    PROBE,
     READERS,
     RESOLVERS,
     VISITORS,
@@ -23,6 +24,7 @@ from components.targets.network import (
     MAY_USE_APPS,
     MAY_USE_WEB,
     MAY_USE_ZOOKEEPER,
+    MAY_WATCH,
 )
 from stacks.topology import Placement, Position, Standing
 from tests.kubernetes.reachability import Peer, is_selected, may_connect
@@ -39,6 +41,7 @@ OUTSIDE = {
     MONITORING: (MAY_READ_METRICS, "true"),
     VISITORS: (MAY_USE_APPS, "true"),
     BROWSERS: (MAY_USE_WEB, "true"),
+    PROBE: (MAY_WATCH, "true"),
     RESOLVERS: (_NAME, "kube-system"),
     LOG_OPERATOR: (MAY_RUN_LOGS, "true"),
     READERS: (MAY_READ_LOGS, "true"),

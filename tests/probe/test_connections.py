@@ -116,6 +116,28 @@ def test_a_connection_that_a_dump_tells_of_again_is_not_another_one() -> None:
     assert known.edges == {}
 
 
+def test_a_connection_older_than_its_tracking_is_turned_to_who_listens() -> None:
+    known = edges((5432, 1), (40_109, 2), (123, 3))
+
+    # The server's packet came first, to a client here or elsewhere.
+    for one, other in ((LOOPBACK, LOOPBACK), (HERE, HERE), (HERE, THERE)):
+        seen = Flow(0, TCP, one, 5432, other, 41_000)
+        assert known.turned(seen) == Flow(0, TCP, other, 41_000, one, 5432)
+    # A server at a port of the kind that clients are given, too, where all is known.
+    seen = Flow(0, TCP, LOOPBACK, 40_109, LOOPBACK, 41_000)
+    assert known.turned(seen) == Flow(0, TCP, LOOPBACK, 41_000, LOOPBACK, 40_109)
+    for right in (
+        # As it was made; of nobody who listens; between two who do; of another host's, who may be.
+        Flow(0, TCP, HERE, 41_000, HERE, 5432),
+        Flow(0, TCP, HERE, 41_000, HERE, 41_001),
+        Flow(0, TCP, HERE, 123, HERE, 5432),
+        Flow(0, TCP, HERE, 123, THERE, 123),
+        Flow(0, TCP, HERE, 40_109, THERE, 41_000),
+        Flow(0, TCP, THERE, 5432, HERE, 41_000),
+    ):
+        assert known.turned(right) is None, right
+
+
 def test_a_translated_address_leads_to_the_server_that_answered() -> None:
     known = edges()
     asked = Flow(0, TCP, HERE, 40_000, bytes((10, 96, 0, 1)), 443)

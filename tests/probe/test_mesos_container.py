@@ -12,7 +12,7 @@ from probe.agent import mesos_agent
 from probe.agent.collector import State
 from probe.agent.collectors.mesos_container import MesosContainerCollector
 from probe.agent.collectors.process import ProcessCollector
-from probe.agent.errors import AnswerError
+from probe.agent.errors import AnswerError, UnreachableError
 from probe.agent.mesos_agent import Told
 from probe.agent.settings import MesosAgent
 from probe.agent.site import KnownProcess, Site
@@ -199,6 +199,32 @@ async def test_an_agent_that_does_not_answer_is_missed(tmp_path: Path) -> None:
     assert world.node()["state"] == "running"
     assert capability.state is State.PARTIAL
     assert "127.0.0.1:1" in capability.misses[0].what
+    await collector.close()
+
+
+async def test_an_agent_that_is_not_there_is_not_missed_where_another_knows_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def containers(self: mesos_agent.MesosAgent) -> dict[str, Told]:
+        if self.place.port == 2:
+            msg = "expected a connection, saw none"
+            raise UnreachableError(msg)
+        return {ID: Told("F", "web.1", "F;web.1")}
+
+    monkeypatch.setattr(mesos_agent.MesosAgent, "containers", containers)
+    world = World(tmp_path)
+    world.process(70, f"/mesos/{ID}")
+    world.count(f"/mesos/{ID}", cpu_ns=0, memory=4096)
+    agents = [MesosAgent(f"http://127.0.0.1:{port}") for port in (1, 2)]
+    collector = MesosContainerCollector(world.site, agents)
+    await collector.collect()
+    assert world.node()["framework"] == "F"
+    assert collector.capability().state is State.FULL
+
+    # One that neither the first knows: it may be the other's.
+    world.process(90, f"/mesos/{NESTED}")
+    await collector.collect()
+    assert [one.what for one in collector.capability().misses if ":2" in one.what]
     await collector.close()
 
 

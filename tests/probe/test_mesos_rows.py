@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+import pytest
+
 from clients.marathon.model import App, Info
 from clients.marathon.model import Task as AppTask
 from clients.mesos.model import Agent, Agents, Framework, Frameworks, Role, State, Task, Tasks
@@ -154,3 +156,44 @@ def test_secrets_in_attributes_and_addresses_stay_here() -> None:
     assert told["attributes"] == [f"api_token={REDACTED}", "rack=a"]
     (told,) = (node for _, node in place.ledger["mesos_framework"])
     assert str(told["web_url"]).endswith("@node:4040/ui")
+
+
+def test_agents_of_any_node_are_of_the_colour_of_their_port() -> None:
+    place = site()
+    clusters = [Mesos("blue", agents=("*:5051",)), Mesos("green", agents=("*:5052",))]
+    rows = Rows(place, clusters, Claims(place.ledger, ALL))
+    others = replace(AGENT, id="other", port=5052, pid="slave(1)@10.0.0.9:5052")
+    state = State(Agents((AGENT, others), ()), Tasks((), (), ()), Frameworks((), ()))
+    rows.tell_masters(clusters[1], Masters(frozenset(), MASTER, None, state))
+
+    told = {id_: row["cluster"] for id_, row in place.ledger["mesos_agent"]}
+    assert told == {"agent": "blue", "other": "green"}
+
+
+@pytest.mark.parametrize(
+    ("address", "is_known"),
+    [
+        ("zoo-0.zoo.mesos.svc:2181", True),
+        ("zoo-0.zoo.mesos.svc.cluster.local:2181", True),
+        # Of another namespace, of another service, of no service, and no name of a pod.
+        ("zoo-0.zoo.other.svc:2181", False),
+        ("zoo-0.other.mesos.svc:2181", False),
+        ("zoo-1.zoo.mesos.svc:2181", False),
+        ("zoo.mesos.svc:2181", False),
+        ("10.1.0.7:2181", False),
+        ("", False),
+    ],
+)
+def test_a_server_is_the_pod_that_its_address_names(address: str, is_known: bool) -> None:
+    place = site()
+    for uid, namespace, name in (("u0", "mesos", "zoo-0"), ("u1", "mesos", "zoo-1")):
+        services = ["rig;mesos/zoo"] if uid == "u0" else []
+        place.ledger["kubernetes_pod"].put(
+            uid, namespace=f"rig;{namespace}", name=name, services=services
+        )
+    cluster = Mesos("blue", zookeeper=(address,))
+    rows = Rows(place, [cluster], Claims(place.ledger, ALL))
+    rows.pods.learn()
+    rows.tell_ensemble(cluster, {address: {"state": "leader"}})
+
+    assert place.ledger["zookeeper_server"].get(address, "pod") == ("u0" if is_known else None)

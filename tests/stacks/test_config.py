@@ -74,6 +74,17 @@ def test_nested_values_may_be_json_text_as_pulumi_hands_them_over() -> None:
             "mesos-platform:services.probe.apps.0: expected an app as http://host:port",
         ),
         (
+            {
+                "cluster": {"marathon": {"instances": 0}},
+                "services": {"probe": {"watch": ["marathon"]}},
+            },
+            "services.probe.watch: marathon is watched where there is an instance",
+        ),
+        (
+            {"services": {"probe": {"watch": ["agents"]}}},
+            "Input should be 'zookeeper', 'mesos' or 'marathon'",
+        ),
+        (
             {"targett": "local"},
             "mesos-platform:targett: unknown key 'targett'; did you mean 'target'?",
         ),

@@ -97,14 +97,22 @@ class ConnectionRows:
         )
 
     def _container(self, pid: int, address: bytes) -> str | None:
-        """By its process; else by an address that is one container's alone."""
+        """By its process; else by an address that is one container's alone, or one pod's.
+
+        Of a pod it is the container that does anything, where that is one; of several nobody knows
+        which, and it is the one that holds the pod's addresses.
+        """
         if (found := self._site.container_of(pid)) is not None:
             return found
         namespace = self._edges.local.get(address, 0)
         if not namespace:
             return None
         owners = [c.id for c in self._site.containers.values() if c.namespace == namespace]
-        return owners[0] if len(owners) == 1 else None
+        table = self._site.ledger["container"]
+        holding = [id_ for id_ in owners if table.get(id_, "pause")]
+        acting = [id_ for id_ in owners if id_ not in holding]
+        found = acting if len(acting) == 1 else holding
+        return found[0] if len(found) == 1 else None
 
 
 def _text(address: bytes) -> str:

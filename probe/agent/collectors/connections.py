@@ -356,12 +356,15 @@ class ConnectionsCollector:
         pending, self._pending = self._pending, []
         for one in pending:
             flow = self._flow(one)
+            counters = one.counters
+            if (turned := self._edges.turned(flow)) is not None:
+                flow, counters = turned, counters and (counters[1], counters[0])
             if one.is_new:
                 self._edges.seen(flow, now, "conntrack")
                 if (one.dialled, one.dialled_port) != (one.server, one.server_port):
                     self._edges.dialled(flow, one.dialled, one.dialled_port)
-            if one.counters is not None:
-                self._edges.carried(flow, *one.counters)
+            if counters is not None:
+                self._edges.carried(flow, *counters)
 
     def _flow(self, one: Tracked) -> Flow:
         return Flow(*(0, one.protocol, one.client, one.client_port, one.server, one.server_port))

@@ -108,6 +108,7 @@ class MesosCollector:
 
         rows = self._rows
         rows.places.learn()
+        rows.pods.learn()
         for group, marathon in zip(groups, marathons, strict=True):
             rows.tell_marathon(group, self._named_by(group), marathon)
         for cluster, seen in zip(self._clusters, masters, strict=True):

@@ -91,7 +91,7 @@ class MesosContainerCollector:
         members = self._members(here)
         tasks = self._tasks()
         if any(one not in tasks and one not in self._told for one in members):
-            await self._ask(members)
+            await self._ask(members, tasks)
         self._tell(members, tasks)
         self._tell_of_others()
         self._counters.look()
@@ -196,15 +196,21 @@ class MesosContainerCollector:
                 members.setdefault(container, pids)
         return members
 
-    async def _ask(self, members: Iterable[str]) -> None:
-        """Ask the agents of this node; what they do not know either is not asked for again."""
+    async def _ask(self, members: Iterable[str], tasks: Mapping[str, str]) -> None:
+        """Ask the agents of this node; what they do not know either is not asked for again.
+
+        Whoever does not answer is missed only while a container is left that nobody knows: where
+        agents of both colours may stand, one of them often does not.
+        """
         told: dict[str, Told] = {}
+        self._problems = {}
         for agent in self._agents:
             try:
                 told |= await agent.containers()
-                self._problems.pop(str(agent.place), None)
             except AgentError as error:
                 self._problems[str(agent.place)] = clean(str(error))
+        if all(one in told or one in tasks for one in members):
+            self._problems = {}
         if not self._problems:
             told = {one: told.get(one, Told(None, "", None)) for one in members}
         self._told = told

@@ -18,7 +18,8 @@ from clients.mesos.model import Agent, Framework, MasterInfo, Quota, Role, Task
 from clients.mesos.model import State as ClusterState
 from probe.agent import sync_engine
 from probe.agent.claims import Claims
-from probe.agent.local_places import LocalPlaces
+from probe.agent.local_places import LocalPlaces, split
+from probe.agent.named_pods import NamedPods
 from probe.agent.redaction import redact, redact_pair
 from probe.agent.settings import Mesos, SyncEngine
 from probe.agent.site import Site
@@ -28,6 +29,7 @@ from probe.report.schema import Value
 TASK_ENDED = frozenset(
     ("TASK_FINISHED", "TASK_FAILED", "TASK_KILLED", "TASK_ERROR", "TASK_GONE", "TASK_DROPPED")
 )
+_ANY_NODE = "*"
 _SERVING = frozenset(("leader", "follower", "observer", "standalone"))
 _LEADING = frozenset(("leader", "standalone"))
 STATE = ("mesos_agent", "mesos_framework", "mesos_task")
@@ -67,6 +69,7 @@ class Rows:
 
     def __init__(self, site: Site, clusters: Sequence[Mesos], claims: Claims) -> None:
         self.places = LocalPlaces(site)
+        self.pods = NamedPods(site)
         self._site = site
         self._claims = claims
         self._cluster_of = {address: one.cluster for one in clusters for address in one.agents}
@@ -89,6 +92,7 @@ class Rows:
                 address,
                 cluster=self._server_of[address],
                 process=self.places.process_at(address),
+                pod=self.pods.at(address),
                 **{**unknown, **servers[address]},
             )
         own = {address for address in members if self._server_of[address] == name}
@@ -113,6 +117,7 @@ class Rows:
             ensemble_a=settings.a,
             ensemble_b=settings.b,
             process=self.places.process_at(address),
+            pod=self.pods.at(address),
             **{**values, **seen},
         )
         self._claims.claim(address, "sync_engine", {address})
@@ -132,6 +137,7 @@ class Rows:
                 leading=seen is not None and address == seen.leader,
                 framework=framework,
                 process=self.places.process_at(address),
+                pod=self.pods.at(address),
                 version=clean(seen.info.version) if seen is not None else None,
             )
         self._claims.claim(owner, "marathon", set(addresses))
@@ -169,6 +175,7 @@ class Rows:
                 leading=leads,
                 answers=leads or address in seen.answering,
                 process=self.places.process_at(address),
+                pod=self.pods.at(address),
                 version=clean(seen.info.version) if seen.info is not None and leads else None,
                 id=clean(seen.info.id) if seen.info is not None and leads else None,
             )
@@ -225,7 +232,9 @@ class Rows:
     def _cluster(self, cluster: Mesos, agent: Agent | None) -> str:
         if agent is None:
             return cluster.cluster
-        return self._cluster_of.get(agent.address, cluster.cluster)
+        anywhere = f"{_ANY_NODE}:{split(agent.address)[1]}"
+        named = self._cluster_of.get(agent.address) or self._cluster_of.get(anywhere)
+        return named or cluster.cluster
 
     def _tell_agent(self, cluster: str, agent: Agent, leader: str) -> None:
         self._site.ledger["mesos_agent"].put(

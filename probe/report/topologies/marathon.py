@@ -14,6 +14,7 @@ TOPOLOGY = Topology(
         flag("answers", "It answers."),
         ref("framework", "mesos_framework", "The framework that it is."),
         ref("process", "process", "Its process, where it runs here."),
+        ref("pod", "kubernetes_pod", "Pod that its address names, where this probe watches pods."),
         symbol("version", "Version."),
     ),
 )

@@ -15,6 +15,7 @@ TOPOLOGY = Topology(
         ref("follows", "mesos_master", "The leader that it names, its own or another cluster's."),
         symbol("version", "Version."),
         ref("process", "process", "Its process, where it runs here."),
+        ref("pod", "kubernetes_pod", "Pod that its address names, where this probe watches pods."),
         text("id", "Id of its term, of the leader."),
     ),
 )

@@ -23,6 +23,7 @@ TOPOLOGY = Topology(
         ref("ensemble_a", "zookeeper_ensemble", "Ensemble of its side a."),
         ref("ensemble_b", "zookeeper_ensemble", "Ensemble of its side b."),
         ref("process", "process", "Its process, where it runs here."),
+        ref("pod", "kubernetes_pod", "Pod that its address names, where this probe watches pods."),
         symbol(
             "state",
             "starting, copying, live, degraded, stalled, fenced or stopped; unknown while it does "

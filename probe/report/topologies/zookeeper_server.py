@@ -16,6 +16,7 @@ TOPOLOGY = Topology(
         symbol("version", "Version."),
         text("problem", "Why it told nothing."),
         ref("process", "process", "Its process, where it runs here."),
+        ref("pod", "kubernetes_pod", "Pod that its address names, where this probe watches pods."),
         gauge("znodes", "Znodes.", "", Type.INT),
         gauge("watches", "Watches.", "", Type.INT),
         gauge("connections", "Client connections.", "", Type.INT),
