@@ -193,7 +193,6 @@ class Engine(Requests):
 
     async def _start(self) -> None:
         self.waiting = "the fence and the state in both ensembles"
-        generations = {side: link.generation for side, link in self.links.items()}
         verdict = await self._await_consent()
         await prepare(self.links)
         await self.fence.take()
@@ -203,8 +202,6 @@ class Engine(Requests):
             self.links, self.fence, renew=verdict.renew, keep_owners=verdict.keep_owners
         )
         self.store.bind(pair, is_first=verdict.is_first)
-        for side, link in self.links.items():
-            link.prove(generations[side])
         for rule in self.rules.subtrees:
             if rule.name not in self.replicators:
                 await self._add_subtree(rule)
@@ -221,6 +218,7 @@ class Engine(Requests):
         """Look at both sides, and wait for an operator if they are not what is known of them."""
         self.start_confirmed.clear()
         while True:
+            generations = {side: link.generation for side, link in self.links.items()}
             roots = {side: [rule.path(side) for rule in self.rules.subtrees] for side in Side}
             found = {
                 side: await inspect(side, link.writer, roots[side])
@@ -233,6 +231,8 @@ class Engine(Requests):
             verdict = judge(found, read_known(self.store), owners)
             if not verdict.reasons or self.takes_word(verdict.reasons):
                 self.held_reasons = ()
+                for side, link in self.links.items():
+                    link.prove(generations[side])
                 return verdict
             if verdict.reasons != self.held_reasons:
                 _log.error("engine.held", reasons=verdict.reasons)
