@@ -13,7 +13,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from typing import Any, TypeGuard
 
@@ -36,8 +36,8 @@ from sync_engine.lag import LagMeter, RateMeter
 from sync_engine.link import Link
 from sync_engine.marker import MarkerProbe
 from sync_engine.merge import MergeRunner, find_hook
-from sync_engine.pair import OwnershipStore, identify, prepare
-from sync_engine.provenance import Verdict, inspect, judge, read_known, read_owners
+from sync_engine.pair import OwnershipStore, check_unchanged, identify, prepare
+from sync_engine.provenance import Found, Verdict, inspect, judge, read_known, read_owners
 from sync_engine.replicator import Replicator, now
 from sync_engine.report import AuditReport
 from sync_engine.requests import Requests
@@ -193,18 +193,16 @@ class Engine(Requests):
 
     async def _start(self) -> None:
         self.waiting = "the fence and the state in both ensembles"
-        generations = {side: link.generation for side, link in self.links.items()}
-        verdict = await self._await_consent()
+        verdict, found = await self._await_consent()
         await prepare(self.links)
         await self.fence.take()
+        await check_unchanged(self.links, {side: found[side].identity for side in Side})
         if verdict.reasons:
             self.store.unbind()
         pair = await identify(
             self.links, self.fence, renew=verdict.renew, keep_owners=verdict.keep_owners
         )
         self.store.bind(pair, is_first=verdict.is_first)
-        for side, link in self.links.items():
-            link.prove(generations[side])
         for rule in self.rules.subtrees:
             if rule.name not in self.replicators:
                 await self._add_subtree(rule)
@@ -217,10 +215,12 @@ class Engine(Requests):
                 self._running.add(name)
                 self._spawn(projector.run())
 
-    async def _await_consent(self) -> Verdict:
-        """Look at both sides, and wait for an operator if they are not what is known of them."""
+    async def _await_consent(self) -> tuple[Verdict, Mapping[Side, Found]]:
+        """Look at both sides, and wait for an operator if they are not what is known of them;
+        returns what was found too."""
         self.start_confirmed.clear()
         while True:
+            generations = {side: link.generation for side, link in self.links.items()}
             roots = {side: [rule.path(side) for rule in self.rules.subtrees] for side in Side}
             found = {
                 side: await inspect(side, link.writer, roots[side])
@@ -233,7 +233,9 @@ class Engine(Requests):
             verdict = judge(found, read_known(self.store), owners)
             if not verdict.reasons or self.takes_word(verdict.reasons):
                 self.held_reasons = ()
-                return verdict
+                for side, link in self.links.items():
+                    link.prove(generations[side])
+                return verdict, found
             if verdict.reasons != self.held_reasons:
                 _log.error("engine.held", reasons=verdict.reasons)
             self.held_reasons = verdict.reasons

@@ -53,6 +53,7 @@ class Fence:
 
         Raises:
             FencedError: others keep raising it at the same time.
+            UnprovenError: a connection was lost since that side was looked at.
         """
         async with self._lock:
             for _ in range(_TAKE_ATTEMPTS_MAX):
@@ -76,7 +77,7 @@ class Fence:
 
         Raises:
             FencedError: another engine holds it by now.
-            UnprovenError: a side went back.
+            UnprovenError: a side went back, or its connection was lost.
         """
         async with self._lock:
             found = {side: await self._read(side) for side in Side}
@@ -187,6 +188,9 @@ class Fence:
         return documents.decode(Epoch, data, documents.EPOCH), stat.version
 
     async def _write(self, side: Side, epoch: int, version: int) -> None:
+        # The reads may have waited for another connection, to a side that was restored meanwhile;
+        # this would be its newest write of ours, and so say that it only went forward.
+        self._links[side].check_proven()
         data = Epoch(epoch=epoch, holder=self.holder).encode()
         stat = await self._links[side].writer.set_data(documents.EPOCH, data, version)
         self.zxids[side] = stat.mzxid

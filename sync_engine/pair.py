@@ -23,6 +23,7 @@ from sync_engine.errors import (
     SameEnsembleError,
     StateError,
     SyncError,
+    UnprovenError,
 )
 from sync_engine.fence import Fence
 from sync_engine.link import Link
@@ -75,6 +76,30 @@ async def _check_apart(links: Mapping[Side, Link]) -> None:
             await _delete(a, probe)
         raise
     await _delete(a, probe)
+
+
+async def check_unchanged(
+    links: Mapping[Side, Link], judged: Mapping[Side, Identity | None]
+) -> None:
+    """Make sure that the sides are still of the pairs that they were when they were looked at: an
+    engine that was held up before it took the fence must not undo what another has begun.
+
+    Raises:
+        UnprovenError: another engine has made them another pair, and so they are looked at anew.
+    """
+    for side, link in links.items():
+        found = await _read_identity(link)
+        if found != judged[side]:
+            msg = (
+                f"expected side {side.value} to be of {_named(judged[side])}, as it was before the "
+                f"fence was taken, saw {_named(found)}: another engine began meanwhile, and both "
+                "sides are looked at again"
+            )
+            raise UnprovenError(msg)
+
+
+def _named(identity: Identity | None) -> str:
+    return "no pair" if identity is None else f"pair {identity.pair} (side {identity.side.value})"
 
 
 async def identify(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,12 +11,17 @@ from typing import Any
 import pytest
 
 from sync_engine import engine, replicator
+from sync_engine.base import BaseStore
 from sync_engine.direction import Side
+from sync_engine.errors import FencedError
+from sync_engine.fence import Fence
 from sync_engine.wire import ANY_VERSION, Delete
 from sync_engine.znode import WORLD_ALL
 from tests.sync_engine.memory.ensemble import Client
 from tests.sync_engine.memory.tree import Create
 from tests.sync_engine.memory.world import ROOTS, World
+
+_START_S = 10.0
 
 
 @pytest.fixture
@@ -63,6 +69,30 @@ def test_engine_that_is_overtaken_before_it_names_the_pair_leaves_the_next_ones_
         assert ensemble.copy("/.zksync/slots/apps/0") is not None
     world.come_to_rest()
     assert world.sides[Side.B].copy("/other/apps/x") is not None
+
+
+def test_engine_that_is_overtaken_before_it_takes_the_fence_goes_on_with_the_next_ones_pair(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Client(world.sides[Side.A], "client").write(Create("/apps/x", b"1", WORLD_ALL))
+    _start_and_hold_up(world, monkeypatch, Fence, "take")
+    first = world.engine
+    assert first is not None
+
+    # It saw two new sides, and takes the fence after the next one has made them a pair.
+    with pytest.raises(FencedError):
+        world.overtake(0)
+    world.loop.run(asyncio.sleep(_START_S))
+
+    assert first.is_started
+    pair = BaseStore.snapshot(world.state_dir / "base.sqlite").meta("pair")
+    assert first.store.meta("pair") == pair
+    for side, ensemble in world.sides.items():
+        identity = ensemble.copy("/.zksync/identity")
+        assert identity is not None
+        assert json.loads(identity.data or b"") == {"pair": pair, "side": side.value}
+    slots = [world.sides[Side.B].copy(f"/.zksync/slots/apps/{number}") for number in range(4)]
+    assert any(slot is not None and slot.data for slot in slots)
 
 
 def test_engine_that_is_overtaken_before_it_makes_the_roots_parents_writes_nothing(

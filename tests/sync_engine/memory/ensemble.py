@@ -8,6 +8,7 @@ refused, as ZooKeeper does.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -239,6 +240,21 @@ class Ensemble:
         self.zxid = max(self.zxid, self.epoch << _EPOCH_BITS)
         for server in self.servers:
             server.start()
+
+    def restore(self, snapshot: Tree) -> None:
+        """Bring the servers back with an earlier copy of the tree, in a higher epoch: no zxid tells
+        that anything is missing. No session is known any more."""
+        self.stop()
+        for session in self.sessions.values():
+            if session.expiry is not None:
+                session.expiry.cancel()
+        self.sessions.clear()
+        self.tree = copy.deepcopy(snapshot)
+        for server in self.servers:
+            server.tree, server.applied = copy.deepcopy(snapshot), len(self.log)
+        self.start()
+        for server in self.servers:
+            server.zxid = self.zxid
 
     def raise_epoch(self, above: int) -> None:
         """Let the next zxid be above one of another ensemble."""
