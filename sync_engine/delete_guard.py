@@ -119,6 +119,10 @@ class DeleteGuard:
     def begin(self) -> None:
         """Count from now on: what the base holds by a first comparison was there before."""
         self._sizes.forget()
+        self.note()
+
+    def note(self) -> None:
+        """Know how large the subtree is by now, whatever made it so."""
         self._sizes.note(len(self._subtree.base))
 
     @contextmanager
@@ -130,7 +134,7 @@ class DeleteGuard:
         finally:
             self._under_way.difference_update(rels)
             # A round that creates, too: the next one may come much later.
-            self._sizes.note(len(self._subtree.base))
+            self.note()
 
     def _is_all(self, missing: int) -> bool:
         subtree = self._subtree

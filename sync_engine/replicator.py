@@ -203,6 +203,7 @@ class Replicator:
                 raise
             finally:
                 self._is_comparing = False
+        self._deletes.note()
         await self._rounds.run(self._goes_on)
         if self._dirty:
             # Somebody waits for the lock.

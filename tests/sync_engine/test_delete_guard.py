@@ -1,0 +1,45 @@
+"""How many znodes may vanish without a word: the real engine between ensembles in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sync_engine.direction import Side
+from tests.sync_engine.memory.stage import Stage
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    made = Stage(tmp_path)
+    try:
+        yield made
+    finally:
+        made.world.close()
+
+
+def names(count: int, prefix: str = "n") -> list[str]:
+    return [f"/{prefix}{number}" for number in range(count)]
+
+
+def make_unheard(stage: Stage, *rels: str) -> None:
+    """Create znodes of which no event tells."""
+    side = stage.world.sides[Side.A]
+    side.stop()
+    stage.make(Side.A, *rels)
+    side.start()
+
+
+def test_what_a_comparison_found_counts_a_minute_later(stage: Stage) -> None:
+    stage.make(Side.A, *names(30))
+    stage.world.come_to_rest()
+    stage.make(Side.A, "/told")
+    stage.world.come_to_rest()
+    make_unheard(stage, *names(300, "later"))
+    stage.world.come_to_rest()
+    assert stage.names(Side.B) == stage.names(Side.A)
+    stage.world.pass_s(70)
+    stage.drop(Side.A, *names(200, "later"))
+    stage.await_stall("of 332 znodes are gone on side a")
