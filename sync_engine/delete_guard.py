@@ -6,7 +6,6 @@ An ensemble that was restarted empty looks like one whose clients deleted everyt
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Collection, Generator
 from contextlib import contextmanager
 
@@ -15,46 +14,11 @@ from sync_engine.decide import is_mass_delete
 
 # A subtree of fewer znodes than this is its root alone.
 _TREE_MIN = 2
-# A client that deletes a tree node by node takes a while; one that thins it out more slowly than
-# this does nothing remarkable.
-_WINDOW_S = 60.0
-# How exactly the window's beginning is known.
-_STEP_S = 1.0
 # An operator's word is about what was seen when it was given; a large tree takes minutes to delete.
 _CONFIRMED_S = 600.0
 
 Stall = Callable[[str, Callable[[], None] | None], None]
 """Called with a reason, and with what an operator's word allows."""
-
-
-class Sizes:
-    """How large one base was a minute ago: a tree that is deleted goes in many small rounds.
-
-    What came and went within the minute, as in a queue, is in neither size.
-    """
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        # Times, and the size that held until then; the next one holds until its own.
-        self._seen: deque[tuple[float, int]] = deque()
-        self._size = 0
-
-    def note(self, size: int) -> int:
-        """Note a size, before and after each change of it; returns the one at the window's
-        beginning."""
-        now = self._clock()
-        if not self._seen:
-            self._seen.append((now, size))
-        elif self._seen[-1][0] + _STEP_S <= now:
-            self._seen.append((now, self._size))
-        self._size = size
-        while self._seen[0][0] < now - _WINDOW_S:
-            self._seen.popleft()
-        return self._seen[0][1]
-
-    def forget(self) -> None:
-        """Begin anew: what went until now is known to be meant."""
-        self._seen.clear()
 
 
 class DeleteGuard:
@@ -63,7 +27,7 @@ class DeleteGuard:
     def __init__(self, subtree: Subtree, stall: Stall) -> None:
         self._subtree = subtree
         self._stall = stall
-        self._sizes = Sizes(lambda: asyncio.get_running_loop().time())
+        self._sizes = subtree.shared.sizes
         self._under_way: set[str] = set()
         # Paths that an operator has named: they are not counted.
         self._allowed: set[str] = set()
@@ -133,6 +97,9 @@ class DeleteGuard:
             yield
         finally:
             self._under_way.difference_update(rels)
+            if self.is_confirmed:
+                # Nor does a twin, whose rounds come in between, count what the word is about.
+                self._sizes.forget()
             # A round that creates, too: the next one may come much later.
             self.note()
 

@@ -9,6 +9,7 @@ import pytest
 
 from sync_engine.direction import Side
 from tests.sync_engine.memory.stage import Stage
+from tests.sync_engine.memory.world import SUBTREE
 
 
 @pytest.fixture
@@ -43,3 +44,19 @@ def test_what_a_comparison_found_counts_a_minute_later(stage: Stage) -> None:
     stage.world.pass_s(70)
     stage.drop(Side.A, *names(200, "later"))
     stage.await_stall("of 332 znodes are gone on side a")
+
+
+def test_what_one_way_had_a_word_for_is_not_counted_by_the_other(stage: Stage) -> None:
+    stage.world.rule = {"direction": "both"}
+    stage.make(Side.A, *names(200), *names(2, "other"))
+    stage.world.come_to_rest()
+    # Each worker knows the size of before.
+    stage.drop(Side.B, "/other0")
+    stage.world.pass_s(1)
+    stage.drop(Side.A, *names(150))
+    stage.await_stall("of 203 znodes are gone on side a")
+    stage.engine.confirm(SUBTREE)
+    stage.world.until(lambda: len(stage.names(Side.B)) == 51, "what the word was about")
+    stage.drop(Side.B, "/other1")
+    stage.world.until(lambda: len(stage.names(Side.A)) == 50, "one more delete", 10)
+    assert stage.stalled == ""
