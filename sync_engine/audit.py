@@ -2,7 +2,7 @@
 
 Both sides are read in full, each after a `sync`, and hashed from what was read: nothing is taken
 from the base but the originals of fenced ACLs. Paths that differ are read again until they are
-equal, or until the owner's copy has stood unchanged for longer than the lag bound: then the
+equal, or until one of the copies has stood unchanged for longer than the lag bound: then the
 difference counts. What counts is also handed to the replicator, to be looked at on both sides.
 
 One path that is written more often than the lag is in flight at every look. It is equal when the
@@ -86,6 +86,22 @@ class SeenStates:
     def _note(self, state: _State) -> None:
         if not self._states or self._states[-1] != state:
             self._states.append(state)
+
+
+class Standing:
+    """Since when copies are what they are."""
+
+    def __init__(self) -> None:
+        self._since: dict[tuple[str, Side], tuple[Stamp | None, float]] = {}
+
+    def stood_s(self, where: tuple[str, Side], copy: View | None, now: float) -> float:
+        """For how long a copy was seen unchanged."""
+        stamp = None if copy is None else copy.stamp
+        before = self._since.get(where)
+        if before is None or before[0] != stamp:
+            self._since[where] = (stamp, now)
+            return 0.0
+        return now - before[1]
 
 
 def _state(seen: View | None) -> _State:
@@ -196,7 +212,7 @@ class Auditor:
     async def _reread(self, subtree: Subtree, paths: list[str]) -> dict[str, str]:
         """Read paths again until each is equal or its difference is old enough to count."""
         stayed: dict[str, str] = {}
-        since: dict[str, tuple[Stamp | None, float]] = {}
+        standing = Standing()
         # Where both sides are copied, either may be behind the other.
         leading = tuple(Side) if subtree.policy.both else (subtree.owner,)
         began = {side: subtree.links[side].reader.last_zxid for side in leading}
@@ -220,15 +236,13 @@ class Auditor:
                     states.add(copies[side])
                 if is_behind:
                     continue
-                owner = a if subtree.owner is Side.A else b
-                stamp = None if owner is None else owner.stamp
-                first = since.setdefault(rel, (stamp, now))
-                if first[0] != stamp:
-                    since[rel] = (stamp, now)
-                elif now - first[1] > self._tuning.lag_bound_s:
+                # If it is the owner's, it was not copied; if it is the other, nothing was, however
+                # often the owner's was written.
+                stood_s = [standing.stood_s((rel, side), copies[side], now) for side in Side]
+                if max(stood_s) > self._tuning.lag_bound_s:
                     stayed[rel] = kind
-                    continue
-                again.append(rel)
+                else:
+                    again.append(rel)
             left = again
             self.in_flight = [subtree.source_path(rel) for rel in left]
             if left:

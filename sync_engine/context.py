@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -18,6 +19,7 @@ from sync_engine.merge import MergeRunner
 from sync_engine.reader import ScanOptions
 from sync_engine.rows import Row, Stamp
 from sync_engine.settings import ENGINE_PATH, Tuning
+from sync_engine.sizes import Sizes
 from sync_engine.slots import SlotPool
 from sync_engine.strategy import Policy
 from sync_engine.znode import NodeKind, Znode, is_within
@@ -57,6 +59,8 @@ class Shared:
     """Whom an operator has just chosen."""
     may_be_sequential: bool = False
     """Whether an operator has confirmed that names in ten digits are no sequential ones."""
+    sizes: Sizes = field(default_factory=lambda: Sizes(lambda: asyncio.get_running_loop().time()))
+    """How large the base was a minute ago."""
 
     def settle(self, rel: str) -> None:
         """A path was applied: nothing waits and nothing is kept alive there."""

@@ -6,7 +6,6 @@ An ensemble that was restarted empty looks like one whose clients deleted everyt
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Collection, Generator
 from contextlib import contextmanager
 
@@ -15,11 +14,6 @@ from sync_engine.decide import is_mass_delete
 
 # A subtree of fewer znodes than this is its root alone.
 _TREE_MIN = 2
-# A client that deletes a tree node by node takes a while; one that thins it out more slowly than
-# this does nothing remarkable.
-_WINDOW_S = 60.0
-# How exactly the window's beginning is known.
-_STEP_S = 1.0
 # An operator's word is about what was seen when it was given; a large tree takes minutes to delete.
 _CONFIRMED_S = 600.0
 
@@ -27,68 +21,32 @@ Stall = Callable[[str, Callable[[], None] | None], None]
 """Called with a reason, and with what an operator's word allows."""
 
 
-class Sizes:
-    """How large one base was a minute ago: a tree that is deleted goes in many small rounds.
-
-    What came and went within the minute, as in a queue, is in neither size.
-    """
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        # Times, and the size that held until then; the next one holds until its own.
-        self._seen: deque[tuple[float, int]] = deque()
-        self._size = 0
-
-    def note(self, size: int) -> int:
-        """Note a size, before and after each change of it; returns the one at the window's
-        beginning."""
-        now = self._clock()
-        if not self._seen:
-            self._seen.append((now, size))
-        elif self._seen[-1][0] + _STEP_S <= now:
-            self._seen.append((now, self._size))
-        self._size = size
-        while self._seen[0][0] < now - _WINDOW_S:
-            self._seen.popleft()
-        return self._seen[0][1]
-
-    def forget(self) -> None:
-        """Begin anew: what went until now is known to be meant."""
-        self._seen.clear()
-
-
 class DeleteGuard:
-    """Counts one worker's deletes; `stall` is called with the reason when there are too many."""
+    """Counts one worker's deletes; `stall` is called with the reason when there are too many.
+
+    An operator's word is about what was shown: a subtree that shrinks to some size. What vanished
+    since then passes with it as long as it is no more than would pass without one; else it is
+    shown in its turn.
+    """
 
     def __init__(self, subtree: Subtree, stall: Stall) -> None:
         self._subtree = subtree
         self._stall = stall
-        self._sizes = Sizes(lambda: asyncio.get_running_loop().time())
+        self._sizes = subtree.shared.sizes
         self._under_way: set[str] = set()
         # Paths that an operator has named: they are not counted.
         self._allowed: set[str] = set()
-        self._is_confirmed = False
+        # The size that an operator has seen.
+        self._size_min: int | None = None
         # From the first time that it counts.
         self._confirmed_until: float | None = None
 
-    @property
-    def is_confirmed(self) -> bool:
-        """Whether an operator's word holds: whatever vanished was meant to."""
-        if not self._is_confirmed:
-            return False
-        now = asyncio.get_running_loop().time()
-        if self._confirmed_until is None:
-            self._confirmed_until = now + _CONFIRMED_S
-        return now < self._confirmed_until
-
-    def confirm(self, *, confirmed: bool = True) -> None:
-        """Take an operator's word, or end it."""
-        if self._is_confirmed and not confirmed:
+    def end_word(self) -> None:
+        """What an operator's word was about is done."""
+        if self._size_min is not None:
             self._sizes.forget()
-        if not confirmed:
-            self._allowed.clear()
-        self._is_confirmed = confirmed
-        self._confirmed_until = None
+        self._allowed.clear()
+        self._size_min = self._confirmed_until = None
 
     def allow(self, rels: Collection[str]) -> None:
         """Count none of these, which are rows no more."""
@@ -97,7 +55,10 @@ class DeleteGuard:
 
     def refuses_missing(self, missing: int) -> bool:
         """Stop for what a comparison did not find, if that is all there was, or too much of it."""
-        return self._is_all(missing) or self._refuses(missing, len(self._subtree.base))
+        rows = len(self._subtree.base)
+        if self._is_confirmed(rows - missing):
+            return False
+        return self._is_all(missing) or self._refuses(missing, rows)
 
     def refuses_more(self, rels: Collection[str]) -> bool:
         """Stop if a round's deletes are too many, with those of the last minute.
@@ -109,16 +70,21 @@ class DeleteGuard:
         deletes = sum(rel not in self._allowed for rel in rels)
         if not deletes:
             return False
-        if self.is_confirmed:
-            self._sizes.forget()
-            return False
         # What other rounds have deleted by now is no row any more.
         under_way = sum(rel in self._subtree.base.rows for rel in self._under_way)
-        return self._refuses(before - rows + under_way + deletes, before)
+        left = rows - under_way - deletes
+        if self._is_confirmed(left):
+            self._sizes.forget()
+            return False
+        return self._refuses(before - left, before)
 
     def begin(self) -> None:
         """Count from now on: what the base holds by a first comparison was there before."""
         self._sizes.forget()
+        self.note()
+
+    def note(self) -> None:
+        """Know how large the subtree is by now, whatever made it so."""
         self._sizes.note(len(self._subtree.base))
 
     @contextmanager
@@ -129,31 +95,53 @@ class DeleteGuard:
             yield
         finally:
             self._under_way.difference_update(rels)
+            if self._is_confirmed(len(self._subtree.base)):
+                # Nor does a twin, whose rounds come in between, count what the word is about.
+                self._sizes.forget()
             # A round that creates, too: the next one may come much later.
-            self._sizes.note(len(self._subtree.base))
+            self.note()
+
+    def _is_confirmed(self, left: int) -> bool:
+        """Whether an operator's word is about a subtree that shrinks to this size."""
+        if self._size_min is None:
+            return False
+        now = asyncio.get_running_loop().time()
+        if self._confirmed_until is None:
+            self._confirmed_until = now + _CONFIRMED_S
+        more = self._size_min - left
+        is_more = more > self._size_min * self._subtree.tuning.delete_share_max
+        return now < self._confirmed_until and not (more > 0 and is_more)
 
     def _is_all(self, missing: int) -> bool:
         subtree = self._subtree
         owner = subtree.owner
         rows = subtree.base.count_on(owner)
-        if self.is_confirmed or rows < _TREE_MIN or missing < rows or subtree.is_internal:
+        if rows < _TREE_MIN or missing < rows or subtree.is_internal:
             return False
-        self._stall(
-            f"side {owner.value} holds nothing of the {rows} znodes that it had: if "
-            "its clients deleted them, confirm; if the ensemble lost its data, restore it first",
-            self.confirm,
+        self._ask(
+            f"side {owner.value} holds nothing of the {rows} znodes that it had",
+            len(subtree.base) - missing,
         )
         return True
 
     def _refuses(self, deletes: int, rows: int) -> bool:
         tuning = self._subtree.tuning
-        if self.is_confirmed or not is_mass_delete(
+        if not is_mass_delete(
             deletes, rows, share_max=tuning.delete_share_max, deletes_min=tuning.delete_count_free
         ):
             return False
-        self._stall(
-            f"{deletes} of {rows} znodes are gone on side {self._subtree.owner.value}: if its "
-            "clients deleted them, confirm; if the ensemble lost its data, restore it first",
-            self.confirm,
-        )
+        owner = self._subtree.owner
+        self._ask(f"{deletes} of {rows} znodes are gone on side {owner.value}", rows - deletes)
         return True
+
+    def _ask(self, what: str, left: int) -> None:
+        """Stop until an operator says that the subtree may shrink to this size."""
+
+        def confirm() -> None:
+            self._size_min, self._confirmed_until = left, None
+
+        self._stall(
+            f"{what}: if its clients deleted them, confirm; if the ensemble lost its data, "
+            "restore it first",
+            confirm,
+        )

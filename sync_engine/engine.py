@@ -284,7 +284,7 @@ class Engine(Requests):
         if rule.goes_both_ways:
             self.twins[name] = workers[1]
         if rule.ephemerals is Ephemerals.OWN:
-            self.copiers[name] = EphemeralCopier(subtree, self.rules.state_dir)
+            self.copiers[name] = EphemeralCopier(workers[0], self.rules.state_dir)
             self._spawn(self.copiers[name].run())
         self._listeners += workers
         for worker in workers:

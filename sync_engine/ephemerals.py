@@ -19,7 +19,6 @@ import structlog
 
 from sync_engine import session_file
 from sync_engine.acl_fence import is_unreadable, same_acl
-from sync_engine.context import Subtree
 from sync_engine.direction import Side
 from sync_engine.errors import (
     AuthFailedError,
@@ -30,6 +29,7 @@ from sync_engine.errors import (
 )
 from sync_engine.lane import Lane, LaneState
 from sync_engine.link import Link
+from sync_engine.replicator import Replicator
 from sync_engine.wire import Create, Delete, Op, SetData
 from sync_engine.znode import Znode
 
@@ -44,12 +44,13 @@ _START_PAUSE_S = 0.1
 
 
 class EphemeralCopier:
-    """The worker of one subtree's ephemerals."""
+    """The worker of one subtree's ephemerals; `replicator` is that of all else."""
 
-    def __init__(self, subtree: Subtree, state_dir: Path) -> None:
-        self._subtree = subtree
+    def __init__(self, replicator: Replicator, state_dir: Path) -> None:
+        self._replicator = replicator
+        self._subtree = replicator.subtree
         self._state_dir = state_dir
-        self._target = subtree.owner.other
+        self._target = self._subtree.owner.other
         self._lane = self._make_lane()
         # In their order: what failed goes behind the others.
         self._dirty: dict[str, None] = {}
@@ -164,6 +165,9 @@ class EphemeralCopier:
         subtree = self._subtree
         for link in subtree.links.values():
             await link.proven.wait()
+        if not self._may_write:
+            # What is heard of meanwhile is kept.
+            return
         if self._is_full_wanted:
             self._is_full_wanted = False
             try:
@@ -171,12 +175,17 @@ class EphemeralCopier:
             except BaseException:
                 self._is_full_wanted = True
                 raise
-        while self._dirty:
+        while self._dirty and self._may_write:
             await self._copy_some(self._dirty)
         # A parent that is not there yet, or a session of before that has not ended. However many
         # there are, each event and each look again costs one batch, in turn.
-        if self._waiting:
+        if self._waiting and self._may_write:
             await self._copy_some(self._waiting)
+
+    @property
+    def _may_write(self) -> bool:
+        """Whether the other side is known to be the right one, and no operator is waited for."""
+        return not (self._replicator.is_copying or self._replicator.stalled)
 
     async def _copy_some(self, todo: dict[str, None]) -> None:
         rels = list(islice(todo, _BATCH))

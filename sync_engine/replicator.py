@@ -203,6 +203,7 @@ class Replicator:
                 raise
             finally:
                 self._is_comparing = False
+        self._deletes.note()
         await self._rounds.run(self._goes_on)
         if self._dirty:
             # Somebody waits for the lock.
@@ -300,7 +301,7 @@ class Replicator:
         Where there is never a moment without anything to do, the guard ends it after a while.
         """
         if not self._dirty and not self._compare_wanted:
-            self._deletes.confirm(confirmed=False)
+            self._deletes.end_word()
 
     async def _decide(self, batch: dict[str, Dirty]) -> list[Work]:
         subtree = self.subtree

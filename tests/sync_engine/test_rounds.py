@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync_engine.delete_guard import Sizes
 from sync_engine.dirty import Dirty, DirtySet, Footprint
 from sync_engine.rounds import Rounds, Turn
+from sync_engine.sizes import Sizes
 from tests.waiting import until
 
 _RELS = st.lists(st.sampled_from("abc"), max_size=3).map(
