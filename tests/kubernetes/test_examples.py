@@ -30,6 +30,7 @@ from tests.providers.cluster.api import Cluster, Object
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "clusters"
 # Some fifty objects by the real engine, and pods that it waits for.
 _BOUND_S = 900
+pytestmark = pytest.mark.timeout(_BOUND_S)
 _POOL = "mesos-platform/pool"
 OPERATOR = "monitoring.coreos.com/v1"
 CERT_MANAGER, SNAPSHOTS = "cert-manager.io/v1", "snapshot.storage.k8s.io/v1"
@@ -95,7 +96,6 @@ def same_after(stack: ClusterStack) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(_BOUND_S)
 def test_the_small_one_has_one_of_everything(stack: ClusterStack) -> None:
     use(stack, "small")
 
@@ -109,7 +109,6 @@ def test_the_small_one_has_one_of_everything(stack: ClusterStack) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(_BOUND_S)
 def test_the_highly_available_one_is_spread_encrypted_and_copied(
     stack: ClusterStack, cluster: Cluster, kinds: None, stub_zone: None
 ) -> None:
@@ -291,7 +290,6 @@ def assert_edge(stack: ClusterStack) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(_BOUND_S)
 async def test_the_shared_one_has_pools_tenants_and_secrets_by_reference(
     stack: ClusterStack, kinds: None, pools: dict[str, set[str]], tmp_path: Path
 ) -> None:
@@ -354,7 +352,6 @@ def assert_told_nowhere(stack: ClusterStack, secret: str) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(_BOUND_S)
 def test_external_secrets_are_asked_for_the_same_keys(stack: ClusterStack, kinds: None) -> None:
     store = {"operator": "external-secrets", "store": "company", "path": "mesos"}
     use(stack, "small", secret_store=store, zookeeper_acl=True)
@@ -372,7 +369,6 @@ def test_external_secrets_are_asked_for_the_same_keys(stack: ClusterStack, kinds
     same_after(stack)
 
 
-@pytest.mark.timeout(_BOUND_S)
 @pytest.mark.parametrize(
     ("more", "kind"),
     [
