@@ -8,9 +8,6 @@ from dataclasses import dataclass, field
 from sync_engine.direction import Side
 from sync_engine.report import EngineState
 
-# A change of leader of an ensemble takes about half a second; longer than this is an outage.
-DISCONNECTED_STALL_S = 3.0
-
 
 @dataclass(frozen=True, slots=True)
 class Facts:
@@ -24,6 +21,8 @@ class Facts:
     copying: Sequence[str] = ()
     """Subtrees whose first comparison is under way."""
     disconnected_s: Mapping[Side, float] = field(default_factory=dict[Side, float])
+    stall_after_s: float = 3.0
+    """How long a side may be away: an outage, and no change of leader."""
     stalled: Mapping[str, str] = field(default_factory=dict[str, str])
     """Why a subtree waits for an operator."""
     troubles: Sequence[str] = ()
@@ -49,7 +48,7 @@ def assess(facts: Facts) -> tuple[EngineState, list[str]]:
     if facts.stopped or not facts.started:
         waiting = [facts.waiting, *reasons] if facts.waiting else reasons
         return (EngineState.STOPPED, []) if facts.stopped else (EngineState.STARTING, waiting)
-    long_away = any(s >= DISCONNECTED_STALL_S for s in facts.disconnected_s.values())
+    long_away = any(s >= facts.stall_after_s for s in facts.disconnected_s.values())
     if stalls or long_away:
         return EngineState.STALLED, reasons
     if facts.copying:

@@ -62,6 +62,7 @@ def gather_facts(engine: Engine) -> Facts:
         started=engine.is_started,
         copying=sorted({w.subtree.name for w in engine.workers() if w.is_copying}),
         disconnected_s={side: seconds for side, seconds in away.items() if seconds is not None},
+        stall_after_s=engine.rules.tuning.stall_after_s,
         stalled={name: w.stalled for name, w in workers.items() if w.stalled is not None},
         troubles=_troubles(engine),
         limits=_limits(engine),

@@ -38,8 +38,9 @@ class Tuning(RuleModel):
     audit_interval_s: float = Field(default=6 * 3600.0, ge=0)
     """Pause between the audits that the engine makes by itself; 0: none. Nothing else finds what a
     client wrote on the side that does not own a subtree. Each reads both sides in full."""
-    stall_after_s: float = Field(default=15.0, gt=0)
-    """Time without progress, with work waiting, after which the engine says that it is stalled."""
+    stall_after_s: float = Field(default=3.0, gt=0)
+    """Time for which a side has not answered, after which the state is `stalled`. A change of
+    leader takes about half a second."""
     backlog_max: int = Field(default=100_000, ge=1)
     """Paths that may wait in a direction; beyond it the engine rescans in place of remembering."""
     fan_out_timeout_s: float = Field(default=10.0, gt=0)

@@ -261,6 +261,8 @@ def test_state_names_the_worst_first() -> None:
     assert assess(Facts(started=True, troubles=["t"])) == (EngineState.DEGRADED, ["t"])
     assert assess(Facts(started=True, disconnected_s={Side.A: 1}))[0] is EngineState.DEGRADED
     assert assess(Facts(started=True, disconnected_s={Side.A: 9}))[0] is EngineState.STALLED
+    patient = Facts(started=True, disconnected_s={Side.A: 9}, stall_after_s=10)
+    assert assess(patient)[0] is EngineState.DEGRADED
     state, reasons = assess(Facts(started=True, stalled={"x": "many deletes"}, troubles=["t"]))
     assert (state, reasons[0]) == (EngineState.STALLED, "subtree x: many deletes")
     assert assess(Facts(started=True, fenced="taken"))[0] is EngineState.FENCED

@@ -43,7 +43,6 @@ _TUNING = {
     "session_timeout_s": ENGINE_SESSION_S,
     "scan_interval_s": 1.0,
     "lag_bound_s": 2.0,
-    "stall_after_s": 5.0,
 }
 
 
