@@ -38,6 +38,7 @@ _IN_GROUPS = ("cgroups/cpu", "cgroups/mem", "cgroups/devices", "disk/du", "files
               "posix/rlimits")  # fmt: skip
 # Controllers that version 2 has no counterpart of in the agents that know it.
 _IN_GROUPS_1 = ("cgroups/pids", "cgroups/blkio")
+_LIMITING = frozenset({"cgroups/cpu", "cgroups/mem"})
 _HARDENING = ("linux/capabilities", "linux/nnp", "namespaces/pid", "namespaces/ipc")
 # What a process needs that begins as root and becomes its user; Docker's default has more.
 _CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID")
@@ -112,3 +113,9 @@ class Isolation:
                 "disallow_sharing_agent_ipc_namespace": "true",
             }
         return found
+
+
+def limits_tasks(isolation: str | None) -> bool:
+    """Whether agents that run with that flag hold tasks to their share, so that a task sees limits
+    of its own."""
+    return _LIMITING.issubset((isolation or "").split(","))

@@ -12,6 +12,7 @@ from typing import Any
 
 from components.mesos.access import MARATHON_SECRET
 from components.mesos.agents import AgentPool
+from components.mesos.isolation import limits_tasks
 from components.workload import Secret
 from stacks.config import StackConfig
 from stacks.topology import Color, Lifecycle, Standing, Tier, Topology
@@ -27,6 +28,11 @@ class Profile:
 
     resources: Resources
     flags: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def limits_tasks(self) -> bool:
+        """Whether its agents hold tasks to their share."""
+        return limits_tasks(self.flags.get("isolation"))
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,7 @@ class Declared:
     """All of it. `quota` are roles' limits, None where the stack declares no tenants: then roles
     are compared with what masters hold. An agent is of one of the `profiles`, and knows the
     `networks`. `quorum_of` is the size that masters' quorum is derived of while their number
-    changes. `web_route` are URLs."""
+    changes. `frameworks` are URLs of those that run canaries, `web_route` are URLs."""
 
     standing: Standing
     groups: tuple[Group, ...]
@@ -78,6 +84,7 @@ class Declared:
     names: Names | None = None
     networks: frozenset[str] = frozenset()
     edge: EdgeGroup | None = None
+    frameworks: tuple[str, ...] = ()
     web_route: tuple[str, ...] = ()
     secrets: Path | None = None
 
@@ -120,6 +127,7 @@ def declared(config: StackConfig, standing: Standing, outputs: Mapping[str, Any]
         names=Names(_addresses(names["addresses"]), f"leader.{names['zone']}") if names else None,
         networks=frozenset(one.name for one in cluster.networks.declared),
         edge=_edge(edge) if edge else None,
+        frameworks=tuple(map(str, dict(outputs.get("frameworks") or {}).values())),
         web_route=_addresses(outputs.get("web_route")),
         secrets=_secrets(outputs),
     )

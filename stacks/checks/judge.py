@@ -5,7 +5,7 @@ its numbers, and says what to do where it does not hold.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from clients.mesos.model import Agent, Quota
 from components.network.cni import known
@@ -27,6 +27,17 @@ class Server:
 
     address: str
     mode: str | None
+
+
+@dataclass(frozen=True)
+class Canary:
+    """What a canary told of its agent: whether it found itself within the limits of its resources;
+    None while it has not ended. One that is not `limited` did not look."""
+
+    task_id: str
+    limited: bool
+    ok: bool | None
+    at: float
 
 
 def ensemble(group: Group, servers: Sequence[Server]) -> Evidence:
@@ -165,6 +176,48 @@ def agents(declared: Declared, group: Group, known: Sequence[Agent]) -> Evidence
     numbers = {"declared": len(group.agents), "registered": len(by_address)}
     said = f"{len(group.agents)} agents of {group.color} are registered as they are declared"
     return _evidence(f"{group.color} agents", problems, said, numbers, "GET_AGENTS")
+
+
+def limits(
+    group: Group, holds: Mapping[str, bool | None], told: Mapping[str, Canary | None]
+) -> Evidence:
+    """Where agents say that they hold tasks to their share, a task found that they do. `holds` is
+    what their flags say, None where they do not; `told` is each agent's last canary. Only a task
+    can tell; where none has, nobody looked."""
+    problems: list[str] = []
+    within: list[str] = []
+    unseen: dict[str, str] = {}
+    for address in group.agents:
+        canary = told.get(address)
+        if holds.get(address) is False:
+            continue
+        if holds.get(address) is None:
+            unseen[address] = "it does not tell its flags"
+        elif canary is None:
+            unseen[address] = "no canary has run there"
+        elif not canary.limited:
+            unseen[address] = f"{canary.task_id} did not look"
+        elif canary.ok is None:
+            unseen[address] = f"{canary.task_id} has not ended"
+        elif canary.ok:
+            within.append(address)
+        else:
+            problems.append(
+                f"{canary.task_id} was not within its limits on {address}: its stderr says which, "
+                "see whether the agent may make control groups"
+            )
+    said = f"{len(within)} of {len(group.agents)} {group.color} agents held a canary to its share"
+    for address, why in list(unseen.items())[:_TOLD_MAX]:
+        said += f"; {address} was not looked at, {why}"
+    if unseen:
+        said += "; canaries run on the way from phase 3 to 4, and when a framework is asked for one"
+    numbers = {
+        address: {"task": one.task_id, "within": one.ok if one.limited else None, "at": one.at}
+        for address, one in told.items()
+        if one is not None
+    }
+    found = _evidence(f"{group.color} limits", problems, said, numbers, "frameworks' /state")
+    return replace(found, looked=bool(problems) or not unseen)
 
 
 def quota(declared: Declared, held: Sequence[Quota], consumed: Mapping[str, Resources]) -> Evidence:

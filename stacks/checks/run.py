@@ -6,7 +6,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx
 
@@ -19,11 +19,12 @@ from clients.mesos.errors import MesosError
 from clients.mesos.operator import OperatorClient
 from clients.zookeeper import ZooKeeperError
 from clients.zookeeper.client import parse as parse_voters
+from components.mesos.isolation import limits_tasks
 from controllers.edge.render import DIGEST_PATH, digest_of
 from controllers.edge.services import find
 from stacks.checks import judge
 from stacks.checks.declared import Declared, EdgeGroup, Group, Names
-from stacks.checks.judge import Server
+from stacks.checks.judge import Canary, Server
 from stacks.migration.evidence import Evidence, Findings
 from sync_engine.client import EnsembleAddress, SyncError, facts, read
 
@@ -99,6 +100,8 @@ class _Looks:
             if group.agents:
                 found.append((f"{color} agents", _of(self._agents, group)))
                 found.append((f"{color} agents' flags", _of(self._agent_flags, group)))
+                if any(profile.limits_tasks for profile in self._declared.profiles):
+                    found.append((f"{color} limits", _of(self._limits, group)))
         leading = self._declared.leading
         if leading is not None:
             found.append(("quota", _of(self._quota, leading)))
@@ -154,6 +157,36 @@ class _Looks:
         told = await self._each(group.agents, self._flags_of)
         flags = {address: found for address, found in told.items() if found is not None}
         return judge.agent_flags(self._declared, group, flags)
+
+    async def _limits(self, group: Group) -> Evidence:
+        known = (await self._leader().agents()).registered
+        ids = {agent.id: agent.address for agent in known}
+        flags = await self._each(group.agents, self._flags_of)
+        holds = {
+            address: None if found is None else limits_tasks(found.get("isolation"))
+            for address, found in flags.items()
+        }
+        states = await self._each(self._declared.frameworks, self._canaries_of)
+        told = [one for found in states.values() for one in found or ()]
+        newest = {
+            ids[agent]: canary
+            for agent, canary in sorted(told, key=lambda one: one[1].at)
+            if agent in ids
+        }
+        return judge.limits(group, holds, newest)
+
+    async def _canaries_of(self, framework: str) -> list[tuple[str, Canary]]:
+        """Last canaries that a framework has run, with their agents' ids."""
+        answer = await self._stranger.get(f"{framework}/state")
+        answer.raise_for_status()
+        found: list[dict[str, Any]] = answer.json()["canaries"]
+        return [
+            (
+                str(one["agent_id"]),
+                Canary(str(one["task_id"]), bool(one["limited"]), one["ok"], float(one["at"])),
+            )
+            for one in found
+        ]
 
     async def _quota(self, group: Group) -> Evidence:
         operator = self._operators[group.color]

@@ -15,23 +15,26 @@ Numbers = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Evidence:
-    """One finding. `told_by` is the endpoint or file that `numbers` came from."""
+    """One finding. `told_by` is the endpoint or file that `numbers` came from. What nobody has
+    `looked` at, because there was nothing that could have told, neither holds nor fails."""
 
     name: str
     ok: bool
     said: str
     numbers: Numbers = field(default_factory=dict[str, Any])
     told_by: str = ""
+    looked: bool = True
 
     def as_dict(self) -> dict[str, Any]:
         """For the journal and for JSON output."""
-        return {
+        found: dict[str, Any] = {
             "name": self.name,
             "ok": self.ok,
             "said": self.said,
             "numbers": dict(self.numbers),
             "told_by": self.told_by,
         }
+        return found if self.looked else {**found, "looked": False}
 
 
 @dataclass(frozen=True)

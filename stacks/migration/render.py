@@ -16,6 +16,7 @@ from stacks.migration.journal import Kind, Outcome, Record
 from stacks.migration.overview import Plan, Status, standing_dict
 
 _MARKS = {True: "[green]ok[/]", False: "[red]no[/]"}
+_UNSEEN = "[yellow]--[/]"
 
 
 def plan(console: Console, found: Plan, *, steps: bool = False, count: int | None = None) -> None:
@@ -47,7 +48,8 @@ def status(console: Console, found: Status) -> None:
 def findings(console: Console, found: Findings) -> None:
     """Evidence, a line each."""
     for one in found.evidence:
-        console.print(f"  {_MARKS[one.ok]} {escape(one.name)}: {escape(one.said)}")
+        mark = _MARKS[one.ok] if one.looked or not one.ok else _UNSEEN
+        console.print(f"  {mark} {escape(one.name)}: {escape(one.said)}")
 
 
 def history(console: Console, records: Sequence[Record]) -> None:

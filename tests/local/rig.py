@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from stacks.local.marathon.service import Marathon
 from stacks.local.marathon.settings import MarathonSettings
 from stacks.local.mesos.agent import Agent
+from stacks.local.mesos.cgroups import Cgroups
 from stacks.local.mesos.election import Detector
 from stacks.local.mesos.master import Master
 from stacks.local.mesos_agent import clean_up
@@ -29,6 +31,15 @@ from stacks.local.session import Session
 from stacks.local.settings import AgentSettings, FrameworkSettings, MasterSettings
 from tests.ports import free_port
 from tests.waiting import BOUND_S, until
+
+
+def require_control_groups() -> None:
+    """Leave a test out where nobody may make groups."""
+    try:
+        Cgroups().make("try", {"cpus": 1.0, "mem": 64.0})
+    except OSError as error:
+        pytest.skip(f"needs the right to make control groups: {error!r}")
+    Cgroups().remove("try")
 
 
 @dataclass

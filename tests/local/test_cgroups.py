@@ -6,12 +6,11 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from stacks.local.mesos import values
 from stacks.local.mesos.cgroups import Cgroups
 from stacks.local.mesos.checkpoint import Checkpoint
 from stacks.local.mesos.tasks import TaskRunner
+from tests.local.rig import require_control_groups
 from tests.waiting import until
 
 
@@ -71,12 +70,8 @@ async def test_where_groups_may_not_be_made_tasks_run_without_limits(tmp_path: P
 async def test_a_task_that_takes_more_memory_than_it_has_is_ended_and_its_groups_go(
     tmp_path: Path,
 ) -> None:
+    require_control_groups()
     cgroups = Cgroups()
-    try:
-        cgroups.make("try", {"cpus": 1.0, "mem": 64.0})
-    except OSError as error:
-        pytest.skip(f"needs the right to make control groups: {error!r}")
-    cgroups.remove("try")
     tasks = runner(tmp_path, cgroups)
     # tail holds all of a line until it has seen its end.
     tasks.run(order("tail /dev/zero", 48.0))

@@ -8,14 +8,12 @@ import signal
 import time
 from typing import Any
 
-import pytest
 from kazoo.client import KazooClient
 
 from stacks.local.mesos.agent import Agent
-from stacks.local.mesos.cgroups import Cgroups
 from stacks.local.mesos.executor import start_time
 from stacks.local.sample.roster import Step
-from tests.local.rig import Rig, RunningFramework, RunningMaster
+from tests.local.rig import Rig, RunningFramework, RunningMaster, require_control_groups
 from tests.waiting import until
 
 
@@ -315,11 +313,7 @@ async def test_a_canary_runs_on_the_agent_that_was_named(rig: Rig) -> None:
 
 
 async def test_a_canary_tells_whether_its_agent_holds_it_to_its_share(rig: Rig) -> None:
-    try:
-        Cgroups().make("try", {"cpus": 1.0, "mem": 64.0})
-    except OSError as error:
-        pytest.skip(f"needs the right to make control groups: {error!r}")
-    Cgroups().remove("try")
+    require_control_groups()
     await rig.masters(count=1)
     held = await rig.agent(isolation="cgroups", number=0)
     free = await rig.agent(number=1)

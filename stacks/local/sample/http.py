@@ -66,6 +66,7 @@ def state(scheduler: Scheduler) -> Json:
         "tasks": tasks,
         "update_counts": dict(scheduler.counts),
         "updates_file": str(scheduler.settings.work_dir / "updates.jsonl"),
+        "canaries": scheduler.reports.told(),
         "replacements": [asdict(r) for r in roster.replacements.values()],
         "at": round(time.time(), 6),
     }

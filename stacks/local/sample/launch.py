@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 
 from stacks.local.mesos.values import Json, part
 from stacks.local.settings import FrameworkSettings
+
+_AGENTS_MAX = 1000
 
 
 @dataclass
@@ -20,6 +23,42 @@ class Canary:
     agent_id: str | None = None
     agent_hostname: str | None = None
     states: list[str] = field(default_factory=list[str])
+    limited: bool = False
+    asked_at: float = field(default_factory=time.time)
+
+    @property
+    def report(self) -> Json:
+        """What is known of it: `ok` is None until it has ended."""
+        ended = self.done.done() and not self.done.cancelled()
+        return {
+            "task_id": self.id,
+            "agent_id": self.agent_id,
+            "limited": self.limited,
+            "states": list(self.states),
+            "ok": bool(self.done.result()["ok"]) if ended else None,
+            "at": round(self.asked_at, 6),
+        }
+
+
+class Reports:
+    """The last canary of each agent."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, Canary] = {}
+
+    def note(self, canary: Canary) -> None:
+        """One is on its way to its agent."""
+        if canary.agent_id is None:
+            return
+        # The newest comes last; agents that are long gone make room.
+        self._of.pop(canary.agent_id, None)
+        self._of[canary.agent_id] = canary
+        while len(self._of) > _AGENTS_MAX:
+            del self._of[next(iter(self._of))]
+
+    def told(self) -> list[Json]:
+        """As GET /state answers them."""
+        return [canary.report for canary in self._of.values()]
 
 
 def task_info(settings: FrameworkSettings, offer: Json, task_id: str, command: str) -> Json:

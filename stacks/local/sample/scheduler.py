@@ -21,7 +21,7 @@ from stacks.local.mesos.election import Leader
 from stacks.local.mesos.values import TERMINAL_STATES, contains, part, scalars, subtract, value
 from stacks.local.process import make_folder, read_secret
 from stacks.local.sample import limits
-from stacks.local.sample.launch import Canary, matches, task_info
+from stacks.local.sample.launch import Canary, Reports, matches, task_info
 from stacks.local.sample.link import Json, Link
 from stacks.local.sample.roster import Replacement, Roster, SampleTask, Step
 from stacks.local.session import Session
@@ -53,6 +53,7 @@ class Scheduler:
         self.subscriptions: list[Json] = []
         self.leader: Leader | None = None
         self._canaries: dict[str, Canary] = {}
+        self.reports = Reports()
         self._suppressed = False
         self._listen_at: list[float] = []
         self._reconcile_at = 0.0
@@ -287,6 +288,7 @@ class Scheduler:
             if offer is not None:
                 canary.agent_id = str(offer["agent_id"]["value"])
                 canary.agent_hostname = str(offer["hostname"])
+                self.reports.note(canary)
                 launch(offer, canary.id, canary.command)
         for replacement in self.roster.waiting():
             offer = choose(avoid=replacement.agent_id)
@@ -320,7 +322,8 @@ class Scheduler:
         one ends well within the limits of its resources alone."""
         started = time.monotonic()
         future: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
-        canary = Canary(f"{_CANARY}-{uuid.uuid4().hex[:12]}", wanted, future)
+        name = f"{_CANARY}-{uuid.uuid4().hex[:12]}"
+        canary = Canary(name, wanted, future, limited=limited)
         if limited:
             canary.command = limits.command(self.settings.task_cpus, self.settings.task_mem)
         self._canaries[canary.id] = canary

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from components.mesos.isolation import limits_tasks
 from stacks.migration import readers
 from stacks.migration.acts.agents import await_registered, recorded
 from stacks.migration.acts.apps import move_apps
@@ -20,8 +21,6 @@ from stacks.topology import Color
 _OK = 200
 _ACCEPTED = 202
 _ROUNDS_MAX = 50
-# Isolators of agents that hold tasks to their share, as a flag names them.
-_IN_GROUPS = frozenset({"cgroups/cpu", "cgroups/mem"})
 State = dict[str, Any]
 
 
@@ -84,7 +83,7 @@ async def canary(world: World, _: Situation, tell: Tell) -> Findings:
             port = int(address.rpartition(":")[2])
             body: dict[str, Any] = {"agent_port": port, "timeout_s": bound_s}
             flags: dict[str, Any] = (await world.get(f"http://{address}/flags"))["flags"]
-            if limited := _IN_GROUPS.issubset(str(flags.get("isolation")).split(",")):
+            if limited := limits_tasks(flags.get("isolation")):
                 body["limited"] = True
             status, told = await world.post(f"{url}/canary", body, timeout_s=bound_s + 10)
             ok = status == _OK

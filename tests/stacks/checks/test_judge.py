@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from clients.mesos.model import Agent, Quota
 from components.network.cni import CONFIG_FLAG
 from stacks.checks import judge
 from stacks.checks.declared import Declared, EdgeGroup, Group, Names, Profile, declared
-from stacks.checks.judge import Server
+from stacks.checks.judge import Canary, Server
 from stacks.config import parse
+from stacks.migration import render
+from stacks.migration.evidence import Findings
 from stacks.topology import Color, Position, Standing
 
 MASTERS = ("m:1", "m:2", "m:3")
@@ -205,6 +209,7 @@ def test_what_a_stack_declares_follows_from_configuration_and_outputs() -> None:
         "blue_masters": list(MASTERS),
         "blue_agents": ["a:1", "a:2"],
         "marathon": ["w:1"],
+        "frameworks": {"sample": "http://f:1"},
         "edge": {"addresses": ["e:1"], "admin": ["e:2"], "group": "external"},
     }
 
@@ -213,6 +218,7 @@ def test_what_a_stack_declares_follows_from_configuration_and_outputs() -> None:
     assert found.groups == (GROUP,)
     assert found.profiles[0].resources["cpus"] == 2
     assert found.quota is None
+    assert found.frameworks == ("http://f:1",)
     assert found.edge == EdgeGroup(("e:2",), "external", frozenset({1, 2}))
     assert str(found.credential_file) == "/somewhere/secrets/mesos-operator"
     assert found.leading == GROUP
@@ -256,3 +262,62 @@ def test_agents_that_were_started_with_other_networks_are_named() -> None:
     assert "a:2 knows old, which nobody declares" in found.said
     assert "a:3 knows no mesos, web" in found.said
     assert "a:4 does not tell its flags" in found.said
+
+
+HOLDS = {"a:1": True, "a:2": True}
+
+
+def canary(*, ok: bool | None = True, limited: bool = True) -> Canary:
+    return Canary("canary-1", limited, ok, 7.0)
+
+
+def test_agents_that_held_a_canary_to_its_share_hold() -> None:
+    found = judge.limits(GROUP, HOLDS, {"a:1": canary(), "a:2": canary()})
+
+    assert (found.ok, found.looked) == (True, True)
+    assert found.numbers["a:1"] == {"task": "canary-1", "within": True, "at": 7.0}
+
+
+def test_a_canary_that_was_not_within_its_limits_is_named() -> None:
+    found = judge.limits(GROUP, HOLDS, {"a:1": canary(ok=False)})
+
+    assert (found.ok, found.looked) == (False, True)
+    assert "canary-1 was not within its limits on a:1" in found.said
+
+
+@pytest.mark.parametrize(
+    ("holds", "told", "why"),
+    [
+        (HOLDS, {}, "no canary has run there"),
+        (HOLDS, {"a:2": canary(limited=False)}, "canary-1 did not look"),
+        (HOLDS, {"a:2": canary(ok=None)}, "canary-1 has not ended"),
+        ({"a:1": True, "a:2": None}, {}, "it does not tell its flags"),
+    ],
+)
+def test_where_no_canary_has_told_nobody_looked(
+    holds: dict[str, bool | None], told: dict[str, Canary], why: str
+) -> None:
+    found = judge.limits(GROUP, holds, {"a:1": canary(), **told})
+
+    # It is no agreement, and no difference.
+    assert (found.ok, found.looked) == (True, False)
+    assert f"a:2 was not looked at, {why}" in found.said
+    assert found.as_dict()["looked"] is False
+
+
+def test_an_agent_of_a_pool_that_holds_nobody_is_not_asked_for_a_canary() -> None:
+    found = judge.limits(GROUP, {"a:1": True, "a:2": False}, {"a:1": canary()})
+
+    assert (found.ok, found.looked) == (True, True)
+
+
+def test_what_nobody_looked_at_has_a_mark_of_its_own() -> None:
+    text = io.StringIO()
+    seen = judge.limits(GROUP, HOLDS, {"a:1": canary(), "a:2": canary()})
+    unseen = judge.limits(GROUP, HOLDS, {})
+
+    render.findings(Console(file=text, width=400), Findings((seen, unseen)))
+
+    marks = [line.split()[0] for line in text.getvalue().splitlines()]
+    assert marks == ["ok", "--"]
+    assert Findings((seen, unseen)).failed is None

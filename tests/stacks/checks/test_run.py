@@ -19,7 +19,7 @@ from stacks.checks.run import addresses_of, check
 from stacks.migration.evidence import Evidence
 from stacks.topology import Color, Standing
 from tests.local.conftest import rig, zookeeper
-from tests.local.rig import Rig
+from tests.local.rig import Rig, require_control_groups
 from tests.sync_engine.servers import Server, start_all
 from tests.waiting import until
 
@@ -125,6 +125,43 @@ async def differences_are_named(declared: Declared) -> None:
     assert "log_auto_initialize is true, declared is false" in seen["blue masters' flags"].said
     assert "dev may have everything, declared is cpus 2" in seen["quota"].said
     assert "127.0.0.1:1 does not answer" in seen["edge"].said
+
+
+async def test_a_canary_tells_whether_agents_hold_it_to_its_share(rig: Rig) -> None:
+    require_control_groups()
+    master = await rig.master(quorum=1, **PATIENT)
+    await until(lambda: master.master.elected and master.master.leadership, "a leader", _BOUND_S)
+    agent = await rig.agent(isolation="cgroups", **PATIENT)
+    framework = await rig.framework(tasks=0)
+    await until(lambda: agent.id, "the agent is registered", _BOUND_S)
+    address = f"127.0.0.1:{agent.settings.port}"
+    group = Group(Color.BLUE, (), (master.address,), (address,))
+    profile = Profile({}, {"isolation": "cgroups/cpu,cgroups/mem"})
+    declared = Declared(Standing(), (group,), (profile,), frameworks=(framework.url,))
+
+    async def limits() -> tuple[bool, bool, str]:
+        one = (await found(declared))["blue limits"]
+        return one.ok, one.looked, one.said
+
+    assert (await limits())[:2] == (True, False)
+    assert f"{address} was not looked at, no canary has run there" in (await limits())[2]
+
+    asked = {"agent_port": agent.settings.port, "limited": True}
+    (await rig.http.post(f"{framework.url}/canary", json=asked, timeout=60)).raise_for_status()
+    assert await limits() == (True, True, "1 of 1 blue agents held a canary to its share")
+
+    # An agent that says that it holds tasks, and does not.
+    await rig.stop_agent(agent)
+    other = await rig.agent(flags={"isolation": "cgroups/cpu,cgroups/mem"}, number=1, **PATIENT)
+    await until(lambda: other.id, "the other agent is registered", _BOUND_S)
+    there = f"127.0.0.1:{other.settings.port}"
+    declared = replace(declared, groups=(replace(group, agents=(there,)),))
+    await rig.http.post(
+        f"{framework.url}/canary", json={**asked, "agent_port": other.settings.port}, timeout=60
+    )
+    ok, looked, said = await limits()
+    assert (ok, looked) == (False, True)
+    assert f"was not within its limits on {there}" in said
 
 
 async def test_who_votes_is_what_the_ensemble_itself_holds(tmp_path: Path) -> None:
