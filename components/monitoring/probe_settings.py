@@ -28,7 +28,7 @@ NODE_COLLECTORS = (
     *("host", "container", "cri", "process", "mesos_container"),
     *("connections", "names", "plugins"),
 )
-"""What a node's agent looks with. Who watches asks clusters: what that takes costs 20 MB."""
+"""What a node's agent looks with; clusters are asked by who watches."""
 # `-nodes` is appended to it, and a label of a name ends at 63.
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,55}[a-z0-9])?")
 

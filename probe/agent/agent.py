@@ -203,6 +203,7 @@ _COLLECTORS = {
     "plugins": ("probe.agent.collectors.plugins", "PluginsCollector"),
     "kubernetes": ("probe.agent.collectors.kubernetes", "KubernetesCollector"),
 }
+_NO_CLUSTERS = ("probe.agent.collectors.no_clusters", "NoClusters")
 
 
 def _factory(name: str, settings: Settings) -> Callable[[Site], Collector]:
@@ -214,6 +215,8 @@ def _factory(name: str, settings: Settings) -> Callable[[Site], Collector]:
         options |= {"etc": settings.etc, "lookups_per_s": settings.dns_lookups_per_s}
     elif name == "cri":
         options["path"] = settings.cri_socket
+    elif name == "mesos" and not (settings.mesos or settings.sync_engines):
+        module, class_name = _NO_CLUSTERS
     elif name == "mesos":
         options["clusters"] = settings.mesos
         options["engines"] = settings.sync_engines

@@ -8,49 +8,34 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import signal
 import subprocess
 import sys
-import uuid
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from components.mesos.access import MARATHON_SECRET, SAMPLE_SECRET, ZOOKEEPER
 from components.network.cni import CONFIG_FLAG, PLUGINS_FLAG, known
-from components.targets.pods import SECRETS_DIR, SECRETS_OBJECT
+from components.targets.pods import SECRETS_DIR
 from components.workload import Secret
 from stacks.migration.journal import Kind, Outcome
 from stacks.migration.phases import OPENING_GUARDS
 from stacks.migration.service import MigrationService
-from stacks.topology import Placement, Position, Standing
-from tests.kubernetes import stack as stack_module
-from tests.kubernetes.node import NETWORK, Node
+from stacks.topology import Position
+from tests.kubernetes import node_stack
+from tests.kubernetes.node import Node
 from tests.kubernetes.sandbox_init import ADDRESS
 from tests.kubernetes.stack import ClusterStack, is_ready
 from tests.providers.cluster.api import Object
 from tests.providers.cluster.errors import RefusedError
-from tests.providers.kubernetes import APPLIES
 from tests.waiting import block_until
 
 # Two minutes on an idle machine; several times that beside other work.
 _BOUND_S = 1500
-_NAMESPACE_S_MAX = 240.0
 _MIGRATION_S_MAX = 900.0
 _COMMAND_S_MAX = 120.0
-_PREFIXES = {
-    Secret.ZOOKEEPER_SUPER: "super:",
-    Secret.MESOS_OPERATOR: "operator:",
-    MARATHON_SECRET: "marathon:",
-    SAMPLE_SECRET: "sample:",
-}
 _EQUAL_S_MAX = 60.0
-SOURCE = {"traffic": Placement.SOURCE}
-CERTIFIED = ("blue-zookeeper", "green-zookeeper", "sync-engine")
 ENSEMBLE = tuple(f"blue-zookeeper-{index}" for index in range(3))
 
 
@@ -58,79 +43,16 @@ ENSEMBLE = tuple(f"blue-zookeeper-{index}" for index in range(3))
 def stack(
     request: pytest.FixtureRequest, node: Node, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[ClusterStack]:
-    """A stack at phase 0 whose pods run, with secrets that it holds nowhere itself; a parameter is
-    more of its configuration."""
-    monkeypatch.setenv(APPLIES, str(node.plane.admin))
-    with node.plane.cluster() as cluster:
-        made = stack_module.make(project, cluster, f"test-{uuid.uuid4().hex[:8]}")
-        names = ("zookeeper", "mesos", "platform", "networks")
-        images = {name: node.images.names[name] for name in names}
-        networks: Object = {"bridges": {"web": {}}, "overlays": {"mesos": {"nodes": {0: ADDRESS}}}}
-        more: Object = getattr(request, "param", {})
-        made.configure(
-            # One node cannot keep members apart.
-            kubernetes={
-                "images": images,
-                "spread": "any",
-                "node_networks": [NETWORK],
-                **more,
-            },
-            cluster={
-                "framework": {"tasks": 2},
-                "agents": {"count": 1},
-                "networks": networks,
-            },
-            services={"edge": {"replicas": 1, "image": node.images.names["edge"]}},
-            # Two processors have a control plane, a node and two clusters.
-            bounds={"lag_p99_ms": 2000},
-        )
-        made.runner.set_migration(Standing(position=Position(0), groups=SOURCE))
-        with ThreadPoolExecutor(1) as beside:
-            updating = beside.submit(made.runner.up)
-            give_secrets(node, made, updating)
-            updating.result()
-        yield made
-        # What it keeps ends with the node.
-        for namespace in (made.namespace, made.agents_namespace):
-            metadata = {"name": namespace}
-            cluster.delete({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
-
-
-def give_secrets(node: Node, stack: ClusterStack, updating: Future[Any]) -> None:
-    """Give a stack its secrets once it has namespaces for them, as somebody else does."""
-    values = {
-        str(one): _PREFIXES.get(one, "") + secrets.token_hex(24) for one in {*Secret, *_PREFIXES}
+    """A stack at phase 0 whose pods run; a parameter is more of its configuration."""
+    networks: Object = {"bridges": {"web": {}}, "overlays": {"mesos": {"nodes": {0: ADDRESS}}}}
+    more: Object = getattr(request, "param", {})
+    wanted = {
+        "kubernetes": more,
+        "cluster": {"framework": {"tasks": 2}, "agents": {"count": 1}, "networks": networks},
+        "services": {"edge": {"replicas": 1, "image": node.images.names["edge"]}},
     }
-    values[ZOOKEEPER] = f"mesos:{secrets.token_hex(24)}"
-    given = [
-        (stack.namespace, SECRETS_OBJECT, values),
-        (stack.agents_namespace, SECRETS_OBJECT, {ZOOKEEPER: values[ZOOKEEPER]}),
-        *((stack.namespace, f"{name}-tls", certificate(node, stack, name)) for name in CERTIFIED),
-    ]
-
-    def is_there() -> bool:
-        if updating.done():
-            # Its own error tells more.
-            updating.result()
-            pytest.fail("the update ended well, and made no namespace")
-        get = stack.cluster.get
-        return all(get("v1", "Namespace", namespace) is not None for namespace, _, _ in given)
-
-    block_until(is_there, "namespaces", _NAMESPACE_S_MAX)
-    for namespace, name, content in given:
-        metadata = {"name": name, "namespace": namespace}
-        stack.cluster.create(
-            {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": content}
-        )
-    node.place_secrets(Path(SECRETS_DIR), values)
-
-
-def certificate(node: Node, stack: ClusterStack, name: str) -> dict[str, str]:
-    """Files of one for all members of a workload, by the authority of the cluster."""
-    members = [f"DNS:{name}-{index}.{name}.{stack.namespace}.svc" for index in range(3)]
-    pair = node.plane.authority.issue(f"{stack.namespace}-{name}", names=tuple(members))
-    files = {"tls.crt": pair.cert, "tls.key": pair.key, "ca.crt": node.plane.authority.own.cert}
-    return {key: file.read_text() for key, file in files.items()}
+    with node_stack.running(node, project, monkeypatch, wanted) as made:
+        yield made
 
 
 @pytest.mark.long

@@ -70,7 +70,10 @@ def of(color: str, *tiers: str) -> set[str]:
 def begin(stack: ClusterStack) -> None:
     """Make the cluster that a migration leaves."""
     names = {"replicas": 1, "image": f"example.invalid/mesos-dns@{DIGEST}"}
-    stack.configure(kubernetes={"spread": "hosts"}, services={"discovery": names})
+    # What watches both colours is told the same at every position, and when they exchange roles.
+    probe = {"apps": ["http://app.svc:4040"], "watch": ["zookeeper", "mesos", "marathon"]}
+    services = {"discovery": names, "probe": probe}
+    stack.configure(kubernetes={"spread": "hosts"}, services=services)
     stack.runner.set_migration(Standing(position=Position(0), groups=SOURCE))
     stack.runner.up()
     assert workloads(stack) == of("blue", *TIERS) | SHARED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
@@ -38,6 +39,8 @@ class Receiver:
     """Said with every answer."""
     reply: bytes | None = None
     """Said instead of how far it has come."""
+    listening: socket.socket | None = None
+    """Taken for a socket, which may be of another network namespace, instead of one of its own."""
     _server: asyncio.Server | None = None
 
     @property
@@ -55,9 +58,10 @@ class Receiver:
         return {} if mirror is None else mirror.nodes(topology)
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(
-            self._serve, self.address, self.port, ssl=self.context
-        )
+        place: dict[str, Any] = {"sock": self.listening}
+        if self.listening is None:
+            place = {"host": self.address, "port": self.port}
+        self._server = await asyncio.start_server(self._serve, ssl=self.context, **place)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -127,10 +131,13 @@ class Receiver:
 
 @contextlib.asynccontextmanager
 async def receiving(
-    port: int = 0, context: ssl.SSLContext | None = None, address: str = "127.0.0.1"
+    port: int = 0,
+    context: ssl.SSLContext | None = None,
+    address: str = "127.0.0.1",
+    listening: socket.socket | None = None,
 ) -> AsyncGenerator[Receiver]:
     """A receiver that runs."""
-    receiver = Receiver(port, context=context, address=address)
+    receiver = Receiver(port, context=context, address=address, listening=listening)
     await receiver.start()
     try:
         yield receiver

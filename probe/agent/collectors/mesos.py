@@ -20,7 +20,7 @@ from probe.agent import zookeeper
 from probe.agent.claims import Claims
 from probe.agent.collector import Capability, Miss, State
 from probe.agent.collectors.mesos_rows import ALL, Marathon, Masters, Rows
-from probe.agent.errors import AbsentError, AgentError, HttpError, SettingsError, UnreachableError
+from probe.agent.errors import AgentError, HttpError, SettingsError, UnreachableError
 from probe.agent.local_places import split
 from probe.agent.metering import at_once
 from probe.agent.settings import Mesos
@@ -66,12 +66,8 @@ class MesosCollector:
         """Make a client for each to be asked.
 
         Raises:
-            AbsentError: there is none.
             SettingsError: a credential or an address cannot be used.
         """
-        if not self._clusters and not self._engine_settings:
-            msg = "no cluster is named"
-            raise AbsentError(msg, grant="name masters and ZooKeeper servers in `mesos`")
         for cluster in self._clusters:
             secret = _path(cluster.credential_file)
             try:
