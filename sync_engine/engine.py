@@ -202,7 +202,8 @@ class Engine(Requests):
         pair = await identify(
             self.links, self.fence, renew=verdict.renew, keep_owners=verdict.keep_owners
         )
-        self.store.bind(pair, is_first=verdict.is_first)
+        # An operator's word for the start is one for all that it copies.
+        self.store.bind(pair, confirmed=[r.name for r in self.rules.subtrees if verdict.reasons])
         for rule in self.rules.subtrees:
             if rule.name not in self.replicators:
                 await self._add_subtree(rule)
