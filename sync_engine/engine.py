@@ -219,7 +219,6 @@ class Engine(Requests):
     async def _await_consent(self) -> tuple[Verdict, Mapping[Side, Found]]:
         """Look at both sides, and wait for an operator if they are not what is known of them;
         returns what was found too."""
-        self.start_confirmed.clear()
         while True:
             generations = {side: link.generation for side, link in self.links.items()}
             roots = {side: [rule.path(side) for rule in self.rules.subtrees] for side in Side}
@@ -234,6 +233,8 @@ class Engine(Requests):
             verdict = judge(found, read_known(self.store), owners)
             if not verdict.reasons or self.takes_word(verdict.reasons):
                 self.held_reasons = ()
+                # A word about what waits no longer must not count when it comes again.
+                self.start_confirmed.clear()
                 for side, link in self.links.items():
                     link.prove(generations[side])
                 return verdict, found

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sync_engine import documents, pair
+from sync_engine import documents, engine, pair
 from sync_engine.base import BaseStore
 from sync_engine.direction import Roots, Side
 from sync_engine.errors import ConnectionLostError
@@ -92,6 +92,41 @@ def test_word_for_the_start_is_not_asked_for_again_by_each_subtree(stage: Stage)
     stage.world.come_to_rest()
     assert stage.stalled == ""
     assert stage.contents(Side.B) == stage.contents(Side.A)
+
+
+@pytest.mark.parametrize("is_over", [False, True])
+def test_word_that_comes_while_a_side_does_not_answer_is_kept_for_what_it_is_about(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, is_over: bool
+) -> None:
+    stage.world.come_to_rest()
+    stage.world.stop()
+    kept: dict[Side, bytes] = {}
+    for side, client in stage.clients.items():
+        copy = stage.world.sides[side].copy(documents.IDENTITY)
+        assert copy is not None
+        kept[side] = copy.data or b""
+        client.write(Delete(documents.IDENTITY, ANY_VERSION))
+    stage.world.start()
+    stage.world.until(lambda: stage.engine.held_reasons, "a held start")
+
+    async def lost(*_: object) -> None:
+        if not stage.engine.start_confirmed.is_set():
+            stage.engine.confirm(None)
+        raise ConnectionLostError("lost", sent=False)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(engine, "inspect", lost)
+        stage.world.until(stage.engine.start_confirmed.is_set, "a word")
+    if is_over:
+        for side, client in stage.clients.items():
+            client.write(Create(documents.IDENTITY, kept[side], WORLD_ALL))
+    stage.world.come_to_rest()
+
+    # Nor is it kept for what may come later.
+    assert not stage.engine.start_confirmed.is_set()
+    copy = stage.world.sides[Side.A].copy(documents.IDENTITY)
+    assert copy is not None
+    assert (copy.data == kept[Side.A]) is is_over
 
 
 def test_base_is_bound_to_a_pair_as_a_whole_or_not_at_all(
