@@ -129,6 +129,23 @@ def test_word_that_comes_while_a_side_does_not_answer_is_kept_for_what_it_is_abo
     assert (copy.data == kept[Side.A]) is is_over
 
 
+def test_side_that_gets_another_identity_is_never_without_one(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.world.come_to_rest()
+    stage.world.stop()
+    stage.clients[Side.B].write(Delete(documents.IDENTITY, ANY_VERSION))
+    # Wherever what is deleted is cut into transactions.
+    monkeypatch.setattr(pair, "_OPS_MAX", 1)
+    begun = len(stage.world.sides[Side.A].log)
+    stage.world.come_to_rest()
+    changes = [
+        [type(op).__name__ for op in txn.ops if getattr(op, "path", "") == documents.IDENTITY]
+        for txn in stage.world.sides[Side.A].log[begun:]
+    ]
+    assert [change for change in changes if change] == [["Delete", "Create"]]
+
+
 def test_base_is_bound_to_a_pair_as_a_whole_or_not_at_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
