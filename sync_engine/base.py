@@ -15,7 +15,7 @@ from __future__ import annotations
 import fcntl
 import sqlite3
 from collections.abc import Iterable, Mapping
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TextIO
@@ -218,9 +218,8 @@ class BaseStore:
 
     def close(self) -> None:
         """Write the log back into the file and close it."""
-        self.db.close()
-        if self._lock is not None:
-            self._lock.close()
+        with self._lock or nullcontext():
+            self.db.close()
 
 
 class Base:

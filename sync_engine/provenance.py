@@ -225,12 +225,17 @@ async def _get(lane: Lane, path: str) -> bytes | None:
 
 
 def read_known(store: BaseStore) -> Known:
-    """What was noted."""
-    return Known(
-        store.meta("pair"),
-        {side: int(store.meta(f"marker:{side.value}") or 0) for side in Side},
-        {side: max(_noted_zxid(store, side), store.zxid_max(side)) for side in Side},
-    )
+    """What was noted.
+
+    Raises:
+        DamagedBaseError: it cannot be read.
+    """
+    with store.db.reading():
+        return Known(
+            store.meta("pair"),
+            {side: int(store.meta(f"marker:{side.value}") or 0) for side in Side},
+            {side: max(_noted_zxid(store, side), store.zxid_max(side)) for side in Side},
+        )
 
 
 def _noted_zxid(store: BaseStore, side: Side) -> int:
