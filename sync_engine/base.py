@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import fcntl
 import sqlite3
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterable, Mapping
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TextIO
@@ -183,30 +183,28 @@ class BaseStore:
         ).fetchone()
         return int(found or 0)
 
-    def unbind(self) -> None:
-        """Forget everything, as nothing of it is true any more."""
+    def unbind(self, notes: Iterable[tuple[str, str]] = ()) -> None:
+        """Forget everything, as nothing of it is true any more, but for these notes."""
         self.db.execute("BEGIN")
         for table in ("meta", "rows", "slots", "acls_sent", "held"):
             self.db.execute(f"DELETE FROM {table}")  # noqa: S608 - names from the line above
+        for key, value in notes:
+            self.note(key, value)
         self.db.execute("COMMIT")
 
-    def bind(self, pair: str, *, is_first: bool = False) -> None:
-        """Forget everything unless it belongs to this pair of ensembles."""
+    def bind(self, pair: str, *, confirmed: Iterable[str] = ()) -> None:
+        """Forget everything unless it belongs to this pair. `confirmed`: subtrees of which an
+        operator has said that they may be copied as if nothing were known."""
         if self.meta("pair") == pair and self.meta("layout") == _LAYOUT:
             return
-        self.unbind()
-        self.note("layout", _LAYOUT)
-        self.note("pair", pair)
-        if is_first:
-            self.note("first", "yes")
+        words = ((f"confirmed:{name}", "yes") for name in confirmed)
+        self.unbind((("layout", _LAYOUT), ("pair", pair), *words))
 
     def forget(self, subtree: str) -> None:
         """Remove what is known of one subtree."""
         self.db.execute("BEGIN")
-        self.db.execute("DELETE FROM rows WHERE subtree = ?", (subtree,))
-        self.db.execute("DELETE FROM slots WHERE subtree = ?", (subtree,))
-        self.db.execute("DELETE FROM acls_sent WHERE subtree = ?", (subtree,))
-        self.db.execute("DELETE FROM held WHERE subtree = ?", (subtree,))
+        for table in ("rows", "slots", "acls_sent", "held"):
+            self.db.execute(f"DELETE FROM {table} WHERE subtree = ?", (subtree,))  # noqa: S608 - names from above
         self.db.execute("DELETE FROM meta WHERE key = ?", (f"trusted:{subtree}",))
         self.db.execute("COMMIT")
 
@@ -220,9 +218,8 @@ class BaseStore:
 
     def close(self) -> None:
         """Write the log back into the file and close it."""
-        self.db.close()
-        if self._lock is not None:
-            self._lock.close()
+        with self._lock or nullcontext():
+            self.db.close()
 
 
 class Base:
@@ -231,10 +228,13 @@ class Base:
     def __init__(self, store: BaseStore, subtree: str, roots: Roots) -> None:
         self._store = store
         self._subtree = subtree
-        where = f"{roots.a} {roots.b}"
-        if store.meta(f"roots:{subtree}") != where:
+        where, before = f"{roots.a} {roots.b}", store.meta(f"roots:{subtree}")
+        if before != where:
             # Another part of the tree under a known name: nothing is known of it.
             store.forget(subtree)
+            if before is not None:
+                store.forget_note(f"confirmed:{subtree}")
+                store.note(f"moved:{subtree}", "yes")
             store.note(f"roots:{subtree}", where)
         with store.db.reading():
             acls = {
@@ -312,8 +312,14 @@ class Base:
 
     @property
     def is_first(self) -> bool:
-        """Whether nothing was ever copied between the pair's sides, as far as anybody knows."""
-        return not (self.rows or self.is_trusted) and self._store.meta("first") == "yes"
+        """Whether nothing is known of any copy, and no operator has said that one may be made."""
+        confirmed = self._store.meta(f"confirmed:{self._subtree}")
+        return not (self.rows or self.is_trusted or confirmed)
+
+    @property
+    def is_moved(self) -> bool:
+        """Whether its roots are others than once: slots may be of what was copied there."""
+        return self._store.meta(f"moved:{self._subtree}") is not None
 
     def trust(self) -> None:
         """Note that a full comparison was finished."""

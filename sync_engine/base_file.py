@@ -19,11 +19,31 @@ _PRIMARY_CODE = 0xFF
 
 class Connection(sqlite3.Connection):
     """Raises a `StateError` for what the machine refuses (a full disk, a failing one), and a
-    `DamagedBaseError` for damage, of which the file is set aside at once.
+    `DamagedBaseError` for damage. A damaged file is set aside when it is closed: before that,
+    somebody may be using it.
     """
 
     file: Path = Path("memory")
     may_set_aside = False
+    _damage: str | None = None
+
+    def close(self) -> None:
+        """End it.
+
+        Raises:
+            StateError: the file is damaged and cannot be set aside.
+        """
+        super().close()
+        if self._damage is None or not self.may_set_aside:
+            return
+        saw, self._damage = self._damage, None
+        try:
+            self.file.replace(self._aside)
+            for suffix in ("-wal", "-shm"):
+                self.file.with_name(self.file.name + suffix).unlink(missing_ok=True)
+        except OSError as error:
+            raise unusable(self.file, error) from error
+        _log.error("base.damaged", file=str(self.file), set_aside=str(self._aside), saw=saw)
 
     def execute(self, *args: Any) -> sqlite3.Cursor:
         """One statement."""
@@ -68,21 +88,22 @@ class Connection(sqlite3.Connection):
             raise self.lost(found)
 
     def lost(self, reason: object) -> DamagedBaseError:
-        """Set the file aside; returns what to say of it."""
-        aside = self.file.with_suffix(".damaged")
-        if self.may_set_aside:
-            self.may_set_aside = False
-            self.file.replace(aside)
-            for suffix in ("-wal", "-shm"):
-                self.file.with_name(self.file.name + suffix).unlink(missing_ok=True)
-            _log.error("base.damaged", file=str(self.file), set_aside=str(aside), saw=str(reason))
+        """Take note of damage; returns what to say of it."""
+        self._damage = str(reason)
         msg = (
             f"expected a whole base in {self.file}, saw {reason}: start the engine, which sets it "
-            f"aside as {aside.name} and compares in full, without deletes"
+            f"aside as {self._aside.name} and compares in full, without deletes"
         )
         return DamagedBaseError(msg)
 
+    @property
+    def _aside(self) -> Path:
+        return self.file.with_suffix(".damaged")
+
     def _told(self, error: sqlite3.DatabaseError) -> Exception:
+        if isinstance(error, sqlite3.ProgrammingError):
+            # Whoever asks after the end: nothing is wrong with the file.
+            return error
         # Text that cannot be decoded is the one failure here that has no code of SQLite's.
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & _PRIMARY_CODE
         if code in _DAMAGE:

@@ -202,7 +202,8 @@ class Engine(Requests):
         pair = await identify(
             self.links, self.fence, renew=verdict.renew, keep_owners=verdict.keep_owners
         )
-        self.store.bind(pair, is_first=verdict.is_first)
+        # An operator's word for the start is one for all that it copies.
+        self.store.bind(pair, confirmed=[r.name for r in self.rules.subtrees if verdict.reasons])
         for rule in self.rules.subtrees:
             if rule.name not in self.replicators:
                 await self._add_subtree(rule)
@@ -218,7 +219,6 @@ class Engine(Requests):
     async def _await_consent(self) -> tuple[Verdict, Mapping[Side, Found]]:
         """Look at both sides, and wait for an operator if they are not what is known of them;
         returns what was found too."""
-        self.start_confirmed.clear()
         while True:
             generations = {side: link.generation for side, link in self.links.items()}
             roots = {side: [rule.path(side) for rule in self.rules.subtrees] for side in Side}
@@ -233,6 +233,8 @@ class Engine(Requests):
             verdict = judge(found, read_known(self.store), owners)
             if not verdict.reasons or self.takes_word(verdict.reasons):
                 self.held_reasons = ()
+                # A word about what waits no longer must not count when it comes again.
+                self.start_confirmed.clear()
                 for side, link in self.links.items():
                     link.prove(generations[side])
                 return verdict, found

@@ -1,7 +1,7 @@
 """Whether a first copy would go over what another left on the other side: an operator is asked.
 
-Of a new pair nothing is known: a wrong host, or sides that are exchanged, look like a target that
-somebody has used before.
+Of what is copied for the first time nothing is known: a wrong host, or sides that are exchanged,
+look like a target that somebody has used before.
 """
 
 from __future__ import annotations
@@ -20,9 +20,16 @@ def is_foreign(differing: int, held: int) -> bool:
     return differing >= _COUNT_FREE and differing > held * _SHARE_MAX
 
 
+def _is_first(subtree: Subtree) -> bool:
+    """Whether nothing was ever copied: the ensembles themselves say so, as what the start notes of
+    a new pair is gone with a start that is killed, and all that was noted with a lost base."""
+    base, pools = subtree.base, subtree.slots.values()
+    return base.is_first and (base.is_moved or all(pool.is_unused for pool in pools))
+
+
 async def why_wait(subtree: Subtree) -> str | None:
     """Compare both sides, and tell why nothing may be written yet; None if it may."""
-    if not subtree.base.is_first or subtree.policy.both or subtree.is_internal:
+    if not _is_first(subtree) or subtree.policy.both or subtree.is_internal:
         return None
     side = subtree.owner.other
     await subtree.catch_up(side)

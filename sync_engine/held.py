@@ -49,12 +49,13 @@ class HeldPaths:
             "SELECT id, rel, at, reason, why, a, b FROM held WHERE subtree = ? ORDER BY id",
             (subtree,),
         )
-        self.entries: dict[str, HeldPath] = {
-            rel: HeldPath(id_, rel, at, reason, why, stamp_of_text(a), stamp_of_text(b))
-            for id_, rel, at, reason, why, a, b in rows
-            # What the rules leave out by now waits until they take it in again.
-            if selection.covers(rel)
-        }
+        with self._db.reading():
+            self.entries: dict[str, HeldPath] = {
+                rel: HeldPath(id_, rel, at, reason, why, stamp_of_text(a), stamp_of_text(b))
+                for id_, rel, at, reason, why, a, b in rows
+                # What the rules leave out by now waits until they take it in again.
+                if selection.covers(rel)
+            }
 
     @property
     def is_full(self) -> bool:

@@ -23,7 +23,8 @@ from sync_engine.rows import Stamp
 from sync_engine.wire import ANY_VERSION, MultiResult, SetData
 
 _log = structlog.get_logger()
-# Markers under way; a further one would only tell again that nothing arrives.
+# Markers that are waited for; a further one would only tell again that nothing arrives. It is
+# written all the same: how new the newest is tells whether a side went back.
 _PENDING_MAX = 20
 
 
@@ -68,7 +69,7 @@ class MarkerProbe:
         path = documents.marker_path(self._direction)
         while True:
             await asyncio.sleep(self._interval_s)
-            if len(self._pending) >= _PENDING_MAX or not self._link.proven.is_set():
+            if not self._link.proven.is_set():
                 # What a side that comes back says of our last marker must not be overwritten.
                 continue
             sent_s = time.time()
@@ -93,7 +94,7 @@ class MarkerProbe:
             # The copy may have been acknowledged before the original's answer was looked at.
             if self._early.pop(result.zxid, None) is not None:
                 self._meter.record(0.0)
-            else:
+            elif len(self._pending) < _PENDING_MAX:
                 self._pending[result.zxid] = time.monotonic()
 
     async def _write(self, path: str) -> MultiResult | None:

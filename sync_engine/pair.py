@@ -125,20 +125,20 @@ async def identify(
     pair = uuid.uuid4().hex
     owned = () if keep_owners else (documents.SUBTREES, documents.PROJECTIONS)
     for side, link in links.items():
-        old = [
-            path
+        old: list[Op] = [
+            Delete(path, ANY_VERSION)
             for folder in (*owned, documents.SLOTS, documents.MARKERS)
             for path in await _below(link, folder, _OWN_DEPTH_MAX)
         ]
-        if await link.writer.exists(documents.IDENTITY) is not None:
-            old.append(documents.IDENTITY)
         data = Identity(pair=pair, side=side).encode()
-        ops: list[Op] = [Delete(path, ANY_VERSION) for path in old]
-        ops.append(Create(documents.IDENTITY, data, link.own_acl))
+        named: list[Op] = [Create(documents.IDENTITY, data, link.own_acl)]
+        if await link.writer.exists(documents.IDENTITY) is not None:
+            named.insert(0, Delete(documents.IDENTITY, ANY_VERSION))
         # Each with the fence's check: an engine that was held up since it took the fence must not
-        # undo what the next one has begun.
-        for begin in range(0, len(ops), _OPS_MAX):
-            await fence.transact(side, ops[begin : begin + _OPS_MAX])
+        # undo what the next one has begun. The identity changes at once, and last.
+        for begin in range(0, len(old), _OPS_MAX):
+            await fence.transact(side, old[begin : begin + _OPS_MAX])
+        await fence.transact(side, named)
     _log.info("pair.new", pair=pair, epoch=fence.epoch)
     return pair
 

@@ -53,8 +53,6 @@ class Verdict:
     """Whether these become a new pair, of which nothing is known: once they may go on."""
     keep_owners: bool = False
     """Whether who owns what stays true all the same."""
-    is_first: bool = False
-    """Whether nobody knows of any pair."""
 
 
 _RESTORE = "restore it, or confirm to go on from what both sides hold, without deletes"
@@ -89,7 +87,7 @@ def judge(found: Mapping[Side, Found], known: Known, owners: Collection[Side]) -
         return _judge_pair(found, known, a, b)
     if a is None and b is None:
         if known.pair is None:
-            return Verdict(renew=True, is_first=True)
+            return Verdict(renew=True)
         msg = (
             f"neither side knows of pair {known.pair}, of which this engine's checkpoint is: they "
             f"are other ensembles, or both were wiped; {_RESTORE}"
@@ -227,12 +225,17 @@ async def _get(lane: Lane, path: str) -> bytes | None:
 
 
 def read_known(store: BaseStore) -> Known:
-    """What was noted."""
-    return Known(
-        store.meta("pair"),
-        {side: int(store.meta(f"marker:{side.value}") or 0) for side in Side},
-        {side: max(_noted_zxid(store, side), store.zxid_max(side)) for side in Side},
-    )
+    """What was noted.
+
+    Raises:
+        DamagedBaseError: it cannot be read.
+    """
+    with store.db.reading():
+        return Known(
+            store.meta("pair"),
+            {side: int(store.meta(f"marker:{side.value}") or 0) for side in Side},
+            {side: max(_noted_zxid(store, side), store.zxid_max(side)) for side in Side},
+        )
 
 
 def _noted_zxid(store: BaseStore, side: Side) -> int:

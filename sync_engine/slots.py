@@ -53,6 +53,11 @@ class SlotPool:
         """Slots to look up before anything is decided: the base may lack what they record."""
         return [slot for slot in self._all if slot.unsettled]
 
+    @property
+    def is_unused(self) -> bool:
+        """Whether no transaction was ever sent to that side."""
+        return all(slot.seq == 0 for slot in self._all)
+
     async def take(self) -> Slot:
         """Wait for a free slot, first come, first served."""
         return await self._free.get()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import sqlite3
@@ -16,7 +17,9 @@ from structlog.testing import capture_logs
 from sync_engine import cli
 from sync_engine.base import Base, BaseStore
 from sync_engine.direction import Roots, Side
-from sync_engine.errors import DamagedBaseError
+from sync_engine.errors import DamagedBaseError, StateError
+from sync_engine.held import HeldPaths
+from sync_engine.provenance import read_known
 from sync_engine.rows import Row, Stamp
 from sync_engine.wire import ANY_VERSION, Delete
 from sync_engine.znode import WORLD_ALL
@@ -117,6 +120,85 @@ def test_rows_that_cannot_be_decoded_are_damage_that_the_next_start_is_without(
     assert not Base(again, "apps", _ROOTS).rows
     again.close()
     assert (tmp_path / "base.damaged").exists()
+
+
+def _read_held(store: BaseStore) -> object:
+    return HeldPaths(store, "apps")
+
+
+@pytest.mark.parametrize(
+    ("change", "read"),
+    [
+        ("INSERT INTO held VALUES (1, 'apps', '/x', 0, 'r', 'w', 'x', NULL)", _read_held),
+        ("INSERT INTO meta VALUES ('marker:a', 'x')", read_known),
+        ("INSERT INTO meta VALUES ('zxid:b', '0x1')", read_known),
+    ],
+)
+def test_notes_that_cannot_be_decoded_are_damage_that_the_next_start_is_without(
+    tmp_path: Path, change: str, read: Callable[[BaseStore], object]
+) -> None:
+    path = tmp_path / "base.sqlite"
+    _fill(path)
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute(change)
+
+    store = BaseStore(path)
+    with pytest.raises(DamagedBaseError, match=re.escape(str(path))):
+        read(store)
+    store.close()
+
+    again = BaseStore(path)
+    read(again)
+    assert again.meta("pair") is None
+    again.close()
+
+
+def test_file_is_not_set_aside_under_the_engine_that_uses_it(tmp_path: Path) -> None:
+    path, aside = tmp_path / "base.sqlite", tmp_path / "base.damaged"
+    _fill(path)
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE rows SET a = 'x'")
+    store = BaseStore(path)
+    with pytest.raises(DamagedBaseError):
+        Base(store, "apps", _ROOTS)
+    # Whoever looks at it meanwhile, or writes to it, finds it where it is.
+    assert path.exists()
+    assert not aside.exists()
+    store.note("pair", "q")
+    assert BaseStore.snapshot(path).meta("pair") == "q"
+    store.close()
+    assert aside.exists()
+    assert not path.exists()
+
+
+def test_file_that_cannot_be_set_aside_is_told_as_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "base.sqlite"
+    _fill(path)
+    _overwrite(path)
+
+    def replace(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "not permitted")
+
+    monkeypatch.setattr(Path, "replace", replace)
+    with pytest.raises(StateError, match="not permitted"):
+        BaseStore(path)
+    # And the folder is free for another try.
+    monkeypatch.undo()
+    BaseStore(path).close()
+
+
+def test_base_that_is_asked_after_its_end_is_not_taken_for_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "base.sqlite"
+    _fill(path)
+    store = BaseStore(path)
+    store.close()
+    with pytest.raises(sqlite3.ProgrammingError):
+        store.meta("pair")
+    again = BaseStore(path)
+    assert again.meta("pair") == "p"
+    again.close()
 
 
 def test_engine_with_a_damaged_base_compares_in_full_and_deletes_nothing(world: World) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sync_engine import engine
-from sync_engine.direction import Side
+from sync_engine.direction import Direction, Side
 from sync_engine.engine import Engine
 from sync_engine.errors import UnprovenError
 from sync_engine.link import Link
@@ -20,6 +20,7 @@ from tests.sync_engine.memory.world import World
 
 _MARKERS_S = 1.0
 _AWAY_S = 2.0
+_LONG_S = 60.0
 
 
 @pytest.fixture
@@ -64,6 +65,22 @@ def test_epoch_that_is_raised_while_a_side_is_away_does_not_hide_that_it_went_ba
     world.sides[Side.A].restore(snapshot)
     _await_held(world)
     assert isinstance(raising.exception(), UnprovenError)
+
+
+def test_side_that_goes_back_while_the_other_is_away_for_long_is_noticed(world: World) -> None:
+    world.come_to_rest()
+    world.sides[Side.B].stop()
+    # By far more markers than are waited for.
+    world.pass_s(_LONG_S)
+    snapshot = _snapshot(world, Side.A)
+    lag = _engine(world).probes[Direction.leaving(Side.A)].oldest_ms()
+    assert lag is not None
+    assert lag > _LONG_S * 1000
+    _lose(world, Side.A)
+    world.sides[Side.A].restore(snapshot)
+    world.pass_s(_AWAY_S)
+    world.sides[Side.B].start()
+    _await_held(world)
 
 
 def test_fence_that_is_taken_after_a_side_was_away_does_not_hide_that_it_went_back(
