@@ -34,8 +34,6 @@ class DeleteGuard:
         self._stall = stall
         self._sizes = subtree.shared.sizes
         self._under_way: set[str] = set()
-        # Paths that an operator has named: they are not counted.
-        self._allowed: set[str] = set()
         # The size that an operator has seen.
         self._size_min: int | None = None
         # From the first time that it counts.
@@ -45,34 +43,28 @@ class DeleteGuard:
         """What an operator's word was about is done."""
         if self._size_min is not None:
             self._sizes.forget()
-        self._allowed.clear()
         self._size_min = self._confirmed_until = None
-
-    def allow(self, rels: Collection[str]) -> None:
-        """Count none of these, which are rows no more."""
-        self._allowed.update(rels)
-        self._sizes.forget()
 
     def refuses_missing(self, missing: int) -> bool:
         """Stop for what a comparison did not find, if that is all there was, or too much of it."""
-        rows = len(self._subtree.base)
-        if self._is_confirmed(rows - missing):
+        size = self._size
+        if self._is_confirmed(size - missing):
             return False
-        return self._is_all(missing) or self._refuses(missing, rows)
+        return self._is_all(missing) or self._refuses(missing, size)
 
     def refuses_more(self, rels: Collection[str]) -> bool:
         """Stop if a round's deletes are too many, with those of the last minute.
 
         Counted is by how much the subtree shrinks, against its size a minute ago.
         """
-        rows = len(self._subtree.base)
-        before = self._sizes.note(rows)
-        deletes = sum(rel not in self._allowed for rel in rels)
+        size, base = self._size, self._subtree.base
+        before = self._sizes.note(size)
+        deletes = sum(rel not in base.unowned for rel in rels)
         if not deletes:
             return False
         # What other rounds have deleted by now is no row any more.
-        under_way = sum(rel in self._subtree.base.rows for rel in self._under_way)
-        left = rows - under_way - deletes
+        under_way = sum(rel in base.rows and rel not in base.unowned for rel in self._under_way)
+        left = size - under_way - deletes
         if self._is_confirmed(left):
             self._sizes.forget()
             return False
@@ -85,7 +77,7 @@ class DeleteGuard:
 
     def note(self) -> None:
         """Know how large the subtree is by now, whatever made it so."""
-        self._sizes.note(len(self._subtree.base))
+        self._sizes.note(self._size)
 
     @contextmanager
     def deleting(self, rels: Collection[str]) -> Generator[None]:
@@ -95,11 +87,16 @@ class DeleteGuard:
             yield
         finally:
             self._under_way.difference_update(rels)
-            if self._is_confirmed(len(self._subtree.base)):
+            if self._is_confirmed(self._size):
                 # Nor does a twin, whose rounds come in between, count what the word is about.
                 self._sizes.forget()
             # A round that creates, too: the next one may come much later.
             self.note()
+
+    @property
+    def _size(self) -> int:
+        """Without what nobody knows of: that goes by a word of its own."""
+        return len(self._subtree.base) - len(self._subtree.base.unowned)
 
     def _is_confirmed(self, left: int) -> bool:
         """Whether an operator's word is about a subtree that shrinks to this size."""
@@ -120,7 +117,7 @@ class DeleteGuard:
             return False
         self._ask(
             f"side {owner.value} holds nothing of the {rows} znodes that it had",
-            len(subtree.base) - missing,
+            self._size - missing,
         )
         return True
 
