@@ -34,6 +34,8 @@ class DeleteGuard:
         self._stall = stall
         self._sizes = subtree.shared.sizes
         self._under_way: set[str] = set()
+        # Whether an operator has seen that the other side's clients made what is deleted.
+        self._may_delete_foreign = False
         # The size that an operator has seen.
         self._size_min: int | None = None
         # From the first time that it counts.
@@ -44,6 +46,7 @@ class DeleteGuard:
         if self._size_min is not None:
             self._sizes.forget()
         self._size_min = self._confirmed_until = None
+        self._may_delete_foreign = False
 
     def refuses_missing(self, missing: int) -> bool:
         """Stop for what a comparison did not find, if that is all there was, or too much of it."""
@@ -59,7 +62,9 @@ class DeleteGuard:
         """
         size, base = self._size, self._subtree.base
         before = self._sizes.note(size)
-        deletes = sum(rel not in base.unowned for rel in rels)
+        if self._refuses_foreign(sum(rel not in base.rows for rel in rels)):
+            return True
+        deletes = sum(rel in base.rows and rel not in base.unowned for rel in rels)
         if not deletes:
             return False
         # What other rounds have deleted by now is no row any more.
@@ -100,14 +105,17 @@ class DeleteGuard:
 
     def _is_confirmed(self, left: int) -> bool:
         """Whether an operator's word is about a subtree that shrinks to this size."""
-        if self._size_min is None:
+        if self._size_min is None or not self._still_holds():
             return False
+        more = self._size_min - left
+        return more <= self._size_min * self._subtree.tuning.delete_share_max
+
+    def _still_holds(self) -> bool:
+        """Whether a word is young enough."""
         now = asyncio.get_running_loop().time()
         if self._confirmed_until is None:
             self._confirmed_until = now + _CONFIRMED_S
-        more = self._size_min - left
-        is_more = more > self._size_min * self._subtree.tuning.delete_share_max
-        return now < self._confirmed_until and not (more > 0 and is_more)
+        return now < self._confirmed_until
 
     def _is_all(self, missing: int) -> bool:
         subtree = self._subtree
@@ -122,13 +130,38 @@ class DeleteGuard:
         return True
 
     def _refuses(self, deletes: int, rows: int) -> bool:
-        tuning = self._subtree.tuning
-        if not is_mass_delete(
-            deletes, rows, share_max=tuning.delete_share_max, deletes_min=tuning.delete_count_free
-        ):
+        if not self._is_mass(deletes, rows):
             return False
         owner = self._subtree.owner
         self._ask(f"{deletes} of {rows} znodes are gone on side {owner.value}", rows - deletes)
+        return True
+
+    def _is_mass(self, deletes: int, rows: int) -> bool:
+        tuning = self._subtree.tuning
+        return is_mass_delete(
+            deletes, rows, share_max=tuning.delete_share_max, deletes_min=tuning.delete_count_free
+        )
+
+    def _refuses_foreign(self, deletes: int) -> bool:
+        """Stop for what has no row: clients of the other side made it, and the owner never had it.
+
+        The subtree does not shrink by it, and no comparison finds it: one word is for all of it.
+        """
+        subtree, size = self._subtree, self._size
+        if not self._is_mass(deletes, size):
+            return False
+        if self._may_delete_foreign and self._still_holds():
+            return False
+
+        def confirm() -> None:
+            self._may_delete_foreign, self._confirmed_until = True, None
+
+        owner, other = subtree.owner.value, subtree.owner.other.value
+        self._stall(
+            f"at least {deletes} znodes are on side {other} that side {owner}, with {size}, never "
+            f"had: if they may be deleted, confirm; if not, create them on side {owner} before",
+            confirm,
+        )
         return True
 
     def _ask(self, what: str, left: int) -> None:

@@ -168,3 +168,29 @@ def test_more_may_be_missing_than_may_wait(stage: Stage) -> None:
     stage.drop(Side.A, *names(50))
     stage.world.come_to_rest()
     assert stage.names(Side.B) == stage.names(Side.A)
+
+
+def test_what_only_the_other_sides_clients_made_is_told_as_that(stage: Stage) -> None:
+    stage.make(Side.A, *names(50))
+    stage.world.come_to_rest()
+    foreign = names(60, "foreign")
+    stage.make(Side.B, *foreign)
+    stage.world.loop.run(stage.engine.audit(30))
+    stage.await_stall("60 znodes are on side b that side a, with 51, never had")
+    stage.drop(Side.A, *names(5))
+    (waits,) = shown(stage)
+    stage.engine.confirm(SUBTREE, waits.seen)
+    stage.world.come_to_rest()
+    assert stage.names(Side.B) == stage.names(Side.A)
+    assert len(stage.world.conflicts()) == len(foreign)
+
+
+def test_word_about_the_other_sides_znodes_is_no_word_for_a_mass_delete(stage: Stage) -> None:
+    stage.make(Side.A, *names(50))
+    stage.world.come_to_rest()
+    stage.make(Side.B, *names(60, "foreign"))
+    stage.world.loop.run(stage.engine.audit(30))
+    stage.await_stall("are on side b")
+    stage.drop(Side.A, *names(40))
+    stage.engine.confirm(SUBTREE)
+    stage.await_stall("40 of 51 znodes are gone on side a")
