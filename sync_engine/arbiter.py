@@ -207,6 +207,11 @@ class Arbiter:
         stamps = subtree.by_side(work.source_stamp, target)
         if told.get(work.rel) == stamps:
             return
+        waits = subtree.shared.held.entries.get(work.rel)
+        is_known = waits is not None and (waits.a, waits.b) == stamps
+        if waits is not None and is_known and waits.why.startswith(_refusal(merged)):
+            # The same merge was refused before a restart.
+            return
         subtree.conflicts.record(
             subtree=subtree.name,
             reason=work.decision.conflict or "conflict",
@@ -235,7 +240,11 @@ class Arbiter:
 
     def _hold_merged(self, work: Work, merged: bytes, reason: str) -> None:
         """Leave to an operator what the side that is read does not take, and say so."""
-        why = f"merge: {len(merged)} bytes were refused: {reason}"
+        why = f"{_refusal(merged)}: {reason}"
         work.decision = replace(work.decision, action=Action.HOLD, why=why)
         # Each sweep looks at it again, as at all that is put aside: no event tells of room.
         self._subtree.counters.skipped[work.rel] = f"merged-{reason}"
+
+
+def _refusal(merged: bytes) -> str:
+    return f"merge: {len(merged)} bytes were refused"

@@ -33,7 +33,8 @@ def why_stalled(worker: Replicator) -> Waiting | None:
 def why_unowned(worker: Replicator) -> Waiting | None:
     """Paths that stay until an operator says that they may go."""
     subtree = worker.subtree
-    count, owner, name = len(subtree.base.unowned), subtree.owner, subtree.name
+    count = len(subtree.base.unowned - subtree.shared.released)
+    owner, name = subtree.owner, subtree.name
     if not count:
         return None
     reason = (

@@ -57,6 +57,9 @@ class Shared:
     """Paths that are gone on one side and have new children on the other."""
     resolved: dict[str, Side] = field(default_factory=dict[str, Side])
     """Whom an operator has just chosen."""
+    released: set[str] = field(default_factory=set[str])
+    """Paths that nobody knows of and that may go by an operator's word. Each one's row goes with
+    the delete: whatever comes between, it is known that they wait."""
     may_be_sequential: bool = False
     """Whether an operator has confirmed that names in ten digits are no sequential ones."""
     sizes: Sizes = field(default_factory=lambda: Sizes(lambda: asyncio.get_running_loop().time()))
@@ -66,6 +69,7 @@ class Shared:
         """A path was applied: nothing waits and nothing is kept alive there."""
         self.held.drop(rel)
         self.alive.discard(rel)
+        self.released.discard(rel)
 
 
 @dataclass(slots=True)
@@ -102,6 +106,8 @@ class Subtree:
     ) -> Decision:
         """Decide one path by this subtree's rules."""
         policy, shared = self.policy, self.shared
+        if rel in shared.released and target is not None and row is not None and row.is_unowned:
+            row = None
         if rel in shared.resolved:
             policy = replace(policy, resolved=shared.resolved[rel])
         if policy.both:

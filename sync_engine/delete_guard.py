@@ -34,8 +34,8 @@ class DeleteGuard:
         self._stall = stall
         self._sizes = subtree.shared.sizes
         self._under_way: set[str] = set()
-        # Paths that an operator has named: they are not counted.
-        self._allowed: set[str] = set()
+        # Whether an operator has seen that the other side's clients made what is deleted.
+        self._may_delete_foreign = False
         # The size that an operator has seen.
         self._size_min: int | None = None
         # From the first time that it counts.
@@ -45,34 +45,31 @@ class DeleteGuard:
         """What an operator's word was about is done."""
         if self._size_min is not None:
             self._sizes.forget()
-        self._allowed.clear()
         self._size_min = self._confirmed_until = None
-
-    def allow(self, rels: Collection[str]) -> None:
-        """Count none of these, which are rows no more."""
-        self._allowed.update(rels)
-        self._sizes.forget()
+        self._may_delete_foreign = False
 
     def refuses_missing(self, missing: int) -> bool:
         """Stop for what a comparison did not find, if that is all there was, or too much of it."""
-        rows = len(self._subtree.base)
-        if self._is_confirmed(rows - missing):
+        size = self._size
+        if self._is_confirmed(size - missing):
             return False
-        return self._is_all(missing) or self._refuses(missing, rows)
+        return self._is_all(missing) or self._refuses(missing, size)
 
     def refuses_more(self, rels: Collection[str]) -> bool:
         """Stop if a round's deletes are too many, with those of the last minute.
 
         Counted is by how much the subtree shrinks, against its size a minute ago.
         """
-        rows = len(self._subtree.base)
-        before = self._sizes.note(rows)
-        deletes = sum(rel not in self._allowed for rel in rels)
+        size, base = self._size, self._subtree.base
+        before = self._sizes.note(size)
+        if self._refuses_foreign(sum(rel not in base.rows for rel in rels)):
+            return True
+        deletes = sum(rel in base.rows and rel not in base.unowned for rel in rels)
         if not deletes:
             return False
         # What other rounds have deleted by now is no row any more.
-        under_way = sum(rel in self._subtree.base.rows for rel in self._under_way)
-        left = rows - under_way - deletes
+        under_way = sum(rel in base.rows and rel not in base.unowned for rel in self._under_way)
+        left = size - under_way - deletes
         if self._is_confirmed(left):
             self._sizes.forget()
             return False
@@ -85,7 +82,7 @@ class DeleteGuard:
 
     def note(self) -> None:
         """Know how large the subtree is by now, whatever made it so."""
-        self._sizes.note(len(self._subtree.base))
+        self._sizes.note(self._size)
 
     @contextmanager
     def deleting(self, rels: Collection[str]) -> Generator[None]:
@@ -95,22 +92,30 @@ class DeleteGuard:
             yield
         finally:
             self._under_way.difference_update(rels)
-            if self._is_confirmed(len(self._subtree.base)):
+            if self._is_confirmed(self._size):
                 # Nor does a twin, whose rounds come in between, count what the word is about.
                 self._sizes.forget()
             # A round that creates, too: the next one may come much later.
             self.note()
 
+    @property
+    def _size(self) -> int:
+        """Without what nobody knows of: that goes by a word of its own."""
+        return len(self._subtree.base) - len(self._subtree.base.unowned)
+
     def _is_confirmed(self, left: int) -> bool:
         """Whether an operator's word is about a subtree that shrinks to this size."""
-        if self._size_min is None:
+        if self._size_min is None or not self._still_holds():
             return False
+        more = self._size_min - left
+        return more <= self._size_min * self._subtree.tuning.delete_share_max
+
+    def _still_holds(self) -> bool:
+        """Whether a word is young enough."""
         now = asyncio.get_running_loop().time()
         if self._confirmed_until is None:
             self._confirmed_until = now + _CONFIRMED_S
-        more = self._size_min - left
-        is_more = more > self._size_min * self._subtree.tuning.delete_share_max
-        return now < self._confirmed_until and not (more > 0 and is_more)
+        return now < self._confirmed_until
 
     def _is_all(self, missing: int) -> bool:
         subtree = self._subtree
@@ -120,18 +125,43 @@ class DeleteGuard:
             return False
         self._ask(
             f"side {owner.value} holds nothing of the {rows} znodes that it had",
-            len(subtree.base) - missing,
+            self._size - missing,
         )
         return True
 
     def _refuses(self, deletes: int, rows: int) -> bool:
-        tuning = self._subtree.tuning
-        if not is_mass_delete(
-            deletes, rows, share_max=tuning.delete_share_max, deletes_min=tuning.delete_count_free
-        ):
+        if not self._is_mass(deletes, rows):
             return False
         owner = self._subtree.owner
         self._ask(f"{deletes} of {rows} znodes are gone on side {owner.value}", rows - deletes)
+        return True
+
+    def _is_mass(self, deletes: int, rows: int) -> bool:
+        tuning = self._subtree.tuning
+        return is_mass_delete(
+            deletes, rows, share_max=tuning.delete_share_max, deletes_min=tuning.delete_count_free
+        )
+
+    def _refuses_foreign(self, deletes: int) -> bool:
+        """Stop for what has no row: clients of the other side made it, and the owner never had it.
+
+        The subtree does not shrink by it, and no comparison finds it: one word is for all of it.
+        """
+        subtree, size = self._subtree, self._size
+        if not self._is_mass(deletes, size):
+            return False
+        if self._may_delete_foreign and self._still_holds():
+            return False
+
+        def confirm() -> None:
+            self._may_delete_foreign, self._confirmed_until = True, None
+
+        owner, other = subtree.owner.value, subtree.owner.other.value
+        self._stall(
+            f"at least {deletes} znodes are on side {other} that side {owner}, with {size}, never "
+            f"had: if they may be deleted, confirm; if not, create them on side {owner} before",
+            confirm,
+        )
         return True
 
     def _ask(self, what: str, left: int) -> None:

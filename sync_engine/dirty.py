@@ -109,7 +109,8 @@ class DirtySet:
         return taken
 
     def put_back(self, taken: Mapping[str, Dirty]) -> None:
-        """Note again what was taken out; a path heard of since keeps the older time."""
+        """Note again what was taken out, or what a comparison would only find again, however many;
+        a path heard of since keeps the older time."""
         for rel, dirty in taken.items():
             newer = self._paths.setdefault(rel, dirty)
             newer.take_in(dirty)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import structlog
 
@@ -149,11 +149,8 @@ class Replicator:
 
     def delete_unowned(self) -> None:
         """Delete what only the other side has and nobody knows of."""
-        unowned = list(self.subtree.base.unowned)
-        self.subtree.base.put(dict.fromkeys(unowned))
-        self._deletes.allow(unowned)
-        for rel in unowned:
-            self.notify(rel, forced=True)
+        self.subtree.shared.released |= self.subtree.base.unowned
+        self._look_at(self.subtree.shared.released, forced=True)
 
     async def run(self) -> None:
         """Work for ever.
@@ -253,8 +250,7 @@ class Replicator:
             await copying.add(self._copy(left))
         if self.stalled is not None:
             return
-        for rel in subtree.base.acl_writes:
-            self.notify(rel, forced=True)
+        self._look_at([*subtree.base.acl_writes, *subtree.shared.released], forced=True)
         if not trusted:
             subtree.base.trust()
             self._deletes.begin()
@@ -275,8 +271,13 @@ class Replicator:
         self._check_proven()
         if self._deletes.refuses_missing(len(rels)):
             return
-        for rel in rels:
-            self.notify(rel)
+        self._look_at(rels)
+
+    def _look_at(self, rels: Iterable[str], *, forced: bool = False) -> None:
+        """Look at paths of the base: more than `backlog_max` would only be found again."""
+        self._dirty.put_back({rel: Dirty(None, forced) for rel in rels})
+        self._rounds.wake()
+        self._wake.set()
 
     def _check_proven(self) -> None:
         for link in self.subtree.links.values():

@@ -95,14 +95,20 @@ class Requests:
         return report
 
     async def _audit_regularly(self) -> AuditReport:
-        report = await Auditor(self.replicators, self.rules.tuning, rests=True).run()
+        report = await Auditor(self._going(), self.rules.tuning, rests=True).run()
         self.last_audit = report
         return report
 
+    def _going(self) -> dict[str, Replicator]:
+        """The workers that do not wait for an operator: of the others an audit would tell nothing
+        that nobody knows."""
+        return {name: each for name, each in self.replicators.items() if each.stalled is None}
+
     def _is_quiet(self) -> bool:
-        """Whether an audit would tell what nobody knows: no first copy is under way, and nothing
-        waits for an operator."""
-        return not any(worker.is_copying or worker.stalled for worker in self.workers())
+        """Whether a regular audit may begin: there is something to look at, and no first copy is
+        under way."""
+        is_copying = any(worker.is_copying and not worker.stalled for worker in self.workers())
+        return not is_copying and bool(self._going())
 
     async def flip(self, name: str, to: Side, timeout_s: float) -> FlipReport:
         """Make a side the owner of a subtree; its writers stand still. May be called again.

@@ -126,6 +126,11 @@ def test_merged_data_that_is_refused_leaves_the_path_waiting_and_the_rest_going_
     assert waiting.why == f"merge: {size} bytes were refused: {reason.removeprefix('merged-')}"
     # Not once more for each time that it was tried; one that is not even sent merges nothing.
     assert [line["held"] for line in world.conflicts()] == [False, True]
+    # Nor for each start.
+    world.stop()
+    world.start()
+    world.until(merging.skipped, "the refusal after a start")
+    assert [line["held"] for line in world.conflicts()] == [False, True]
 
     merging.hook = lambda _: b"smaller"
     world.until(lambda: merging.data("/x") == (b"smaller", b"smaller"), "the merge")

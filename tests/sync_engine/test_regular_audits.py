@@ -10,7 +10,7 @@ import pytest
 
 from sync_engine.direction import Side
 from sync_engine.report import AuditReport
-from sync_engine.wire import ANY_VERSION, SetData
+from sync_engine.wire import ANY_VERSION, Delete, SetData
 from sync_engine.znode import WORLD_ALL
 from tests.sync_engine.memory.ensemble import Client
 from tests.sync_engine.memory.tree import Create
@@ -93,3 +93,33 @@ def test_one_under_way_gives_way_to_a_flip_and_is_made_afterwards(
     found = last_audit(world)
     assert found is not None
     assert found.equal
+
+
+def test_subtree_that_waits_for_an_operator_keeps_no_other_from_its_audit(made: Made) -> None:
+    world = made(audit_interval_s=_INTERVAL_S)
+    world.stop()
+    world.others = [{"name": "jobs", "path_a": "/jobs", "path_b": "/jobs", "owner": "a"}]
+    client = Client(world.sides[Side.A], "worker")
+    jobs = [f"/jobs/{number}" for number in range(30)]
+    for path in ("/jobs", *jobs):
+        assert client.write(Create(path, b"", WORLD_ALL)) is not None
+    world.come_to_rest()
+    assert client.write(*(Delete(path, ANY_VERSION) for path in jobs)) is not None
+    engine = world.engine
+    assert engine is not None
+    world.until(lambda: engine.replicators["jobs"].stalled, "a stall")
+
+    write_on_b(world)
+    world.until(lambda: data_on_b(world) == b"ours", "the mend", 2 * _INTERVAL_S)
+    found = last_audit(world)
+    assert found is not None
+    assert list(found.subtrees) == ["apps"]
+
+    # Nothing but what waits: nothing is looked at.
+    engine.replicators["apps"].stall("a test", None)
+    before = last_audit(world)
+    world.pass_s(2 * _INTERVAL_S)
+    assert last_audit(world) is before
+    engine.confirm("apps")
+    engine.confirm("jobs")
+    world.until(lambda: len(getattr(last_audit(world), "subtrees", ())) == 2, "both", 200)

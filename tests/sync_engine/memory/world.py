@@ -69,6 +69,7 @@ class World:
         self.tuning = {**_TUNING, **tuning}
         self.rule: dict[str, Any] = {}
         """What the rule of the subtree says beside its paths, from the next start on."""
+        self.others: list[dict[str, Any]] = []  # Rules of further subtrees.
         self.selections: dict[str, Selection] = {}
         """Which paths each engine took for its own, by its name."""
         self.sides = {
@@ -187,6 +188,7 @@ class World:
             "token_file": str(self._auth_file),
             "subtrees": [
                 {"name": SUBTREE, "path_a": ROOTS.a, "path_b": ROOTS.b, "owner": "a", **self.rule},
+                *self.others,
             ],
             "tuning": self.tuning,
         }
