@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from stacks.local.marathon.settings import MarathonSettings
 from stacks.local.mesos.checkpoint import Checkpoint, TaskRecord
+from stacks.local.mesos.executor import start_time
 from stacks.local.mesos.tasks import TaskRunner
 from tests.local.rig import Rig, until
 
@@ -19,25 +20,27 @@ LONG_S = 1000.0
 SLOW: dict[str, Any] = {"zk_session_timeout_s": 10}
 
 
-def order(*capabilities: str) -> dict[str, Any]:
+def order(*capabilities: str, command: str = DEAF) -> dict[str, Any]:
     named = [{"type": name} for name in capabilities]
     return {
         "framework_info": {"id": {"value": "f"}, "checkpoint": True, "capabilities": named},
         "task": {
             "task_id": {"value": "t"},
             "agent_id": {"value": "S0"},
-            "command": {"value": DEAF},
+            "command": {"value": command},
         },
         "role": "*",
     }
 
 
-async def deaf(folder: Path, *capabilities: str) -> tuple[TaskRunner, TaskRecord, Path]:
+async def deaf(
+    folder: Path, *capabilities: str, command: str = DEAF
+) -> tuple[TaskRunner, TaskRecord, Path]:
     """A task that does not end by itself, and what it notes."""
     checkpoint = Checkpoint(folder)
     checkpoint.prepare()
     tasks = TaskRunner(checkpoint, folder, ip="127.0.0.1", grace_s=LONG_S, retry_s=LONG_S)
-    tasks.run(order(*capabilities))
+    tasks.run(order(*capabilities, command=command))
     (record,) = tasks.records.values()
     sandbox = Path(record.sandbox)
     await until((sandbox / "ready").exists, "the task runs")
@@ -76,6 +79,21 @@ async def test_a_framework_that_knows_the_state_hears_of_a_kill_before_its_task(
         tasks.kill("f", "t", 0.0)
         await until(lambda: record.is_terminal, "it is ended")
         assert states(record)[2:] == ["TASK_KILLING", "TASK_KILLED"]
+    finally:
+        tasks.shut_down()
+
+
+async def test_all_that_a_task_started_is_told(tmp_path: Path) -> None:
+    child = "sleep 1000 & echo $! > child; touch ready; wait; wait"
+    tasks, record, _ = await deaf(tmp_path, command=f"(sh -c '{child}'); true")
+    try:
+        pid = int((Path(record.sandbox) / "child").read_text())
+        assert start_time(pid) is not None
+        tasks.kill("f", "t")
+
+        await until(lambda: start_time(pid) is None, "what it started ends, too")
+        await until(lambda: record.is_terminal, "it is ended")
+        assert states(record)[-1] == "TASK_KILLED"
     finally:
         tasks.shut_down()
 

@@ -19,7 +19,7 @@ from pathlib import Path
 _SCRIPT = """\
 echo $$ > executor.pid.new && mv executor.pid.new executor.pid
 trap '' HUP INT
-trap 'kill -TERM $child 2>/dev/null' TERM
+trap "trap '' TERM; kill -TERM 0" TERM
 (for group in $MESOS_CGROUPS; do echo 0 > "$group/cgroup.procs" || exit 125; done
 exec /bin/sh -c "$1") > stdout 2> stderr < /dev/null & child=$!
 while :; do wait $child; code=$?; kill -0 $child 2>/dev/null || break; done
@@ -154,7 +154,7 @@ def watch(process: Process, ended: Callable[[], None]) -> None:
 
 
 def terminate(process: Process) -> None:
-    """Ask a task to end."""
+    """Ask a task to end; the executor asks all of its session, as Mesos' does."""
     if process.is_alive:
         _signal(process.pid, signal.SIGTERM)
 
