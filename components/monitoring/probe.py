@@ -34,7 +34,8 @@ from components.targets.network import MAY_WATCH, of_namespace
 
 _WHY_PRIVILEGED = (
     "agents look at the node: its processes and connections (host pid and network namespaces), its "
-    "control groups and the sockets of its container runtimes; they change nothing"
+    "control groups and the sockets of its container runtimes, which the usual profile of AppArmor "
+    "would hide; they change nothing"
 )
 _API_PORTS = (443, 6443)
 _DNS_PORT = 53

@@ -1,9 +1,10 @@
 """Pods of a cluster's probe: what they mount, what they may do, and how they are looked at.
 
 Agents get the host's pid and network namespaces and the three capabilities that add something
-(`probe agent doctor` names them), as root, whom the sockets of runtimes belong to. Whoever watches
-the cluster gets nothing of it, but credentials of Mesos where that is watched, which are files.
-Nobody writes anywhere but into a folder in memory.
+(`probe agent doctor` names them), as root, whom the sockets of runtimes belong to, and outside of
+AppArmor, whose usual profile hides the processes of others. Whoever watches the cluster gets
+nothing of it, but credentials of Mesos where that is watched, which are files. Nobody writes
+anywhere but into a folder in memory.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ def agent(args: ProbeArgs) -> core.v1.PodSpecArgs:
         read_only_root_filesystem=True,
         run_as_user=0,
         capabilities=core.v1.CapabilitiesArgs(drop=["ALL"], add=list(CAPABILITIES)),
+        # Where a node has AppArmor, runtimes' own profile lets a process look at none of another
+        # profile, whatever its capabilities: no owner of a connection would be known.
+        app_armor_profile=core.v1.AppArmorProfileArgs(type="Unconfined"),
     )
     hosted = {name: inside for name, (_, inside) in _HOSTED.items()}
     return core.v1.PodSpecArgs(

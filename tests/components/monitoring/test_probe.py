@@ -73,6 +73,8 @@ def test_agents_get_what_the_doctor_names_and_no_more(made: Recorder) -> None:
     useful = {one.name for one in capabilities() if not one.adds.startswith("nothing")}
     assert {f"CAP_{name}" for name in CAPABILITIES} == useful
     assert security["readOnlyRootFilesystem"] is True
+    # The usual profile of runtimes has no rule for looking at processes of others.
+    assert security["appArmorProfile"] == {"type": "Unconfined"}
     assert all(mount["readOnly"] for mount in container["volumeMounts"] if mount["name"] != "run")
     places = made.named("probe-nodes", "Namespace").inputs["metadata"]
     assert places["labels"]["pod-security.kubernetes.io/enforce"] == "privileged"
