@@ -27,10 +27,9 @@ _NAMES_OF_THEM = (
     r"|(?:store|key)-?pass|super[-_.]?digest)"
 )
 _WORD_END = r"(?:[-_.](?:value|text|plain|base64|b64|0|1))?"
-# A name ends in such a word, at a boundary: `compass` and `bypass` do not, `dbPassword` does.
-_NAME = re.compile(
-    rf"(?:^|[-_.\s/:])(?:\w+[-_.])*{_NAMES_OF_THEM}{_WORD_END}$|^pg?password$", re.IGNORECASE
-)
+# A name ends in such a word, at a boundary: `compass` and `bypass` do not, `dbPassword` does. What
+# stands before the boundary is not matched: parts that may be split in two ways take for ever.
+_NAME = re.compile(rf"(?:^|[-_.\s/:]){_NAMES_OF_THEM}{_WORD_END}$|^pg?password$", re.IGNORECASE)
 _CAMEL = re.compile(
     r"[a-z0-9](?:Pass(?:word|wd|phrase)?|Pwd|Secret|Token|ApiKey|AccessKey|PrivateKey|SecretKey"
     r"|MasterKey|AccountKey|Credentials?)$"
@@ -42,7 +41,7 @@ _HARMLESS = re.compile(
     r"(?:[-_.](?:file|path|dir|url|uri|name|id|type|mode|ttl|timeout|length|len|size|count|ref"
     r"|algorithm|provider|env|enabled|required))$|(?:^|[-_])no[-_]|^(?:http|proxy)?auth[-_]?type$"
     r"|^-*ssh-auth-sock$|_AUTH_SOCK$|^-*(?:without|skip|disable|enable|allow)[-_]"
-    r"|(?:^|[-_])(?:max|min|num)[-_](?:\w+[-_])*tokens?$",
+    r"|(?:^|[-_])(?:max|min|num)[-_](?:[^\W_]+[-_])*tokens?$",
     re.IGNORECASE,
 )
 # Where a secret is, in place of one: Mesos, Marathon and others take a file's name so.

@@ -340,6 +340,7 @@ def test_a_line_for_a_shell_without_secrets_keeps_every_character(text: str) -> 
 
 
 PIECES = [
+    *("a_", "--a_", "max_a_", "a_b-c."),
     *("a", "=", ":", " ", "-", "\n", "/", "'", "-p", "token=", "://a:b@", "digest:", "a;"),
     *("basic aaaaaa ", "cookie:", '"auth":"', "<token>", "eyJaaaaaaaa.", "'\"", "a:b@"),
 ]
@@ -352,3 +353,15 @@ def test_a_megabyte_takes_no_time(piece: str) -> None:
     command_line(["sh", "-c", piece * (1_000_000 // len(piece))])
 
     assert time.process_time() - before < 1.0
+
+
+@pytest.mark.parametrize("piece", ["a_", "a-", "a.", "max_a_", "no-a_", "tokens_", "pass", "Pass_"])
+@pytest.mark.parametrize("end", ["", "a", "!", "=b"])
+def test_a_name_of_many_parts_takes_no_time(piece: str, end: str) -> None:
+    name = piece * 40 + end
+    before = time.process_time()
+    is_secret_name(name)
+    redact_pair(name, "value")
+    command_line(["app", f"--{name}", name])
+
+    assert time.process_time() - before < 0.2
