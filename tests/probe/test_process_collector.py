@@ -211,6 +211,26 @@ async def test_a_process_that_vanishes_between_two_reads_is_left_out(proc: Proc)
     assert collector.capability().state is State.FULL
 
 
+async def test_a_process_that_outlived_its_parent_is_not_of_who_has_that_pid_now(
+    tmp_path: Path, proc: Proc
+) -> None:
+    place = site(proc=str(tmp_path))
+    collector = ProcessCollector(place)
+    proc.put(500, start=5)
+    proc.put(900, start=6, ppid=500)
+    await collector.collect()
+    shutil.rmtree(tmp_path / "500")
+    proc.put(900, start=6, ppid=1)
+    await collector.collect()
+    proc.put(500, start=99)
+    place.containers["c"] = KnownContainer("c", 500, 0)
+    place.containers_version += 1
+    await collector.collect()
+
+    assert [place.container_of(pid) for pid in (500, 900)] == ["c", None]
+    await collector.close()
+
+
 async def test_a_process_belongs_to_the_container_of_its_ancestor_or_of_its_cgroup(
     proc: Proc,
 ) -> None:

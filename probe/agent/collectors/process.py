@@ -31,10 +31,11 @@ _ANCESTORS_MAX = 64
 
 @dataclass(slots=True)
 class _Process:
-    """One process. `row` is its row in the table."""
+    """One process. `row` is its row in the table; `shared` is what others are told of it."""
 
     id: str
     row: int
+    shared: KnownProcess
     file: CounterFile
     raw: bytes
     program: tuple[bytes, bytes]
@@ -136,7 +137,9 @@ class ProcessCollector:
 
     def _tell_stat(self, process: _Process, words: list[bytes]) -> None:
         table, row = self._table, process.row
-        table.set(row, "ppid", int(words[1]))
+        # Who outlives a parent has another then; the old one's pid may be given out again.
+        process.shared.ppid = int(words[1])
+        table.set(row, "ppid", process.shared.ppid)
         table.set(row, "threads", int(words[17]))
         table.set(row, "rss_bytes", int(words[21]) * self._page_bytes)
 
@@ -165,9 +168,9 @@ class ProcessCollector:
             open_files_max=_open_files_max(path),
         )
         program = _program(raw, words)
-        process = _Process(id_, row, file, raw, program, ticks, now, is_moving=False)
+        shared = self._site.processes[pid] = KnownProcess(id_, int(words[1]))
+        process = _Process(id_, row, shared, file, raw, program, ticks, now, is_moving=False)
         self._known[pid] = process
-        self._site.processes[pid] = KnownProcess(id_, int(words[1]))
         self._tell_stat(process, words)
         self._describe(process, raw)
         self._unlinked.add(pid)
