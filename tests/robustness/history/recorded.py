@@ -185,6 +185,8 @@ def _leave_out_forgotten(world: World, found: History, owner: Side) -> None:
         for rel, write in last.items()
         if write.kind is Kind.DELETE
         and write.side is not owner
+        # Where nothing stands, it was applied after all.
+        and ROOTS.path(owner, rel) in world.sides[owner].tree.nodes
         and any(order > write.order for order in found.lost_base)
         and any(is_within(other, rel) for other in left_out)
     ]
