@@ -15,21 +15,29 @@ from collections.abc import Sequence
 
 from probe.agent import secret_options
 from probe.agent.secret_options import Program
+from probe.agent.secret_shapes import REDACTED, ROOTS, SHAPES, SURE_ROOTS
 
-REDACTED = "•••"
+__all__ = ["REDACTED", "command_line", "is_secret_name", "redact", "redact_pair", "shell_line"]
+
 _LINE_CHARS_MAX = 4096
 _NAME_CHARS_MAX = 128
+# Lines inside of lines, `ssh h "sh -c 'x'"`: more than three deep are read as texts.
+_DEPTH_MAX = 3
+_PASSWORDS = r"pass(?:word|wd|phrase|code)?|pwd|pw|psk|tokens?|secrets?"
 _NAMES_OF_THEM = (
-    r"(?:pass(?:word|wd|phrase|code)?|pwd|secrets?|tokens?|api[-_.]?keys?|access[-_.]?keys?"
-    r"|private[-_.]?keys?|secret[-_.]?keys?|enc(?:ryption)?[-_.]?keys?|master[-_.]?keys?"
-    r"|account[-_.]?keys?|auth|authorization|credentials?|creds?|bearer|cookie"
-    r"|session[-_.]?(?:id|key)|signature|sas|dsn|salt|otp|pin|jwt|require-?pass|master-?auth"
-    r"|(?:store|key)-?pass|super[-_.]?digest)"
+    rf"(?:{_PASSWORDS}|(?:api|access|private|secret|enc(?:rypt(?:ion)?)?|master|account|auth"
+    r"|licen[sc]e|hmac|sign(?:ing)?|(?:pre-?)?shared|session|subscription|gossip|instrumentation"
+    r"|ingest|integration|registration|service|cipher|cookie|jwt|aes|webhook)[-_.]?keys?"
+    r"|auth|authorization|credentials?|creds?|bearer|cookie|session[-_.]?id|signature|sas|dsn|salt"
+    r"|otp|pin|jwt|require-?pass|master-?auth|(?:store|key)-?pass|super[-_.]?digest"
+    r"|(?:basic|digest)[-_.]?auth(?:[-_.]?users?)?)"
 )
+# No other word ends in these, so they take no boundary.
+_GLUED = r"(?:password|passwd|passphrase|secret|apikey|accesskey|secretkey|authkey|authtoken)"
 _WORD_END = r"(?:[-_.](?:value|text|plain|base64|b64|0|1))?"
 # A name ends in such a word, at a boundary: `compass` and `bypass` do not, `dbPassword` does. What
 # stands before the boundary is not matched: parts that may be split in two ways take for ever.
-_NAME = re.compile(rf"(?:^|[-_.\s/:]){_NAMES_OF_THEM}{_WORD_END}$|^pg?password$", re.IGNORECASE)
+_NAME = re.compile(rf"(?:(?:^|[-_.\s/:]){_NAMES_OF_THEM}|{_GLUED}){_WORD_END}$", re.IGNORECASE)
 _CAMEL = re.compile(
     r"[a-z0-9](?:Pass(?:word|wd|phrase)?|Pwd|Secret|Token|ApiKey|AccessKey|PrivateKey|SecretKey"
     r"|MasterKey|AccountKey|Credentials?)$"
@@ -40,15 +48,21 @@ _SECRET_ID = re.compile(r"(?:^|[-_.])secret[-_.]id$", re.IGNORECASE)
 _HARMLESS = re.compile(
     r"(?:[-_.](?:file|path|dir|url|uri|name|id|type|mode|ttl|timeout|length|len|size|count|ref"
     r"|algorithm|provider|env|enabled|required))$|(?:^|[-_])no[-_]|^(?:http|proxy)?auth[-_]?type$"
-    r"|^-*ssh-auth-sock$|_AUTH_SOCK$|^-*(?:without|skip|disable|enable|allow)[-_]"
+    r"|^-*ssh-auth-sock$|_AUTH_SOCK$|auth-user-pass$|^-*(?:without|skip|disable|enable|allow)[-_]"
     r"|(?:^|[-_])(?:max|min|num)[-_](?:[^\W_]+[-_])*tokens?$",
     re.IGNORECASE,
 )
-# Where a secret is, in place of one: Mesos, Marathon and others take a file's name so.
-_ROOTS = r"/(?:etc|var|run|opt|home|usr|root|mnt|srv|tmp|dev|secrets?)/"
-_PLACE = re.compile(rf"{_ROOTS}[\w./@-]+|file:///\S+")
+# Where a secret is, in place of one; a password may look like one, but not like those in `/run`.
+_PLACE = re.compile(rf"{ROOTS}[\w./@-]+|file:///\S+")
+_SURE_PLACE = re.compile(rf"{SURE_ROOTS}[\w./@-]+|file:///\S+")
+_PASSWORD = re.compile(rf"(?:{_PASSWORDS}){_WORD_END}$", re.IGNORECASE)
 _USER_OPTIONS = frozenset(("-u", "-a", "--user", "--auth", "--userpwd", "--proxy-user"))
+# `-sSu user:password`, joined or not.
+_CURL_USER = re.compile(r"(-[A-Za-z#]{0,8}[uU])[^\s:]{1,64}:\S+")
+_CURL_OPTIONS = re.compile(r"-[A-Za-z#]{0,8}[uU]")
 _USER = re.compile(r"(?!\d+:\d+$|sha\d+:|md5:)([\w.@+-]{1,64}):(?!//)\S+")
+# `user/password@database`, not a path.
+_ACCOUNT = re.compile(r"(?![-/@.])[^\s/@]{1,128}/[^\s/]\S*")
 _SHELLS = frozenset(("sh", "bash", "dash", "ash", "zsh", "ksh", "busybox"))
 _SHELL_OPTION = re.compile(r"-[a-z]{0,3}c")
 # Words of a shell, quoted parts and blanks kept as they are.
@@ -56,72 +70,6 @@ _WORD = re.compile(r"""(?:[^\s'";|&()]|'[^']{0,4096}'?|"[^"]{0,4096}"?)+|[\s;|&(
 # What stands between words, and what of it ends a command.
 _BETWEEN = " \t\r\n\f\v;|&()"
 _ENDS = re.compile(r"[;|&()\n]")
-_SHAPES = (
-    # user:password@ in an address; the last @ before the path ends it.
-    (re.compile(r"(?<=://)([^\s/:@'\"]{0,128}):[^\s/'\"]{1,512}@"), rf"\1:{REDACTED}@"),
-    # A header, whatever its scheme: with quoted parts up to the end, else to the end of the quote.
-    (
-        re.compile(
-            r"((?:proxy-)?authorization[\"']?\s{0,2}[:=]\s{0,2}[\"']?digest\s)[^\n]{1,4096}",
-            re.IGNORECASE,
-        ),
-        rf"\1{REDACTED}",
-    ),
-    (
-        re.compile(
-            r"((?:\b|_)(?:(?:proxy-)?authorization|cookie|x-[\w-]{0,32}(?:token|key))[\"']?"
-            r"\s{0,2}:\s{0,2}[\"']?(?:(?:basic|bearer|negotiate|token)(?:\s|%20))?)"
-            r"[^\s\"'][^\"'\n]{0,2048}",
-            re.IGNORECASE,
-        ),
-        rf"\1{REDACTED}",
-    ),
-    # Words are not secrets: "bearer authentication", "token refresh".
-    (
-        re.compile(
-            r"\b((?:bearer|negotiate|token)(?:\s|%20){1,2})"
-            r"(?=[\w~+/.=:-]{0,512}\d|[\w~+/.=:-]{20})[\w~+/.=:-]{6,512}",
-            re.IGNORECASE,
-        ),
-        rf"\1{REDACTED}",
-    ),
-    # ZooKeeper's scheme, as an ACL and as `addauth digest user:password`.
-    (
-        re.compile(r"\b(digest[:\s]\s{0,2}(?!sha\d|md5)[\w.@-]{1,64}:)[^\s'\",]{1,256}"),
-        rf"\1{REDACTED}",
-    ),
-    (re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?"), REDACTED),
-    (
-        re.compile(
-            r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\bgh[pousr]_\w{20,}|\bgithub_pat_\w{20,}"
-            r"|\bxox[abprs]-[\w-]{10,}|\bsk-[\w-]{20,}|\b[sr]k_(?:live|test)_\w{10,}"
-            r"|\bhv[sb]\.[\w-]{10,}|\bglpat-[\w-]{10,}|\bAIza[\w-]{30,}|\bnpm_\w{30,}"
-            r"|\bpypi-[\w-]{30,}|\bSG\.[\w-]{16,}\.[\w-]{16,}|\bdop_v1_[0-9a-f]{32,}"
-        ),
-        REDACTED,
-    ),
-    (
-        re.compile(
-            r"((?:^|[?&;,=\s'\"{])[\w.-]{0,64}?(?:password|passwd|pwd|secret|token|api[-_]?key"
-            r"|access[-_]?key|account[-_]?key|credential|signature|sig)s?[\"']?\s{0,2}[=:]"
-            rf"\s{{0,2}}[\"']?)(?!\s|file:///|{_ROOTS})[^&;,\s\"'}}]{{1,512}}",
-            re.IGNORECASE,
-        ),
-        rf"\1{REDACTED}",
-    ),
-    (re.compile(r"([\"']auth[\"']\s{0,2}:\s{0,2}[\"'])[^\"']{1,1024}"), rf"\1{REDACTED}"),
-    (
-        re.compile(r"(<[\w:.-]{0,64}(?:password|secret|token)>)[^<]{1,512}(?=</)", re.IGNORECASE),
-        rf"\1{REDACTED}",
-    ),
-    (
-        re.compile(
-            r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,40}-----|$)",
-            re.DOTALL,
-        ),
-        REDACTED,
-    ),
-)
 _BASIC = re.compile(r"\b(basic(?:\s|%20){1,2})([A-Za-z0-9+/]{6,1024}={0,2})", re.IGNORECASE)
 
 
@@ -139,14 +87,17 @@ def is_secret_name(name: str) -> bool:
 
 def redact(text: str) -> str:
     """A text without secrets that show by their shape."""
-    for pattern, replacement in _SHAPES:
+    for pattern, replacement in SHAPES:
         text = pattern.sub(replacement, text)
     return _BASIC.sub(_basic, text)
 
 
 def redact_pair(name: str, value: str) -> str:
     """The value of a label or variable, without what is secret in it."""
-    return REDACTED if _is_secret(name, value) else redact(value)
+    if _is_secret(name, value):
+        return REDACTED
+    # A command is told by labels too.
+    return shell_line(value) if " " in value and len(value) <= _LINE_CHARS_MAX else redact(value)
 
 
 def command_line(arguments: Sequence[str]) -> str:
@@ -163,7 +114,7 @@ def command_line(arguments: Sequence[str]) -> str:
     return " ".join(line)[:_LINE_CHARS_MAX]
 
 
-def shell_line(text: str) -> str:
+def shell_line(text: str, depth: int = 0) -> str:
     """A line for a shell, as it is sent. Each of its commands is a command line."""
     words: list[str] = _WORD.findall(text[:_LINE_CHARS_MAX])
     shown: list[str] = []
@@ -171,7 +122,7 @@ def shell_line(text: str) -> str:
     for number, word in enumerate(words):
         is_between = not word.strip(_BETWEEN)
         if reading is None or (is_between and _ENDS.search(word)):
-            reading = _Reading(_first_words(words[number:]))
+            reading = _Reading(_first_words(words[number:]), depth + 1)
         shown.append(word if is_between else _unquoted(word, reading))
     return redact("".join(shown))
 
@@ -179,60 +130,84 @@ def shell_line(text: str) -> str:
 class _Reading:
     """Goes through the arguments of one command."""
 
-    def __init__(self, arguments: Sequence[str]) -> None:
-        self._program: Program = secret_options.program(arguments)
+    def __init__(self, arguments: Sequence[str], depth: int = 0) -> None:
+        self._program: Program = secret_options.NONE
         self._keeps_users = secret_options.takes_user_and_group(arguments)
         self._is_shell = any(one.rpartition("/")[2] in _SHELLS for one in arguments[:3])
-        self._place = 0
+        self._depth = depth
         self._before = ""
-        self._hides_next = False
+        self._hides_next: re.Pattern[str] | None = None
         self._countdown = 0
 
     def shown(self, argument: str) -> str:
         """The next argument, as it is shown."""
         before, self._before = self._before, argument
-        self._place += 1
         if self._countdown:
             self._countdown -= 1
             if not self._countdown:
                 return REDACTED
-        if self._hides_next:
-            self._hides_next = False
-            # One letter is an option.
-            if not argument.startswith("-") or len(argument) > 2:  # noqa: PLR2004 - a dash and it
-                return argument if _PLACE.fullmatch(argument) else REDACTED
-        if self._is_shell and _SHELL_OPTION.fullmatch(before):
-            return shell_line(argument)
-        return self._judged(argument, before)
+        place, self._hides_next = self._hides_next, None
+        # One letter is an option.
+        if place is not None and (not argument.startswith("-") or len(argument) > 2):  # noqa: PLR2004 - a dash and it
+            return argument if place.fullmatch(argument) else REDACTED
+        self._program = secret_options.program(before, argument, self._program)
+        shown = self._judged(argument, before)
+        if shown is not None:
+            return shown
+        # What has blanks in it may be a line for a shell: that of this machine, or of another.
+        is_line = " " in argument or (self._is_shell and _SHELL_OPTION.fullmatch(before))
+        if is_line and self._depth < _DEPTH_MAX:
+            return shell_line(argument, self._depth)
+        return redact(argument)
 
-    def _judged(self, argument: str, before: str) -> str:
+    def _judged(self, argument: str, before: str) -> str | None:
+        """How an argument is shown that is judged by its place; None: by what it holds."""
         program = self._program
         for word, distance in program.words:
-            if argument == word:
+            if re.fullmatch(word, argument):
                 self._countdown = distance
-        if program.first and self._place == 2 and "/" in argument:  # noqa: PLR2004 - after the program
+        if program.account and _ACCOUNT.fullmatch(argument):
             return f"{argument.partition('/')[0]}/{REDACTED}"
         for option in program.joined:
             if argument.startswith(option) and len(argument) > len(option) and argument[1] != "-":
                 return option + REDACTED
         name, sign, value = argument.partition("=")
-        if sign and " " not in name and _is_secret(name, value):
+        if sign and " " not in name and (_is_secret(name, value) or name in program.after):
             return f"{name}={REDACTED}"
-        if argument in program.after or (
-            argument.startswith("-") and not sign and is_secret_name(argument)
-        ):
-            self._hides_next = True
+        if argument in program.after:
+            self._hides_next = _SURE_PLACE
             return argument
+        if argument.startswith("-") and not sign and is_secret_name(argument):
+            self._hides_next = _places(argument)
+            return argument
+        return self._user(argument, before, name, value)
+
+    def _user(self, argument: str, before: str, name: str, value: str) -> str | None:
+        """An argument that tells a user with a password."""
+        if value and name in _USER_OPTIONS and not self._keeps_users:
+            user = _USER.fullmatch(value)
+            return None if user is None else f"{name}={user[1]}:{REDACTED}"
+        if "-u" in self._program.joined:
+            found = _CURL_USER.fullmatch(argument)
+            if found is not None:
+                return f"{found[1]}{REDACTED}"
+            if _CURL_OPTIONS.fullmatch(before) and _USER.fullmatch(argument):
+                return REDACTED
         has_user = before in _USER_OPTIONS and not self._keeps_users
         if has_user or before == "digest":  # ZooKeeper's `addauth digest user:password`.
             user = _USER.fullmatch(argument)
             if user is not None:
                 return f"{user[1]}:{REDACTED}"
-        return redact(argument)
+        return None
 
 
 def _is_secret(name: str, value: str) -> bool:
-    return bool(value) and is_secret_name(name) and not _PLACE.fullmatch(value)
+    return bool(value) and is_secret_name(name) and not _places(name).fullmatch(value)
+
+
+def _places(name: str) -> re.Pattern[str]:
+    """What tells where the secret is that is called so."""
+    return _SURE_PLACE if _PASSWORD.search(name[-_NAME_CHARS_MAX:]) else _PLACE
 
 
 def _first_words(words: Sequence[str]) -> list[str]:

@@ -13,53 +13,80 @@ class Program(NamedTuple):
     joined: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     words: tuple[tuple[str, int], ...] = ()
-    first: bool = False
-    """The first argument is one that holds a secret: `user/password@database`."""
+    """A pattern of the word, and how far behind it the secret stands."""
+    account: bool = False
+    """An argument may be `user/password@database`."""
 
 
-_NONE = Program()
-_DOCKER = frozenset(("docker", "podman", "nerdctl"))
-_MYSQL = Program(joined=("-p",))
-_MONGO = Program(after=("-p",))
-_SNMP = Program(after=("-c", "-A", "-X"))
-_MQTT = Program(after=("-P",))
+NONE = Program()
+# Of whichever program: `docker login -p x`, `helm registry login -p x`.
+_LOGIN = Program(joined=("-p",), after=("-p",))
+_RUNTIMES = frozenset(("docker", "podman", "nerdctl", "crictl", "buildah", "skopeo"))
+_MYSQL = Program(joined=("-p",), words=(("password", 1),))
+_MONGO = Program(joined=("-p",), after=("-p",))
+_SNMP = Program(joined=("-c", "-A", "-X"), after=("-c", "-A", "-X"))
+_CAPITAL_P = Program(joined=("-P",), after=("-P", "--pw"))
+_LOWER_P = Program(after=("-p", "-pw"))
+_LDAP = Program(joined=("-w",), after=("-w",))
+_SMB = Program(after=("-U", "--user"))
+_ORACLE = Program(account=True)
 _PROGRAMS: Mapping[str, Program] = {
-    **dict.fromkeys(("mysql", "mysqldump", "mysqladmin", "mysqlimport", "mariadb"), _MYSQL),
-    **dict.fromkeys(("mongo", "mongosh", "mongodump", "mongorestore"), _MONGO),
-    **dict.fromkeys(("snmpwalk", "snmpget", "snmpbulkwalk", "snmpset"), _SNMP),
-    **dict.fromkeys(("mosquitto_pub", "mosquitto_sub", "ipmitool"), _MQTT),
-    "sshpass": Program(joined=("-p",), after=("-p",)),
-    "redis-cli": Program(after=("-a",)),
-    "curl": Program(joined=("-u",), after=("-u", "--user", "-U", "--proxy-user")),
-    "ldapsearch": Program(joined=("-w",), after=("-w",)),
-    "ldapmodify": Program(joined=("-w",), after=("-w",)),
-    "smbclient": Program(after=("-U",)),
-    "openssl": Program(after=("-passin", "-passout", "-pass", "-k", "-K")),
-    "az": Program(after=("-p",)),
-    "sqlplus": Program(first=True),
-    "htpasswd": Program(words=(("-b", 3), ("-nb", 2), ("-bn", 2), ("-bc", 3), ("-cb", 3))),
-    "vault": Program(words=(("login", 1),)),
-    "mc": Program(words=(("set", 4),)),
-    "rabbitmqctl": Program(
-        words=(("add_user", 2), ("change_password", 2), ("authenticate_user", 2))
+    **dict.fromkeys(
+        ("mysql", "mysqldump", "mysqladmin", "mysqlimport", "mysqlcheck", "mysqlshow"), _MYSQL
     ),
+    **dict.fromkeys(("mariadb", "mariadb-dump", "mariadb-admin"), _MYSQL),
+    **dict.fromkeys(("mongo", "mongosh", "mongodump", "mongorestore", "mongoexport"), _MONGO),
+    **dict.fromkeys(("snmpwalk", "snmpget", "snmpbulkwalk", "snmpset"), _SNMP),
+    **dict.fromkeys(("mosquitto_pub", "mosquitto_sub", "ipmitool"), _CAPITAL_P),
+    **dict.fromkeys(("sqlcmd", "tsql", "isql", "osql", "bcp", "zip", "unzip"), _CAPITAL_P),
+    **dict.fromkeys(("cqlsh", "nodetool", "usermod", "useradd", "az"), _LOWER_P),
+    **dict.fromkeys(("ldapsearch", "ldapmodify", "ldapadd", "ldapdelete", "ldappasswd"), _LDAP),
+    **dict.fromkeys(("smbclient", "rpcclient"), _SMB),
+    **dict.fromkeys(("sqlplus", "rman", "sqlldr", "exp", "imp", "expdp", "impdp"), _ORACLE),
+    **dict.fromkeys(("7z", "7za", "7zr"), Program(joined=("-p",))),
+    "sshpass": Program(joined=("-p",), after=("-p",)),
+    "redis-cli": Program(joined=("-a",), after=("-a",)),
+    "curl": Program(joined=("-u", "-U"), after=("-u", "--user", "-U", "--proxy-user")),
+    "openssl": Program(after=("-passin", "-passout", "-pass", "-k", "-K")),
+    "consul": Program(after=("-encrypt", "--encrypt")),
+    "serf": Program(after=("-encrypt",)),
+    "nomad": Program(after=("-encrypt",)),
+    "kubectl": Program(after=("--from-literal",)),
+    "lftp": Program(after=("-u",)),
+    "xfreerdp": Program(joined=("/p:",)),
+    "gitlab-runner": Program(after=("-r",)),
+    "caddy": Program(after=("--plaintext", "-p")),
+    "htpasswd": Program(words=((r"-[A-Zcmds5]*b[A-Zcmds5]*", 3), (r"-\w*(?:n\w*b|b\w*n)\w*", 2))),
+    "vault": Program(words=(("login", 1),)),
+    "mc": Program(words=(("set", 4), ("add", 4))),
+    "rabbitmqctl": Program(words=(("add_user|change_password|authenticate_user", 2),)),
+    "nmcli": Program(words=(("password", 1),)),
+    "ngrok": Program(words=(("(?:add-)?authtoken", 1),)),
+    "npm": Program(words=((".*:_(?:authToken|auth|password)", 1),)),
+    "aws": Program(words=(("aws_(?:secret_access_key|session_token)", 1),)),
+    "wpa_passphrase": Program(words=((".*wpa_passphrase", 2),)),
 }
-_LOOKED_AT = 4
 # `-u user:group` of these tells no password.
-_USER_AND_GROUP = _DOCKER | {"su", "sudo", "setpriv", "chroot", "runuser", "start-stop-daemon"}
+_USER_AND_GROUP = _RUNTIMES | {"su", "sudo", "setpriv", "chroot", "runuser", "start-stop-daemon"}
+_LOOKED_AT = 4
+# What stands behind these is a name of somebody's choice: `docker run --name mysql -p 80:80 x`.
+_NAMING = frozenset(("--name", "--hostname", "-h", "--network", "--link", "-n", "--namespace"))
 
 
-def program(arguments: Sequence[str]) -> Program:
-    """What is known of a command line's program: `sudo mysql`, `docker login`: the first word that
-    is known decides."""
-    for argument in arguments[:_LOOKED_AT]:
-        name = argument.rpartition("/")[2]
-        if name in _DOCKER:
-            # `docker run -p` publishes a port; only `docker login -p` tells a password.
-            return Program(after=("-p",)) if "login" in arguments else _NONE
-        if name in _PROGRAMS:
-            return _PROGRAMS[name]
-    return _NONE
+def program(before: str, argument: str, known: Program) -> Program:
+    """What is known of the program that an argument is told to, when it names one.
+
+    Programs run others (`docker exec db mysql`, `timeout 5 nice -n 10 mysql`), so every argument
+    may; what only looks so has more hidden than it need be.
+    """
+    if before in _NAMING:
+        return known
+    name = argument.rpartition("/")[2]
+    if name == "login" and not known.words:
+        return _LOGIN
+    if name in _RUNTIMES:
+        return NONE
+    return _PROGRAMS.get(name, known)
 
 
 def takes_user_and_group(arguments: Sequence[str]) -> bool:
