@@ -6,7 +6,8 @@ server's side; every other socket is a client's. Flows of one client, one server
 are one *edge*: it costs one node however many connections it has, and clients' ports do not matter.
 
 What is not known is left out, never guessed: a connection that was seen only after its end has no
-owner, and an address that no container claims belongs to none.
+owner, and an address that no container claims belongs to none. An *owner* is the id of a process,
+which no other one gets, as opposed to its pid; it is empty for an unknown one.
 """
 
 from __future__ import annotations
@@ -44,17 +45,21 @@ class EdgeKey(NamedTuple):
     client: bytes
     server: bytes
     server_port: int
-    client_pid: int
-    server_pid: int
+    client_owner: str
+    server_owner: str
 
 
 @dataclass(slots=True)
 class Edge:
-    """An edge. `opened` counts up, `open` is now."""
+    """An edge. `opened` counts up, `open` is now. Containers are those that its ends ran in while
+    they did."""
 
     open: int = 0
     opened: int = 0
+    begun_at: float = 0.0
     seen_at: float = 0.0
+    client_container: str | None = None
+    server_container: str | None = None
     evidence: str = "socket"
     dialled: tuple[bytes, int] | None = None
     to_server: int | None = None
@@ -83,23 +88,23 @@ class Listeners:
     """Where somebody listens, or has listened a moment ago: by namespace, protocol and port."""
 
     def __init__(self) -> None:
-        self._places: dict[tuple[int, int, int], dict[bytes, tuple[int, float]]] = {}
+        self._places: dict[tuple[int, int, int], dict[bytes, tuple[str, float]]] = {}
 
     def note(  # noqa: PLR0913, PLR0917 - what makes a listener
-        self, namespace: int, protocol: int, address: bytes, port: int, pid: int, now: float
+        self, namespace: int, protocol: int, address: bytes, port: int, owner: str, now: float
     ) -> None:
-        """Somebody listens there now; pid 0 for an unknown or ambiguous one."""
+        """Somebody listens there now; no owner for an unknown or ambiguous one."""
         here = self._places.setdefault((namespace, protocol, port), {})
-        here[b"" if address in _WILDCARDS else address] = (pid, now)
+        here[b"" if address in _WILDCARDS else address] = (owner, now)
 
     def has(self, namespace: int, protocol: int, port: int) -> bool:
         """Whether somebody listens on a port, or has a moment ago."""
         return (namespace, protocol, port) in self._places
 
-    def pid(self, namespace: int, protocol: int, address: bytes, port: int) -> int:
-        """Who listens there; 0 for nobody known."""
+    def owner(self, namespace: int, protocol: int, address: bytes, port: int) -> str:
+        """Who listens there; empty for nobody known."""
         here = self._places.get((namespace, protocol, port), {})
-        return (here.get(address) or here.get(b"") or (0, 0.0))[0]
+        return (here.get(address) or here.get(b"") or ("", 0.0))[0]
 
     def forget(self, now: float) -> None:
         """Forget those that have been gone for long."""
@@ -189,8 +194,8 @@ class Edges:
         if len(self._translated) < FLOWS_MAX:
             self._translated[asked] = answered
 
-    def opened(self, flow: Flow, *, is_server: bool, pid: int, now: float, evidence: str) -> None:
-        """A socket of a flow is open; pid 0 for an unknown owner."""
+    def opened(self, flow: Flow, *, now: float, evidence: str) -> None:
+        """A socket of a flow is open."""
         known = self._flows.get(flow)
         if known is None:
             known = self._begin(flow, now, evidence)
@@ -200,16 +205,15 @@ class Edges:
         self._touch(known, now)
         if known.sockets == 1:
             self._count(known.key, 1)
-        self.owned(flow, is_server=is_server, pid=pid)
 
-    def owned(self, flow: Flow, *, is_server: bool, pid: int) -> None:
+    def owned(self, flow: Flow, *, is_server: bool, owner: str) -> None:
         """Who owns a side of a flow has become known."""
         known = self._flows.get(flow)
-        if known is None or not pid:
+        if known is None or not owner:
             return
-        column = "server_pid" if is_server else "client_pid"
-        if getattr(known.key, column) != pid:
-            self._move(known, known.key._replace(**{column: pid}))
+        column = "server_owner" if is_server else "client_owner"
+        if getattr(known.key, column) != owner:
+            self._move(known, known.key._replace(**{column: owner}))
 
     def closed(self, flow: Flow, now: float) -> None:
         """A socket of a flow has gone."""
@@ -271,6 +275,14 @@ class Edges:
         self.listeners.forget(now)
         return gone
 
+    def leave(self, gone: set[EdgeKey]) -> None:
+        """Let go of edges at once: somebody else has an address of theirs now."""
+        for flow in [flow for flow, known in self._flows.items() if known.key in gone]:
+            del self._flows[flow]
+        for key in gone:
+            del self.edges[key]
+        self.changed -= gone
+
     def _touch(self, known: _Known, now: float) -> None:
         """An edge outlives all of its flows."""
         known.seen_at = now
@@ -282,28 +294,29 @@ class Edges:
             self.dropped += 1
             return None
         namespace, protocol, client, _, server, port = flow
-        key = EdgeKey(namespace, protocol, client, server, port, 0, self._listener(flow))
+        key = EdgeKey(namespace, protocol, client, server, port, "", self._listener(flow))
         known = self._flows[flow] = _Known(key, 0, now)
-        edge = self.edges.setdefault(key, Edge(evidence=evidence))
+        edge = self.edges.setdefault(key, Edge(evidence=evidence, begun_at=now))
         edge.opened += 1
         edge.seen_at = now
         self.changed.add(key)
         return known
 
-    def _listener(self, flow: Flow) -> int:
+    def _listener(self, flow: Flow) -> str:
         """Who listens where a flow goes to, if that is here."""
         if is_loopback(flow.server):
             namespace = flow.namespace
         elif (here := self.local.get(flow.server)) is not None:
             namespace = here
         else:
-            return 0
-        return self.listeners.pid(namespace, flow.protocol, flow.server, flow.server_port)
+            return ""
+        return self.listeners.owner(namespace, flow.protocol, flow.server, flow.server_port)
 
     def _move(self, known: _Known, key: EdgeKey) -> None:
         """Count a flow to another edge, of which more is known."""
         old = self.edges[known.key]
-        edge = self.edges.setdefault(key, Edge(evidence=old.evidence, dialled=old.dialled))
+        fresh = Edge(evidence=old.evidence, dialled=old.dialled, begun_at=old.begun_at)
+        edge = self.edges.setdefault(key, fresh)
         edge.opened += 1
         edge.seen_at = max(edge.seen_at, old.seen_at)
         old.opened -= 1

@@ -28,7 +28,7 @@ def edges(*listeners: tuple[int, int]) -> Edges:
     """Edges of a host at HERE; listeners as port and pid."""
     made = Edges(local={HERE: 0})
     for port, pid in listeners:
-        made.listeners.note(0, TCP, b"", port, pid, 0.0)
+        made.listeners.note(0, TCP, b"", port, f"node;{pid};1", 0.0)
     return made
 
 
@@ -63,8 +63,8 @@ def test_connections_of_one_client_to_one_port_are_one_edge() -> None:
     known = edges((80, 7))
     for port in range(40_000, 40_005):
         flow = Flow(0, TCP, THERE, port, HERE, 80)
-        known.opened(flow, is_server=True, pid=0, now=1.0, evidence="socket")
-        known.owned(flow, is_server=True, pid=9)
+        known.opened(flow, now=1.0, evidence="socket")
+        known.owned(flow, is_server=True, owner="node;9;1")
     known.closed(Flow(0, TCP, THERE, 40_000, HERE, 80), 2.0)
     (edge,) = [edge for edge in known.edges.values() if edge.opened]
 
@@ -74,13 +74,13 @@ def test_connections_of_one_client_to_one_port_are_one_edge() -> None:
 def test_both_sides_of_a_connection_are_one_flow_with_both_owners() -> None:
     known = edges((80, 7))
     flow = Flow(0, TCP, LOOPBACK, 40_000, LOOPBACK, 80)
-    known.opened(flow, is_server=False, pid=0, now=1.0, evidence="socket")
-    known.opened(flow, is_server=True, pid=0, now=1.0, evidence="socket")
-    known.owned(flow, is_server=False, pid=5)
-    known.owned(flow, is_server=True, pid=7)
+    known.opened(flow, now=1.0, evidence="socket")
+    known.opened(flow, now=1.0, evidence="socket")
+    known.owned(flow, is_server=False, owner="node;5;1")
+    known.owned(flow, is_server=True, owner="node;7;1")
     (key,) = [key for key, edge in known.edges.items() if edge.opened]
 
-    assert (key.client_pid, key.server_pid) == (5, 7)
+    assert (key.client_owner, key.server_owner) == ("node;5;1", "node;7;1")
     assert known.edges[key].open == 1
 
 
@@ -89,7 +89,7 @@ def test_a_listener_here_says_nothing_of_another_host_s_port() -> None:
     known.seen(Flow(0, TCP, HERE, 40_000, THERE, 80), 1.0, "socket")
     (key,) = known.edges
 
-    assert key.server_pid == 0
+    assert not key.server_owner
 
 
 def test_an_edge_stays_for_a_while_after_its_last_connection() -> None:
@@ -104,7 +104,7 @@ def test_an_edge_stays_for_a_while_after_its_last_connection() -> None:
 def test_a_connection_that_a_dump_tells_of_again_is_not_another_one() -> None:
     known = edges((80, 7))
     flow = Flow(0, TCP, THERE, 40_000, HERE, 80)
-    known.opened(flow, is_server=True, pid=7, now=1.0, evidence="socket")
+    known.opened(flow, now=1.0, evidence="socket")
     known.closed(flow, 2.0)
     for now in (60.0, 120.0, 180.0):
         known.seen(flow, now, "conntrack")

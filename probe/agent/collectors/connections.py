@@ -73,7 +73,7 @@ class ConnectionsCollector:
         self._looks = 0
         self._turn = 0
         self._tables: dict[int, Tables] = {}
-        self._inode_pids: dict[int, int] = {}
+        self._inode_owners: dict[int, str] = {}
         self._unjudged = 0
         self._edges.ephemeral = _ephemeral_ports(site.proc)
 
@@ -100,6 +100,7 @@ class ConnectionsCollector:
         if self._looks % _ADDRESS_LOOKS == 0:
             self._learn_addresses()
         self._learn_places()
+        self._rows.link()
         due = self._due(now)
         for place in due:
             try:
@@ -118,7 +119,7 @@ class ConnectionsCollector:
         if self._tracking is not None and self._looks % _TRACKING_DUMP_LOOKS == _ADDRESS_LOOKS:
             self._pending.extend(self._tracking.dump())
         gone = list(self._edges.forget(now))
-        self._rows.tell(gone)
+        self._rows.tell(gone, now)
         self._looks += 1
 
     def capability(self) -> Capability:
@@ -252,7 +253,7 @@ class ConnectionsCollector:
         for protocol, one in place.listeners.values():
             self._edges.listeners.note(
                 *(place.namespace, protocol, one.local, one.local_port),
-                self._inode_pids.get(one.inode, 0),
+                self._inode_owners.get(one.inode, ""),
                 now,
             )
 
@@ -262,20 +263,22 @@ class ConnectionsCollector:
             for place in self._places.values()
             for protocol, one in place.listeners.values()
         ]
-        wanted = {one.inode for _, _, one in all_of_them} - self._inode_pids.keys()
-        self._inode_pids |= self._owners.find(wanted, list(self._site.processes), now)
         alive = {one.inode for _, _, one in all_of_them}
-        for inode in [inode for inode in self._inode_pids if inode not in alive]:
-            del self._inode_pids[inode]
-        pids: dict[tuple[int, int, bytes, int], set[int]] = {}
+        wanted = alive - self._inode_owners.keys()
+        found = self._owners.find(wanted, list(self._site.processes), now)
+        for inode, pid in found.items():
+            self._inode_owners[inode] = self._site.process_id(pid) or ""
+        for inode in [inode for inode in self._inode_owners if inode not in alive]:
+            del self._inode_owners[inode]
+        owners: dict[tuple[int, int, bytes, int], set[str]] = {}
         for namespace, protocol, one in all_of_them:
             place = (namespace, protocol, one.local, one.local_port)
-            pids.setdefault(place, set()).add(self._inode_pids.get(one.inode, 0))
+            owners.setdefault(place, set()).add(self._inode_owners.get(one.inode, ""))
         told: set[str] = set()
-        for (namespace, protocol, address, port), owners in pids.items():
-            pid = next(iter(owners)) if len(owners) == 1 else 0
-            self._edges.listeners.note(namespace, protocol, address, port, pid, now)
-            told.add(self._rows.tell_listener(namespace, protocol, address, port, pid))
+        for (namespace, protocol, address, port), several in owners.items():
+            owner = next(iter(several)) if len(several) == 1 else ""
+            self._edges.listeners.note(namespace, protocol, address, port, owner, now)
+            told.add(self._rows.tell_listener(namespace, protocol, address, port, owner))
         self._site.ledger["endpoint"].keep(told)
 
     # Connections
@@ -302,7 +305,7 @@ class ConnectionsCollector:
                     continue
                 flow, is_server = oriented
                 place.open[socket.key] = Open(flow, is_server, socket.inode)
-                self._edges.opened(flow, is_server=is_server, pid=0, now=now, evidence="socket")
+                self._edges.opened(flow, now=now, evidence="socket")
             place.keys[protocol] = seen
         closing, fresh = self._keys(place, TCP, CLOSING_STATES, place.closing)
         for socket in fresh:
@@ -328,7 +331,8 @@ class ConnectionsCollector:
         for inode, pid in self._owners.find(set(waiting), list(self._site.processes), now).items():
             one = waiting[inode]
             one.pid = pid
-            self._edges.owned(one.flow, is_server=one.is_server, pid=pid)
+            owner = self._site.process_id(pid) or ""
+            self._edges.owned(one.flow, is_server=one.is_server, owner=owner)
 
     # Connection tracking
 
