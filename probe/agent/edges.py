@@ -22,6 +22,8 @@ LISTENER_MEMORY_S = 150.0
 # a connection that has ended (120 s), and than two dumps are apart: one that a dump tells of again
 # must not look new.
 EDGE_MEMORY_S = 150.0
+# How long a translation waits for its flow: longer than any socket waits to be looked at.
+TRANSLATION_MEMORY_S = 60.0
 FLOWS_MAX = 200_000
 
 
@@ -131,7 +133,9 @@ class Edges:
     """Addresses of this host and its containers, each with its network namespace: what somebody
     listens on here says nothing of another host's ports."""
     _flows: dict[Flow, _Known] = field(default_factory=dict[Flow, _Known])
-    _translated: dict[Flow, Flow] = field(default_factory=dict[Flow, Flow])
+    _translated: dict[Flow, tuple[Flow, float]] = field(
+        default_factory=dict[Flow, tuple[Flow, float]]
+    )
 
     def orient(  # noqa: PLR0913, PLR0917 - the two ends of a socket
         self,
@@ -161,7 +165,7 @@ class Edges:
         if is_server:
             return Flow(scope, protocol, remote, remote_port, local, local_port), True
         asked = Flow(scope, protocol, local, local_port, remote, remote_port)
-        return self._translated.get(asked, asked), False
+        return self._answered(asked), False
 
     def turned(self, flow: Flow) -> Flow | None:
         """A tracked connection the other way round, where that is how it was made; None else.
@@ -189,10 +193,22 @@ class Edges:
             namespace = here
         return self.listeners.has(namespace, protocol, port)
 
-    def translate(self, asked: Flow, answered: Flow) -> None:
+    def _answered(self, asked: Flow) -> Flow:
+        found = self._translated.get(asked)
+        return asked if found is None else found[0]
+
+    def translate(self, asked: Flow, answered: Flow, now: float) -> None:
         """Note that a client that asked for one address was answered by another."""
         if len(self._translated) < FLOWS_MAX:
-            self._translated[asked] = answered
+            self._translated[asked] = (answered, now)
+
+    def knows(self, flow: Flow) -> bool:
+        """Whether a flow has been seen."""
+        return flow in self._flows
+
+    def is_served(self, flow: Flow) -> bool:
+        """Whether somebody is known to listen where a flow goes to."""
+        return self._listens_there(flow.namespace, flow.protocol, flow.server, flow.server_port)
 
     def opened(self, flow: Flow, *, now: float, evidence: str) -> None:
         """A socket of a flow is open."""
@@ -262,7 +278,11 @@ class Edges:
         ]
         for flow in over:
             del self._flows[flow]
-        for asked in [a for a, flow in self._translated.items() if flow not in self._flows]:
+        for asked in [
+            asked
+            for asked, (flow, at) in self._translated.items()
+            if flow not in self._flows and now - at > TRANSLATION_MEMORY_S
+        ]:
             del self._translated[asked]
         gone = [
             key
