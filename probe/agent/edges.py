@@ -6,7 +6,8 @@ server's side; every other socket is a client's. Flows of one client, one server
 are one *edge*: it costs one node however many connections it has, and clients' ports do not matter.
 
 What is not known is left out, never guessed: a connection that was seen only after its end has no
-owner, and an address that no container claims belongs to none.
+owner, and an address that no container claims belongs to none. An *owner* is the id of a process,
+which no other one gets, as opposed to its pid; it is empty for an unknown one.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ LISTENER_MEMORY_S = 150.0
 # a connection that has ended (120 s), and than two dumps are apart: one that a dump tells of again
 # must not look new.
 EDGE_MEMORY_S = 150.0
+# How long a translation waits for its flow: longer than any socket waits to be looked at.
+TRANSLATION_MEMORY_S = 60.0
 FLOWS_MAX = 200_000
 
 
@@ -44,17 +47,21 @@ class EdgeKey(NamedTuple):
     client: bytes
     server: bytes
     server_port: int
-    client_pid: int
-    server_pid: int
+    client_owner: str
+    server_owner: str
 
 
 @dataclass(slots=True)
 class Edge:
-    """An edge. `opened` counts up, `open` is now."""
+    """An edge. `opened` counts up, `open` is now. Containers are those that its ends ran in while
+    they did."""
 
     open: int = 0
     opened: int = 0
+    begun_at: float = 0.0
     seen_at: float = 0.0
+    client_container: str | None = None
+    server_container: str | None = None
     evidence: str = "socket"
     dialled: tuple[bytes, int] | None = None
     to_server: int | None = None
@@ -83,23 +90,23 @@ class Listeners:
     """Where somebody listens, or has listened a moment ago: by namespace, protocol and port."""
 
     def __init__(self) -> None:
-        self._places: dict[tuple[int, int, int], dict[bytes, tuple[int, float]]] = {}
+        self._places: dict[tuple[int, int, int], dict[bytes, tuple[str, float]]] = {}
 
     def note(  # noqa: PLR0913, PLR0917 - what makes a listener
-        self, namespace: int, protocol: int, address: bytes, port: int, pid: int, now: float
+        self, namespace: int, protocol: int, address: bytes, port: int, owner: str, now: float
     ) -> None:
-        """Somebody listens there now; pid 0 for an unknown or ambiguous one."""
+        """Somebody listens there now; no owner for an unknown or ambiguous one."""
         here = self._places.setdefault((namespace, protocol, port), {})
-        here[b"" if address in _WILDCARDS else address] = (pid, now)
+        here[b"" if address in _WILDCARDS else address] = (owner, now)
 
     def has(self, namespace: int, protocol: int, port: int) -> bool:
         """Whether somebody listens on a port, or has a moment ago."""
         return (namespace, protocol, port) in self._places
 
-    def pid(self, namespace: int, protocol: int, address: bytes, port: int) -> int:
-        """Who listens there; 0 for nobody known."""
+    def owner(self, namespace: int, protocol: int, address: bytes, port: int) -> str:
+        """Who listens there; empty for nobody known."""
         here = self._places.get((namespace, protocol, port), {})
-        return (here.get(address) or here.get(b"") or (0, 0.0))[0]
+        return (here.get(address) or here.get(b"") or ("", 0.0))[0]
 
     def forget(self, now: float) -> None:
         """Forget those that have been gone for long."""
@@ -126,7 +133,9 @@ class Edges:
     """Addresses of this host and its containers, each with its network namespace: what somebody
     listens on here says nothing of another host's ports."""
     _flows: dict[Flow, _Known] = field(default_factory=dict[Flow, _Known])
-    _translated: dict[Flow, Flow] = field(default_factory=dict[Flow, Flow])
+    _translated: dict[Flow, tuple[Flow, float]] = field(
+        default_factory=dict[Flow, tuple[Flow, float]]
+    )
 
     def orient(  # noqa: PLR0913, PLR0917 - the two ends of a socket
         self,
@@ -156,7 +165,7 @@ class Edges:
         if is_server:
             return Flow(scope, protocol, remote, remote_port, local, local_port), True
         asked = Flow(scope, protocol, local, local_port, remote, remote_port)
-        return self._translated.get(asked, asked), False
+        return self._answered(asked), False
 
     def turned(self, flow: Flow) -> Flow | None:
         """A tracked connection the other way round, where that is how it was made; None else.
@@ -184,13 +193,25 @@ class Edges:
             namespace = here
         return self.listeners.has(namespace, protocol, port)
 
-    def translate(self, asked: Flow, answered: Flow) -> None:
+    def _answered(self, asked: Flow) -> Flow:
+        found = self._translated.get(asked)
+        return asked if found is None else found[0]
+
+    def translate(self, asked: Flow, answered: Flow, now: float) -> None:
         """Note that a client that asked for one address was answered by another."""
         if len(self._translated) < FLOWS_MAX:
-            self._translated[asked] = answered
+            self._translated[asked] = (answered, now)
 
-    def opened(self, flow: Flow, *, is_server: bool, pid: int, now: float, evidence: str) -> None:
-        """A socket of a flow is open; pid 0 for an unknown owner."""
+    def knows(self, flow: Flow) -> bool:
+        """Whether a flow has been seen."""
+        return flow in self._flows
+
+    def is_served(self, flow: Flow) -> bool:
+        """Whether somebody is known to listen where a flow goes to."""
+        return self._listens_there(flow.namespace, flow.protocol, flow.server, flow.server_port)
+
+    def opened(self, flow: Flow, *, now: float, evidence: str) -> None:
+        """A socket of a flow is open."""
         known = self._flows.get(flow)
         if known is None:
             known = self._begin(flow, now, evidence)
@@ -200,16 +221,15 @@ class Edges:
         self._touch(known, now)
         if known.sockets == 1:
             self._count(known.key, 1)
-        self.owned(flow, is_server=is_server, pid=pid)
 
-    def owned(self, flow: Flow, *, is_server: bool, pid: int) -> None:
+    def owned(self, flow: Flow, *, is_server: bool, owner: str) -> None:
         """Who owns a side of a flow has become known."""
         known = self._flows.get(flow)
-        if known is None or not pid:
+        if known is None or not owner:
             return
-        column = "server_pid" if is_server else "client_pid"
-        if getattr(known.key, column) != pid:
-            self._move(known, known.key._replace(**{column: pid}))
+        column = "server_owner" if is_server else "client_owner"
+        if getattr(known.key, column) != owner:
+            self._move(known, known.key._replace(**{column: owner}))
 
     def closed(self, flow: Flow, now: float) -> None:
         """A socket of a flow has gone."""
@@ -258,7 +278,11 @@ class Edges:
         ]
         for flow in over:
             del self._flows[flow]
-        for asked in [a for a, flow in self._translated.items() if flow not in self._flows]:
+        for asked in [
+            asked
+            for asked, (flow, at) in self._translated.items()
+            if flow not in self._flows and now - at > TRANSLATION_MEMORY_S
+        ]:
             del self._translated[asked]
         gone = [
             key
@@ -271,6 +295,14 @@ class Edges:
         self.listeners.forget(now)
         return gone
 
+    def leave(self, gone: set[EdgeKey]) -> None:
+        """Let go of edges at once: somebody else has an address of theirs now."""
+        for flow in [flow for flow, known in self._flows.items() if known.key in gone]:
+            del self._flows[flow]
+        for key in gone:
+            del self.edges[key]
+        self.changed -= gone
+
     def _touch(self, known: _Known, now: float) -> None:
         """An edge outlives all of its flows."""
         known.seen_at = now
@@ -282,28 +314,29 @@ class Edges:
             self.dropped += 1
             return None
         namespace, protocol, client, _, server, port = flow
-        key = EdgeKey(namespace, protocol, client, server, port, 0, self._listener(flow))
+        key = EdgeKey(namespace, protocol, client, server, port, "", self._listener(flow))
         known = self._flows[flow] = _Known(key, 0, now)
-        edge = self.edges.setdefault(key, Edge(evidence=evidence))
+        edge = self.edges.setdefault(key, Edge(evidence=evidence, begun_at=now))
         edge.opened += 1
         edge.seen_at = now
         self.changed.add(key)
         return known
 
-    def _listener(self, flow: Flow) -> int:
+    def _listener(self, flow: Flow) -> str:
         """Who listens where a flow goes to, if that is here."""
         if is_loopback(flow.server):
             namespace = flow.namespace
         elif (here := self.local.get(flow.server)) is not None:
             namespace = here
         else:
-            return 0
-        return self.listeners.pid(namespace, flow.protocol, flow.server, flow.server_port)
+            return ""
+        return self.listeners.owner(namespace, flow.protocol, flow.server, flow.server_port)
 
     def _move(self, known: _Known, key: EdgeKey) -> None:
         """Count a flow to another edge, of which more is known."""
         old = self.edges[known.key]
-        edge = self.edges.setdefault(key, Edge(evidence=old.evidence, dialled=old.dialled))
+        fresh = Edge(evidence=old.evidence, dialled=old.dialled, begun_at=old.begun_at)
+        edge = self.edges.setdefault(key, fresh)
         edge.opened += 1
         edge.seen_at = max(edge.seen_at, old.seen_at)
         old.opened -= 1

@@ -105,7 +105,11 @@ def unmapped(address: bytes) -> bytes:
 
 class Tracked(NamedTuple):
     """One tracked connection: who asked for whom, and who answered. They differ where addresses
-    are translated. `counters`: bytes to the server and to the client, where the kernel counts."""
+    are translated. `counters`: bytes to the server and to the client, where the kernel counts.
+
+    `is_answered`: somebody was there. Of TCP, the handshake was completed; a refusal is an answer
+    to the kernel, too. Of UDP, a datagram came back. The event of a new one comes too early to say.
+    """
 
     protocol: int
     client: bytes
@@ -115,15 +119,19 @@ class Tracked(NamedTuple):
     server: bytes
     server_port: int
     is_new: bool
+    is_answered: bool
     counters: tuple[int, int] | None
 
 
 _CONNTRACK = 1 << 8
-_NEW, _DELETE, _GET = 0, 2, 1
+_NEW, _DELETE, _GET, _STATISTICS = 0, 2, 1, 4
 _GROUPS = 1 | 4  # New and destroyed ones; updates come ten times as often and tell nothing more.
 _TUPLE_V4, _TUPLE_V6 = 52, 76
 _PROTOCOLS = frozenset((TCP, UDP))
-_COUNTERS_ORIG, _COUNTERS_REPLY, _NESTED = 9, 10, 0x8000
+_STATUS, _COUNTERS_ORIG, _COUNTERS_REPLY, _NESTED = 3, 9, 10, 0x8000
+# Bits of the status (linux/netfilter/nf_conntrack_common.h).
+_SEEN_REPLY, _ASSURED = 1 << 1, 1 << 2
+_ATTRIBUTE = struct.Struct("=HH")
 
 
 def _attribute(length: int, kind: int) -> bytes:
@@ -180,6 +188,16 @@ class ConnectionTracking:
                     if found is not None:
                         yield found
 
+    def check(self) -> None:
+        """Find out whether dumps are allowed, by one that is short.
+
+        Raises:
+            NetlinkError: the kernel refuses.
+        """
+        request = struct.pack("=BBH", socket.AF_UNSPEC, 0, 0)
+        for _ in _dump(self._asks, _CONNTRACK | _STATISTICS, request):
+            pass
+
     def dump(self) -> Iterator[Tracked]:
         """All tracked connections.
 
@@ -215,10 +233,12 @@ class ConnectionTracking:
         if protocol not in _PROTOCOLS:
             return None
         counters = None if is_new else _counters(data, end, at + length)
+        answer = _ASSURED if protocol == TCP else _SEEN_REPLY
         return Tracked(
             protocol,
             *(client, client_port, dialled, dialled_port, server, server_port),
             is_new,
+            bool(_status(data, end, at + length) & answer),
             counters,
         )
 
@@ -251,10 +271,22 @@ def _tuple(data: bytes, at: int, size: int) -> tuple[int, bytes, int, bytes, int
     )
 
 
+def _status(data: bytes, at: int, end: int) -> int:
+    """It stands right behind the tuples, or after a number or two."""
+    while at + 8 <= end:
+        length, kind = _ATTRIBUTE.unpack_from(data, at)
+        if kind == _STATUS:
+            return int.from_bytes(data[at + 4 : at + 8], "big")
+        if length < 4:  # noqa: PLR2004 - an attribute's own header
+            break
+        at += (length + 3) & ~3
+    return 0
+
+
 def _counters(data: bytes, at: int, end: int) -> tuple[int, int] | None:
     found: dict[int, int] = {}
     while at + 4 <= end:
-        length, kind = struct.unpack_from("=HH", data, at)
+        length, kind = _ATTRIBUTE.unpack_from(data, at)
         if length < 4:  # noqa: PLR2004 - an attribute's own header
             break
         if kind & ~_NESTED in {_COUNTERS_ORIG, _COUNTERS_REPLY}:

@@ -60,6 +60,9 @@ class Site:
 
     def container_of(self, pid: int | None) -> str | None:
         """The container that a process runs in."""
-        id_ = self.process_id(pid)
+        return self.container_of_process(self.process_id(pid))
+
+    def container_of_process(self, id_: str | None) -> str | None:
+        """The same by the process's node; None for one that has ended."""
         found = None if id_ is None else self.ledger["process"].get(id_, "container")
         return found if isinstance(found, str) else None

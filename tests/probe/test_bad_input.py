@@ -18,7 +18,7 @@ from typing import ClassVar
 import pytest
 
 from probe.agent.collector import State
-from probe.agent.collectors import connections
+from probe.agent.collectors import tracked_connections
 from probe.agent.collectors.connections import ConnectionsCollector
 from probe.agent.collectors.process import ProcessCollector
 from probe.agent.errors import NetlinkError
@@ -47,9 +47,12 @@ class Tracking:
     def fileno(self) -> int:
         return self._reading
 
+    def check(self) -> None:
+        pass
+
     def dump(self) -> list[Tracked]:
         ends = (socket.inet_aton("10.0.0.1"), 50_000, socket.inet_aton("10.0.0.2"), 80)
-        return [Tracked(TCP, *ends, *ends[2:], is_new=True, counters=None)]
+        return [Tracked(TCP, *ends, *ends[2:], is_new=True, is_answered=True, counters=None)]
 
     def events(self) -> list[Tracked]:
         os.read(self._reading, 1)
@@ -79,7 +82,7 @@ async def test_a_full_connection_table_and_lost_events_are_counted_shown_and_sur
         made.append(Tracking())
         return made[-1]
 
-    monkeypatch.setattr(connections, "ConnectionTracking", tracking)
+    monkeypatch.setattr(tracked_connections, "ConnectionTracking", tracking)
     looking = ConnectionsCollector(site(proc=str(tmp_path)))
     await looking.start()
     try:

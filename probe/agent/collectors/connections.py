@@ -9,7 +9,6 @@ translated, and bytes. Nothing of the kernel's settings is changed.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import ipaddress
 from typing import ClassVar
@@ -18,6 +17,7 @@ from probe.agent import proc_net
 from probe.agent.collector import Capability, Miss, State
 from probe.agent.collectors.addresses import interface_addresses
 from probe.agent.collectors.connection_rows import ConnectionRows
+from probe.agent.collectors.tracked_connections import TrackedConnections
 from probe.agent.edges import Edges, Flow
 from probe.agent.errors import NetlinkError
 from probe.agent.files import read_or_empty
@@ -28,10 +28,8 @@ from probe.agent.netlink import (
     TCP,
     UDP,
     UNCONNECTED_STATES,
-    ConnectionTracking,
     Dumped,
     SocketDiagnostics,
-    Tracked,
 )
 from probe.agent.owners import Owners
 from probe.agent.place import Open, Place
@@ -39,10 +37,7 @@ from probe.agent.proc_net import Tables
 from probe.agent.site import Site
 
 _RESOLVE_LOOKS_MAX = 4
-_TRACKING_DUMP_LOOKS = 20
 _ADDRESS_LOOKS = 10
-_EVENTS_PENDING_MAX = 50_000
-_TABLE_FULL = 0.95
 # A glance costs 0.1 ms, a look 3 ms. A thousand namespaces are glanced at in 12 s; what came and
 # went meanwhile still waits for its end (TIME_WAIT, 60 s).
 _GLANCES_A_LOOK = 256
@@ -64,16 +59,12 @@ class ConnectionsCollector:
         self._owners = Owners(site.proc)
         self._places: dict[int, Place] = {0: Place(0, None)}
         self._diagnostics: SocketDiagnostics | None = None
-        self._tracking: ConnectionTracking | None = None
-        self._tracking_problem: str | None = None
-        self._pending: list[Tracked] = []
-        self._lost_events = 0
-        self._tracked_any = False
+        self._tracked = TrackedConnections(site.proc, self._edges)
         self._hidden_places = 0
         self._looks = 0
         self._turn = 0
         self._tables: dict[int, Tables] = {}
-        self._inode_pids: dict[int, int] = {}
+        self._inode_owners: dict[int, str] = {}
         self._unjudged = 0
         self._edges.ephemeral = _ephemeral_ports(site.proc)
 
@@ -83,16 +74,7 @@ class ConnectionsCollector:
         self._site.ledger["endpoint"].keep(set())
         with contextlib.suppress(NetlinkError):
             self._diagnostics = SocketDiagnostics()
-        try:
-            self._tracking = ConnectionTracking()
-            # Also finds out whether dumps are allowed, and takes what was there before us.
-            self._pending.extend(self._tracking.dump())
-            asyncio.get_running_loop().add_reader(self._tracking.fileno(), self._take_events)
-        except NetlinkError as error:
-            self._tracking_problem = str(error)
-            if self._tracking is not None:
-                self._tracking.close()
-                self._tracking = None
+        self._tracked.start()
 
     async def collect(self) -> None:
         """Look once."""
@@ -100,6 +82,7 @@ class ConnectionsCollector:
         if self._looks % _ADDRESS_LOOKS == 0:
             self._learn_addresses()
         self._learn_places()
+        self._rows.link()
         due = self._due(now)
         for place in due:
             try:
@@ -107,34 +90,24 @@ class ConnectionsCollector:
             except OSError:
                 self._leave(place, now)
         self._resolve_listeners(now)
-        self._translate()
+        self._tracked.learn(now)
         for place in due:
             try:
                 self._look_at_connections(place, now)
             except OSError:
                 self._leave(place, now)
         self._resolve(now)
-        self._judge_pending(now)
-        if self._tracking is not None and self._looks % _TRACKING_DUMP_LOOKS == _ADDRESS_LOOKS:
-            self._pending.extend(self._tracking.dump())
+        self._tracked.judge(now)
         gone = list(self._edges.forget(now))
-        self._rows.tell(gone)
+        self._rows.tell(gone, now)
         self._looks += 1
 
     def capability(self) -> Capability:
         """What the kernel lets us see."""
         ways = ["socket diagnostics" if self._diagnostics is not None else "proc"]
-        misses: list[Miss] = []
-        if self._tracking is None:
-            seen = self._tracking_problem or "not asked"
-            what = f"translated addresses, bytes, connections shorter than a look ({seen})"
-            misses.append(Miss(what, "CAP_NET_ADMIN and the kernel's nf_conntrack"))
-        elif not self._tracked_any:
-            what = "translated addresses, bytes: no connection is tracked in this namespace"
-            misses.append(Miss(what, "a firewall rule that looks at connection state"))
-        else:
+        misses = self._tracked.misses()
+        if self._tracked.is_used:
             ways.append("connection tracking")
-            misses.extend(self._tracking_misses(self._tracking))
         if self._owners.forbidden:
             what = f"owners of connections of {self._owners.forbidden} processes"
             misses.append(Miss(what, "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"))
@@ -148,26 +121,9 @@ class ConnectionsCollector:
         mode = ", ".join(ways)
         return Capability(State.PARTIAL if misses else State.FULL, mode, tuple(misses))
 
-    def _tracking_misses(self, tracking: ConnectionTracking) -> list[Miss]:
-        misses: list[Miss] = []
-        folder = f"{self._site.proc}/sys/net/netfilter/nf_conntrack"
-        count, most = (_number(f"{folder}_{name}") for name in ("count", "max"))
-        if most and count >= most * _TABLE_FULL:
-            what = f"connections that the kernel drops: {count} of {most} are tracked"
-            misses.append(Miss(what, "a larger net.netfilter.nf_conntrack_max"))
-        if self._lost_events:
-            what = f"{self._lost_events} times events came faster than they were read"
-            misses.append(Miss(what, "more of the budget, or fewer short connections"))
-        if tracking.unread:
-            what = f"{tracking.unread} tracked connections of a shape that is not known here"
-            misses.append(Miss(what, "connections without zones"))
-        return misses
-
     async def close(self) -> None:
         """Close sockets."""
-        if self._tracking is not None:
-            asyncio.get_running_loop().remove_reader(self._tracking.fileno())
-            self._tracking.close()
+        self._tracked.close()
         if self._diagnostics is not None:
             self._diagnostics.close()
 
@@ -252,7 +208,7 @@ class ConnectionsCollector:
         for protocol, one in place.listeners.values():
             self._edges.listeners.note(
                 *(place.namespace, protocol, one.local, one.local_port),
-                self._inode_pids.get(one.inode, 0),
+                self._inode_owners.get(one.inode, ""),
                 now,
             )
 
@@ -262,20 +218,22 @@ class ConnectionsCollector:
             for place in self._places.values()
             for protocol, one in place.listeners.values()
         ]
-        wanted = {one.inode for _, _, one in all_of_them} - self._inode_pids.keys()
-        self._inode_pids |= self._owners.find(wanted, list(self._site.processes), now)
         alive = {one.inode for _, _, one in all_of_them}
-        for inode in [inode for inode in self._inode_pids if inode not in alive]:
-            del self._inode_pids[inode]
-        pids: dict[tuple[int, int, bytes, int], set[int]] = {}
+        wanted = alive - self._inode_owners.keys()
+        found = self._owners.find(wanted, list(self._site.processes), now)
+        for inode, pid in found.items():
+            self._inode_owners[inode] = self._site.process_id(pid) or ""
+        for inode in [inode for inode in self._inode_owners if inode not in alive]:
+            del self._inode_owners[inode]
+        owners: dict[tuple[int, int, bytes, int], set[str]] = {}
         for namespace, protocol, one in all_of_them:
             place = (namespace, protocol, one.local, one.local_port)
-            pids.setdefault(place, set()).add(self._inode_pids.get(one.inode, 0))
+            owners.setdefault(place, set()).add(self._inode_owners.get(one.inode, ""))
         told: set[str] = set()
-        for (namespace, protocol, address, port), owners in pids.items():
-            pid = next(iter(owners)) if len(owners) == 1 else 0
-            self._edges.listeners.note(namespace, protocol, address, port, pid, now)
-            told.add(self._rows.tell_listener(namespace, protocol, address, port, pid))
+        for (namespace, protocol, address, port), several in owners.items():
+            owner = next(iter(several)) if len(several) == 1 else ""
+            self._edges.listeners.note(namespace, protocol, address, port, owner, now)
+            told.add(self._rows.tell_listener(namespace, protocol, address, port, owner))
         self._site.ledger["endpoint"].keep(told)
 
     # Connections
@@ -302,7 +260,7 @@ class ConnectionsCollector:
                     continue
                 flow, is_server = oriented
                 place.open[socket.key] = Open(flow, is_server, socket.inode)
-                self._edges.opened(flow, is_server=is_server, pid=0, now=now, evidence="socket")
+                self._edges.opened(flow, now=now, evidence="socket")
             place.keys[protocol] = seen
         closing, fresh = self._keys(place, TCP, CLOSING_STATES, place.closing)
         for socket in fresh:
@@ -328,51 +286,8 @@ class ConnectionsCollector:
         for inode, pid in self._owners.find(set(waiting), list(self._site.processes), now).items():
             one = waiting[inode]
             one.pid = pid
-            self._edges.owned(one.flow, is_server=one.is_server, pid=pid)
-
-    # Connection tracking
-
-    def _take_events(self) -> None:
-        assert self._tracking is not None, "only its events call this"
-        try:
-            self._pending.extend(self._tracking.events())
-        except NetlinkError:
-            self._lost_events += 1
-        if len(self._pending) > _EVENTS_PENDING_MAX:
-            self._lost_events += len(self._pending) - _EVENTS_PENDING_MAX
-            del self._pending[_EVENTS_PENDING_MAX:]
-
-    def _translate(self) -> None:
-        """Learn translations before sockets are read, which know only what was dialled."""
-        for one in self._pending:
-            self._tracked_any = True
-            if one.is_new and (one.dialled, one.dialled_port) != (one.server, one.server_port):
-                flow = self._flow(one)
-                asked = flow._replace(server=one.dialled, server_port=one.dialled_port)
-                self._edges.translate(asked, flow)
-
-    def _judge_pending(self, now: float) -> None:
-        """Count tracked connections, after sockets have said whose they are."""
-        pending, self._pending = self._pending, []
-        for one in pending:
-            flow = self._flow(one)
-            counters = one.counters
-            if (turned := self._edges.turned(flow)) is not None:
-                flow, counters = turned, counters and (counters[1], counters[0])
-            if one.is_new:
-                self._edges.seen(flow, now, "conntrack")
-                if (one.dialled, one.dialled_port) != (one.server, one.server_port):
-                    self._edges.dialled(flow, one.dialled, one.dialled_port)
-            if counters is not None:
-                self._edges.carried(flow, *counters)
-
-    def _flow(self, one: Tracked) -> Flow:
-        return Flow(*(0, one.protocol, one.client, one.client_port, one.server, one.server_port))
-
-
-def _number(path: str) -> int:
-    text = read_or_empty(path).strip()
-    return int(text) if text.isdigit() else 0
+            owner = self._site.process_id(pid) or ""
+            self._edges.owned(one.flow, is_server=one.is_server, owner=owner)
 
 
 def _ephemeral_ports(proc: str) -> range:

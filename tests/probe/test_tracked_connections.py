@@ -1,0 +1,156 @@
+"""What is made of tracked connections: who was answered, and who is behind a translated address."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from probe.agent.collectors import tracked_connections
+from probe.agent.collectors.tracked_connections import TrackedConnections
+from probe.agent.edges import Edges
+from probe.agent.netlink import TCP, UDP, Tracked
+
+HERE, THERE = bytes((10, 0, 0, 5)), bytes((10, 0, 0, 9))
+
+
+def tracked(
+    *, protocol: int = TCP, port: int = 40_000, is_new: bool = True, is_answered: bool = False
+) -> Tracked:
+    ends = (protocol, THERE, port, HERE, 80, HERE, 80)
+    return Tracked(*ends, is_new=is_new, is_answered=is_answered, counters=None)
+
+
+class Kernel:
+    """Connection tracking, as a test wants it."""
+
+    def __init__(self) -> None:
+        self.unread = 0
+        self.table: list[Tracked] = []
+        self.dumps = 0
+        self.happened: list[Tracked] = []
+        self._reading, self._writing = socket.socketpair()
+
+    def fileno(self) -> int:
+        return self._reading.fileno()
+
+    def check(self) -> None:
+        pass
+
+    def dump(self) -> Iterator[Tracked]:
+        self.dumps += 1
+        yield from self.table
+
+    def events(self) -> Iterator[Tracked]:
+        while self.happened:
+            yield self.happened.pop(0)
+
+    def close(self) -> None:
+        self._reading.close()
+        self._writing.close()
+
+
+class World:
+    """A kernel, and what is known of it."""
+
+    def __init__(self) -> None:
+        self.kernel = Kernel()
+        self.edges = Edges(local={HERE: 0})
+        self.tracked = TrackedConnections(f"{os.devnull}/proc", self.edges)
+
+    def happen(self, *events: Tracked) -> None:
+        self.kernel.happened += events
+        self.tracked.take_events()
+
+    def look(self, now: float) -> int:
+        """How many connections are known then."""
+        self.tracked.learn(now)
+        self.tracked.judge(now)
+        return sum(edge.opened for edge in self.edges.edges.values())
+
+
+@pytest.fixture
+async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    made = World()
+    monkeypatch.setattr(tracked_connections, "ConnectionTracking", lambda: made.kernel)
+    made.tracked.start()
+    yield made
+    made.tracked.close()
+
+
+async def test_a_connection_that_nobody_answered_is_none(world: World) -> None:
+    for protocol in (TCP, UDP):
+        world.happen(tracked(protocol=protocol))
+        world.kernel.table = [tracked(protocol=protocol)]
+        assert world.look(100.0) == 0
+        world.happen(tracked(protocol=protocol, is_new=False))
+        assert world.look(200.0) == 0
+
+
+async def test_a_connection_without_a_socket_is_told_when_it_was_answered(world: World) -> None:
+    world.look(100.0)
+    world.happen(tracked(port=1), tracked(port=2))
+    world.kernel.table = [tracked(port=1, is_answered=True), tracked(port=2)]
+    assert world.look(103.0) == 0
+    # Somebody waits for it, so the next dump comes before its time.
+    assert world.look(110.0) == 1
+    world.happen(tracked(port=2, is_new=False, is_answered=True))
+    assert world.look(113.0) == 2
+    assert world.kernel.dumps == 2
+
+
+async def test_a_connection_whose_socket_was_seen_needs_no_answer(world: World) -> None:
+    world.happen(tracked())
+    world.tracked.learn(100.0)
+    oriented = world.edges.orient(0, TCP, HERE, 80, THERE, 40_000)
+    assert oriented is not None
+    world.edges.opened(oriented[0], now=100.0, evidence="socket")
+    world.tracked.judge(100.0)
+
+    assert [(e.opened, e.evidence) for e in world.edges.edges.values()] == [(1, "conntrack")]
+
+
+async def test_a_datagram_counts_where_somebody_listens_for_it(world: World) -> None:
+    world.edges.listeners.note(0, UDP, b"", 80, "", 100.0)
+    world.happen(tracked(protocol=UDP), tracked(protocol=TCP))
+
+    assert world.look(100.0) == 1
+
+
+def test_a_tracked_connection_is_read_from_its_message() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("connection tracking needs root")
+    script = (
+        "import socket\n"
+        "from tests.probe import conntrack_rule\n"
+        "from probe.agent.netlink import ConnectionTracking\n"
+        "conntrack_rule.add()\n"
+        "tracking = ConnectionTracking()\n"
+        "tracking.check()\n"
+        "for family, host in ((socket.AF_INET, '127.0.0.1'), (socket.AF_INET6, '::1')):\n"
+        "    server = socket.create_server((host, 0), family=family)\n"
+        "    client = socket.create_connection(server.getsockname()[:2])\n"
+        "    expected = (client.getsockname()[1], server.getsockname()[1])\n"
+        "    address = socket.inet_pton(family, host)\n"
+        "    for is_dump, told in enumerate((tracking.events(), tracking.dump())):\n"
+        "        (found,) = [one for one in told if len(one.client) == len(address)]\n"
+        "        assert found.client == found.server == address, found\n"
+        "        assert (found.client_port, found.server_port) == expected, found\n"
+        "        assert found.dialled_port == found.server_port and found.is_new, found\n"
+        "        assert found.is_answered == is_dump, found\n"
+        "    client.close(); server.close()\n"
+        "    refused = socket.socket(family)\n"
+        "    assert refused.connect_ex((host, expected[1])) != 0\n"
+        "    assert not [one for one in tracking.events() if one.is_answered]\n"
+        "print('read', tracking.unread)\n"
+    )
+    command = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+    done = subprocess.run(
+        [*command, sys.executable, "-c", script], check=False, capture_output=True, text=True
+    )
+
+    assert done.stdout == "read 0\n", done.stderr
