@@ -17,6 +17,7 @@ from probe.agent.collectors.cri import CriCollector
 from probe.agent.errors import AbsentError
 from probe.agent.files import read
 from probe.agent.redaction import REDACTED
+from probe.agent.site import KnownContainer
 from tests.probe import containerd
 from tests.probe.containerd import Containerd
 from tests.probe.sites import News, site
@@ -132,3 +133,29 @@ async def test_without_a_runtime_it_says_what_would_add_one(tmp_path: Path) -> N
         await collector.start()
     await collector.close()
     assert "cri_socket" in raised.value.grant
+
+
+async def test_containers_of_a_runtime_that_has_gone_stay_while_their_process_lives(
+    tmp_path: Path,
+) -> None:
+    living, ended, own, other = ("a" * 64, "b" * 64, "c" * 64, "d" * 64)
+    place = site(proc=str(tmp_path))
+    table = place.ledger["container"]
+    for pid, id_ in enumerate((living, ended, own, other), 7):
+        runtime = "docker" if id_ == other else "containerd"
+        table.put(id_, runtime=runtime, state="running", pid=pid, cpu_percent=50.0)
+        place.containers[id_] = KnownContainer(id_, pid, 0)
+        (tmp_path / str(pid)).mkdir()
+        (tmp_path / str(pid) / "cgroup").write_text(f"0::/kubepods/cri-containerd-{id_}.scope\n")
+    (tmp_path / "8" / "cgroup").write_text("0::/system.slice/cron.service\n")
+    (tmp_path / "9" / "cgroup").write_text("0::/\n")
+
+    collector = CriCollector(place, str(tmp_path / "none.sock"))
+    with pytest.raises(AbsentError):
+        await collector.start()
+    await collector.close()
+
+    assert table.ids() == [living, own, other]
+    assert list(place.containers) == [living, own, other]
+    assert table.get(living, "cpu_percent") is None
+    assert table.get(other, "cpu_percent") == 50.0

@@ -19,7 +19,6 @@ from probe.agent.collector import Capability, Miss, State
 from probe.agent.collectors.docker_values import facts
 from probe.agent.counters import Counters
 from probe.agent.errors import AbsentError, HttpError, UnreachableError
-from probe.agent.files import read_or_empty
 from probe.agent.metering import counted
 from probe.agent.site import Site
 from probe.agent.text import clean, clean_all
@@ -60,7 +59,8 @@ class ContainerCollector:
         try:
             self._version = clean(await self._engine.version())
         except UnreachableError as error:
-            self._keep_living()
+            told = [id_ for id_ in self._table.ids() if self._table.get(id_, "runtime") == "docker"]
+            self._counters.keep_living(told)
             msg = f"no Docker engine at {self._address} ({error})"
             grant = "mount the engine's socket, or set docker_host"
             raise AbsentError(msg, grant=grant) from None
@@ -135,7 +135,7 @@ class ContainerCollector:
                 continue
             if one.id not in self._unseen:
                 self._remove(one.id)
-            elif not self._lives(one.id):
+            elif not self._counters.lives(one.id):
                 name = one.names[0].lstrip("/") if one.names else ""
                 self._tell_briefly(one.id, name, one.image, one.state)
 
@@ -235,21 +235,6 @@ class ContainerCollector:
             self._counters.note_change(id_)
         else:
             self._counters.stop(id_)
-
-    def _keep_living(self) -> None:
-        """Without an engine nothing is known of containers but whether their process lives."""
-        for id_ in self._table.ids():
-            if self._table.get(id_, "runtime") == "docker" and not self._lives(id_):
-                self._remove(id_)
-
-    def _lives(self, id_: str) -> bool:
-        """Whether a container's process, as it was told last, is still there."""
-        pid = self._table.get(id_, "pid")
-        groups = read_or_empty(f"{self._site.proc}/{pid}/cgroup") if pid is not None else b""
-        if id_.encode() not in groups:
-            return False
-        self._counters.blank(id_)
-        return True
 
     def _remove(self, id_: str) -> None:
         self._unseen.pop(id_, None)

@@ -30,6 +30,7 @@ SOCKETS = (
     "/var/run/crio/crio.sock",
 )
 _GRANT = "mount the runtime's socket, or set cri_socket"
+_OF_OTHERS = (None, "docker", "mesos")
 _LIST_S = 30.0
 _AFTER_EVENT_S = (0.0, 0.1, 1.0)
 _IMAGES_LISTS = 10
@@ -63,11 +64,13 @@ class CriCollector:
         try:
             name, version = await self._runtime.version()
         except UnreachableError as error:
+            self._keep_living()
             msg = f"no container runtime at {self._path} ({error})"
             raise AbsentError(msg, grant=_GRANT) from None
         except RefusedError as error:
             if error.status != UNIMPLEMENTED:
                 raise
+            self._keep_living()
             msg = f"{self._path} has no CRI ({error})"
             raise AbsentError(msg, grant="enable containerd's plugin `cri`") from None
         self._named = (clean(name), clean(version))
@@ -213,6 +216,11 @@ class CriCollector:
                 tags=tags,
                 size_bytes=image.size_bytes,
             )
+
+    def _keep_living(self) -> None:
+        """How the runtime calls itself nobody says now, so its containers are those of no other."""
+        runtimes = {id_: self._table.get(id_, "runtime") for id_ in self._table.ids()}
+        self._counters.keep_living(id_ for id_, one in runtimes.items() if one not in _OF_OTHERS)
 
     def _remove(self, id_: str) -> None:
         self._known.pop(id_, None)
