@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from probe.agent import cgroup
 from probe.agent.cgroup import Cgroup
-from probe.agent.files import read
+from probe.agent.files import read, read_or_empty
 from probe.agent.site import KnownContainer, Site
 
 _SLOW_LOOKS = 5
@@ -119,6 +120,27 @@ class Counters:
             row = self._table.row(id_)
             for column in _COLUMNS:
                 self._table.set(row, column, None)
+
+    def lives(self, id_: str) -> bool:
+        """Whether a container's process, as it was told last, is still there. Its counters are
+        taken back then, because nobody reads them.
+
+        Of the container that it is in itself a reader with a cgroup namespace is told `/`.
+        """
+        pid = self._table.get(id_, "pid")
+        groups = read_or_empty(f"{self._site.proc}/{pid}/cgroup") if pid is not None else b""
+        if id_.encode() not in groups and groups != b"0::/\n":
+            return False
+        self.blank(id_)
+        return True
+
+    def keep_living(self, ids: Iterable[str]) -> None:
+        """Without their runtime nothing is known of containers but whether their process lives:
+        those whose process does not are taken away."""
+        for id_ in ids:
+            if not self.lives(id_):
+                self.stop(id_)
+                self._table.remove(id_)
 
     def close(self) -> None:
         """Close all files. The containers run on: others go by that, and whoever comes next."""

@@ -97,6 +97,9 @@ class Listed(msgspec.Struct, rename="pascal"):
     """A container in the list."""
 
     id: str
+    names: list[str] | None = None
+    image: str = ""
+    state: str = ""
 
 
 class Image(msgspec.Struct, rename="pascal"):
@@ -171,11 +174,18 @@ class Engine:
         """
         return _read(await self._ask.get("/version"), Version).version
 
-    async def containers(self) -> list[str]:
-        """Ids of all containers, of those that have ended too."""
-        return [
-            one.id for one in _read(await self._ask.get("/containers/json?all=1"), list[Listed])
-        ]
+    async def ping(self) -> None:
+        """Ask for a sign of life, which the engine gives whatever its containers do; a refusal by
+        whoever stands in front of it is one, too.
+
+        Raises:
+            UnreachableError: there is none.
+        """
+        await self._ask.request("GET", "/_ping")
+
+    async def containers(self) -> list[Listed]:
+        """All containers, those that have ended too."""
+        return _read(await self._ask.get("/containers/json?all=1"), list[Listed])
 
     async def inspect(self, id_: str) -> Container | None:
         """A container; None when it is gone."""

@@ -68,12 +68,14 @@ IMAGE = {"Id": "sha256:" + "1" * 64, "RepoTags": ["nginx:1.27"], "Size": 70_000_
 
 @dataclass
 class FakeEngine:
-    """The engine. `hangs`: requests are never answered."""
+    """The engine. `hangs`: requests are never answered. `broken`: containers whose inspection is
+    answered with a status, or, with none, never."""
 
     socket: Path
     containers: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     images: list[dict[str, Any]] = field(default_factory=lambda: [IMAGE])
     hangs: bool = False
+    broken: dict[str, int | None] = field(default_factory=dict[str, int | None])
     requests: int = 0
     _listeners: set[asyncio.StreamWriter] = field(default_factory=set[asyncio.StreamWriter])
     _server: asyncio.Server | None = None
@@ -143,7 +145,7 @@ class FakeEngine:
             elif isinstance(event, h11.ConnectionClosed):
                 return False
         self.requests += 1
-        if self.hangs:
+        if self.hangs or self.broken.get(_id_in(path), 0) is None:
             await reader.read()
             return False
         if path.startswith("/events"):
@@ -152,7 +154,7 @@ class FakeEngine:
             await reader.read()
             return False
         status, found = self._answer(path.partition("?")[0])
-        body = json.dumps(found).encode()
+        body = found if isinstance(found, bytes) else json.dumps(found).encode()
         response = h11.Response(status_code=status, headers=[("Content-Length", str(len(body)))])
         for part in (response, h11.Data(data=body), h11.EndOfMessage()):
             writer.write(protocol.send(part) or b"")
@@ -165,10 +167,23 @@ class FakeEngine:
         if path == "/images/json":
             return 200, self.images
         if path == "/containers/json":
-            return 200, [{"Id": id_} for id_ in self.containers]
-        id_ = path.removeprefix("/containers/").removesuffix("/json")
+            return 200, [_listed(one) for one in self.containers.values()]
+        if path == "/_ping":
+            return 200, b"OK"
+        id_ = _id_in(path)
+        if (status := self.broken.get(id_)) is not None:
+            return status, {"message": "layer does not exist"}
         found = self.containers.get(id_)
         return (404, {"message": "no such container"}) if found is None else (200, found)
+
+
+def _id_in(path: str) -> str:
+    return path.removeprefix("/containers/").removesuffix("/json")
+
+
+def _listed(one: dict[str, Any]) -> dict[str, Any]:
+    image, state = one["Config"]["Image"], one["State"]["Status"]
+    return {"Id": one["Id"], "Names": [one["Name"]], "Image": image, "State": state}
 
 
 @contextlib.asynccontextmanager

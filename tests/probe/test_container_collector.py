@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from tests.probe.docker_engine import FakeEngine, container, serving
 from tests.probe.sites import Clock, News, site
 from tests.waiting import until
 
-A, B = "a" * 64, "b" * 64
+A, B, C = "a" * 64, "b" * 64, "c" * 64
 
 
 class World:
@@ -66,9 +66,12 @@ class World:
 
 
 @contextlib.asynccontextmanager
-async def looking(folder: Path, *containers: dict[str, Any]) -> AsyncGenerator[World]:
+async def looking(
+    folder: Path, *containers: dict[str, Any], broken: Mapping[str, int | None] | None = None
+) -> AsyncGenerator[World]:
     async with serving(folder / "docker.sock") as engine:
         engine.containers = {one["Id"]: one for one in containers}
+        engine.broken |= broken or {}
         world = World(engine, folder)
         await world.collector.start()
         try:
@@ -194,6 +197,39 @@ async def test_an_engine_that_hangs_is_given_up(
         with pytest.raises(AbsentError, match=r"within 0\.1 s"):
             await collector.start()
         await collector.close()
+
+
+@pytest.mark.parametrize("status", [500, None], ids=["refused", "hangs"])
+async def test_a_container_that_cannot_be_inspected_is_missed_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int | None
+) -> None:
+    monkeypatch.setattr("probe.agent.docker._TIMEOUT_S", 0.2)
+    all_ = [container(id_, name=id_[0]) for id_ in (A, B, C)]
+    async with looking(tmp_path, *all_, broken={B: status}) as world:
+        engine = world.engine
+        await world.collector.collect()
+        capability = world.collector.capability()
+
+        assert world.site.ledger["container"].ids() == [A, B, C]
+        told = world.node(B)
+        assert told is not None
+        assert (told["name"], told["state"]) == ("b", "exited")
+        assert "command" not in told
+        assert capability.state is State.PARTIAL
+        assert "1 containers that the engine does not tell of" in capability.misses[0].what
+
+        # Events of the others, and of itself, are followed.
+        engine.put(container(A, name="renamed"), "rename")
+        await world.told(A, name="renamed")
+        engine.tell("start", B)
+        await world.told(B, state="running")
+
+        del engine.broken[B]
+        world.clock.now += 60
+        await world.collector.collect()
+        told = await world.told(B, state="exited")
+        assert told["command"] == "/docker-entrypoint.sh nginx -g daemon off;"
+        assert world.collector.capability().misses == ()
 
 
 async def test_secrets_in_commands_and_labels_stay_here(tmp_path: Path) -> None:

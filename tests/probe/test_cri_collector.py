@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import shutil
@@ -13,13 +14,22 @@ from typing import Any
 import pytest
 
 from probe.agent.collector import State
+from probe.agent.collectors import cri
 from probe.agent.collectors.cri import CriCollector
-from probe.agent.errors import AbsentError
+from probe.agent.cri import Container, Image, Status
+from probe.agent.errors import (
+    AbsentError,
+    AnswerError,
+    HttpError,
+    RefusedError,
+    UnreachableError,
+)
 from probe.agent.files import read
 from probe.agent.redaction import REDACTED
+from probe.agent.site import KnownContainer
 from tests.probe import containerd
 from tests.probe.containerd import Containerd
-from tests.probe.sites import News, site
+from tests.probe.sites import Clock, News, site
 from tests.waiting import until
 
 _BOUND_S = 90.0
@@ -132,3 +142,112 @@ async def test_without_a_runtime_it_says_what_would_add_one(tmp_path: Path) -> N
         await collector.start()
     await collector.close()
     assert "cri_socket" in raised.value.grant
+
+
+async def test_containers_of_a_runtime_that_has_gone_stay_while_their_process_lives(
+    tmp_path: Path,
+) -> None:
+    living, ended, own, other = ("a" * 64, "b" * 64, "c" * 64, "d" * 64)
+    place = site(proc=str(tmp_path))
+    table = place.ledger["container"]
+    for pid, id_ in enumerate((living, ended, own, other), 7):
+        runtime = "docker" if id_ == other else "containerd"
+        table.put(id_, runtime=runtime, state="running", pid=pid, cpu_percent=50.0)
+        place.containers[id_] = KnownContainer(id_, pid, 0)
+        (tmp_path / str(pid)).mkdir()
+        (tmp_path / str(pid) / "cgroup").write_text(f"0::/kubepods/cri-containerd-{id_}.scope\n")
+    (tmp_path / "8" / "cgroup").write_text("0::/system.slice/cron.service\n")
+    (tmp_path / "9" / "cgroup").write_text("0::/\n")
+
+    collector = CriCollector(place, str(tmp_path / "none.sock"))
+    with pytest.raises(AbsentError):
+        await collector.start()
+    await collector.close()
+
+    assert table.ids() == [living, own, other]
+    assert list(place.containers) == [living, own, other]
+    assert table.get(living, "cpu_percent") is None
+    assert table.get(other, "cpu_percent") == 50.0
+
+
+class Broken:
+    """A runtime with three containers, that cannot say what one of them does."""
+
+    def __init__(self, error: HttpError) -> None:
+        self.error: HttpError | None = error
+        self.is_gone = False
+
+    def at(self, _: str) -> Broken:
+        return self
+
+    async def version(self) -> tuple[str, str]:
+        if self.is_gone:
+            msg = "expected an answer, saw none"
+            raise UnreachableError(msg)
+        return "containerd", "1.7"
+
+    async def containers(self) -> list[Container]:
+        await asyncio.sleep(0)  # Whoever listens begins to.
+        return [Container(id_, id_, "running", "") for id_ in ("a", "b", "c")]
+
+    async def status(self, of: Container) -> Status:
+        if of.id == "b" and self.error is not None:
+            raise self.error
+        return Status(None, ["run", of.id])
+
+    async def images(self) -> list[Image]:
+        return []
+
+    async def events(self) -> AsyncGenerator[str]:
+        await asyncio.Event().wait()
+        yield ""
+
+    async def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    "error",
+    [RefusedError("no shim", status=2), UnreachableError("saw none"), AnswerError("no status")],
+    ids=["refused", "hangs", "unreadable"],
+)
+async def test_a_container_whose_status_cannot_be_had_is_missed_alone(
+    monkeypatch: pytest.MonkeyPatch, error: HttpError
+) -> None:
+    runtime, clock = Broken(error), Clock()
+    monkeypatch.setattr(cri, "Runtime", runtime.at)
+    place = site(clock=clock)
+    table = place.ledger["container"]
+    collector = CriCollector(place, "none.sock")
+    try:
+        await collector.start()
+        await collector.collect()
+        misses = collector.capability().misses
+        assert [table.get(id_, "command") for id_ in ("a", "b", "c")] == ["run a", None, "run c"]
+        assert table.get("b", "state") == "running"
+        assert [one.what for one in misses] == [
+            f"status of 1 containers that the runtime does not tell ({error})"
+        ]
+
+        runtime.error = None
+        clock.now += 60
+        await collector.collect()
+        assert table.get("b", "command") == "run b"
+        assert collector.capability().state is State.FULL
+    finally:
+        await collector.close()
+
+
+async def test_a_runtime_that_hangs_is_not_taken_for_a_container_that_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    runtime = Broken(UnreachableError("saw none"))
+    monkeypatch.setattr(cri, "Runtime", runtime.at)
+    collector = CriCollector(site(), "none.sock")
+    try:
+        await collector.start()
+        runtime.is_gone = True
+        with pytest.raises(UnreachableError, match="expected an answer"):
+            await collector.collect()
+    finally:
+        await collector.close()

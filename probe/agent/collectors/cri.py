@@ -3,8 +3,10 @@
 The runtime is listed when events have begun and each half minute after that, because nothing says
 when it has begun to send them. An event leads to a list and a look at what has changed, and to two
 more lists soon after: containerd tells of an end before its own list knows of it. Events that come
-meanwhile share them. A look reads two kept-open counter files a container, no more. A sandbox is
-the pause container of a pod: it holds the pod's network, and so it has its addresses.
+meanwhile share them. One whose status the runtime does not tell is missed by itself, told of as far
+as the list does, and asked for again now and then. A look reads two kept-open counter files a
+container, no more. A sandbox is the pause container of a pod: it holds the pod's network, and so it
+has its addresses.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from typing import Any, ClassVar
 from probe.agent.collector import Capability, Miss, State
 from probe.agent.counters import Counters
 from probe.agent.cri import Container, Runtime, Status
-from probe.agent.errors import AbsentError, AgentError, RefusedError, UnreachableError
+from probe.agent.errors import AbsentError, AgentError, HttpError, RefusedError, UnreachableError
 from probe.agent.grpc import UNIMPLEMENTED
 from probe.agent.metering import counted
 from probe.agent.redaction import command_line, redact_pair
@@ -30,7 +32,9 @@ SOCKETS = (
     "/var/run/crio/crio.sock",
 )
 _GRANT = "mount the runtime's socket, or set cri_socket"
+_OF_OTHERS = (None, "docker", "mesos")
 _LIST_S = 30.0
+_AGAIN_S = 60.0
 _AFTER_EVENT_S = (0.0, 0.1, 1.0)
 _IMAGES_LISTS = 10
 _ARGUMENTS_MAX = 256
@@ -52,6 +56,9 @@ class CriCollector:
         self._happened = asyncio.Event()
         self._named = ("", "")
         self._known: dict[str, Container] = {}
+        self._unseen: dict[str, str] = {}
+        """Containers whose status was not told, each with what was; the last asked last."""
+        self._asked_again_at = site.clock()
         self._images: set[str] = set()
         self._has_events = True
         self._listed_at = float("-inf")
@@ -63,11 +70,13 @@ class CriCollector:
         try:
             name, version = await self._runtime.version()
         except UnreachableError as error:
+            self._keep_living()
             msg = f"no container runtime at {self._path} ({error})"
             raise AbsentError(msg, grant=_GRANT) from None
         except RefusedError as error:
             if error.status != UNIMPLEMENTED:
                 raise
+            self._keep_living()
             msg = f"{self._path} has no CRI ({error})"
             raise AbsentError(msg, grant="enable containerd's plugin `cri`") from None
         self._named = (clean(name), clean(version))
@@ -97,6 +106,10 @@ class CriCollector:
         if not self._has_events:
             what = "containers that live for less than a look"
             misses.append(Miss(what, "a runtime with GetContainerEvents, or containerd"))
+        if self._unseen:
+            problem = next(iter(self._unseen.values()))
+            what = f"status of {len(self._unseen)} containers that the runtime does not tell"
+            misses.append(Miss(f"{what} ({problem})", "a runtime that tells it"))
         if self._counters.blind:
             what = f"counters of {self._counters.blind} containers, whose cgroup cannot be seen"
             grant = "run in the host's pid namespace with /sys/fs/cgroup mounted"
@@ -148,16 +161,30 @@ class CriCollector:
             for id_, one in found.items():
                 if self._known.get(id_) != one:
                     await self._look(one, found.get(one.sandbox))
+            if self._site.clock() - self._asked_again_at >= _AGAIN_S:
+                self._asked_again_at = self._site.clock()
+                for one in [found[id_] for id_ in self._unseen]:
+                    if not await self._look(one, found.get(one.sandbox)):
+                        break
             if self._lists % _IMAGES_LISTS == 0:
                 await self._list_images()
             self._lists += 1
             self._listed_at = self._site.clock()
             return self._known != before
 
-    async def _look(self, one: Container, sandbox: Container | None) -> None:
-        status = await self._runtime.status(one)
+    async def _look(self, one: Container, sandbox: Container | None) -> bool:
+        """Tell of a container; False where its status cannot be had."""
+        self._unseen.pop(one.id, None)
+        try:
+            status = await self._runtime.status(one)
+        except HttpError as error:
+            if isinstance(error, UnreachableError):
+                # Raises where it is the runtime itself that does not answer.
+                await self._runtime.version()
+            self._unseen[one.id] = clean(str(error))
+            status = Status(None, [])
         if status is None:  # It went meanwhile; the next list does not have it.
-            return
+            return True
         self._known[one.id] = one
         id_ = clean(one.id)
         row = self._table.put(id_, **self._facts(one, status))
@@ -169,6 +196,7 @@ class CriCollector:
             self._counters.note_change(id_)
         else:
             self._counters.stop(id_)
+        return one.id not in self._unseen
 
     def _facts(self, one: Container, status: Status) -> dict[str, Any]:
         redacts = self._site.redact
@@ -186,7 +214,7 @@ class CriCollector:
             "image": clean(one.image) or None,
             "image_name": clean(one.image_name) or None,
             "state": one.state,
-            "command": clean(shown, TEXT_CHARS_MAX),
+            "command": clean(shown, TEXT_CHARS_MAX) or None,
             "pid": status.pid,
             "created_ms": one.created_ms,
             "started_ms": status.started_ms,
@@ -214,7 +242,13 @@ class CriCollector:
                 size_bytes=image.size_bytes,
             )
 
+    def _keep_living(self) -> None:
+        """How the runtime calls itself nobody says now, so its containers are those of no other."""
+        runtimes = {id_: self._table.get(id_, "runtime") for id_ in self._table.ids()}
+        self._counters.keep_living(id_ for id_, one in runtimes.items() if one not in _OF_OTHERS)
+
     def _remove(self, id_: str) -> None:
         self._known.pop(id_, None)
+        self._unseen.pop(id_, None)
         self._counters.stop(clean(id_))
         self._table.remove(clean(id_))
