@@ -94,6 +94,56 @@ def test_a_written_report_has_what_scope_s_app_needs(recorded: Imported) -> None
     assert set(parents) <= ids
 
 
+def edge(client: str, server: str, port: int, *, open_: int = 1) -> dict[str, Any]:
+    ends = {"client_address": client, "server_address": server, "server_port": port}
+    return {"host": "h", "protocol": "tcp", "open": open_, **ends}
+
+
+def endpoints(edges: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    written = exporter.write({"connection": edges}, probe="p", time_ms=1_000)
+    return json.loads(written)["Endpoint"]["nodes"]
+
+
+def clients(edges: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
+    return {id_: n["adjacency"] for id_, n in endpoints(edges).items() if n["adjacency"]}
+
+
+def test_no_client_is_taken_for_a_server() -> None:
+    edges = {f"h;0;tcp;10.0.0.5;10.0.0.9;{n};7;0": edge("10.0.0.5", "10.0.0.9", n) for n in (1, 2)}
+    # Whoever listens on a port of the client's machine.
+    for port in range(1, 100):
+        edges[f"h;0;tcp;10.0.0.8;10.0.0.5;{port};0;0"] = edge("10.0.0.8", "10.0.0.5", port)
+
+    assert all(";10.0.0.5;" not in id_ or int(id_.split(";")[2]) > 65_535 for id_ in clients(edges))
+    assert len(clients(edges)) == len(edges)
+
+
+def test_a_client_is_the_same_in_each_report_and_another_of_each_host() -> None:
+    one = {"h;0;tcp;10.0.0.5;10.0.0.9;80;7;0": edge("10.0.0.5", "10.0.0.9", 80)}
+    before = {"h;0;tcp;10.0.0.4;10.0.0.9;80;6;0": edge("10.0.0.4", "10.0.0.9", 80)}
+    elsewhere = {"i;0;tcp;10.0.0.5;10.0.0.9;81;7;0": edge("10.0.0.5", "10.0.0.9", 81)}
+
+    assert clients(one).items() < clients(before | one).items()
+    assert not clients(one).keys() & clients(elsewhere).keys()
+
+
+def test_loopback_addresses_of_hosts_and_namespaces_are_not_one() -> None:
+    def ids(host: str, namespace: int, address: str) -> set[str]:
+        found = edge(address, address, 80)
+        return set(endpoints({f"{host};{namespace};tcp;{address};{address};80;1;2": found}))
+
+    for address in ("127.0.0.1", "127.9.8.7", "::1"):
+        assert not ids("h", 0, address) & ids("i", 0, address)
+        assert not ids("h", 0, address) & ids("h", 7, address)
+    assert ";10.0.0.1;80" in ids("h", 0, "10.0.0.1")
+
+
+def test_edges_that_have_ended_are_not_told() -> None:
+    ended = {"h;0;tcp;10.0.0.5;10.0.0.9;80;7;0": edge("10.0.0.5", "10.0.0.9", 80, open_=0)}
+
+    assert endpoints(ended) == {}
+
+
 def test_newer_sections_and_empty_ones_are_no_harm() -> None:
     document = {
         "Host": {"nodes": {"h;<host>": {"id": "h;<host>", "latest": None, "sets": None}}},

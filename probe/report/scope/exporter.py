@@ -6,6 +6,8 @@ written too, because its app shows no metadata without them.
 
 from __future__ import annotations
 
+import hashlib
+import ipaddress
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +15,7 @@ from typing import Any
 import msgspec
 
 from probe.report.schema import Value
-from probe.report.scope.keys import KINDS, TAGS, Kind
+from probe.report.scope.keys import KINDS, PORT_MAX, TAGS, Kind
 
 _WINDOW_NS = 15_000_000_000
 _Nodes = Mapping[str, Mapping[str, Mapping[str, Value]]]
@@ -113,15 +115,38 @@ def _format(column: str) -> str:
 
 def _endpoints(edges: Mapping[str, Mapping[str, Value]], stamp: str) -> dict[str, Any]:
     """Endpoints with adjacency. An edge does not tell its clients' ports, so each edge with open
-    connections stands as one connection from port 1 on."""
+    connections stands as one connection, from a number of its own that can be nobody's port."""
     nodes: dict[str, Any] = {}
-    for number, edge in enumerate(edges.values(), 1):
-        client_id = f";{edge.get('client_address')};{number % 65_535 + 1}"
-        server_id = f";{edge.get('server_address')};{edge.get('server_port')}"
+    for id_, edge in edges.items():
+        if edge.get("open") == 0:  # Scope's app takes what is told for what is connected now.
+            continue
+        client_id = f"{_scoped(id_, edge, 'client_address')};{_number(id_)}"
+        server_id = f"{_scoped(id_, edge, 'server_address')};{edge.get('server_port')}"
         client = nodes.setdefault(client_id, _endpoint(client_id, edge, "client", stamp))
         nodes.setdefault(server_id, _endpoint(server_id, edge, "server", stamp))
         client["adjacency"] = sorted({*client["adjacency"], server_id})
     return nodes
+
+
+def _number(id_: str) -> int:
+    """In place of a client's port: the same in each report, because Scope's app keeps those of
+    some seconds as one, and another for each edge of each host, which ids name."""
+    digest = hashlib.blake2b(id_.encode("utf-8", "surrogatepass"), digest_size=6)
+    return PORT_MAX + 1 + int.from_bytes(digest.digest(), "big")
+
+
+def _scoped(id_: str, edge: Mapping[str, Value], column: str) -> str:
+    """An address as ids of endpoints begin: loopback ones are others in each network namespace of
+    each host, and the id of an edge names both."""
+    text = str(edge.get(column))
+    try:
+        is_loopback = ipaddress.ip_address(text).is_loopback
+    except ValueError:  # Of a report that somebody else wrote.
+        is_loopback = False
+    if not is_loopback:
+        return f";{text}"
+    host, namespace, *_ = id_.split(";")
+    return f"{host}-{namespace};{text}"
 
 
 def _endpoint(id_: str, edge: Mapping[str, Value], end: str, stamp: str) -> dict[str, Any]:

@@ -15,11 +15,10 @@ from probe.report.errors import ScopeReportError
 from probe.report.schema import Type, Value
 from probe.report.scope import document
 from probe.report.scope.document import Node
-from probe.report.scope.keys import KINDS, LABEL_PREFIXES, Kind
+from probe.report.scope.keys import KINDS, LABEL_PREFIXES, PORT_MAX, Kind
 from probe.report.topologies import TOPOLOGIES
 
 Nodes: TypeAlias = dict[str, dict[str, dict[str, Value]]]
-_PORT_MAX = 65_535
 
 
 @dataclass
@@ -117,7 +116,7 @@ def _edges(endpoints: Mapping[str, Node]) -> dict[str, dict[str, Value]]:
     for node_id, client in endpoints.items():
         for server_id in client.adjacency or ():
             ends = _end(node_id), _end(server_id)
-            if ends[0] is None or ends[1] is None:
+            if ends[0] is None or ends[1] is None or ends[1][1] > PORT_MAX:
                 continue
             server = endpoints.get(server_id, Node())
             _add(edges, client, server, ends[0], ends[1])
@@ -128,7 +127,8 @@ def _end(node_id: str) -> tuple[str, int] | None:
     """`scope;address;port`."""
     parts = node_id.split(";")
     port = document.whole(parts[2]) if len(parts) == 3 else None  # noqa: PLR2004 - as the id is made
-    return (parts[1], port) if port is not None and 0 <= port <= _PORT_MAX else None
+    # A client may have a number that is no port (exporter): edges do not tell it.
+    return (parts[1], port) if port is not None and port >= 0 else None
 
 
 def _add(

@@ -91,3 +91,5 @@ KINDS: Mapping[str, Kind] = {
 # Prefixes of Latest keys that Scope makes of labels.
 LABEL_PREFIXES = ("docker_label_", "label_")
 TAGS = {kind.ours: kind.tag for kind in KINDS.values()}
+# The greatest that is one: a client that is told by edge has a greater number.
+PORT_MAX = 65_535
