@@ -64,8 +64,8 @@ Nodes = Mapping[str, Node]
 class History:
     """One run. `lost_base`: when bases were lost; `rests`: when nothing was under way; by order.
 
-    `unheard`: by order, deletes of which an engine died before it can have heard the answer, which
-    alone would have told it that the znode had been created again.
+    `unheard`: by order, deletes whose answer an engine cannot have heard, because it died or lost
+    the connection; that alone would have told it that the znode had been created again.
     """
 
     writes: list[Write] = field(default_factory=list[Write])

@@ -72,7 +72,8 @@ def history(world: World) -> History:
             doc = _ownership(txn)
             if doc is not None and doc.term > term:
                 owner, term = doc.owner, doc.term
-            if txn.who != world.who and last_s.get(txn.who, 0.0) - txn.at_s < _ANSWER_S:
+            died = txn.who != world.who and last_s.get(txn.who, 0.0) - txn.at_s < _ANSWER_S
+            if died or txn.order in world.sides[side].unheard:
                 for op in txn.ops:
                     rel = ROOTS.rel(side, op.path) if isinstance(op, Delete) else None
                     if rel is not None:

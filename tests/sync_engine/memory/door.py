@@ -10,6 +10,7 @@ import struct
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sync_engine.wire import OpCode
@@ -53,6 +54,8 @@ class _Slot:
     zxid: int = 0
     code: int = 0
     body: bytes = b""
+    order: int = 0
+    """Of the transaction that it became; 0: of none."""
 
 
 class Door:
@@ -123,7 +126,9 @@ class Door:
                 return
             self._slots.popleft()
             zxid = slot.zxid or self.server.zxid
-            self.end.deliver(frames.answer(slot.asked.xid, zxid, slot.code, slot.body))
+            heard = partial(self.server.ensemble.unheard.discard, slot.order)
+            answer = frames.answer(slot.asked.xid, zxid, slot.code, slot.body)
+            self.end.deliver(answer, heard)
             if slot.asked.code is OpCode.CLOSE_SESSION:
                 self.close()
                 self.end.finish()
@@ -220,7 +225,8 @@ class Door:
             else:
                 slot.code = refused.code
             return
-        slot.zxid = txn.zxid
+        slot.zxid, slot.order = txn.zxid, txn.order
+        self.server.ensemble.unheard.add(txn.order)
         if asked.code is OpCode.MULTI:
             slot.body = frames.multi(asked.ops, txn.results)
         else:

@@ -143,6 +143,8 @@ class Ensemble:
     frame_bytes_max: int = REQUEST_BYTES_MAX
     tree: Tree = field(default_factory=Tree)
     log: list[Txn] = field(default_factory=list[Txn])
+    unheard: set[int] = field(default_factory=set[int])
+    """Transactions, by order, whose answer did not reach their client."""
     sessions: dict[int, Session] = field(default_factory=dict[int, Session])
     servers: list[Server] = field(init=False)
     faults: Faults = field(init=False)

@@ -131,10 +131,10 @@ class End(asyncio.Transport):
 
     # For the server
 
-    def deliver(self, data: bytes) -> None:
-        """Send to the client."""
+    def deliver(self, data: bytes, heard: Callable[[], None] | None = None) -> None:
+        """Send to the client; `heard` is called once it has it."""
         self._down_at = max(self._down_at + _STEP_S, self._loop.time() + self.delay_s())
-        self._loop.call_at(self._down_at, self._receive, data)
+        self._loop.call_at(self._down_at, self._receive, data, heard)
 
     def break_off(self) -> None:
         """Let the client find the connection broken."""
@@ -156,10 +156,12 @@ class End(asyncio.Transport):
         for act in held:
             act()
 
-    def _receive(self, data: bytes) -> None:
+    def _receive(self, data: bytes, heard: Callable[[], None] | None) -> None:
         if self.who in self._network.paused:
-            self._held.append(lambda: self._receive(data))
+            self._held.append(lambda: self._receive(data, heard))
         elif self._is_open and not self._is_killed:
+            if heard is not None:
+                heard()
             self._protocol.data_received(data)
 
     def _gone(self, error: Exception | None) -> None:
