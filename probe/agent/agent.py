@@ -49,7 +49,7 @@ class Agent:
             redact=settings.redact,
         )
         self.runner = Runner(
-            self.site, [_factory(n, settings) for n in settings.collectors], self._log
+            self.site, {n: _factory(n, settings) for n in settings.collectors}, self._log
         )
         self.publisher = Publisher(
             self.ledger,

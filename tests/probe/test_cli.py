@@ -294,6 +294,7 @@ WRONG = {
     "another type": ({"lease_s": "long"}, "lease_s"),
     "an unknown collector": ({"collectors": ["hosts"]}, "hosts"),
     "an address without a scheme": ({"apps": ["localhost:80"]}, "http://host:port"),
+    "an engine that nothing here can ask": ({"docker_host": "ssh://h"}, "unix:///socket"),
     "no interval": ({"publish_interval_s": 0}, "above 0"),
     "more lookups than a server bears": ({"dns_lookups_per_s": 1000}, "of 0 to 100"),
     "a lease that runs out between two reports": ({"lease_s": 4}, "two publish intervals"),

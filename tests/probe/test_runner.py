@@ -17,11 +17,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from probe.agent import budget
+from probe.agent.agent import Agent
 from probe.agent.budget import STEPS, Budget, Use
 from probe.agent.collector import Capability, Collector, State
-from probe.agent.errors import AbsentError
+from probe.agent.errors import AbsentError, SettingsError
 from probe.agent.log import Log
 from probe.agent.runner import Runner
+from probe.agent.settings import Settings
 from probe.agent.site import Site
 from tests.probe.properties import patient
 from tests.probe.sites import site
@@ -61,6 +63,9 @@ class Other(Scripted):
     name: ClassVar[str] = "other"
 
 
+NAMES = (Scripted.name, Other.name)
+
+
 class Stage:
     """A runner of scripted collectors, all that were made of them, and what was logged."""
 
@@ -73,7 +78,7 @@ class Stage:
         self.made: list[list[Scripted]] = [[] for _ in scripts]
         self.log = io.StringIO()
         self.site = site(clock=time.monotonic)
-        self.factories = [self._factory(n, script) for n, script in enumerate(scripts)]
+        self.factories = dict(zip(NAMES, map(self._factory, range(2), scripts), strict=False))
         self.runner = Runner(
             self.site,
             self.factories,
@@ -148,15 +153,46 @@ def _failures(runner: Runner) -> int:
 
 async def test_a_collector_that_cannot_say_what_it_can_do_ends_no_other() -> None:
     stage = Stage(nothing, nothing)
-    runner = Runner(
-        stage.site, [lambda _: Mute(nothing), stage.factories[1]], Log(stage.log), look_s_max=5.0
-    )
+    factories: dict[str, Callable[[Site], Collector]] = {**stage.factories}
+    factories["scripted"] = lambda _: Mute(nothing)
+    runner = Runner(stage.site, factories, Log(stage.log), look_s_max=5.0)
     stage.runner = runner
     async with running(stage):
         await until(lambda: _failures(runner) > 1, "it fails twice")
         looks = runner.work["other"].looks
         await until(lambda: runner.work["other"].looks > looks, "the other goes on")
     assert runner.work["scripted"].problem == "ValueError: no word of it"
+
+
+async def test_a_collector_that_cannot_be_made_ends_no_other() -> None:
+    def refuse(_: Site) -> Collector:
+        msg = "no such address"
+        raise SettingsError(msg)
+
+    stage = Stage(nothing, nothing)
+    factories = {**stage.factories, "scripted": refuse}
+    stage.runner = Runner(stage.site, factories, Log(stage.log))
+    async with running(stage):
+        await until(lambda: _failures(stage.runner) > 1, "it fails twice")
+        await until(lambda: stage.made[1] and stage.made[1][0].looks > 2, "the other goes on")
+        work = stage.runner.work["scripted"]
+        assert work.capability.state is State.FAILED
+        assert work.problem == "SettingsError: no such address"
+        stage.runner.tell()
+        assert stage.site.ledger["collector"].node("node;scripted")["state"] == "failed"
+
+
+async def test_one_look_goes_on_without_a_collector_that_cannot_be_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "ssh://me@elsewhere")
+    agent = Agent(Settings(collectors=("container", "host")), Log(io.StringIO()))
+    async with agent.once():
+        work = agent.runner.work
+        assert work["container"].capability.state is State.FAILED
+        assert "ssh://me@elsewhere" in (work["container"].problem or "")
+        assert work["host"].looks == 1
+        assert len(agent.ledger["host"]) == 1
 
 
 async def test_a_collector_that_hangs_is_given_up_and_made_anew() -> None:
