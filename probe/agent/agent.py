@@ -68,9 +68,10 @@ class Agent:
     @contextlib.asynccontextmanager
     async def once(self, again_after_s: float | None = None) -> AsyncGenerator[None]:
         """Let every collector look once, or twice; inside, the ledger holds what there is."""
-        async with self.runner.once(again_after_s):
-            self._tell()
-            yield
+        with self.runner.watchdog.watching():
+            async with self.runner.once(again_after_s):
+                self._tell()
+                yield
 
     async def run(self) -> None:
         """Work until cancelled."""

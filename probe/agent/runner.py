@@ -137,11 +137,14 @@ class Runner:
 
     def _made(self, work: Work, factory: Factory) -> Collector | None:
         """Make a collector; None where that fails, as with an address that nobody can read."""
+        self.watchdog.begin(work.name)
         try:
             collector = factory(self._site)
         except Exception as error:  # noqa: BLE001 - the boundary of a collector: others go on
             self._failed(work, f"collector {work.name}", clean(_told(error), TEXT_CHARS_MAX))
             return None
+        finally:
+            self.watchdog.end()
         work.interval_s = collector.interval_s
         return collector
 
@@ -199,7 +202,7 @@ class Runner:
     async def _close(self, collector: Collector, work: Work) -> None:
         try:
             async with asyncio.timeout(_CLOSE_S_MAX):
-                await collector.close()
+                await metered(collector.close(), work)
         except Exception as error:  # noqa: BLE001 - the boundary of a collector: it is given up
             self._log.trouble(f"end of collector {work.name}", clean(_told(error)))
 

@@ -7,6 +7,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -20,11 +21,13 @@ from probe.agent import budget
 from probe.agent.agent import Agent
 from probe.agent.budget import STEPS, Budget, Use
 from probe.agent.collector import Capability, Collector, State
-from probe.agent.errors import AbsentError, SettingsError
+from probe.agent.collectors.host import HostCollector
+from probe.agent.errors import AbsentError, SettingsError, StuckError
 from probe.agent.log import Log
 from probe.agent.runner import Runner
 from probe.agent.settings import Settings
 from probe.agent.site import Site
+from probe.agent.watchdog import Watchdog
 from tests.probe.properties import patient
 from tests.probe.sites import site
 from tests.waiting import until
@@ -230,7 +233,15 @@ def read_for_ever() -> None:
         os.close(writing)
 
 
-@pytest.mark.parametrize("block", [sleep_for_ever, compute_for_ever, read_for_ever])
+def match_for_ever() -> None:
+    """A regular expression keeps the interpreter's lock."""
+    re.match(r"(?:a|aa)+$", "a" * 80 + "!")
+
+
+BLOCKS = [sleep_for_ever, compute_for_ever, read_for_ever, match_for_ever]
+
+
+@pytest.mark.parametrize("block", BLOCKS)
 async def test_a_collector_that_blocks_everything_is_interrupted_and_made_anew(
     block: Callable[[], None],
 ) -> None:
@@ -238,7 +249,7 @@ async def test_a_collector_that_blocks_everything_is_interrupted_and_made_anew(
         if len(stage.made[0]) == 1 and look == 2:
             block()
 
-    before = signal.getsignal(signal.SIGUSR2)
+    before = signal.getsignal(signal.SIGALRM)
     stage = Stage(block_once, nothing, stuck_s_max=0.2)
     with stage.runner.watchdog.watching():
         async with running(stage):
@@ -252,7 +263,33 @@ async def test_a_collector_that_blocks_everything_is_interrupted_and_made_anew(
             assert stage.runner.watchdog.interruptions == 1
             assert stage.events() == ["trouble.began", "trouble.ended"]
             assert "a step of scripted to end within 0.2 s" in stage.log.getvalue()
-    assert signal.getsignal(signal.SIGUSR2) is before
+    assert signal.getsignal(signal.SIGALRM) is before
+
+
+async def test_one_look_is_interrupted_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def start(_: HostCollector) -> None:
+        match_for_ever()
+
+    monkeypatch.setattr(HostCollector, "start", start)
+    agent = Agent(Settings(collectors=("host",)), Log(io.StringIO()))
+    agent.runner.watchdog = Watchdog(0.2)
+    async with agent.once():
+        problem = agent.runner.work["host"].problem or ""
+        assert "a step of host to end within 0.2 s" in problem
+
+
+def test_a_step_that_catches_its_interruption_is_interrupted_again() -> None:
+    watchdog = Watchdog(0.1)
+    timer = signal.getitimer(signal.ITIMER_REAL)
+    with watchdog.watching():
+        watchdog.begin("stubborn")
+        with contextlib.suppress(StuckError):
+            compute_for_ever()
+        with pytest.raises(StuckError, match="stubborn"):
+            compute_for_ever()
+        watchdog.end()
+    assert watchdog.interruptions == 2
+    assert (signal.getitimer(signal.ITIMER_REAL)[0] > 0) is (timer[0] > 0)
 
 
 async def test_a_step_that_ends_in_time_is_never_interrupted() -> None:
