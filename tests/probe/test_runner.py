@@ -14,12 +14,8 @@ from collections.abc import AsyncGenerator, Callable
 from typing import ClassVar
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from probe.agent import budget
 from probe.agent.agent import Agent
-from probe.agent.budget import STEPS, Budget, Use
 from probe.agent.collector import Capability, Collector, State
 from probe.agent.collectors.host import HostCollector
 from probe.agent.errors import AbsentError, SettingsError, StuckError
@@ -28,7 +24,6 @@ from probe.agent.runner import Runner
 from probe.agent.settings import Settings
 from probe.agent.site import Site
 from probe.agent.watchdog import Watchdog
-from tests.probe.properties import patient
 from tests.probe.sites import site
 from tests.waiting import until
 
@@ -365,40 +360,3 @@ def test_a_name_that_is_no_utf_8_is_logged_all_the_same() -> None:
     Log(stream).trouble("file", "/x/\udcff", number=10**40)
 
     assert json.loads(stream.getvalue())["problem"] == "/x/\ufffd"
-
-
-USES = st.builds(Use, st.floats(0, 50), st.floats(0, 500))
-
-
-@patient
-@given(st.integers(0, len(STEPS)), USES)
-def test_degradation_goes_one_step_at_a_time_and_only_where_it_must(level: int, use: Use) -> None:
-    limits = Budget(cpu_percent=5, rss_mb=100)
-    decided = budget.decide(level, use, limits)
-
-    assert 0 <= decided <= len(STEPS)
-    assert abs(decided - level) <= 1
-    if use.cpu_percent > 5 or use.rss_mb > 100:
-        assert decided >= level
-    else:
-        assert decided <= level
-
-
-def test_the_least_missed_goes_first_and_events_of_containers_never() -> None:
-    assert budget.factors(0) == {}
-    assert budget.factors(1) == {"process": 2}
-    assert budget.factors(len(STEPS))["container"] == 5
-    for level in range(len(STEPS)):
-        before, after = budget.factors(level), budget.factors(level + 1)
-        assert all(after[name] >= factor for name, factor in before.items())
-
-
-def test_the_agent_measures_itself() -> None:
-    meter = budget.Meter()
-    begun = time.process_time()
-    while time.process_time() - begun < 0.05:
-        pass
-    use = meter.sample()
-
-    assert use.cpu_percent > 0
-    assert 10 < use.rss_mb < 2000
