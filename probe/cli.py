@@ -28,6 +28,7 @@ from probe.console import (
     until_stopped,
 )
 from probe.plugin_verbs import plugin
+from probe.report.topologies import TOPOLOGIES
 
 if TYPE_CHECKING:
     from probe.agent.doctor import Diagnosis
@@ -86,9 +87,16 @@ async def _serve(settings: Settings) -> None:
 @settings_option
 @json_option
 @click.option("--topology", "chosen", multiple=True, help="Only this kind of node.")
-@click.option("--scope", is_flag=True, help="Print a report as Weave Scope writes it (JSON).")
+@click.option("--scope", is_flag=True, help="Print all of it as Weave Scope does (JSON).")
 def once(settings_file: Path | None, *, as_json: bool, chosen: Sequence[str], scope: bool) -> None:
     """Look once and print the report."""
+    unknown = sorted(set(chosen) - TOPOLOGIES.keys())
+    if unknown:
+        msg = f"expected topologies of {', '.join(TOPOLOGIES)}; saw {', '.join(unknown)}"
+        raise click.BadParameter(msg, param_hint="--topology")
+    if scope and chosen:
+        msg = "a report for Scope is a whole: expected no --topology beside --scope"
+        raise click.UsageError(msg)
     settings = load(settings_file, as_json=as_json)
     nodes = do(_look(settings), as_json=as_json)
     if scope:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from probe.agent import budget
-from probe.agent.budget import Budget, Meter, Use
+from probe.agent.budget import Budget, Memory, Meter, Use
 from probe.agent.collector import Collector
 from probe.agent.files import OpenFiles
 from probe.agent.grants import Grants
@@ -49,7 +49,7 @@ class Agent:
             redact=settings.redact,
         )
         self.runner = Runner(
-            self.site, [_factory(n, settings) for n in settings.collectors], self._log
+            self.site, {n: _factory(n, settings) for n in settings.collectors}, self._log
         )
         self.publisher = Publisher(
             self.ledger,
@@ -61,6 +61,7 @@ class Agent:
         self.grants = Grants(settings.controls, read_only=settings.read_only)
         self._budget = Budget(settings.cpu_percent_max, settings.rss_mb_max)
         self._meter = Meter()
+        self._memory = Memory(budget.give_back, time.monotonic)
         self._level = 0
         self._use = Use(0.0, 0.0)
         self._began = time.monotonic()
@@ -68,9 +69,10 @@ class Agent:
     @contextlib.asynccontextmanager
     async def once(self, again_after_s: float | None = None) -> AsyncGenerator[None]:
         """Let every collector look once, or twice; inside, the ledger holds what there is."""
-        async with self.runner.once(again_after_s):
-            self._tell()
-            yield
+        with self.runner.watchdog.watching():
+            async with self.runner.once(again_after_s):
+                self._tell()
+                yield
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -120,6 +122,7 @@ class Agent:
         while True:
             await asyncio.sleep(_GOVERN_S)
             self._use = self._meter.sample()
+            self._memory.judge(self._use, self._budget)
             level = budget.decide(self._level, self._use, self._budget)
             if level != self._level:
                 self._log.event("budget.changed", level=level, cpu_percent=self._use.cpu_percent)
@@ -138,7 +141,10 @@ class Agent:
             cpu_percent_max=self._budget.cpu_percent,
             rss_mb=round(use.rss_mb, 1),
             rss_mb_max=self._budget.rss_mb,
-            degraded=[step.meaning for step in budget.STEPS[: self._level]],
+            degraded=[
+                *(step.meaning for step in budget.STEPS[: self._level]),
+                *([Memory.MEANING] if self._memory.is_above else []),
+            ],
             read_only=self.grants.read_only,
             granted=self.grants.effective,
             refused=self.grants.refused,

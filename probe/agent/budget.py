@@ -1,16 +1,18 @@
 """How the agent stays inside its budget: it measures itself, and looks less often where it must.
 
 The order is stated, one step at a time, the least missed first: see `STEPS`. A step is taken when
-the use of the last while is above the budget, and taken back when there is room for what it saved.
-Deciding is pure; measuring is one read of /proc/self.
+the processor time of the last while is above the budget, and taken back when there is room for what
+it saved. Looking less often frees no memory, so memory takes no step: above its budget what is free
+goes back to the kernel, and that is told. Deciding is pure; measuring is one read of /proc/self.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from probe.agent.files import read
@@ -41,6 +43,8 @@ STEPS: Sequence[Step] = (
 )
 # Below this share of the budget a step is taken back; between the two nothing changes.
 _ROOM = 0.6
+# To walk through the heap takes time, too.
+_GIVE_BACK_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -61,13 +65,40 @@ class Use:
 
 def decide(level: int, use: Use, budget: Budget) -> int:
     """How many steps are to be taken, after so many have been."""
-    share = max(use.cpu_percent / budget.cpu_percent, use.rss_mb / budget.rss_mb)
+    share = use.cpu_percent / budget.cpu_percent
     if share > 1:
         return min(level + 1, len(STEPS))
-    # Memory that was freed seldom goes back to the kernel, so processor time alone decides here.
-    if use.cpu_percent / budget.cpu_percent < _ROOM and use.rss_mb <= budget.rss_mb:
-        return max(level - 1, 0)
-    return level
+    return max(level - 1, 0) if share < _ROOM else level
+
+
+class Memory:
+    """Gives back what is free when the use of memory is above the budget."""
+
+    MEANING = "more memory is used than the budget has: what is free is given back each minute"
+
+    def __init__(self, give_back: Callable[[], None], clock: Callable[[], float]) -> None:
+        self.is_above = False
+        self._give_back = give_back
+        self._clock = clock
+        self._gave_at: float | None = None
+
+    def judge(self, use: Use, budget: Budget) -> None:
+        """Judge the use, and act on it."""
+        self.is_above = use.rss_mb > budget.rss_mb
+        now = self._clock()
+        if self.is_above and (self._gave_at is None or now - self._gave_at >= _GIVE_BACK_S):
+            self._gave_at = now
+            self._give_back()
+
+
+def give_back() -> None:
+    """Collect cycles, and hand free pages to the kernel where the C library can (glibc)."""
+    import ctypes  # noqa: PLC0415 - costs memory, and most agents never need it
+
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def factors(level: int) -> Mapping[str, float]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+from pathlib import Path
 
 import msgspec
 
@@ -17,6 +18,8 @@ from probe.agent.log import Log
 from probe.agent.settings import Settings
 from probe.report.ledger import Ledger
 
+# As linux/proc_ns.h numbers it (PROC_PID_INIT_INO).
+_FIRST_PID_NAMESPACE = f"pid:[{0xEFFFFFFC}]"
 # Bits of CapEff, as linux/capability.h numbers them.
 _CAPABILITIES = {
     "CAP_DAC_READ_SEARCH": 2,
@@ -59,7 +62,8 @@ class Diagnosis(msgspec.Struct):
     capabilities: list[Granted]
     """Of them that add something to what is looked at: none where that is no node."""
     host_processes: bool | None
-    """Whether process 1 is the host's, and not a container's; None: no process is looked at."""
+    """Whether processes are the host's, and not a container's; None: not to be told, or no process
+    is looked at."""
 
 
 # These ask over the network, and need nothing of the node that they run on.
@@ -103,7 +107,7 @@ async def diagnose(settings: Settings) -> Diagnosis:
         os.geteuid(),
         findings,
         capabilities() if looks_at_node else [],
-        _sees_host(settings.proc) if looks_at_node else None,
+        sees_host(settings.proc) if looks_at_node else None,
     )
 
 
@@ -130,6 +134,11 @@ def capabilities() -> list[Granted]:
     ]
 
 
-def _sees_host(proc: str) -> bool:
-    """In the first pid namespace the kernel's own threads are seen."""
-    return read_or_empty(f"{proc}/2/comm").strip() == b"kthreadd"
+def sees_host(proc: str) -> bool | None:
+    """In the first pid namespace the kernel's own threads are seen, unless others' are hidden."""
+    if read_or_empty(f"{proc}/2/comm").strip() == b"kthreadd":
+        return True
+    try:
+        return str(Path(proc, "self/ns/pid").readlink()) == _FIRST_PID_NAMESPACE
+    except OSError:
+        return None

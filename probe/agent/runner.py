@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 
 from probe.agent.collector import Capability, Collector, Miss, State
@@ -64,7 +64,7 @@ class Runner:
     def __init__(
         self,
         site: Site,
-        factories: Sequence[Factory],
+        factories: Mapping[str, Factory],
         log: Log,
         *,
         look_s_max: float = LOOK_S_MAX,
@@ -80,8 +80,8 @@ class Runner:
     async def run(self) -> None:
         """Work until cancelled."""
         async with asyncio.TaskGroup() as group:
-            for factory in self._factories:
-                group.create_task(self._keep(factory))
+            for name, factory in self._factories.items():
+                group.create_task(self._keep(name, factory))
 
     @contextlib.asynccontextmanager
     async def once(self, again_after_s: float | None = None) -> AsyncGenerator[None]:
@@ -92,9 +92,11 @@ class Runner:
         """
         at_work: list[tuple[Collector, Work]] = []
         try:
-            for factory in self._factories:
-                collector = factory(self._site)
-                work = self._work_of(collector)
+            for name, factory in self._factories.items():
+                work = self._work_of(name)
+                collector = self._made(work, factory)
+                if collector is None:
+                    continue
                 at_work.append((collector, work))
                 await self._look(collector, work, is_first=True)
             if again_after_s is not None:
@@ -130,22 +132,35 @@ class Runner:
         for work in self.work.values():
             work.factor = factors.get(work.name, 1.0)
 
-    def _work_of(self, collector: Collector) -> Work:
-        work = Work(collector.name, collector.interval_s, self.watchdog)
-        return self.work.setdefault(collector.name, work)
+    def _work_of(self, name: str) -> Work:
+        return self.work.setdefault(name, Work(name, 0.0, self.watchdog))
 
-    async def _keep(self, factory: Factory) -> None:
+    def _made(self, work: Work, factory: Factory) -> Collector | None:
+        """Make a collector; None where that fails, as with an address that nobody can read."""
+        self.watchdog.begin(work.name)
+        try:
+            collector = factory(self._site)
+        except Exception as error:  # noqa: BLE001 - the boundary of a collector: others go on
+            self._failed(work, f"collector {work.name}", clean(_told(error), TEXT_CHARS_MAX))
+            return None
+        finally:
+            self.watchdog.end()
+        work.interval_s = collector.interval_s
+        return collector
+
+    async def _keep(self, name: str, factory: Factory) -> None:
+        work = self._work_of(name)
         failed = 0
         while True:
-            collector = factory(self._site)
-            work = self._work_of(collector)
+            collector = self._made(work, factory)
             is_first = True
             try:
-                while await self._look(collector, work, is_first=is_first):
+                while collector and await self._look(collector, work, is_first=is_first):
                     is_first, failed = False, 0
                     await asyncio.sleep(collector.interval_s * work.factor)
             finally:
-                await self._close(collector, work)
+                if collector:
+                    await self._close(collector, work)
             if work.capability.state is State.ABSENT and not work.looks:
                 await asyncio.sleep(_ABSENT_RETRY_S)
                 continue
@@ -187,7 +202,7 @@ class Runner:
     async def _close(self, collector: Collector, work: Work) -> None:
         try:
             async with asyncio.timeout(_CLOSE_S_MAX):
-                await collector.close()
+                await metered(collector.close(), work)
         except Exception as error:  # noqa: BLE001 - the boundary of a collector: it is given up
             self._log.trouble(f"end of collector {work.name}", clean(_told(error)))
 

@@ -183,6 +183,8 @@ def parse_settings(data: bytes, where: str) -> Settings:
     asked = (*settings.sync_engines, *settings.mesos_agents)
     for url in (*settings.apps, *(one.url for one in asked)):
         parse_place(url)
+    if settings.docker_host:
+        parse_place(settings.docker_host.replace("tcp://", "http://", 1))
     check_names(settings.controls)
     if not 0 <= settings.dns_lookups_per_s <= _LOOKUPS_PER_S_MAX:
         msg = f"expected dns_lookups_per_s of 0 to {_LOOKUPS_PER_S_MAX}"

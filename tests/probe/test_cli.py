@@ -20,7 +20,7 @@ import pytest
 from click.testing import CliRunner
 
 from probe.agent.agent import Agent
-from probe.agent.doctor import count
+from probe.agent.doctor import count, sees_host
 from probe.agent.errors import SettingsError
 from probe.agent.log import Log
 from probe.agent.settings import COLLECTORS, Settings, parse_settings, read_settings
@@ -289,11 +289,47 @@ def test_a_wrong_command_line_ends_with_its_code_and_says_what_is_there(
     assert "Usage: " in done.output
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--topology", "process", "--topology", "nosuch"), "saw nosuch"),
+        (("--scope", "--topology", "process"), "no --topology beside --scope"),
+    ],
+)
+def test_one_look_refuses_what_it_would_not_heed(words: tuple[str, ...], says: str) -> None:
+    done = CliRunner().invoke(main, ["agent", "once", *words])
+
+    assert done.exit_code == EXIT_SETTINGS
+    assert says in " ".join(done.output.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("comm", "namespace", "sees"),
+    [
+        ("kthreadd", "pid:[4026532999]", True),
+        (None, "pid:[4026531836]", True),  # hidepid: the threads of the kernel are not shown.
+        ("sleep", "pid:[4026532999]", False),
+        (None, None, None),
+    ],
+)
+def test_the_doctor_tells_the_host_s_processes_even_where_others_are_hidden(
+    tmp_path: Path, *, comm: str | None, namespace: str | None, sees: bool | None
+) -> None:
+    if comm is not None:
+        (tmp_path / "2").mkdir()
+        (tmp_path / "2/comm").write_text(f"{comm}\n")
+    if namespace is not None:
+        (tmp_path / "self/ns").mkdir(parents=True)
+        (tmp_path / "self/ns/pid").symlink_to(namespace)
+    assert sees_host(str(tmp_path)) is sees
+
+
 WRONG = {
     "an unknown key": ({"hots": "x"}, "hots"),
     "another type": ({"lease_s": "long"}, "lease_s"),
     "an unknown collector": ({"collectors": ["hosts"]}, "hosts"),
     "an address without a scheme": ({"apps": ["localhost:80"]}, "http://host:port"),
+    "an engine that nothing here can ask": ({"docker_host": "ssh://h"}, "unix:///socket"),
     "no interval": ({"publish_interval_s": 0}, "above 0"),
     "more lookups than a server bears": ({"dns_lookups_per_s": 1000}, "of 0 to 100"),
     "a lease that runs out between two reports": ({"lease_s": 4}, "two publish intervals"),

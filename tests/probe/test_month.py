@@ -71,7 +71,7 @@ def test_over_a_month_of_faults_each_collector_sees_for_99_9_percent_of_the_time
     log = io.StringIO()
 
     async def month() -> None:
-        runner = Runner(site(clock=loop.time), [source.collector], Log(log))
+        runner = Runner(site(clock=loop.time), {"watched": source.collector}, Log(log))
         running = asyncio.create_task(runner.run())
         for _ in range(DAYS):
             faults = ["hang"] * HANGS_A_DAY + ["fail"] * FAILURES_A_DAY

@@ -7,23 +7,23 @@ import contextlib
 import io
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import AsyncGenerator, Callable
 from typing import ClassVar
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from probe.agent import budget
-from probe.agent.budget import STEPS, Budget, Use
+from probe.agent.agent import Agent
 from probe.agent.collector import Capability, Collector, State
-from probe.agent.errors import AbsentError
+from probe.agent.collectors.host import HostCollector
+from probe.agent.errors import AbsentError, SettingsError, StuckError
 from probe.agent.log import Log
 from probe.agent.runner import Runner
+from probe.agent.settings import Settings
 from probe.agent.site import Site
-from tests.probe.properties import patient
+from probe.agent.watchdog import Watchdog
 from tests.probe.sites import site
 from tests.waiting import until
 
@@ -61,6 +61,9 @@ class Other(Scripted):
     name: ClassVar[str] = "other"
 
 
+NAMES = (Scripted.name, Other.name)
+
+
 class Stage:
     """A runner of scripted collectors, all that were made of them, and what was logged."""
 
@@ -73,7 +76,7 @@ class Stage:
         self.made: list[list[Scripted]] = [[] for _ in scripts]
         self.log = io.StringIO()
         self.site = site(clock=time.monotonic)
-        self.factories = [self._factory(n, script) for n, script in enumerate(scripts)]
+        self.factories = dict(zip(NAMES, map(self._factory, range(2), scripts), strict=False))
         self.runner = Runner(
             self.site,
             self.factories,
@@ -148,15 +151,46 @@ def _failures(runner: Runner) -> int:
 
 async def test_a_collector_that_cannot_say_what_it_can_do_ends_no_other() -> None:
     stage = Stage(nothing, nothing)
-    runner = Runner(
-        stage.site, [lambda _: Mute(nothing), stage.factories[1]], Log(stage.log), look_s_max=5.0
-    )
+    factories: dict[str, Callable[[Site], Collector]] = {**stage.factories}
+    factories["scripted"] = lambda _: Mute(nothing)
+    runner = Runner(stage.site, factories, Log(stage.log), look_s_max=5.0)
     stage.runner = runner
     async with running(stage):
         await until(lambda: _failures(runner) > 1, "it fails twice")
         looks = runner.work["other"].looks
         await until(lambda: runner.work["other"].looks > looks, "the other goes on")
     assert runner.work["scripted"].problem == "ValueError: no word of it"
+
+
+async def test_a_collector_that_cannot_be_made_ends_no_other() -> None:
+    def refuse(_: Site) -> Collector:
+        msg = "no such address"
+        raise SettingsError(msg)
+
+    stage = Stage(nothing, nothing)
+    factories = {**stage.factories, "scripted": refuse}
+    stage.runner = Runner(stage.site, factories, Log(stage.log))
+    async with running(stage):
+        await until(lambda: _failures(stage.runner) > 1, "it fails twice")
+        await until(lambda: stage.made[1] and stage.made[1][0].looks > 2, "the other goes on")
+        work = stage.runner.work["scripted"]
+        assert work.capability.state is State.FAILED
+        assert work.problem == "SettingsError: no such address"
+        stage.runner.tell()
+        assert stage.site.ledger["collector"].node("node;scripted")["state"] == "failed"
+
+
+async def test_one_look_goes_on_without_a_collector_that_cannot_be_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "ssh://me@elsewhere")
+    agent = Agent(Settings(collectors=("container", "host")), Log(io.StringIO()))
+    async with agent.once():
+        work = agent.runner.work
+        assert work["container"].capability.state is State.FAILED
+        assert "ssh://me@elsewhere" in (work["container"].problem or "")
+        assert work["host"].looks == 1
+        assert len(agent.ledger["host"]) == 1
 
 
 async def test_a_collector_that_hangs_is_given_up_and_made_anew() -> None:
@@ -194,7 +228,15 @@ def read_for_ever() -> None:
         os.close(writing)
 
 
-@pytest.mark.parametrize("block", [sleep_for_ever, compute_for_ever, read_for_ever])
+def match_for_ever() -> None:
+    """A regular expression keeps the interpreter's lock."""
+    re.match(r"(?:a|aa)+$", "a" * 80 + "!")
+
+
+BLOCKS = [sleep_for_ever, compute_for_ever, read_for_ever, match_for_ever]
+
+
+@pytest.mark.parametrize("block", BLOCKS)
 async def test_a_collector_that_blocks_everything_is_interrupted_and_made_anew(
     block: Callable[[], None],
 ) -> None:
@@ -202,7 +244,7 @@ async def test_a_collector_that_blocks_everything_is_interrupted_and_made_anew(
         if len(stage.made[0]) == 1 and look == 2:
             block()
 
-    before = signal.getsignal(signal.SIGUSR2)
+    before = signal.getsignal(signal.SIGALRM)
     stage = Stage(block_once, nothing, stuck_s_max=0.2)
     with stage.runner.watchdog.watching():
         async with running(stage):
@@ -216,7 +258,33 @@ async def test_a_collector_that_blocks_everything_is_interrupted_and_made_anew(
             assert stage.runner.watchdog.interruptions == 1
             assert stage.events() == ["trouble.began", "trouble.ended"]
             assert "a step of scripted to end within 0.2 s" in stage.log.getvalue()
-    assert signal.getsignal(signal.SIGUSR2) is before
+    assert signal.getsignal(signal.SIGALRM) is before
+
+
+async def test_one_look_is_interrupted_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def start(_: HostCollector) -> None:
+        match_for_ever()
+
+    monkeypatch.setattr(HostCollector, "start", start)
+    agent = Agent(Settings(collectors=("host",)), Log(io.StringIO()))
+    agent.runner.watchdog = Watchdog(0.2)
+    async with agent.once():
+        problem = agent.runner.work["host"].problem or ""
+        assert "a step of host to end within 0.2 s" in problem
+
+
+def test_a_step_that_catches_its_interruption_is_interrupted_again() -> None:
+    watchdog = Watchdog(0.1)
+    timer = signal.getitimer(signal.ITIMER_REAL)
+    with watchdog.watching():
+        watchdog.begin("stubborn")
+        with contextlib.suppress(StuckError):
+            compute_for_ever()
+        with pytest.raises(StuckError, match="stubborn"):
+            compute_for_ever()
+        watchdog.end()
+    assert watchdog.interruptions == 2
+    assert (signal.getitimer(signal.ITIMER_REAL)[0] > 0) is (timer[0] > 0)
 
 
 async def test_a_step_that_ends_in_time_is_never_interrupted() -> None:
@@ -292,40 +360,3 @@ def test_a_name_that_is_no_utf_8_is_logged_all_the_same() -> None:
     Log(stream).trouble("file", "/x/\udcff", number=10**40)
 
     assert json.loads(stream.getvalue())["problem"] == "/x/\ufffd"
-
-
-USES = st.builds(Use, st.floats(0, 50), st.floats(0, 500))
-
-
-@patient
-@given(st.integers(0, len(STEPS)), USES)
-def test_degradation_goes_one_step_at_a_time_and_only_where_it_must(level: int, use: Use) -> None:
-    limits = Budget(cpu_percent=5, rss_mb=100)
-    decided = budget.decide(level, use, limits)
-
-    assert 0 <= decided <= len(STEPS)
-    assert abs(decided - level) <= 1
-    if use.cpu_percent > 5 or use.rss_mb > 100:
-        assert decided >= level
-    else:
-        assert decided <= level
-
-
-def test_the_least_missed_goes_first_and_events_of_containers_never() -> None:
-    assert budget.factors(0) == {}
-    assert budget.factors(1) == {"process": 2}
-    assert budget.factors(len(STEPS))["container"] == 5
-    for level in range(len(STEPS)):
-        before, after = budget.factors(level), budget.factors(level + 1)
-        assert all(after[name] >= factor for name, factor in before.items())
-
-
-def test_the_agent_measures_itself() -> None:
-    meter = budget.Meter()
-    begun = time.process_time()
-    while time.process_time() - begun < 0.05:
-        pass
-    use = meter.sample()
-
-    assert use.cpu_percent > 0
-    assert 10 < use.rss_mb < 2000

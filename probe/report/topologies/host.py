@@ -39,7 +39,7 @@ TOPOLOGY = Topology(
         gauge("pressure_io_percent", "The same for input and output.", "%"),
         gauge("processes", "Processes.", "", Type.INT),
         counter("containers_started", "Starts of containers since the probe looks, by Docker."),
-        counter("processes_started", "Processes started since boot, short-lived ones too."),
+        counter("processes_started", "Processes and threads begun since boot, short ones too."),
         text("probe_version", "Version of the probe that tells this."),
         flag("read_only", "The probe refuses every act."),
         texts("controls", "Controls that the probe would carry out, by grant; empty: none."),
