@@ -24,7 +24,11 @@ LISTENER_MEMORY_S = 150.0
 EDGE_MEMORY_S = 150.0
 # How long a translation waits for its flow: longer than any socket waits to be looked at.
 TRANSLATION_MEMORY_S = 60.0
-FLOWS_MAX = 200_000
+# What is kept has bounds, whatever a node does: a flow takes 0.5 kB, an edge with its row 1.2, and
+# a socket with its names 1.2.
+FLOWS_MAX = 50_000
+EDGES_MAX = 15_000
+SOCKETS_MAX = 30_000
 
 
 class Flow(NamedTuple):
@@ -128,10 +132,11 @@ class Edges:
     edges: dict[EdgeKey, Edge] = field(default_factory=dict[EdgeKey, Edge])
     changed: set[EdgeKey] = field(default_factory=set[EdgeKey])
     dropped: int = 0
-    """Flows that were too many."""
+    """How often a flow, its edge or its socket was one too many."""
     local: dict[bytes, int] = field(default_factory=dict[bytes, int])
     """Addresses of this host and its containers, each with its network namespace: what somebody
     listens on here says nothing of another host's ports."""
+    _sockets: int = 0
     _flows: dict[Flow, _Known] = field(default_factory=dict[Flow, _Known])
     _translated: dict[Flow, tuple[Flow, float]] = field(
         default_factory=dict[Flow, tuple[Flow, float]]
@@ -210,17 +215,20 @@ class Edges:
         """Whether somebody is known to listen where a flow goes to."""
         return self._listens_there(flow.namespace, flow.protocol, flow.server, flow.server_port)
 
-    def opened(self, flow: Flow, *, now: float, evidence: str) -> None:
-        """A socket of a flow is open."""
-        known = self._flows.get(flow)
+    def opened(self, flow: Flow, *, now: float, evidence: str) -> bool:
+        """A socket of a flow is open; False where that is one too many to keep."""
+        if self._sockets >= SOCKETS_MAX:
+            self.dropped += 1
+            return False
+        known = self._flows.get(flow) or self._begin(flow, now, evidence)
         if known is None:
-            known = self._begin(flow, now, evidence)
-            if known is None:
-                return
+            return False
+        self._sockets += 1
         known.sockets += 1
         self._touch(known, now)
         if known.sockets == 1:
             self._count(known.key, 1)
+        return True
 
     def owned(self, flow: Flow, *, is_server: bool, owner: str) -> None:
         """Who owns a side of a flow has become known."""
@@ -237,6 +245,7 @@ class Edges:
         if known is None or not known.sockets:
             return
         known.sockets -= 1
+        self._sockets -= 1
         self._touch(known, now)
         if not known.sockets:
             self._count(known.key, -1)
@@ -310,11 +319,12 @@ class Edges:
         edge.seen_at = max(edge.seen_at, now)
 
     def _begin(self, flow: Flow, now: float, evidence: str) -> _Known | None:
-        if len(self._flows) >= FLOWS_MAX:
-            self.dropped += 1
-            return None
         namespace, protocol, client, _, server, port = flow
         key = EdgeKey(namespace, protocol, client, server, port, "", self._listener(flow))
+        is_too_many = key not in self.edges and len(self.edges) >= EDGES_MAX
+        if is_too_many or len(self._flows) >= FLOWS_MAX:
+            self.dropped += 1
+            return None
         known = self._flows[flow] = _Known(key, 0, now)
         edge = self.edges.setdefault(key, Edge(evidence=evidence, begun_at=now))
         edge.opened += 1

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from typing import Any, Self
 
 import pytest
 
@@ -154,3 +155,42 @@ def test_a_tracked_connection_is_read_from_its_message() -> None:
     )
 
     assert done.stdout == "read 0\n", done.stderr
+
+
+class Marked(Tracked):
+    """One that is counted as long as it is kept."""
+
+    alive = 0
+    most = 0
+
+    def __new__(cls, *values: Any) -> Self:
+        cls.alive += 1
+        cls.most = max(cls.most, cls.alive)
+        return super().__new__(cls, *values)
+
+    def __del__(self) -> None:
+        type(self).alive -= 1
+
+
+async def test_a_full_table_is_judged_while_it_is_read(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rows() -> Iterator[Tracked]:
+        for port in range(1, 1_001):
+            yield Marked(*tracked(port=port, is_answered=True))
+
+    monkeypatch.setattr(world.kernel, "dump", rows)
+
+    assert world.look(100.0) == 1_000
+    assert Marked.most <= 2
+
+
+async def test_events_that_are_too_many_are_counted_and_not_kept(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.look(100.0)
+    monkeypatch.setattr(tracked_connections, "_EVENTS_PENDING_MAX", 10)
+    world.happen(*(tracked(port=port, is_new=False, is_answered=True) for port in range(1, 31)))
+
+    assert world.look(103.0) == 10
+    assert "20 times events came faster" in str(world.tracked.misses())

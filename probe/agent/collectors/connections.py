@@ -18,7 +18,7 @@ from probe.agent.collector import Capability, Miss, State
 from probe.agent.collectors.addresses import interface_addresses
 from probe.agent.collectors.connection_rows import ConnectionRows
 from probe.agent.collectors.tracked_connections import TrackedConnections
-from probe.agent.edges import Edges, Flow
+from probe.agent.edges import EDGES_MAX, FLOWS_MAX, SOCKETS_MAX, Edges, Flow
 from probe.agent.errors import NetlinkError
 from probe.agent.files import read_or_empty
 from probe.agent.netlink import (
@@ -108,6 +108,10 @@ class ConnectionsCollector:
         misses = self._tracked.misses()
         if self._tracked.is_used:
             ways.append("connection tracking")
+        if self._edges.dropped:
+            most = f"{FLOWS_MAX} connections, {SOCKETS_MAX} sockets and {EDGES_MAX} edges"
+            what = f"{self._edges.dropped} times one more than the {most} that are kept"
+            misses.append(Miss(what, "fewer connections on this node"))
         if self._owners.forbidden:
             what = f"owners of connections of {self._owners.forbidden} processes"
             misses.append(Miss(what, "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"))
@@ -243,24 +247,15 @@ class ConnectionsCollector:
             states = OPEN_STATES if protocol == TCP else _CONNECTED_STATES
             known = place.keys.get(protocol, set())
             seen, fresh = self._keys(place, protocol, states, known)
-            gone: dict[int, set[int]] = {}
-            for key in known - seen:
-                one = place.open.pop(key, None)
-                if one is None:
-                    continue
-                self._edges.closed(one.flow, now)
-                if one.pid:
-                    gone.setdefault(one.pid, set()).add(one.inode)
-            for pid, inodes in gone.items():
-                self._owners.closed(pid, inodes)
+            self._close(place, known - seen, now)
             for socket in fresh:
                 oriented = self._orient(place, protocol, socket)
                 if oriented is None:
                     self._unjudged += 1
                     continue
                 flow, is_server = oriented
-                place.open[socket.key] = Open(flow, is_server, socket.inode)
-                self._edges.opened(flow, now=now, evidence="socket")
+                if self._edges.opened(flow, now=now, evidence="socket"):
+                    place.open[socket.key] = Open(flow, is_server, socket.inode)
             place.keys[protocol] = seen
         closing, fresh = self._keys(place, TCP, CLOSING_STATES, place.closing)
         for socket in fresh:
@@ -268,6 +263,18 @@ class ConnectionsCollector:
             if oriented is not None:
                 self._edges.seen(oriented[0], now, "socket")
         place.closing = closing
+
+    def _close(self, place: Place, keys: set[bytes], now: float) -> None:
+        gone: dict[int, set[int]] = {}
+        for key in keys:
+            one = place.open.pop(key, None)
+            if one is None:
+                continue
+            self._edges.closed(one.flow, now)
+            if one.pid:
+                gone.setdefault(one.pid, set()).add(one.inode)
+        for pid, inodes in gone.items():
+            self._owners.closed(pid, inodes)
 
     def _orient(self, place: Place, protocol: int, one: Dumped) -> tuple[Flow, bool] | None:
         return self._edges.orient(

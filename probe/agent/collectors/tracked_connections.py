@@ -20,7 +20,8 @@ _DUMP_S = 60.0
 # While there are new ones of which no socket is seen here. A dump of so many takes 25 ms.
 _SOON_DUMP_S = 9.0
 _SOON_CONNECTIONS_MAX = 5_000
-_EVENTS_PENDING_MAX = 50_000
+# Of 0.4 kB each.
+_EVENTS_PENDING_MAX = 20_000
 _TABLE_FULL = 0.95
 
 
@@ -117,12 +118,13 @@ class TrackedConnections:
         """Read the events that have come."""
         assert self._tracking is not None, "only its events call this"
         try:
-            self._pending.extend(self._tracking.events())
+            for one in self._tracking.events():
+                if len(self._pending) < _EVENTS_PENDING_MAX:
+                    self._pending.append(one)
+                else:
+                    self._lost_events += 1
         except NetlinkError:
             self._lost_events += 1
-        if len(self._pending) > _EVENTS_PENDING_MAX:
-            self._lost_events += len(self._pending) - _EVENTS_PENDING_MAX
-            del self._pending[_EVENTS_PENDING_MAX:]
 
     def _translate(self, one: Tracked, now: float) -> None:
         if (one.dialled, one.dialled_port) != (one.server, one.server_port):
