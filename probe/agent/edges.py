@@ -168,9 +168,10 @@ class Edges:
             if looks_alike and (is_within or is_server):
                 return None
         if is_server:
-            return Flow(scope, protocol, remote, remote_port, local, local_port), True
+            seen = Flow(scope, protocol, remote, remote_port, local, local_port)
+            return self._original(seen), True
         asked = Flow(scope, protocol, local, local_port, remote, remote_port)
-        return self._answered(asked), False
+        return self._original(asked), False
 
     def turned(self, flow: Flow) -> Flow | None:
         """A tracked connection the other way round, where that is how it was made; None else.
@@ -198,14 +199,15 @@ class Edges:
             namespace = here
         return self.listeners.has(namespace, protocol, port)
 
-    def _answered(self, asked: Flow) -> Flow:
-        found = self._translated.get(asked)
-        return asked if found is None else found[0]
+    def _original(self, seen: Flow) -> Flow:
+        found = self._translated.get(seen)
+        return seen if found is None else found[0]
 
-    def translate(self, asked: Flow, answered: Flow, now: float) -> None:
-        """Note that a client that asked for one address was answered by another."""
+    def translate(self, seen: Flow, flow: Flow, now: float) -> None:
+        """Note how a flow of which an address is translated looks to the client, who asked for
+        another one, or to a server here, who is asked by another one."""
         if len(self._translated) < FLOWS_MAX:
-            self._translated[asked] = (answered, now)
+            self._translated[seen] = (flow, now)
 
     def knows(self, flow: Flow) -> bool:
         """Whether a flow has been seen."""
@@ -287,12 +289,12 @@ class Edges:
         ]
         for flow in over:
             del self._flows[flow]
-        for asked in [
-            asked
-            for asked, (flow, at) in self._translated.items()
+        for seen in [
+            seen
+            for seen, (flow, at) in self._translated.items()
             if flow not in self._flows and now - at > TRANSLATION_MEMORY_S
         ]:
-            del self._translated[asked]
+            del self._translated[seen]
         gone = [
             key
             for key, edge in self.edges.items()

@@ -104,8 +104,9 @@ def unmapped(address: bytes) -> bytes:
 
 
 class Tracked(NamedTuple):
-    """One tracked connection: who asked for whom, and who answered. They differ where addresses
-    are translated. `counters`: bytes to the server and to the client, where the kernel counts.
+    """One tracked connection: who asked for whom, who answered, and whom the answer went to. They
+    differ where addresses are translated. `counters`: bytes to the server and to the client, where
+    the kernel counts.
 
     `is_answered`: somebody was there. Of TCP, the handshake was completed; a refusal is an answer
     to the kernel, too. Of UDP, a datagram came back. The event of a new one comes too early to say.
@@ -118,6 +119,8 @@ class Tracked(NamedTuple):
     dialled_port: int
     server: bytes
     server_port: int
+    seen: bytes
+    seen_port: int
     is_new: bool
     is_answered: bool
     counters: tuple[int, int] | None
@@ -229,14 +232,14 @@ class ConnectionTracking:
                 self.unread += 1
             return None
         protocol, client, client_port, dialled, dialled_port = asked
-        _, server, server_port, _, _ = answered
+        _, server, server_port, seen, seen_port = answered
         if protocol not in _PROTOCOLS:
             return None
         counters = None if is_new else _counters(data, end, at + length)
         answer = _ASSURED if protocol == TCP else _SEEN_REPLY
         return Tracked(
             protocol,
-            *(client, client_port, dialled, dialled_port, server, server_port),
+            *(client, client_port, dialled, dialled_port, server, server_port, seen, seen_port),
             is_new,
             bool(_status(data, end, at + length) & answer),
             counters,

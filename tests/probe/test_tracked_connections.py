@@ -22,7 +22,7 @@ HERE, THERE = bytes((10, 0, 0, 5)), bytes((10, 0, 0, 9))
 def tracked(
     *, protocol: int = TCP, port: int = 40_000, is_new: bool = True, is_answered: bool = False
 ) -> Tracked:
-    ends = (protocol, THERE, port, HERE, 80, HERE, 80)
+    ends = (protocol, THERE, port, HERE, 80, HERE, 80, THERE, port)
     return Tracked(*ends, is_new=is_new, is_answered=is_answered, counters=None)
 
 
@@ -143,6 +143,7 @@ def test_a_tracked_connection_is_read_from_its_message() -> None:
         "        assert (found.client_port, found.server_port) == expected, found\n"
         "        assert found.dialled_port == found.server_port and found.is_new, found\n"
         "        assert found.is_answered == is_dump, found\n"
+        "        assert (found.seen, found.seen_port) == (address, expected[0]), found\n"
         "    client.close(); server.close()\n"
         "    refused = socket.socket(family)\n"
         "    assert refused.connect_ex((host, expected[1])) != 0\n"
@@ -155,6 +156,24 @@ def test_a_tracked_connection_is_read_from_its_message() -> None:
     )
 
     assert done.stdout == "read 0\n", done.stderr
+
+
+async def test_a_client_behind_another_address_is_one_client_to_a_server_here(world: World) -> None:
+    # As a NodePort makes it: asked for at the node, answered by a pod, which sees the node.
+    pod, node = bytes((10, 244, 0, 5)), HERE
+    world.edges.local[pod] = 333
+    world.edges.listeners.note(333, TCP, b"", 8080, "node;7;1", 100.0)
+    ends = (TCP, THERE, 1111, node, 30_080, pod, 8080, node, 2222)
+    world.happen(Tracked(*ends, is_new=True, is_answered=False, counters=None))
+    world.tracked.learn(100.0)
+    oriented = world.edges.orient(333, TCP, pod, 8080, node, 2222)
+    assert oriented is not None
+    world.edges.opened(oriented[0], now=100.0, evidence="socket")
+    world.tracked.judge(100.0)
+
+    assert [(k.client, k.server, e.opened, e.dialled) for k, e in world.edges.edges.items()] == [
+        (THERE, pod, 1, (node, 30_080))
+    ]
 
 
 class Marked(Tracked):

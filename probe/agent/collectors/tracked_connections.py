@@ -131,6 +131,12 @@ class TrackedConnections:
             flow = _flow(one)
             asked = flow._replace(server=one.dialled, server_port=one.dialled_port)
             self._edges.translate(asked, flow, now)
+        # Of what goes out by another address the server is elsewhere, and nobody here sees it so.
+        is_masked = (one.seen, one.seen_port) != (one.client, one.client_port)
+        if is_masked and one.server in self._edges.local:
+            flow = _flow(one)
+            seen = flow._replace(client=one.seen, client_port=one.seen_port)
+            self._edges.translate(seen, flow, now)
 
     def _judge(self, one: Tracked, now: float) -> None:
         flow = _flow(one)
