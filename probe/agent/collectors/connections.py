@@ -37,6 +37,7 @@ from probe.agent.proc_net import Tables
 from probe.agent.site import Site
 
 _RESOLVE_LOOKS_MAX = 4
+_SEARCH_LOOKS = 20
 _ADDRESS_LOOKS = 10
 # A glance costs 0.1 ms, a look 3 ms. A thousand namespaces are glanced at in 12 s; what came and
 # went meanwhile still waits for its end (TIME_WAIT, 60 s).
@@ -65,6 +66,7 @@ class ConnectionsCollector:
         self._turn = 0
         self._tables: dict[int, Tables] = {}
         self._inode_owners: dict[int, str] = {}
+        self._searches: dict[int, int] = {}
         self._unjudged = 0
         self._edges.ephemeral = _ephemeral_ports(site.proc)
 
@@ -223,8 +225,7 @@ class ConnectionsCollector:
             for protocol, one in place.listeners.values()
         ]
         alive = {one.inode for _, _, one in all_of_them}
-        wanted = alive - self._inode_owners.keys()
-        found = self._owners.find(wanted, list(self._site.processes), now)
+        found = self._owners.find(self._unowned(alive), list(self._site.processes), now)
         for inode, pid in found.items():
             self._inode_owners[inode] = self._site.process_id(pid) or ""
         for inode in [inode for inode in self._inode_owners if inode not in alive]:
@@ -239,6 +240,18 @@ class ConnectionsCollector:
             self._edges.listeners.note(namespace, protocol, address, port, owner, now)
             told.add(self._rows.tell_listener(namespace, protocol, address, port, owner))
         self._site.ledger["endpoint"].keep(told)
+
+    def _unowned(self, alive: set[int]) -> set[int]:
+        """Listeners whose owner is to be looked for: the kernel's own have none, nor do those of
+        processes that may not be seen, and looking for them goes through all open files."""
+        for inode in self._searches.keys() - alive:
+            del self._searches[inode]
+        wanted: set[int] = set()
+        for inode in alive - self._inode_owners.keys() - {0}:
+            looks = self._searches[inode] = self._searches.get(inode, 0) + 1
+            if looks <= _RESOLVE_LOOKS_MAX or looks % _SEARCH_LOOKS == 0:
+                wanted.add(inode)
+        return wanted
 
     # Connections
 
