@@ -74,11 +74,13 @@ class Edge:
 
 @dataclass(slots=True)
 class _Known:
-    """A flow that is known. `sockets`: how many of its two sides are open here."""
+    """A flow that is known. `sockets`: how many of its two sides are open here; `carried`: bytes
+    that were counted already."""
 
     key: EdgeKey
     sockets: int
     seen_at: float
+    carried: tuple[int, int] | None = None
 
 
 _WILDCARDS = (b"", bytes(4), bytes(16))
@@ -272,13 +274,18 @@ class Edges:
             self.changed.add(known.key)
 
     def carried(self, flow: Flow, to_server: int, to_client: int) -> None:
-        """How many bytes a flow has carried in all."""
+        """How many bytes a flow has carried in all, up to now."""
         known = self._flows.get(flow)
-        if known is not None:
-            edge = self.edges[known.key]
-            edge.to_server = (edge.to_server or 0) + to_server
-            edge.to_client = (edge.to_client or 0) + to_client
-            self.changed.add(known.key)
+        if known is None or known.carried == (to_server, to_client):
+            return
+        before = known.carried or (0, 0)
+        if to_server < before[0] or to_client < before[1]:
+            before = (0, 0)  # Tracked anew.
+        known.carried = (to_server, to_client)
+        edge = self.edges[known.key]
+        edge.to_server = (edge.to_server or 0) + to_server - before[0]
+        edge.to_client = (edge.to_client or 0) + to_client - before[1]
+        self.changed.add(known.key)
 
     def forget(self, now: float) -> Iterable[EdgeKey]:
         """Let go of what has been over for long; returns the edges that are gone."""

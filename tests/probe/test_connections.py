@@ -220,7 +220,8 @@ def test_addresses_of_version_6_and_those_of_4_inside_of_them_are_read() -> None
 
 
 IN_NAMESPACE = """
-import asyncio, json, socket, sys, time
+import asyncio, json, socket, sys
+from pathlib import Path
 from probe.agent.agent import Agent
 from probe.agent.log import Log
 from probe.agent.settings import Settings
@@ -229,6 +230,7 @@ from tests.probe import conntrack_rule
 async def main():
     if sys.argv[1] == "tracked":
         conntrack_rule.add()
+        Path("/proc/sys/net/netfilter/nf_conntrack_acct").write_text("1")
     agent = Agent(Settings(host="n", collectors=("host", "process", "connections")), Log())
     collectors = [make(agent.site) for make in agent.runner._factories]
     for one in collectors:

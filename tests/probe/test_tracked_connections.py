@@ -7,13 +7,14 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any, Self
 
 import pytest
 
 from probe.agent.collectors import tracked_connections
 from probe.agent.collectors.tracked_connections import TrackedConnections
-from probe.agent.edges import Edges
+from probe.agent.edges import Edges, Flow
 from probe.agent.netlink import TCP, UDP, Tracked
 
 HERE, THERE = bytes((10, 0, 0, 5)), bytes((10, 0, 0, 9))
@@ -58,10 +59,10 @@ class Kernel:
 class World:
     """A kernel, and what is known of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, proc: Path) -> None:
         self.kernel = Kernel()
         self.edges = Edges(local={HERE: 0})
-        self.tracked = TrackedConnections(f"{os.devnull}/proc", self.edges)
+        self.tracked = TrackedConnections(str(proc), self.edges)
 
     def happen(self, *events: Tracked) -> None:
         self.kernel.happened += events
@@ -75,8 +76,8 @@ class World:
 
 
 @pytest.fixture
-async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
-    made = World()
+async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    made = World(tmp_path)
     monkeypatch.setattr(tracked_connections, "ConnectionTracking", lambda: made.kernel)
     made.tracked.start()
     yield made
@@ -130,6 +131,8 @@ def test_a_tracked_connection_is_read_from_its_message() -> None:
         "from tests.probe import conntrack_rule\n"
         "from probe.agent.netlink import ConnectionTracking\n"
         "conntrack_rule.add()\n"
+        "from pathlib import Path\n"
+        "Path('/proc/sys/net/netfilter/nf_conntrack_acct').write_text('1')\n"
         "tracking = ConnectionTracking()\n"
         "tracking.check()\n"
         "for family, host in ((socket.AF_INET, '127.0.0.1'), (socket.AF_INET6, '::1')):\n"
@@ -143,6 +146,7 @@ def test_a_tracked_connection_is_read_from_its_message() -> None:
         "        assert (found.client_port, found.server_port) == expected, found\n"
         "        assert found.dialled_port == found.server_port and found.is_new, found\n"
         "        assert found.is_answered == is_dump, found\n"
+        "        assert not is_dump or min(found.counters) > 40, found\n"
         "        assert (found.seen, found.seen_port) == (address, expected[0]), found\n"
         "    client.close(); server.close()\n"
         "    refused = socket.socket(family)\n"
@@ -174,6 +178,28 @@ async def test_a_client_behind_another_address_is_one_client_to_a_server_here(wo
     assert [(k.client, k.server, e.opened, e.dialled) for k, e in world.edges.edges.items()] == [
         (THERE, pod, 1, (node, 30_080))
     ]
+
+
+async def test_a_kernel_that_counts_no_bytes_is_told(world: World, tmp_path: Path) -> None:
+    folder = tmp_path / "sys" / "net" / "netfilter"
+    folder.mkdir(parents=True)
+    world.kernel.table = [tracked(is_answered=True)]
+    world.look(100.0)
+    for text, expected in (("0\n", ["bytes of connections"]), ("1\n", [])):
+        (folder / "nf_conntrack_acct").write_text(text)
+        assert [miss.what for miss in world.tracked.misses()] == expected
+
+
+def test_bytes_of_a_connection_that_goes_on_are_counted_once() -> None:
+    known = Edges()
+    flow = Flow(0, TCP, THERE, 40_000, HERE, 80)
+    known.seen(flow, 1.0, "conntrack")
+    for to_server, to_client in ((100, 10), (150, 30), (150, 30), (20, 5)):
+        known.carried(flow, to_server, to_client)
+    (edge,) = known.edges.values()
+
+    # The last is of one that is tracked anew.
+    assert (edge.to_server, edge.to_client) == (150 + 20, 30 + 5)
 
 
 class Marked(Tracked):

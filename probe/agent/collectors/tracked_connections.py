@@ -78,6 +78,8 @@ class TrackedConnections:
         if most and count >= most * _TABLE_FULL:
             what = f"connections that the kernel drops: {count} of {most} are tracked"
             misses.append(Miss(what, "a larger net.netfilter.nf_conntrack_max"))
+        if read_or_empty(f"{folder}_acct").strip() == b"0":
+            misses.append(Miss("bytes of connections", "net.netfilter.nf_conntrack_acct=1"))
         if self._lost_events:
             what = f"{self._lost_events} times events came faster than they were read"
             misses.append(Miss(what, "more of the budget, or fewer short connections"))
