@@ -24,7 +24,11 @@ LISTENER_MEMORY_S = 150.0
 EDGE_MEMORY_S = 150.0
 # How long a translation waits for its flow: longer than any socket waits to be looked at.
 TRANSLATION_MEMORY_S = 60.0
-FLOWS_MAX = 200_000
+# What is kept has bounds, whatever a node does: a flow takes 0.5 kB, an edge with its row 1.2, and
+# a socket with its names 1.2.
+FLOWS_MAX = 50_000
+EDGES_MAX = 15_000
+SOCKETS_MAX = 30_000
 
 
 class Flow(NamedTuple):
@@ -70,11 +74,13 @@ class Edge:
 
 @dataclass(slots=True)
 class _Known:
-    """A flow that is known. `sockets`: how many of its two sides are open here."""
+    """A flow that is known. `sockets`: how many of its two sides are open here; `carried`: bytes
+    that were counted already."""
 
     key: EdgeKey
     sockets: int
     seen_at: float
+    carried: tuple[int, int] | None = None
 
 
 _WILDCARDS = (b"", bytes(4), bytes(16))
@@ -128,10 +134,11 @@ class Edges:
     edges: dict[EdgeKey, Edge] = field(default_factory=dict[EdgeKey, Edge])
     changed: set[EdgeKey] = field(default_factory=set[EdgeKey])
     dropped: int = 0
-    """Flows that were too many."""
+    """How often a flow, its edge or its socket was one too many."""
     local: dict[bytes, int] = field(default_factory=dict[bytes, int])
     """Addresses of this host and its containers, each with its network namespace: what somebody
     listens on here says nothing of another host's ports."""
+    _sockets: int = 0
     _flows: dict[Flow, _Known] = field(default_factory=dict[Flow, _Known])
     _translated: dict[Flow, tuple[Flow, float]] = field(
         default_factory=dict[Flow, tuple[Flow, float]]
@@ -163,9 +170,10 @@ class Edges:
             if looks_alike and (is_within or is_server):
                 return None
         if is_server:
-            return Flow(scope, protocol, remote, remote_port, local, local_port), True
+            seen = Flow(scope, protocol, remote, remote_port, local, local_port)
+            return self._original(seen), True
         asked = Flow(scope, protocol, local, local_port, remote, remote_port)
-        return self._answered(asked), False
+        return self._original(asked), False
 
     def turned(self, flow: Flow) -> Flow | None:
         """A tracked connection the other way round, where that is how it was made; None else.
@@ -193,14 +201,15 @@ class Edges:
             namespace = here
         return self.listeners.has(namespace, protocol, port)
 
-    def _answered(self, asked: Flow) -> Flow:
-        found = self._translated.get(asked)
-        return asked if found is None else found[0]
+    def _original(self, seen: Flow) -> Flow:
+        found = self._translated.get(seen)
+        return seen if found is None else found[0]
 
-    def translate(self, asked: Flow, answered: Flow, now: float) -> None:
-        """Note that a client that asked for one address was answered by another."""
+    def translate(self, seen: Flow, flow: Flow, now: float) -> None:
+        """Note how a flow of which an address is translated looks to the client, who asked for
+        another one, or to a server here, who is asked by another one."""
         if len(self._translated) < FLOWS_MAX:
-            self._translated[asked] = (answered, now)
+            self._translated[seen] = (flow, now)
 
     def knows(self, flow: Flow) -> bool:
         """Whether a flow has been seen."""
@@ -210,17 +219,20 @@ class Edges:
         """Whether somebody is known to listen where a flow goes to."""
         return self._listens_there(flow.namespace, flow.protocol, flow.server, flow.server_port)
 
-    def opened(self, flow: Flow, *, now: float, evidence: str) -> None:
-        """A socket of a flow is open."""
-        known = self._flows.get(flow)
+    def opened(self, flow: Flow, *, now: float, evidence: str) -> bool:
+        """A socket of a flow is open; False where that is one too many to keep."""
+        if self._sockets >= SOCKETS_MAX:
+            self.dropped += 1
+            return False
+        known = self._flows.get(flow) or self._begin(flow, now, evidence)
         if known is None:
-            known = self._begin(flow, now, evidence)
-            if known is None:
-                return
+            return False
+        self._sockets += 1
         known.sockets += 1
         self._touch(known, now)
         if known.sockets == 1:
             self._count(known.key, 1)
+        return True
 
     def owned(self, flow: Flow, *, is_server: bool, owner: str) -> None:
         """Who owns a side of a flow has become known."""
@@ -237,6 +249,7 @@ class Edges:
         if known is None or not known.sockets:
             return
         known.sockets -= 1
+        self._sockets -= 1
         self._touch(known, now)
         if not known.sockets:
             self._count(known.key, -1)
@@ -261,13 +274,18 @@ class Edges:
             self.changed.add(known.key)
 
     def carried(self, flow: Flow, to_server: int, to_client: int) -> None:
-        """How many bytes a flow has carried in all."""
+        """How many bytes a flow has carried in all, up to now."""
         known = self._flows.get(flow)
-        if known is not None:
-            edge = self.edges[known.key]
-            edge.to_server = (edge.to_server or 0) + to_server
-            edge.to_client = (edge.to_client or 0) + to_client
-            self.changed.add(known.key)
+        if known is None or known.carried == (to_server, to_client):
+            return
+        before = known.carried or (0, 0)
+        if to_server < before[0] or to_client < before[1]:
+            before = (0, 0)  # Tracked anew.
+        known.carried = (to_server, to_client)
+        edge = self.edges[known.key]
+        edge.to_server = (edge.to_server or 0) + to_server - before[0]
+        edge.to_client = (edge.to_client or 0) + to_client - before[1]
+        self.changed.add(known.key)
 
     def forget(self, now: float) -> Iterable[EdgeKey]:
         """Let go of what has been over for long; returns the edges that are gone."""
@@ -278,12 +296,12 @@ class Edges:
         ]
         for flow in over:
             del self._flows[flow]
-        for asked in [
-            asked
-            for asked, (flow, at) in self._translated.items()
+        for seen in [
+            seen
+            for seen, (flow, at) in self._translated.items()
             if flow not in self._flows and now - at > TRANSLATION_MEMORY_S
         ]:
-            del self._translated[asked]
+            del self._translated[seen]
         gone = [
             key
             for key, edge in self.edges.items()
@@ -310,11 +328,12 @@ class Edges:
         edge.seen_at = max(edge.seen_at, now)
 
     def _begin(self, flow: Flow, now: float, evidence: str) -> _Known | None:
-        if len(self._flows) >= FLOWS_MAX:
-            self.dropped += 1
-            return None
         namespace, protocol, client, _, server, port = flow
         key = EdgeKey(namespace, protocol, client, server, port, "", self._listener(flow))
+        is_too_many = key not in self.edges and len(self.edges) >= EDGES_MAX
+        if is_too_many or len(self._flows) >= FLOWS_MAX:
+            self.dropped += 1
+            return None
         known = self._flows[flow] = _Known(key, 0, now)
         edge = self.edges.setdefault(key, Edge(evidence=evidence, begun_at=now))
         edge.opened += 1

@@ -104,8 +104,9 @@ def unmapped(address: bytes) -> bytes:
 
 
 class Tracked(NamedTuple):
-    """One tracked connection: who asked for whom, and who answered. They differ where addresses
-    are translated. `counters`: bytes to the server and to the client, where the kernel counts.
+    """One tracked connection: who asked for whom, who answered, and whom the answer went to. They
+    differ where addresses are translated. `counters`: bytes to the server and to the client, where
+    the kernel counts.
 
     `is_answered`: somebody was there. Of TCP, the handshake was completed; a refusal is an answer
     to the kernel, too. Of UDP, a datagram came back. The event of a new one comes too early to say.
@@ -118,6 +119,8 @@ class Tracked(NamedTuple):
     dialled_port: int
     server: bytes
     server_port: int
+    seen: bytes
+    seen_port: int
     is_new: bool
     is_answered: bool
     counters: tuple[int, int] | None
@@ -184,7 +187,8 @@ class ConnectionTracking:
                 raise _refused(error.errno or 0) from None
             for at, length, kind in _messages(data):
                 if kind in {_CONNTRACK | _NEW, _CONNTRACK | _DELETE}:
-                    found = self._read(data, at, length, is_new=kind & 0xFF == _NEW)
+                    is_new = kind & 0xFF == _NEW
+                    found = self._read(data, at, length, is_new=is_new, counts=not is_new)
                     if found is not None:
                         yield found
 
@@ -208,7 +212,7 @@ class ConnectionTracking:
             request = struct.pack("=BBH", family, 0, 0)
             for data, at in _dump(self._asks, _CONNTRACK | _GET, request):
                 (length,) = _INODE.unpack_from(data, at)
-                found = self._read(data, at, length, is_new=True)
+                found = self._read(data, at, length, is_new=True, counts=True)
                 if found is not None:
                     yield found
 
@@ -217,7 +221,9 @@ class ConnectionTracking:
         self._events.close()
         self._asks.close()
 
-    def _read(self, data: bytes, at: int, length: int, *, is_new: bool) -> Tracked | None:
+    def _read(
+        self, data: bytes, at: int, length: int, *, is_new: bool, counts: bool
+    ) -> Tracked | None:
         size = 4 if data[at + 16] == socket.AF_INET else 16
         tuple_bytes = _TUPLE_V4 if size == 4 else _TUPLE_V6  # noqa: PLR2004 - bytes of an address
         end = at + 20 + 2 * tuple_bytes
@@ -229,14 +235,14 @@ class ConnectionTracking:
                 self.unread += 1
             return None
         protocol, client, client_port, dialled, dialled_port = asked
-        _, server, server_port, _, _ = answered
+        _, server, server_port, seen, seen_port = answered
         if protocol not in _PROTOCOLS:
             return None
-        counters = None if is_new else _counters(data, end, at + length)
+        counters = _counters(data, end, at + length) if counts else None
         answer = _ASSURED if protocol == TCP else _SEEN_REPLY
         return Tracked(
             protocol,
-            *(client, client_port, dialled, dialled_port, server, server_port),
+            *(client, client_port, dialled, dialled_port, server, server_port, seen, seen_port),
             is_new,
             bool(_status(data, end, at + length) & answer),
             counters,

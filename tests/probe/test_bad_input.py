@@ -52,7 +52,9 @@ class Tracking:
 
     def dump(self) -> list[Tracked]:
         ends = (socket.inet_aton("10.0.0.1"), 50_000, socket.inet_aton("10.0.0.2"), 80)
-        return [Tracked(TCP, *ends, *ends[2:], is_new=True, is_answered=True, counters=None)]
+        return [
+            Tracked(TCP, *ends, *ends[2:], *ends[:2], is_new=True, is_answered=True, counters=None)
+        ]
 
     def events(self) -> list[Tracked]:
         os.read(self._reading, 1)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Mapping
 
 import pytest
 
 from probe.agent.collectors.connection_rows import ConnectionRows
+from probe.agent.collectors.connections import ConnectionsCollector
 from probe.agent.edges import Edges, Flow
 from probe.agent.netlink import TCP
+from probe.agent.owners import Owners
 from probe.agent.site import KnownContainer, KnownProcess, Site
 from probe.report.schema import Value
 from tests.probe.sites import site
@@ -145,3 +149,22 @@ def test_an_edge_stays_with_the_process_that_owned_it_when_its_pid_is_another_on
         ("node;500;1", "a", 0),
         ("node;500;99", "b", 1),
     ]
+
+
+async def test_a_listener_that_nobody_owns_is_searched_for_now_and_then_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[set[int]] = []
+
+    def find(_: Owners, inodes: set[int], pids: list[int], now: float) -> dict[int, int]:
+        asked.append(set(inodes))
+        return {}
+
+    monkeypatch.setattr(Owners, "find", find)
+    collector = ConnectionsCollector(site())
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        inode = os.fstat(server.fileno()).st_ino
+        for _ in range(25):
+            await collector.collect()
+    assert sum(inode in one for one in asked) == 4 + 1
+    assert not any(0 in one for one in asked)

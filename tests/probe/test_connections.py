@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from probe.agent import edges as edges_module
 from probe.agent.edges import EDGE_MEMORY_S, Edges, Flow
 from probe.agent.netlink import (
     LISTEN_STATES,
@@ -147,6 +148,25 @@ def test_a_translated_address_leads_to_the_server_that_answered() -> None:
     assert known.orient(0, TCP, HERE, 40_000, bytes((10, 96, 0, 1)), 443) == (answered, False)
 
 
+def test_what_is_kept_has_bounds_and_what_is_more_is_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, most in (("FLOWS_MAX", 6), ("EDGES_MAX", 2), ("SOCKETS_MAX", 3)):
+        monkeypatch.setattr(edges_module, name, most)
+    known = edges((80, 7))
+    for port in range(4):
+        for client in (THERE, LOOPBACK, HERE):
+            known.seen(Flow(0, TCP, client, port, HERE, 80), 1.0, "conntrack")
+    assert (len(known.edges), known.dropped) == (2, 6)
+    flows = [Flow(0, TCP, THERE, port, HERE, 80) for port in range(3)]
+    kept = [known.opened(flow, now=1.0, evidence="socket") for flow in flows]
+    assert kept == [True, True, True]
+    assert not known.opened(flows[0], now=1.0, evidence="socket")
+    known.closed(flows[0], 2.0)
+    assert known.opened(flows[0], now=2.0, evidence="socket")
+    assert known.dropped == 7
+
+
 # Real sockets
 
 
@@ -200,7 +220,8 @@ def test_addresses_of_version_6_and_those_of_4_inside_of_them_are_read() -> None
 
 
 IN_NAMESPACE = """
-import asyncio, json, socket, sys, time
+import asyncio, json, socket, sys
+from pathlib import Path
 from probe.agent.agent import Agent
 from probe.agent.log import Log
 from probe.agent.settings import Settings
@@ -209,6 +230,7 @@ from tests.probe import conntrack_rule
 async def main():
     if sys.argv[1] == "tracked":
         conntrack_rule.add()
+        Path("/proc/sys/net/netfilter/nf_conntrack_acct").write_text("1")
     agent = Agent(Settings(host="n", collectors=("host", "process", "connections")), Log())
     collectors = [make(agent.site) for make in agent.runner._factories]
     for one in collectors:

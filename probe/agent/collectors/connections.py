@@ -18,7 +18,7 @@ from probe.agent.collector import Capability, Miss, State
 from probe.agent.collectors.addresses import interface_addresses
 from probe.agent.collectors.connection_rows import ConnectionRows
 from probe.agent.collectors.tracked_connections import TrackedConnections
-from probe.agent.edges import Edges, Flow
+from probe.agent.edges import EDGES_MAX, FLOWS_MAX, SOCKETS_MAX, Edges, Flow
 from probe.agent.errors import NetlinkError
 from probe.agent.files import read_or_empty
 from probe.agent.netlink import (
@@ -37,6 +37,7 @@ from probe.agent.proc_net import Tables
 from probe.agent.site import Site
 
 _RESOLVE_LOOKS_MAX = 4
+_SEARCH_LOOKS = 20
 _ADDRESS_LOOKS = 10
 # A glance costs 0.1 ms, a look 3 ms. A thousand namespaces are glanced at in 12 s; what came and
 # went meanwhile still waits for its end (TIME_WAIT, 60 s).
@@ -65,6 +66,7 @@ class ConnectionsCollector:
         self._turn = 0
         self._tables: dict[int, Tables] = {}
         self._inode_owners: dict[int, str] = {}
+        self._searches: dict[int, int] = {}
         self._unjudged = 0
         self._edges.ephemeral = _ephemeral_ports(site.proc)
 
@@ -108,6 +110,10 @@ class ConnectionsCollector:
         misses = self._tracked.misses()
         if self._tracked.is_used:
             ways.append("connection tracking")
+        if self._edges.dropped:
+            most = f"{FLOWS_MAX} connections, {SOCKETS_MAX} sockets and {EDGES_MAX} edges"
+            what = f"{self._edges.dropped} times one more than the {most} that are kept"
+            misses.append(Miss(what, "fewer connections on this node"))
         if self._owners.forbidden:
             what = f"owners of connections of {self._owners.forbidden} processes"
             misses.append(Miss(what, "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"))
@@ -219,8 +225,7 @@ class ConnectionsCollector:
             for protocol, one in place.listeners.values()
         ]
         alive = {one.inode for _, _, one in all_of_them}
-        wanted = alive - self._inode_owners.keys()
-        found = self._owners.find(wanted, list(self._site.processes), now)
+        found = self._owners.find(self._unowned(alive), list(self._site.processes), now)
         for inode, pid in found.items():
             self._inode_owners[inode] = self._site.process_id(pid) or ""
         for inode in [inode for inode in self._inode_owners if inode not in alive]:
@@ -236,6 +241,18 @@ class ConnectionsCollector:
             told.add(self._rows.tell_listener(namespace, protocol, address, port, owner))
         self._site.ledger["endpoint"].keep(told)
 
+    def _unowned(self, alive: set[int]) -> set[int]:
+        """Listeners whose owner is to be looked for: the kernel's own have none, nor do those of
+        processes that may not be seen, and looking for them goes through all open files."""
+        for inode in self._searches.keys() - alive:
+            del self._searches[inode]
+        wanted: set[int] = set()
+        for inode in alive - self._inode_owners.keys() - {0}:
+            looks = self._searches[inode] = self._searches.get(inode, 0) + 1
+            if looks <= _RESOLVE_LOOKS_MAX or looks % _SEARCH_LOOKS == 0:
+                wanted.add(inode)
+        return wanted
+
     # Connections
 
     def _look_at_connections(self, place: Place, now: float) -> None:
@@ -243,24 +260,15 @@ class ConnectionsCollector:
             states = OPEN_STATES if protocol == TCP else _CONNECTED_STATES
             known = place.keys.get(protocol, set())
             seen, fresh = self._keys(place, protocol, states, known)
-            gone: dict[int, set[int]] = {}
-            for key in known - seen:
-                one = place.open.pop(key, None)
-                if one is None:
-                    continue
-                self._edges.closed(one.flow, now)
-                if one.pid:
-                    gone.setdefault(one.pid, set()).add(one.inode)
-            for pid, inodes in gone.items():
-                self._owners.closed(pid, inodes)
+            self._close(place, known - seen, now)
             for socket in fresh:
                 oriented = self._orient(place, protocol, socket)
                 if oriented is None:
                     self._unjudged += 1
                     continue
                 flow, is_server = oriented
-                place.open[socket.key] = Open(flow, is_server, socket.inode)
-                self._edges.opened(flow, now=now, evidence="socket")
+                if self._edges.opened(flow, now=now, evidence="socket"):
+                    place.open[socket.key] = Open(flow, is_server, socket.inode)
             place.keys[protocol] = seen
         closing, fresh = self._keys(place, TCP, CLOSING_STATES, place.closing)
         for socket in fresh:
@@ -268,6 +276,18 @@ class ConnectionsCollector:
             if oriented is not None:
                 self._edges.seen(oriented[0], now, "socket")
         place.closing = closing
+
+    def _close(self, place: Place, keys: set[bytes], now: float) -> None:
+        gone: dict[int, set[int]] = {}
+        for key in keys:
+            one = place.open.pop(key, None)
+            if one is None:
+                continue
+            self._edges.closed(one.flow, now)
+            if one.pid:
+                gone.setdefault(one.pid, set()).add(one.inode)
+        for pid, inodes in gone.items():
+            self._owners.closed(pid, inodes)
 
     def _orient(self, place: Place, protocol: int, one: Dumped) -> tuple[Flow, bool] | None:
         return self._edges.orient(

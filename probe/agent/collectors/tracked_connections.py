@@ -20,7 +20,8 @@ _DUMP_S = 60.0
 # While there are new ones of which no socket is seen here. A dump of so many takes 25 ms.
 _SOON_DUMP_S = 9.0
 _SOON_CONNECTIONS_MAX = 5_000
-_EVENTS_PENDING_MAX = 50_000
+# Of 0.4 kB each.
+_EVENTS_PENDING_MAX = 20_000
 _TABLE_FULL = 0.95
 
 
@@ -77,6 +78,8 @@ class TrackedConnections:
         if most and count >= most * _TABLE_FULL:
             what = f"connections that the kernel drops: {count} of {most} are tracked"
             misses.append(Miss(what, "a larger net.netfilter.nf_conntrack_max"))
+        if read_or_empty(f"{folder}_acct").strip() == b"0":
+            misses.append(Miss("bytes of connections", "net.netfilter.nf_conntrack_acct=1"))
         if self._lost_events:
             what = f"{self._lost_events} times events came faster than they were read"
             misses.append(Miss(what, "more of the budget, or fewer short connections"))
@@ -117,18 +120,25 @@ class TrackedConnections:
         """Read the events that have come."""
         assert self._tracking is not None, "only its events call this"
         try:
-            self._pending.extend(self._tracking.events())
+            for one in self._tracking.events():
+                if len(self._pending) < _EVENTS_PENDING_MAX:
+                    self._pending.append(one)
+                else:
+                    self._lost_events += 1
         except NetlinkError:
             self._lost_events += 1
-        if len(self._pending) > _EVENTS_PENDING_MAX:
-            self._lost_events += len(self._pending) - _EVENTS_PENDING_MAX
-            del self._pending[_EVENTS_PENDING_MAX:]
 
     def _translate(self, one: Tracked, now: float) -> None:
         if (one.dialled, one.dialled_port) != (one.server, one.server_port):
             flow = _flow(one)
             asked = flow._replace(server=one.dialled, server_port=one.dialled_port)
             self._edges.translate(asked, flow, now)
+        # Of what goes out by another address the server is elsewhere, and nobody here sees it so.
+        is_masked = (one.seen, one.seen_port) != (one.client, one.client_port)
+        if is_masked and one.server in self._edges.local:
+            flow = _flow(one)
+            seen = flow._replace(client=one.seen, client_port=one.seen_port)
+            self._edges.translate(seen, flow, now)
 
     def _judge(self, one: Tracked, now: float) -> None:
         flow = _flow(one)
