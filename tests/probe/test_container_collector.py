@@ -12,7 +12,9 @@ import pytest
 
 from probe.agent.collector import State
 from probe.agent.collectors.container import ContainerCollector
-from probe.agent.errors import AbsentError, AgentError
+from probe.agent.docker import Engine
+from probe.agent.errors import AbsentError, AgentError, UnreachableError
+from probe.agent.files import read
 from probe.agent.redaction import REDACTED
 from probe.agent.site import Site
 from tests.probe.docker_engine import FakeEngine, container, serving
@@ -203,7 +205,8 @@ async def test_an_engine_that_hangs_is_given_up(
 async def test_a_container_that_cannot_be_inspected_is_missed_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int | None
 ) -> None:
-    monkeypatch.setattr("probe.agent.docker._TIMEOUT_S", 0.2)
+    if status is None:
+        monkeypatch.setattr("probe.agent.docker._TIMEOUT_S", 1.0)
     all_ = [container(id_, name=id_[0]) for id_ in (A, B, C)]
     async with looking(tmp_path, *all_, broken={B: status}) as world:
         engine = world.engine
@@ -230,6 +233,44 @@ async def test_a_container_that_cannot_be_inspected_is_missed_alone(
         told = await world.told(B, state="exited")
         assert told["command"] == "/docker-entrypoint.sh nginx -g daemon off;"
         assert world.collector.capability().misses == ()
+
+
+async def test_an_engine_that_hangs_later_is_not_shown_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("probe.agent.docker._TIMEOUT_S", 1.0)
+    async with looking(tmp_path, container(A)) as world:
+        world.clock.now += 30
+        await world.collector.collect()
+        world.engine.hangs = True
+        world.clock.now += 29
+        await world.collector.collect()
+        world.clock.now += 1
+        with pytest.raises(UnreachableError, match="within"):
+            await world.collector.collect()
+
+
+async def test_the_kernel_looks_after_a_stream_of_a_remote_engine() -> None:
+    async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    engine = Engine(f"tcp://127.0.0.1:{port}")
+    events = engine.events()
+    try:
+        assert await anext(events) is None
+        rows = [line.split() for line in read("/proc/net/tcp", 1 << 20).decode().splitlines()[1:]]
+        # Of the socket whose other end is the engine: what its timer waits for; 2 is keepalive.
+        (timer,) = (row[5] for row in rows if row[2].endswith(f":{port:04X}"))
+        assert timer.startswith("02:")
+    finally:
+        await events.aclose()
+        await engine.close()
+        server.close()
 
 
 async def test_secrets_in_commands_and_labels_stay_here(tmp_path: Path) -> None:
