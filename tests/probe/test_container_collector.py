@@ -149,6 +149,50 @@ async def test_a_container_that_ends_between_two_reads_harms_nothing(tmp_path: P
         assert world.site.files.used == 0
 
 
+async def test_a_container_whose_counters_cannot_be_read_once_is_still_known(
+    tmp_path: Path,
+) -> None:
+    async with looking(tmp_path) as world:
+        world.process(4001, A, memory=4096)
+        world.engine.put(container(A, pid=4001))
+        await world.told(A, memory_bytes=4096)
+        file = world.cgroups / "memory" / "docker" / A / "memory.usage_in_bytes"
+        file.write_text("")
+        await world.collector.collect()
+
+        assert world.site.containers[A].pid == 4001
+        assert "memory_bytes" not in (world.node(A) or {})
+        assert "1 containers" in world.collector.capability().misses[0].what
+
+        file.write_text("8192\n")
+        for _ in range(5):
+            world.clock.now += 3
+            await world.collector.collect()
+        assert (world.node(A) or {})["memory_bytes"] == 8192
+        assert world.collector.capability().state is State.FULL
+
+
+async def test_a_container_with_hundreds_of_interfaces_is_still_known(tmp_path: Path) -> None:
+    async with looking(tmp_path) as world:
+        world.process(4001, A)
+        net = world.proc / "4001" / "net"
+        net.mkdir()
+        # Lines of 64 bytes, of which any bound of whole kilobytes cuts one behind its first number.
+        head = "Inter-|\n face |".ljust(51) + "\n"
+        lines = (f"veth{n:04}: 1 0 0 0 0 0 0 0 2".ljust(63) + "\n" for n in range(5_000))
+        (net / "dev").write_text(head + "".join(lines))
+        (world.proc / "4001" / "ns").mkdir()
+        (world.proc / "4001" / "ns" / "net").touch()
+        world.engine.put(container(A, pid=4001))
+        await world.told(A, state="running")
+        for _ in range(10):
+            world.clock.now += 3
+            await world.collector.collect()
+
+        assert A in world.site.containers
+        assert world.collector.capability().state is State.FULL
+
+
 async def test_counters_that_cannot_be_seen_are_missed(tmp_path: Path) -> None:
     async with looking(tmp_path) as world:
         world.engine.put(container(A, pid=4001))
