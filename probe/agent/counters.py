@@ -17,7 +17,8 @@ from probe.agent.files import read, read_or_empty
 from probe.agent.site import KnownContainer, Site
 
 _SLOW_LOOKS = 5
-_NET_BYTES_MAX = 16 * 1024
+# Some 500 interfaces.
+_NET_BYTES_MAX = 64 * 1024
 _COLUMNS = (
     *("cpu_percent", "memory_bytes", "io_read_bytes_per_s", "io_write_bytes_per_s"),
     *("net_received_bytes_per_s", "net_sent_bytes_per_s"),
@@ -38,6 +39,8 @@ class _Running:
     net: tuple[int, int] | None = None
     slow_at: float = 0.0
     limits_known: bool = False
+    is_lost: bool = False
+    """Whether its counters could not be read, though it runs."""
 
 
 class Counters:
@@ -96,13 +99,15 @@ class Counters:
         """Read the counters of all of them."""
         now = self._site.clock()
         for id_, running in list(self._running.items()):
+            is_slow = (self._looks + running.row) % _SLOW_LOOKS == 0
             try:
+                if running.is_lost and is_slow:
+                    self._find_again(id_, running)
                 self._look(running, now)
-                if (self._looks + running.row) % _SLOW_LOOKS == 0:
+                if is_slow:
                     self._look_slowly(running, now)
             except (OSError, ValueError, IndexError):
-                # It ended; whoever knows it will say so.
-                self.stop(id_)
+                self._lose(id_, running)
         self._looks += 1
 
     def stop(self, id_: str) -> None:
@@ -149,6 +154,23 @@ class Counters:
                 running.group.close()
         self._running.clear()
 
+    def _lose(self, id_: str, running: _Running) -> None:
+        """Its counters could not be read: mostly because it ended, of which whoever knows it will
+        tell. One that lives, as where this process has too many open files, is only not counted."""
+        if not os.path.exists(f"{self._site.proc}/{running.pid}"):  # noqa: PTH110 - opens no file
+            self.stop(id_)
+            return
+        if running.group is not None:
+            running.group.close()
+        running.group, running.is_lost = None, True
+        running.cpu_ns = running.io = running.net = None
+        self.blank(id_)
+
+    def _find_again(self, id_: str, running: _Running) -> None:
+        site = self._site
+        running.group = cgroup.find(site.files, site.proc, site.cgroups, running.pid, id_)
+        running.is_lost = running.group is None or not running.group.sees
+
     def _look(self, running: _Running, now: float) -> None:
         group = running.group
         if group is None:
@@ -172,7 +194,8 @@ class Counters:
             running.io = io
         if running.namespace:
             net = _interface_bytes(self._site.proc, running.pid)
-            self._rates(running.row, "net_received", "net_sent", running.net, net, elapsed)
+            if net is not None:
+                self._rates(running.row, "net_received", "net_sent", running.net, net, elapsed)
             running.net = net
         if not running.limits_known:
             self._tell_limits(running)
@@ -209,10 +232,13 @@ def _namespace(proc: str, pid: int | str) -> int:
         return 0
 
 
-def _interface_bytes(proc: str, pid: int) -> tuple[int, int]:
-    """Bytes received and sent on all interfaces but the loopback."""
+def _interface_bytes(proc: str, pid: int) -> tuple[int, int] | None:
+    """Bytes received and sent on all interfaces but the loopback; None where there are too many."""
     received = sent = 0
-    for line in read(f"{proc}/{pid}/net/dev", _NET_BYTES_MAX).splitlines()[2:]:
+    found = read(f"{proc}/{pid}/net/dev", _NET_BYTES_MAX)
+    if len(found) == _NET_BYTES_MAX:
+        return None
+    for line in found.splitlines()[2:]:
         name, _, rest = line.partition(b":")
         if name.strip() != b"lo":
             words = rest.split()

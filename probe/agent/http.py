@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,13 @@ from probe.agent.errors import AnswerError, RefusedError, SettingsError, Unreach
 
 _PIECE_BYTES = 64 * 1024
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
+# Asked after 30 s of silence, and given up after three questions without an answer, 10 s apart.
+_KEEP_ALIVE = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+)
 _CLOSE_S_MAX = 1.0
 
 
@@ -244,6 +252,10 @@ class Connection:
         else:
             context = self._context() if place.is_tls else None
             streams = await asyncio.open_connection(place.host, place.port, ssl=context)
+            # Who has gone without a word, a stream would wait for for ever.
+            peer = streams[1].get_extra_info("socket")
+            for level, option, value in _KEEP_ALIVE:
+                peer.setsockopt(level, option, value)
         self._reader, self._writer = streams
         self._protocol = h11.Connection(h11.CLIENT)
 

@@ -12,7 +12,9 @@ import pytest
 
 from probe.agent.collector import State
 from probe.agent.collectors.container import ContainerCollector
-from probe.agent.errors import AbsentError, AgentError
+from probe.agent.docker import Engine
+from probe.agent.errors import AbsentError, AgentError, UnreachableError
+from probe.agent.files import read
 from probe.agent.redaction import REDACTED
 from probe.agent.site import Site
 from tests.probe.docker_engine import FakeEngine, container, serving
@@ -147,6 +149,50 @@ async def test_a_container_that_ends_between_two_reads_harms_nothing(tmp_path: P
         assert world.site.files.used == 0
 
 
+async def test_a_container_whose_counters_cannot_be_read_once_is_still_known(
+    tmp_path: Path,
+) -> None:
+    async with looking(tmp_path) as world:
+        world.process(4001, A, memory=4096)
+        world.engine.put(container(A, pid=4001))
+        await world.told(A, memory_bytes=4096)
+        file = world.cgroups / "memory" / "docker" / A / "memory.usage_in_bytes"
+        file.write_text("")
+        await world.collector.collect()
+
+        assert world.site.containers[A].pid == 4001
+        assert "memory_bytes" not in (world.node(A) or {})
+        assert "1 containers" in world.collector.capability().misses[0].what
+
+        file.write_text("8192\n")
+        for _ in range(5):
+            world.clock.now += 3
+            await world.collector.collect()
+        assert (world.node(A) or {})["memory_bytes"] == 8192
+        assert world.collector.capability().state is State.FULL
+
+
+async def test_a_container_with_hundreds_of_interfaces_is_still_known(tmp_path: Path) -> None:
+    async with looking(tmp_path) as world:
+        world.process(4001, A)
+        net = world.proc / "4001" / "net"
+        net.mkdir()
+        # Lines of 64 bytes, of which any bound of whole kilobytes cuts one behind its first number.
+        head = "Inter-|\n face |".ljust(51) + "\n"
+        lines = (f"veth{n:04}: 1 0 0 0 0 0 0 0 2".ljust(63) + "\n" for n in range(5_000))
+        (net / "dev").write_text(head + "".join(lines))
+        (world.proc / "4001" / "ns").mkdir()
+        (world.proc / "4001" / "ns" / "net").touch()
+        world.engine.put(container(A, pid=4001))
+        await world.told(A, state="running")
+        for _ in range(10):
+            world.clock.now += 3
+            await world.collector.collect()
+
+        assert A in world.site.containers
+        assert world.collector.capability().state is State.FULL
+
+
 async def test_counters_that_cannot_be_seen_are_missed(tmp_path: Path) -> None:
     async with looking(tmp_path) as world:
         world.engine.put(container(A, pid=4001))
@@ -203,7 +249,8 @@ async def test_an_engine_that_hangs_is_given_up(
 async def test_a_container_that_cannot_be_inspected_is_missed_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int | None
 ) -> None:
-    monkeypatch.setattr("probe.agent.docker._TIMEOUT_S", 0.2)
+    if status is None:
+        monkeypatch.setattr("probe.agent.docker._TIMEOUT_S", 1.0)
     all_ = [container(id_, name=id_[0]) for id_ in (A, B, C)]
     async with looking(tmp_path, *all_, broken={B: status}) as world:
         engine = world.engine
@@ -230,6 +277,44 @@ async def test_a_container_that_cannot_be_inspected_is_missed_alone(
         told = await world.told(B, state="exited")
         assert told["command"] == "/docker-entrypoint.sh nginx -g daemon off;"
         assert world.collector.capability().misses == ()
+
+
+async def test_an_engine_that_hangs_later_is_not_shown_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("probe.agent.docker._TIMEOUT_S", 1.0)
+    async with looking(tmp_path, container(A)) as world:
+        world.clock.now += 30
+        await world.collector.collect()
+        world.engine.hangs = True
+        world.clock.now += 29
+        await world.collector.collect()
+        world.clock.now += 1
+        with pytest.raises(UnreachableError, match="within"):
+            await world.collector.collect()
+
+
+async def test_the_kernel_looks_after_a_stream_of_a_remote_engine() -> None:
+    async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    engine = Engine(f"tcp://127.0.0.1:{port}")
+    events = engine.events()
+    try:
+        assert await anext(events) is None
+        rows = [line.split() for line in read("/proc/net/tcp", 1 << 20).decode().splitlines()[1:]]
+        # Of the socket whose other end is the engine: what its timer waits for; 2 is keepalive.
+        (timer,) = (row[5] for row in rows if row[2].endswith(f":{port:04X}"))
+        assert timer.startswith("02:")
+    finally:
+        await events.aclose()
+        await engine.close()
+        server.close()
 
 
 async def test_secrets_in_commands_and_labels_stay_here(tmp_path: Path) -> None:

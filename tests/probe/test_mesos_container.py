@@ -136,6 +136,42 @@ async def test_containers_come_and_go_with_their_groups_between_two_looks(
     assert world.site.files.used == 0
 
 
+@pytest.mark.parametrize("is_known", [False, True], ids=["by its group", "by its process"])
+async def test_a_group_that_was_left_behind_empty_is_no_container(
+    tmp_path: Path, *, is_known: bool
+) -> None:
+    world = World(tmp_path, is_v2=True)
+    group, table = world.cgroups / "mesos" / ID, world.site.ledger["container"]
+    group.mkdir(parents=True)
+    (group / "cgroup.procs").write_text("70\n")
+    world.process(70, f"/mesos/{ID}")
+    process = world.site.processes.pop(70)
+    collector = MesosContainerCollector(world.site)
+    await collector.start()
+    await collector.collect()
+    assert world.node()["pid"] == 70
+    if is_known:
+        world.site.processes[70] = process
+        await collector.collect()
+        del world.site.processes[70]
+
+    # Its process ends, and another one of the host has its number now.
+    (group / "cgroup.procs").write_text("")
+    (world.proc / "70" / "cgroup").write_text("0::/system.slice/cron.service\n")
+    await collector.collect()
+    assert table.ids() == []
+    assert world.site.containers == {}
+
+    # One more group that comes is told of while the other is still there.
+    other = world.cgroups / "mesos" / NESTED
+    other.mkdir()
+    world.process(71, f"/mesos/{NESTED}")
+    (other / "cgroup.procs").write_text("71\n")
+    await until(lambda: NESTED in table, "the other is told of")
+    assert table.ids() == [NESTED]
+    await collector.close()
+
+
 async def test_an_agent_that_comes_later_or_anew_is_heard_of(tmp_path: Path) -> None:
     world = World(tmp_path, is_v2=True)
     root, table = world.cgroups / "mesos", world.site.ledger["container"]

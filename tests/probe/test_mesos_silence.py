@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 
 import pytest
@@ -13,8 +13,11 @@ from probe.agent import sync_engine, zookeeper
 from probe.agent.collector import State
 from probe.agent.collectors import mesos
 from probe.agent.collectors.mesos import MesosCollector
+from probe.agent.collectors.mesos_rows import Marathon, Masters
 from probe.agent.settings import Mesos, SyncEngine
+from probe.report.schema import Value
 from tests.probe.sites import site
+from tests.probe.test_mesos_rows import AGENT, APP, FRAMEWORK, INFO, TASK, holds
 from tests.waiting import until
 
 
@@ -74,3 +77,50 @@ async def test_answers_that_take_too_long_together_are_missed_and_the_look_ends(
     assert len(told) == 4
     late = [what for what, whole in told.items() if "all answers within 0.2 s" in whole]
     assert sorted(late) == [next(w for w in told if w.startswith("Marathon")), "masters of blue"]
+
+
+PLACE = "127.0.0.1:1"
+
+
+class Fading(MesosCollector):
+    """A collector of a cluster whose sources fall silent one by one."""
+
+    masters_tell = marathon_tells = True
+
+    async def _ask_server(self, address: str) -> Mapping[str, Value]:  # noqa: ARG002 - all serve
+        return {"state": "leader"}
+
+    async def _ask_marathon(self, addresses: tuple[str, ...]) -> Marathon | None:
+        return Marathon(addresses[0], INFO, (APP,), ()) if self.marathon_tells else None
+
+    async def _ask_masters(self, cluster: Mesos, is_slow: bool) -> Masters:  # noqa: ARG002 - as it is asked
+        answering = frozenset(cluster.masters)
+        if not self.masters_tell:
+            return Masters(answering)
+        return Masters(answering, PLACE, None, holds(AGENT, FRAMEWORK, TASK))
+
+
+@pytest.mark.parametrize("silent", ["masters", "marathon"])
+async def test_what_only_a_silent_source_knows_goes_after_a_minute_whoever_else_answers(
+    silent: str,
+) -> None:
+    place = site()
+    blue = Mesos("blue", masters=(PLACE,), zookeeper=(PLACE,), marathon=(PLACE,))
+    collector = Fading(place, [blue])
+    await collector.start()
+    await collector.collect()
+    collector.masters_tell, collector.marathon_tells = silent != "masters", silent == "masters"
+    known = {"mesos_agent", "mesos_framework", "mesos_task", "marathon_app"}
+
+    for _ in range(11):
+        await collector.collect()
+        assert {name for name in known if len(place.ledger[name])} == known
+    await collector.collect()
+    gone = {name for name in known if not len(place.ledger[name])}
+    assert gone == ({"marathon_app"} if silent == "marathon" else known - {"marathon_app"})
+
+    # It is back as soon as it tells.
+    collector.masters_tell = collector.marathon_tells = True
+    await collector.collect()
+    assert all(len(place.ledger[name]) for name in known)
+    await collector.close()

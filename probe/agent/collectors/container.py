@@ -31,6 +31,8 @@ _STATES = {"create": "created", "start": "running", "die": "exited"}
 _IGNORED = ("exec_", "attach", "detach", "top", "resize", "copy", "export", "commit", "archive")
 _AGAIN_S = 60.0
 _LISTED_S_MAX = 60.0
+# A stream of events may be silent for days, and says nothing of an engine that hangs.
+_SIGN_S = 30.0
 
 
 class ContainerCollector:
@@ -47,6 +49,7 @@ class ContainerCollector:
         # One that hangs again holds up no events.
         self._asked_again = docker.Engine(self._address)
         self._asked_again_at = site.clock()
+        self._sign_at = site.clock()
         self._unseen: dict[str, str] = {}
         """Containers that the engine did not tell, each with what it did; the last asked last."""
         self._counters = Counters(site)
@@ -81,6 +84,9 @@ class ContainerCollector:
         """Read the counters of all running containers."""
         if self._listening is not None and self._listening.done():
             self._listening.result()  # Raises why; the collector is made anew and lists again.
+        if self._site.clock() - self._sign_at >= _SIGN_S:
+            self._sign_at = self._site.clock()
+            await self._engine.ping()
         if self._site.clock() - self._asked_again_at >= _AGAIN_S:
             self._asked_again_at = self._site.clock()
             await self._ask_again()

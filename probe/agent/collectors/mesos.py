@@ -3,8 +3,9 @@
 A cluster has the name that the settings give it, which is its colour. One probe a cluster is enough
 to ask; more of them may, because reports of the same node are merged. All are asked at once, so
 that those that do not answer cost one time-out together, well below the bound of a look: who hangs
-must not take the news of the others with it. What does not answer stays in the report
-as what it was last, until nothing of its cluster has answered for a minute.
+must not take the news of the others with it. What a leader of masters or of a Marathon knows stays
+in the report as it was last, until that source has not told it for a minute, whoever else of its
+cluster answers.
 """
 
 from __future__ import annotations
@@ -107,10 +108,13 @@ class MesosCollector:
         rows.pods.learn()
         for group, marathon in zip(groups, marathons, strict=True):
             rows.tell_marathon(group, self._named_by(group), marathon)
+            if self._is_silent(group[0], answers=marathon is not None):
+                rows.forget_apps(group[0])
         for cluster, seen in zip(self._clusters, masters, strict=True):
             rows.tell_ensemble(cluster, servers)
             rows.tell_masters(cluster, seen)
-            self._count_silence(cluster, seen, servers)
+            if self._is_silent(cluster.cluster, answers=seen.state is not None):
+                rows.forget_state(cluster)
         for settings, engine, values in zip(
             self._engine_settings, self._engines, engines, strict=True
         ):
@@ -142,14 +146,11 @@ class MesosCollector:
     def _named_by(self, marathon: tuple[str, ...]) -> str:
         return next(one.cluster for one in self._clusters if one.marathon == marathon)
 
-    def _count_silence(self, cluster: Mesos, seen: Masters, servers: Mapping[str, _Values]) -> None:
-        """Let go of a cluster of which nothing has answered for long."""
-        serves = any(servers[address].get("state") for address in cluster.zookeeper)
-        is_silent = not (serves or seen.answering or seen.leader)
-        silent = self._silent_looks.get(cluster.cluster, 0) + 1 if is_silent else 0
-        self._silent_looks[cluster.cluster] = silent
-        if silent >= _GONE_LOOKS:
-            self._rows.forget_state(cluster)
+    def _is_silent(self, source: str, *, answers: bool) -> bool:
+        """Whether what a source told is to be let go, because it has not told it for long."""
+        silent = 0 if answers else self._silent_looks.get(source, 0) + 1
+        self._silent_looks[source] = silent
+        return silent >= _GONE_LOOKS
 
     # Questions. Each says what did not answer, and never raises for it.
 

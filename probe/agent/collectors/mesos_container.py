@@ -65,7 +65,9 @@ class MesosContainerCollector:
         self._happened = asyncio.Event()
         self._root = ""
         self._groups: dict[str, list[int]] = {}
-        """Containers by their groups, each with the processes that were first in it."""
+        """Containers by their groups, each with its processes, if nobody else knows of any."""
+        self._used: set[str | None] = set()
+        """Containers whose group has had a process: if it is empty, it was left behind."""
         self._ended: set[str] = set()
         """Containers whose group has gone, while their processes are not yet known to have."""
 
@@ -81,12 +83,12 @@ class MesosContainerCollector:
         if self._following is not None and self._following.done():
             self._following.result()  # Raises why; the collector is made anew.
         self._watch()
-        self._look_at_groups()
         here = {known.id: pid for pid, known in self._site.processes.items()}
         for gone in self._known.keys() - here.keys():
             del self._known[gone]
         for id_ in here.keys() - self._known.keys():
             self._known[id_] = self._container_of(here[id_])
+        self._look_at_groups()
         self._ended &= {container for container in self._known.values() if container is not None}
         members = self._members(here)
         tasks = self._tasks()
@@ -156,7 +158,7 @@ class MesosContainerCollector:
                 self._look_at_groups()
                 here = {known.id: pid for pid, known in self._site.processes.items()}
                 self._tell(self._members(here), self._tasks())
-                if all(self._groups.values()):
+                if self._groups.keys() <= self._used:
                     break
                 await asyncio.sleep(_EMPTY_RETRY_S)
 
@@ -173,7 +175,12 @@ class MesosContainerCollector:
             self._root, names = "", []
         self._ended |= self._groups.keys() - set(names)
         self._ended.difference_update(names)
-        self._groups = {name: self._groups.get(name) or self._within(name) for name in names}
+        # Others know who is in most of them. A group that its agent left behind may be empty for
+        # ever, so what was found in one holds no longer than until the next time.
+        known = set(self._known.values())
+        self._groups = {name: [] if name in known else self._within(name) for name in names}
+        self._used &= set(names)
+        self._used |= known | {name for name, pids in self._groups.items() if pids}
 
     def _within(self, container: str) -> list[int]:
         """Processes of a group, as far as this process's /proc knows them by the same numbers."""

@@ -157,10 +157,18 @@ class Rows:
                 staged=app.staged,
                 version=clean(app.version),
             )
-        for task in [t for t, app in self._app_of.items() if app.startswith(f"{owner};")]:
-            del self._app_of[task]
+        self._forget_tasks(owner)
         self._app_of |= {task.id: f"{owner};{clean(task.app_id)}" for task in seen.tasks}
         self._claims.claim(owner, "marathon_app", set(ids.values()))
+
+    def forget_apps(self, owner: str) -> None:
+        """Claim nothing of what a Marathon knows, by the first of its addresses."""
+        self._forget_tasks(owner)
+        self._claims.claim(owner, "marathon_app", set())
+
+    def _forget_tasks(self, owner: str) -> None:
+        for task in [t for t, app in self._app_of.items() if app.startswith(f"{owner};")]:
+            del self._app_of[task]
 
     # Mesos
 
