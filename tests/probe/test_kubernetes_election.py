@@ -26,8 +26,9 @@ from tests.waiting import until
 class World:
     """A server, and a probe that stands for its lease."""
 
-    def __init__(self, server: ApiServer) -> None:
+    def __init__(self, server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
         self.server = server
+        self._monkeypatch = monkeypatch
         self.clock = Clock()
         self.site: Site = site(clock=self.clock)
         settings = Kubernetes(cluster="blue", lease="monitoring/probe", lease_s=1.0)
@@ -35,6 +36,16 @@ class World:
 
     def rows(self) -> list[str]:
         return [id_ for id_, _ in self.site.ledger["kubernetes_namespace"]]
+
+    def leave(self) -> None:
+        """The server answers nobody, and nobody waits for it for long."""
+        self._monkeypatch.setattr(election, "_STAND_S_MAX", 0.2)
+        self.server.is_away = True
+
+    def come_back(self) -> None:
+        """The server answers again."""
+        self._monkeypatch.undo()
+        self.server.is_away = False
 
     def hold(self, holder: str) -> None:
         """Somebody writes the lease."""
@@ -51,7 +62,6 @@ VERSION: dict[str, Any] = {"metadata": {"resourceVersion": "0"}}
 
 @pytest.fixture
 async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
-    monkeypatch.setattr(election, "_STAND_S_MAX", 0.5)
     async with serving() as server:
         server.put("a")
         found = Access(Place("127.0.0.1", server.port), Trust(b"", None))
@@ -60,7 +70,7 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
             return found
 
         monkeypatch.setattr(access, "find", find)
-        world = World(server)
+        world = World(server, monkeypatch)
         try:
             yield world
         finally:
@@ -91,15 +101,15 @@ async def test_who_cannot_renew_a_lease_holds_it_no_longer(world: World) -> None
     async with candidate(world) as (one, _):
         await one.stand()
         assert one.is_holder
-        world.server.is_away = True
+        world.leave()
         world.clock.now += 14
         await one.stand()
         assert one.is_holder
         world.clock.now += 2
 
         assert not one.is_holder
-        assert "within 0.5 s" in one.problem
-        world.server.is_away = False
+        assert "within 0.2 s" in one.problem
+        world.come_back()
         await one.stand()
         assert one.is_holder
         assert one.problem == ""
@@ -143,7 +153,7 @@ async def test_a_holder_whom_no_server_answers_stops_watching_and_then_telling(
     await world.collector.collect()
     assert world.rows()
 
-    world.server.is_away = True
+    world.leave()
     world.clock.now += 2
     await until(lambda: not world.collector.followers, "it stops watching")
     assert "the lease" in str(world.collector.capability().misses)
@@ -159,11 +169,11 @@ async def test_a_holder_whom_no_server_answers_stops_watching_and_then_telling(
 async def test_a_holder_that_was_cut_off_leaves_the_telling_to_the_next(world: World) -> None:
     await world.collector.start()
     await world.collector.collect()
-    world.server.is_away = True
+    world.leave()
     world.clock.now += 2
     await until(lambda: not world.collector.followers, "it stops watching")
     world.hold("other")
-    world.server.is_away = False
+    world.come_back()
     mode = world.collector.capability
     await until(lambda: "other watches it" in mode().mode, "it sees the other")
 
