@@ -1,7 +1,8 @@
 """Sends frames to apps: in order, each once, without ever holding up those who collect.
 
 Frames stand in one ring with a bound. Every app has its own place in it; one that was away goes on
-where it stopped, and needs a snapshot only if the ring has moved past that place, or if it says so.
+where it stopped, and needs a snapshot only if the ring has moved past that place, if it says so, or
+if all that it has missed costs more than one.
 What an app does not take is dropped from the ring's old end, never waited for. After an outage
 apps are tried again with growing, random pauses, or when they say; an app that has lost a stream
 gets its snapshot after a random while. So not every probe comes at once.
@@ -36,6 +37,10 @@ _RETRY_AFTER_S_MAX = 120.0
 _BEGIN_ANEW_S = 600.0
 _EPOCH_MAX = 1 << 62
 _SNAPSHOT_WANTED = 409
+# So many frames go out whatever a snapshot costs: a minute of them, as often as is usual.
+_MISSED_FRAMES = 20
+# What a post costs beside its frame: headers, an answer, and an app's time.
+_POST_BYTES = 512
 
 
 class Reply(msgspec.Struct):
@@ -58,27 +63,47 @@ class Ring:
     """The last frames, inside a bound."""
 
     def __init__(self, bytes_max: int = RING_BYTES_MAX) -> None:
-        self._frames: deque[Sent] = deque()
+        # Each with the bytes of all before it.
+        self._frames: deque[tuple[Sent, int]] = deque()
+        # Of each epoch: how many frames were added before the one with number 0.
+        self._begins: dict[int, int] = {}
         self._bytes_max = bytes_max
+        self._added_bytes = 0
         self.size = 0
         self.dropped = 0
 
     def add(self, sent: Sent) -> None:
         """Add the next frame; old ones go where there is no room."""
-        self._frames.append(sent)
+        self._begins.setdefault(sent.epoch, self.dropped + len(self._frames) - sent.seq)
+        self._frames.append((sent, self._added_bytes))
+        self._added_bytes += len(sent.data)
         self.size += len(sent.data)
         while self.size > self._bytes_max and len(self._frames) > 1:
-            self.size -= len(self._frames.popleft().data)
+            old, _ = self._frames.popleft()
+            if old.epoch != self._frames[0][0].epoch:
+                del self._begins[old.epoch]
+            self.size -= len(old.data)
             self.dropped += 1
 
     def after(self, epoch: int, seq: int) -> Sent | None:
         """The frame that follows another; None when it is not there."""
-        for sent in reversed(self._frames):
-            if (sent.epoch, sent.seq) == (epoch, seq + 1):
-                return sent
-            if (sent.epoch, sent.seq) <= (epoch, seq):
-                break
-        return None
+        at = self._at(epoch, seq + 1)
+        return None if at is None else self._frames[at][0]
+
+    def missed(self, epoch: int, seq: int) -> tuple[int, int]:
+        """How many frames follow another, and their bytes; none where the next is not there."""
+        at = self._at(epoch, seq + 1)
+        if at is None:
+            return 0, 0
+        return len(self._frames) - at, self._added_bytes - self._frames[at][1]
+
+    def _at(self, epoch: int, seq: int) -> int | None:
+        begin = self._begins.get(epoch)
+        at = -1 if begin is None else begin + seq - self.dropped
+        if not 0 <= at < len(self._frames):
+            return None
+        sent, _ = self._frames[at]
+        return at if (sent.epoch, sent.seq) == (epoch, seq) else None
 
 
 class Outlet:
@@ -185,6 +210,7 @@ class Publisher:
         self._random = random_ or random.Random()  # noqa: S311 - pauses, no secrets
         self._news: dict[int, asyncio.Event] = {id(one): asyncio.Event() for one in outlets}
         self.frame_bytes = 0
+        self._snapshot_bytes = 0
         self._began_anew_at: float | None = None
 
     def publish(self) -> None:
@@ -235,7 +261,11 @@ class Publisher:
                 outlet.well()
                 return
             following = None if before is None else self.ring.after(*before)
-            if following is not None and before is not None:
+            if (
+                following is not None
+                and before is not None
+                and (had_snapshot or not self._costs_a_snapshot(before))
+            ):
                 outlet.take(await outlet.post(following.data))
                 if outlet.acknowledged is not None and outlet.acknowledged <= before:
                     msg = f"expected {outlet.place} to go on from frame {before}"
@@ -249,6 +279,11 @@ class Publisher:
             else:
                 had_snapshot = True
                 await self._send_snapshot(outlet)
+
+    def _costs_a_snapshot(self, known: tuple[int, int]) -> bool:
+        """Whether an app has missed so much that a snapshot, as the last one was, costs less."""
+        frames, size = self.ring.missed(*known)
+        return frames > _MISSED_FRAMES and size + frames * _POST_BYTES > self._snapshot_bytes
 
     def _begins_after(self, known: tuple[int, int] | None) -> bool:
         """Whether the stream begins anew, because an app knows a later life of this probe: the
@@ -274,7 +309,9 @@ class Publisher:
         """Everything up to now. What has changed since the last frame goes out as one first, so
         that every app has the same stream."""
         self.publish()
-        return wire.encode(self._ledger.snapshot(self._now_ms(), self._lease_ms))
+        data = wire.encode(self._ledger.snapshot(self._now_ms(), self._lease_ms))
+        self._snapshot_bytes = len(data)
+        return data
 
     def _now_ms(self) -> int:
         return round(self._wall() * 1000)

@@ -19,6 +19,8 @@ import h11
 
 from tests.waiting import until
 
+# Longer than any test that it keeps waiting.
+_WAIT_S = 120.0
 NAMESPACES = "/api/v1/namespaces"
 _Objects = dict[str, dict[str, Any]]
 
@@ -44,6 +46,13 @@ class ApiServer:
     watches: int = 0
     tokens: list[str] = field(default_factory=list[str])
     is_silent: bool = False
+    """Events are not told."""
+    is_away: bool = False
+    """Nothing is answered."""
+    is_slow: bool = False
+    """Lists are not answered."""
+    lease: dict[str, Any] | None = None
+    """The one that there is."""
     _is_over: bool = False
     _moved: asyncio.Event = field(default_factory=asyncio.Event)
     _writers: set[asyncio.StreamWriter] = field(default_factory=set[asyncio.StreamWriter])
@@ -100,19 +109,34 @@ class ApiServer:
         self._writers.discard(writer)
         writer.close()
 
-    async def _one(
-        self, protocol: h11.Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> bool:
-        target = ""
+    def _waits(self, is_lease: bool) -> bool:
+        return self.is_away or (self.is_slow and not is_lease)
+
+    async def _read(
+        self, protocol: h11.Connection, reader: asyncio.StreamReader
+    ) -> tuple[str, str, bytes] | None:
+        """Target, method and body of the next request; None when there is none."""
+        target, method, told = "", "", b""
         while not isinstance(event := protocol.next_event(), h11.EndOfMessage):
             if event is h11.NEED_DATA:
                 protocol.receive_data(await reader.read(65536))
             elif isinstance(event, h11.Request):
-                target = event.target.decode()
+                target, method = event.target.decode(), event.method.decode()
                 token = dict(event.headers).get(b"authorization", b"")
                 self.tokens.append(token.decode())
+            elif isinstance(event, h11.Data):
+                told += event.data
             elif isinstance(event, h11.ConnectionClosed):
-                return False
+                return None
+        return target, method, told
+
+    async def _one(
+        self, protocol: h11.Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> bool:
+        request = await self._read(protocol, reader)
+        if request is None:
+            return False
+        target, method, told = request
 
         async def send(*parts: h11.Event) -> None:
             for part in parts:
@@ -120,7 +144,11 @@ class ApiServer:
             await writer.drain()
 
         asked = {name: values[0] for name, values in parse_qs(urlsplit(target).query).items()}
-        if self.answers:
+        is_lease = "/leases" in target
+        await until(lambda: self._is_over or not self._waits(is_lease), "it answers", _WAIT_S)
+        if is_lease:
+            status, body = self._elect(method, told)
+        elif self.answers:
             status, body = self.answers.pop(0)
         elif "watch" in asked:
             self.watches += 1
@@ -133,6 +161,19 @@ class ApiServer:
         response = h11.Response(status_code=status, headers=headers)
         await send(response, h11.Data(data=body), h11.EndOfMessage())
         return True
+
+    def _elect(self, method: str, told: bytes) -> tuple[int, bytes]:
+        """Keep a lease, for who has read its last version."""
+        if method == "GET":
+            return (200 if self.lease else 404), json.dumps(self.lease or {}).encode()
+        asked = json.loads(told)
+        before = self.lease or {"metadata": {"resourceVersion": "0"}, "spec": {}}
+        version = before["metadata"]["resourceVersion"]
+        if asked["metadata"].get("resourceVersion", "0") != version:
+            return 409, b"{}"
+        metadata = {"name": "probe", "resourceVersion": str(int(version) + 1)}
+        self.lease = {"metadata": metadata, "spec": {**before["spec"], **asked["spec"]}}
+        return 200, json.dumps(self.lease).encode()
 
     def _list(self, path: str, asked: dict[str, str]) -> bytes:
         if path == "/version":

@@ -82,6 +82,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses between tries are shorter."""
     monkeypatch.setattr(follower, "_RETRY_S", (0.01, 0.02))
     monkeypatch.setattr(follower, "_DENIED_RETRY_S", 0.05)
+    monkeypatch.setattr(follower, "_REFUSED_S", 0.2)
 
 
 async def test_all_pages_are_read_and_changes_told_as_they_come() -> None:
@@ -180,12 +181,33 @@ async def test_whatever_a_server_answers_is_told_and_outlived(
         if sight is Sight.TROUBLED:
             assert "a" in world.told(), "what was seen holds until it is known better"
         else:
-            assert not world.told(), "what may not be seen is not known"
+            await until(lambda: not world.told(), "what may not be seen is not known")
         world.server.answers = []
 
         await world.agree()
         await world.seen(Sight.SYNCED)
         assert world.follower.problem == ""
+
+
+@pytest.mark.parametrize(("status", "sight"), [(403, Sight.DENIED), (404, Sight.ABSENT)])
+async def test_a_refusal_that_passes_takes_nothing_away(
+    status: int, sight: Sight, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follower, "_REFUSED_S", 60.0)
+    async with following() as world:
+        await until(lambda: world.server.watches, "it watches")
+        world.server.answers = [(status, b"")] * 500
+        world.server.cut()
+
+        await world.seen(sight)
+        await until(lambda: len(world.server.answers) < 495, "it is asked for again")
+        assert world.told() == world.truth()
+        world.server.remove("a")
+        world.server.answers = []
+
+        await world.agree()
+        await world.seen(Sight.SYNCED)
+        assert world.server.lists == 1
 
 
 @pytest.mark.parametrize("line", [b"nonsense\n", b'{"type":"ADDED","object":7}\n'])

@@ -131,6 +131,37 @@ async def test_an_app_that_was_away_for_too_long_gets_a_snapshot() -> None:
         assert world.publisher.ring.size <= 200
 
 
+async def test_an_app_that_missed_more_than_a_snapshot_costs_gets_one() -> None:
+    async with receiving() as app, publishing(World(app.port)) as world:
+        world.say(1)
+        await holds(app, 1)
+        await app.stop()
+        for number in range(2, 200):
+            world.say(number)
+        await app.start()
+        await holds(app, 199)
+
+        assert app.snapshots == 2
+        assert len(app.frames) < 10
+        assert world.publisher.ring.dropped == 0
+
+
+async def test_an_app_that_missed_less_than_a_snapshot_costs_goes_on() -> None:
+    async with receiving() as app, publishing(World(app.port)) as world:
+        chance = random.Random(1)  # noqa: S311 - what packs badly
+        for _ in range(1_000):
+            world.ledger["container"].put(f"{chance.getrandbits(256):064x}", state="running")
+        world.say(1)
+        await holds(app, 1)
+        await app.stop()
+        for number in range(2, 40):
+            world.say(number)
+        await app.start()
+        await holds(app, 39)
+
+        assert app.snapshots == 1
+
+
 @pytest.mark.parametrize("answer", [500, 503, 404, 0])
 async def test_an_app_that_refuses_is_asked_again(answer: int) -> None:
     async with receiving() as app, publishing(World(app.port)) as world:
@@ -204,3 +235,24 @@ def test_a_ring_keeps_the_last_frame_however_large_it_is() -> None:
     assert ring.size == 100
     assert ring.after(1, 1) is not None
     assert ring.after(1, 0) is None
+
+
+def test_a_ring_knows_what_follows_a_frame_over_epochs_and_losses() -> None:
+    ring = Ring(bytes_max=1_000)
+    for epoch, count in ((3, 8), (7, 5), (8, 6)):
+        for seq in range(count):
+            ring.add(Sent(epoch, seq, bytes(100)))
+
+    assert ring.dropped == 9
+    assert ring.after(3, 6) is None
+    assert ring.after(7, -1) is None
+    assert ring.missed(7, 1) == (9, 900)
+    for epoch, seqs in ((7, range(1, 4)), (8, range(5))):
+        for seq in seqs:
+            found = ring.after(epoch, seq)
+            assert found is not None
+            assert (found.epoch, found.seq) == (epoch, seq + 1)
+    # The last of an epoch is followed by a snapshot, whatever stands behind it.
+    assert ring.after(7, 4) is None
+    assert ring.after(8, 5) is None
+    assert ring.missed(8, 5) == (0, 0)

@@ -5,13 +5,15 @@ may instead look at its node and its pods alone, without an election. What the A
 pod meets what the node's probes see of it by the ids of its containers and by its own.
 
 Whoever loses the lease keeps its rows for a while: the one that has taken over lists everything
-first, and no node may seem gone meanwhile.
+first, and no node may seem gone meanwhile. Where it is lost because no API server answers, it may
+be that nobody takes over, and the while is longer.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import secrets
 from collections.abc import Mapping
@@ -35,9 +37,12 @@ from probe.agent.text import clean
 _FIRST_S_MAX = 90.0
 # Until the new holder has listed everything and told of it.
 _RETIRE_S = 60.0
+# A server that is upgraded is away for so long; after that nobody knows what still holds.
+_UNHEARD_S = 300.0
 # Events come by the hundred when a node is lost; nobody needs more reports than this.
 _SOON_S = 0.2
 _CLOSE_S_MAX = 1.0
+_VERSION_S_MAX = 5.0
 
 
 class KubernetesCollector:
@@ -62,6 +67,7 @@ class KubernetesCollector:
         self._leading: asyncio.Task[None] | None = None
         self._version = ""
         self._retire_at: float | None = None
+        self._has_looked = False
         self._soon: asyncio.TimerHandle | None = None
         self._sinks: dict[str, Sink] = {}
 
@@ -98,16 +104,19 @@ class KubernetesCollector:
         await self._settle()
 
     async def collect(self) -> None:
-        """Everything is told when it happens; the first look waits for the first lists."""
+        """Everything is told when it happens; the first look waits for the first lists. Later ones
+        do not: who has taken over would be given up, and give the lease back, over a slow list."""
         for task in (self._leading, *self._following):
             if task is not None and task.done():
                 task.result()  # Raises why; the collector is made anew.
         assert self._api is not None, "started first"
         if not self._version:
-            with contextlib.suppress(AgentError):  # Each kind says what is wrong.
-                self._version = clean(await self._api.version())
-        if self._candidate is None or self._candidate.is_holder:
+            with contextlib.suppress(AgentError, TimeoutError):  # Each kind says what is wrong.
+                async with asyncio.timeout(_VERSION_S_MAX):
+                    self._version = clean(await self._api.version())
+        if not self._has_looked and self._is_watching:
             await self._first_lists()
+        self._has_looked = True
 
     def capability(self) -> Capability:
         """What is seen of the cluster, and what is not."""
@@ -147,6 +156,10 @@ class KubernetesCollector:
             await self._api.close()
 
     @property
+    def _is_watching(self) -> bool:
+        return self._candidate is None or self._candidate.is_holder
+
+    @property
     def _place(self) -> str:
         return "" if self._api is None else str(self._api.access.place)
 
@@ -160,19 +173,23 @@ class KubernetesCollector:
     async def _settle(self) -> None:
         """Do what the one who holds the lease does, or who does not."""
         candidate = self._candidate
-        if candidate is None or candidate.is_holder:
+        if candidate is None or self._is_watching:
             self._retire_at = None
             if not self._following:
                 self._follow()
         elif candidate.holder:
-            await self._stand_by()
+            await self._stand_by(_UNHEARD_S if candidate.holder == candidate.me else _RETIRE_S)
 
-    async def _stand_by(self) -> None:
-        """Somebody else watches: stop, and after a while leave the telling to them."""
+    async def _stand_by(self, keep_s: float) -> None:
+        """Somebody else watches, or may: stop, and after a while leave the telling to them."""
+        now = self._site.clock()
         if self._following:
             await self._stop_following()
-            self._retire_at = self._site.clock() + _RETIRE_S
-        if self._retire_at is not None and self._site.clock() >= self._retire_at:
+            self._retire_at = math.inf
+        if self._retire_at is None:
+            return
+        self._retire_at = min(self._retire_at, now + keep_s)
+        if now >= self._retire_at:
             self._retire_at = None
             for sink in self._sinks.values():
                 sink.clear()

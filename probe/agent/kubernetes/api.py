@@ -2,7 +2,7 @@
 
 Answers are read into only those fields that are kept (probe.agent.kubernetes.model), so an object
 of several kilobytes is never more than a few fields. Lists share one connection, and with it the
-memory of one page; each watch has its own.
+memory of one page; each watch has its own, and so has what must not wait for a list: a lease.
 """
 
 from __future__ import annotations
@@ -70,7 +70,8 @@ class Api:
 
     def __init__(self, access: Access) -> None:
         self.access = access
-        self._ask = Connection(access.place, timeout_s=_TIMEOUT_S, context=access.trust.context)
+        self._ask = self._connection()
+        self._list = self._connection()
 
     async def version(self) -> str:
         """Version of the server.
@@ -89,7 +90,8 @@ class Api:
         if selector:
             words["fieldSelector"] = selector
         while True:
-            page: Page[T] = await self.call("GET", f"{path}?{urlencode(words)}", Page[kind])
+            target = f"{path}?{urlencode(words)}"
+            page: Page[T] = await self._call(self._list, "GET", target, Page[kind])
             yield page
             if not page.metadata.continue_:
                 return
@@ -105,12 +107,24 @@ class Api:
         content: str = "application/json",
     ) -> T:
         """Ask for something, and read the answer."""
+        return await self._call(self._ask, method, path, kind, body=body, content=content)
+
+    async def _call(  # noqa: PLR0913 - by keyword, what makes a request
+        self,
+        connection: Connection,
+        method: str,
+        path: str,
+        kind: type[T],
+        *,
+        body: Mapping[str, Any] | None = None,
+        content: str = "",
+    ) -> T:
         headers = dict(self.access.headers())
         data = b""
         if body is not None:
             headers["Content-Type"] = content
             data = msgspec.json.encode(body)
-        answer = await self._ask.request(method, path, headers=headers, body=data)
+        answer = await connection.request(method, path, headers=headers, body=data)
         if not answer.is_success:
             what = f"{method} {path.partition('?')[0]}"
             raise _refused(what, answer.status, answer.body)
@@ -121,8 +135,13 @@ class Api:
         return Watch(self.access, f"{path}?{urlencode(words, quote_via=quote)}", silence_s_max)
 
     async def close(self) -> None:
-        """Close the connection."""
+        """Close its connections."""
         await self._ask.close()
+        await self._list.close()
+
+    def _connection(self) -> Connection:
+        access = self.access
+        return Connection(access.place, timeout_s=_TIMEOUT_S, context=access.trust.context)
 
 
 class Watch:

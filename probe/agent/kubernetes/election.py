@@ -3,12 +3,14 @@
 The rules are those of client-go's leader election, so that its tools read the same Lease: a holder
 renews it; another may take it when it has not seen it move for the time that the holder gave.
 Clocks of other machines are never compared with our own. Each write carries the version that was
-read, so of two that try at once one is refused. Watching twice for a moment harms nothing, because
+read, so of two that try at once one is refused. Who could not renew for as long as the others wait
+holds it no longer, because one of them may. Watching twice for a moment harms nothing, because
 reports of the same node are merged: this is about load, not about safety.
 """
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +29,8 @@ _NOT_FOUND = 404
 _MERGE = "application/merge-patch+json"
 # How often a holder says so in the time that the others wait.
 _TRIES = 5
+# Of one look at the lease: two of them in the 15 s that are usual, as client-go allows.
+_STAND_S_MAX = 5.0
 
 
 class LeaseSpec(msgspec.Struct, rename="camel"):
@@ -100,12 +104,12 @@ class Candidate:
         self._clock = clock
         self._wall = wall
         self._seen: Seen | None = None
+        self._renewed_at = -math.inf
 
     @property
     def is_holder(self) -> bool:
-        """Whether the lease was ours when it was seen last. While the API server is away that does
-        not change: nobody else can take it, and nobody else can watch."""
-        return self.holder == self.me
+        """Whether the lease is ours: nobody else may have taken it."""
+        return self.holder == self.me and self._clock() - self._renewed_at <= self._duration_s
 
     @property
     def path(self) -> str:
@@ -119,8 +123,9 @@ class Candidate:
     async def stand(self) -> None:
         """Look at the lease, and renew or take it where that is ours to do. Trouble is noted."""
         try:
-            lease = await self._read()
-            await self._act(lease, decide(self._seen, self.me, self._clock()))
+            async with asyncio.timeout(_STAND_S_MAX):
+                lease = await self._read()
+                await self._act(lease, decide(self._seen, self.me, self._clock()))
             self.problem = ""
         except RefusedError as error:
             if error.status == CONFLICT:  # Somebody was faster; the next look tells who.
@@ -128,6 +133,8 @@ class Candidate:
             self.problem = clean(str(error))
         except (HttpError, SettingsError) as error:
             self.problem = clean(str(error))
+        except TimeoutError:
+            self.problem = f"expected an answer within {_STAND_S_MAX:g} s, saw none"
 
     async def resign(self) -> None:
         """Give the lease back, so that nobody has to wait for its end."""
@@ -162,6 +169,8 @@ class Candidate:
             "leaseDurationSeconds": math.ceil(self._duration_s),
             "renewTime": self._time(),
         }
+        # Others count from when it is written, which is later.
+        began = self._clock()
         match act:
             case Act.WAIT:
                 return
@@ -181,6 +190,7 @@ class Candidate:
             case Act.RENEW:
                 written = await self._patch(self._version, spec)
         self._note(written)
+        self._renewed_at = began
 
     @property
     def _version(self) -> str:

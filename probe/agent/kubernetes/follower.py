@@ -3,7 +3,8 @@
 A watch that ends goes on from the version that it has come to: the server remembers some minutes,
 and bookmarks keep the version young where nothing happens. Only when the server has given that
 version up (410) is everything listed anew. A kind that is not allowed, or not there, is asked for
-again now and then, because somebody may grant or install it; it holds up no other kind.
+again now and then, because somebody may grant or install it; it holds up no other kind. What was
+seen of it holds for a while: a server that has just started may not know yet who may do what.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from probe.agent.text import clean
 _RETRY_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 # Somebody may grant a permission or install a definition meanwhile.
 _DENIED_RETRY_S = 60.0
+# A server learns permissions and definitions after it has begun to answer.
+_REFUSED_S = 30.0
 _FORBIDDEN, _NOT_FOUND = 403, 404
 # A token that has run out, too many requests, a server that starts: what was seen still holds.
 _FOR_NOW = frozenset({401, 429, 503})
@@ -77,6 +80,7 @@ class Follower:
         self._changed = changed
         self._chance = chance or random.Random()  # noqa: S311 - pauses, no secrets
         self._version = ""
+        self._refused_at: float | None = None
         self._bare = msgspec.json.Decoder(Bare)
         self._object = msgspec.json.Decoder(kind.model)
 
@@ -108,12 +112,10 @@ class Follower:
             self._version = ""
             return _RETRY_S[min(failed, len(_RETRY_S) - 1)] if failed else 0.0
         if status in {_FORBIDDEN, _NOT_FOUND}:
-            # What may not be seen any more is not known any more.
-            self._version = ""
-            self._sink.clear()
             self.sight = Sight.ABSENT if status == _NOT_FOUND else Sight.DENIED
             self.problem = clean(str(error))
-            return _DENIED_RETRY_S
+            return self._note_refusal(failed)
+        self._refused_at = None
         # The end of a watch is nothing to tell of; that it cannot be begun again is.
         if failed or self.sight is not Sight.SYNCED:
             self.sight = Sight.TROUBLED
@@ -121,6 +123,17 @@ class Follower:
         if isinstance(error, AnswerError) or (status and status not in _FOR_NOW):
             self._version = ""
         return _RETRY_S[min(failed, len(_RETRY_S) - 1)]
+
+    def _note_refusal(self, failed: int) -> float:
+        now = asyncio.get_running_loop().time()
+        if self._refused_at is None:
+            self._refused_at = now
+        if now - self._refused_at < _REFUSED_S:
+            return _RETRY_S[min(failed, len(_RETRY_S) - 1)]
+        # What may not be seen any more is not known any more.
+        self._version = ""
+        self._sink.clear()
+        return _DENIED_RETRY_S
 
     async def _list(self) -> None:
         """Learn everything anew."""
@@ -179,4 +192,5 @@ class Follower:
     def _well(self) -> None:
         self.sight = Sight.SYNCED
         self.problem = ""
+        self._refused_at = None
         self.tried.set()
