@@ -39,7 +39,9 @@ class Looking:
         self.news = News()
         self.site: Site = site(clock=asyncio.get_running_loop().time, urgent=self.news)
         self.runner = Runner(
-            self.site, [lambda place: ContainerCollector(place, engine.address)], Log()
+            self.site,
+            {"container": lambda place: ContainerCollector(place, engine.address)},
+            Log(),
         )
 
     @property
