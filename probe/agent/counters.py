@@ -32,7 +32,7 @@ class _Running:
     row: int
     pid: int
     group: Cgroup | None
-    namespace: int
+    namespace: int | None
     seen_at: float
     cpu_ns: int | None = None
     io: tuple[int, int] | None = None
@@ -69,8 +69,9 @@ class Counters:
             return
         self.stop(id_)
         site = self._site
-        namespace = _namespace(site.proc, pid)
-        if namespace == self._own_namespace:
+        is_on_host = self._table.get(id_, "host_network") is True
+        namespace = 0 if is_on_host else _namespace(site.proc, pid)
+        if namespace is not None and namespace == self._own_namespace:
             namespace = 0
         group = cgroup.find(site.files, site.proc, site.cgroups, pid, id_)
         running = _Running(row, pid, group, namespace, site.clock())
@@ -224,12 +225,12 @@ class Counters:
             self._table.set(row, f"{name}_bytes_per_s", rate)
 
 
-def _namespace(proc: str, pid: int | str) -> int:
-    """The number of a process's network namespace; 0 where it cannot be seen."""
+def _namespace(proc: str, pid: int | str) -> int | None:
+    """The number of a process's network namespace; None where it cannot be seen."""
     try:
         return os.stat(f"{proc}/{pid}/ns/net").st_ino  # noqa: PTH116 - follows the link without opening it
     except OSError:
-        return 0
+        return None
 
 
 def _interface_bytes(proc: str, pid: int) -> tuple[int, int] | None:

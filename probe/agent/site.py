@@ -16,11 +16,12 @@ def _nothing() -> None:
 
 @dataclass
 class KnownContainer:
-    """What others need to know of a running container. `namespace` is 0 for the host's network."""
+    """What others need to know of a running container. `namespace` is 0 for the host's network,
+    and None where it cannot be seen."""
 
     id: str
     pid: int
-    namespace: int
+    namespace: int | None
     addresses: tuple[str, ...] = ()
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from probe.agent.collector import State
+from probe.agent.collectors.connections import ConnectionsCollector
 from probe.agent.collectors.container import ContainerCollector
 from probe.agent.docker import Engine
 from probe.agent.errors import AbsentError, AgentError, UnreachableError
@@ -149,9 +150,7 @@ async def test_a_container_that_ends_between_two_reads_harms_nothing(tmp_path: P
         assert world.site.files.used == 0
 
 
-async def test_a_container_whose_counters_cannot_be_read_once_is_still_known(
-    tmp_path: Path,
-) -> None:
+async def test_a_container_whose_counters_fail_once_is_still_known(tmp_path: Path) -> None:
     async with looking(tmp_path) as world:
         world.process(4001, A, memory=4096)
         world.engine.put(container(A, pid=4001))
@@ -191,6 +190,29 @@ async def test_a_container_with_hundreds_of_interfaces_is_still_known(tmp_path: 
 
         assert A in world.site.containers
         assert world.collector.capability().state is State.FULL
+
+
+async def test_a_network_that_cannot_be_seen_is_not_taken_for_the_host_s(tmp_path: Path) -> None:
+    seen, unseen, on_host = A, B, C
+    async with looking(tmp_path) as world:
+        for pid, id_ in enumerate((seen, unseen, on_host), 4001):
+            world.process(pid, id_)
+            (world.proc / str(pid) / "ns").mkdir()
+            if id_ == seen:
+                (world.proc / str(pid) / "ns" / "net").touch()
+            world.engine.put(
+                container(id_, pid=pid, network="host" if id_ == on_host else "bridge")
+            )
+            await world.told(id_, state="running")
+        known = {id_: world.site.containers[id_] for id_ in (unseen, on_host)}
+        assert [one.namespace for one in known.values()] == [None, 0]
+        here = site()
+        here.containers |= known
+        connections = ConnectionsCollector(here)
+        await connections.start()
+        await connections.collect()
+        await connections.close()
+        assert "connections inside of 1 containers" in str(connections.capability().misses)
 
 
 async def test_counters_that_cannot_be_seen_are_missed(tmp_path: Path) -> None:

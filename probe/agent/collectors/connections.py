@@ -156,7 +156,7 @@ class ConnectionsCollector:
             self._leave(self._places[namespace], now)
         for namespace, pid in here.items():
             self._places.setdefault(namespace, Place(namespace, pid)).pid = pid
-        self._hidden_places = 0
+        self._hidden_places = sum(one.namespace is None for one in self._site.containers.values())
 
     def _due(self, now: float) -> list[Place]:
         """Places to look at now: our own always; of the others, in turns, those whose sockets are
