@@ -232,7 +232,7 @@ async def main():
         conntrack_rule.add()
         Path("/proc/sys/net/netfilter/nf_conntrack_acct").write_text("1")
     agent = Agent(Settings(host="n", collectors=("host", "process", "connections")), Log())
-    collectors = [make(agent.site) for make in agent.runner._factories]
+    collectors = [make(agent.site) for make in agent.runner._factories.values()]
     for one in collectors:
         await one.start()
     server = socket.create_server(("127.0.0.1", 0))
@@ -347,7 +347,7 @@ async def main():
     namespace = os.stat(f"/proc/{child.pid}/ns/net").st_ino
     agent.site.containers["c"] = KnownContainer("c", child.pid, namespace, ("10.9.0.2",))
     agent.site.containers_version += 1
-    collectors = [make(agent.site) for make in agent.runner._factories]
+    collectors = [make(agent.site) for make in agent.runner._factories.values()]
     for one in collectors:
         await one.start()
         await one.collect()

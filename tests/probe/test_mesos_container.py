@@ -11,7 +11,6 @@ import pytest
 from probe.agent import mesos_agent
 from probe.agent.collector import State
 from probe.agent.collectors.mesos_container import MesosContainerCollector
-from probe.agent.collectors.process import ProcessCollector
 from probe.agent.errors import AnswerError, UnreachableError
 from probe.agent.mesos_agent import Told
 from probe.agent.settings import MesosAgent
@@ -283,11 +282,14 @@ def test_of_an_executor_of_its_own_only_the_framework_is_known() -> None:
         mesos_agent.read_containers(b"<html>")
 
 
-async def test_a_machine_without_mesos_has_none_and_misses_nothing() -> None:
-    place = site()
-    await ProcessCollector(place).collect()
-    collector = MesosContainerCollector(place)
+@pytest.mark.parametrize("is_v2", [False, True])
+async def test_a_machine_without_mesos_has_none_and_misses_nothing(
+    tmp_path: Path, is_v2: bool
+) -> None:
+    world = World(tmp_path, is_v2=is_v2)
+    world.process(80, "/system.slice/sshd.service")
+    collector = MesosContainerCollector(world.site)
     await collector.collect()
 
-    assert len(place.ledger["container"]) == 0
+    assert len(world.site.ledger["container"]) == 0
     assert collector.capability().state is State.FULL
