@@ -6,9 +6,10 @@ bytes, and with what won. Data and ACL are looked at apart, because they are wri
 
 Four exceptions, which no engine can help. A znode that was deleted and created again inside one
 window of reading and writing is journalled without its bytes; and not at all, if it was deleted in
-that window and the engine died before the answer told it. An ACL that is changed inside the
-window of a delete goes with its znode: no transaction can expect an ACL. And a lost base no longer
-knows what was deleted: a delete on the other side before that moment is undone without a word.
+that window and the engine died, or lost the connection, before the answer told it. An ACL that is
+changed inside the window of a delete goes with its znode: no transaction can expect an ACL. And a
+lost base no longer knows what was deleted: a delete on the other side before that moment is undone
+without a word.
 """
 
 from __future__ import annotations
