@@ -11,7 +11,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,14 +24,21 @@ from tests.robustness import seeds
 PROVIDERS = Path(__file__).with_name("providers") / "bin"
 
 _PROGRAM_ENDS_S_MAX = 10.0
+# Nobody gives that much to a test of seconds.
+_SLOW_S = 1000.0
 # Speed is measured by benchmarks; an example's time says how busy the machine is.
 settings.register_profile("house", deadline=None)
 settings.load_profile("house")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what runs the real engine or leaves things behind, whichever fixture brings it in."""
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
+    """Mark what runs the real engine or leaves things behind, whichever fixture brings it in, and
+    begin with what may take longest: each of two workers with half of it.
+
+    By chance whole migrations come last, one after the other, while the other worker has nothing
+    left to take.
+    """
     for item in items:
         if not isinstance(item, pytest.Function):
             continue
@@ -40,6 +47,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if "sdk_leftovers" in item.fixturenames:
             unraisable = "ignore::pytest.PytestUnraisableExceptionWarning"
             item.add_marker(pytest.mark.filterwarnings(unraisable))
+    yield
+    slow = sorted((item for item in items if _bound_s(item) >= _SLOW_S), key=_bound_s, reverse=True)
+    others = [item for item in items if _bound_s(item) < _SLOW_S]
+    middle = len(items) // 2 - len(slow[::2])
+    items[:] = [*slow[::2], *others[:middle], *slow[1::2], *others[middle:]]
+
+
+def _bound_s(item: pytest.Item) -> float:
+    """What a test's own mark allows it."""
+    mark = item.get_closest_marker("timeout")
+    return float(mark.args[0]) if mark is not None and mark.args else 0.0
 
 
 def pytest_report_header() -> str:
