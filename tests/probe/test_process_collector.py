@@ -270,3 +270,25 @@ async def test_more_processes_than_files_may_be_open_are_read_all_the_same(proc:
     assert place.files.used == 2
     await collector.close()
     assert place.files.used == 0
+
+
+async def test_arguments_that_are_noted_a_moment_later_are_told_then(tmp_path: Path) -> None:
+    folder = tmp_path / "70"
+    folder.mkdir()
+    (tmp_path / "stat").write_text("btime 1\nprocesses 1\n")
+
+    def write(end: int, line: str) -> None:
+        fields = ["S", "1", *["0"] * 42, *("0", "4096", str(end)), *["0"] * 3]
+        (folder / "stat").write_text(f"70 (sh) {' '.join(fields)}\n")
+        (folder / "cmdline").write_text(line)
+
+    place = site(proc=str(tmp_path))
+    collector = ProcessCollector(place)
+    write(0, "")
+    await collector.start()
+    await collector.collect()
+    assert (by_pid(place, 70) or {}).get("command_line") is None
+
+    write(5000, "sh\0-x\0")
+    await collector.collect()
+    assert (by_pid(place, 70) or {})["command_line"] == "sh -x"

@@ -76,7 +76,7 @@ def test_a_command_works_with_what_its_extra_brings(
     (entry,) = [one for one in entries if one.group == "console_scripts" and one.name == command]
     foreign = ",".join(packages for name, packages in _EXTRAS.items() if name not in extras)
     done = subprocess.run(
-        [sys.executable, "-c", _RUN, foreign, entry.value, str(installed), "--version"],
+        [sys.executable, "-B", "-c", _RUN, foreign, entry.value, str(installed), "--version"],
         cwd=tmp_path,
         capture_output=True,
         text=True,

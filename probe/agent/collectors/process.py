@@ -241,9 +241,10 @@ def _name(raw: bytes) -> bytes:
 
 def _program(raw: bytes, words: list[bytes]) -> tuple[bytes, bytes]:
     """What differs when a process has become another program: its name, and where its arguments
-    lie (the 48th field). A fork of an interpreter that becomes another one keeps the name; of other
+    begin and end (the 48th and 49th field; the end is noted a moment after the beginning, and until
+    then there are none). A fork of an interpreter that becomes another one keeps the name; of other
     users' processes only the name is told without privileges."""
-    return _name(raw), words[45] if len(words) > 45 else b""  # noqa: PLR2004 - as said above
+    return _name(raw), b" ".join(words[45:47])
 
 
 def _open_files_max(path: str) -> int | None:
