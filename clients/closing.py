@@ -1,4 +1,4 @@
-"""What every client is: open as long as a block lasts."""
+"""What every client is, and whoever holds clients: open as long as a block lasts."""
 
 from __future__ import annotations
 

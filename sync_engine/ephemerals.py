@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from itertools import islice
 from pathlib import Path
 
@@ -191,11 +191,11 @@ class EphemeralCopier:
         rels = list(islice(todo, _BATCH))
         for rel in rels:
             del todo[rel]
-        try:
+        with ExitStack() as undo:
+            # Whatever ends it, a stop too: they are still to be done.
+            undo.callback(todo.update, dict.fromkeys(rels))
             left = await self._copy(rels)
-        except BaseException:
-            todo.update(dict.fromkeys(rels))
-            raise
+            undo.pop_all()
         for rel in rels:
             self._waiting.pop(rel, None)
         self._waiting.update(dict.fromkeys(left))

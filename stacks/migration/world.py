@@ -11,12 +11,12 @@ import time
 from contextlib import AsyncExitStack
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import httpx
 
 from clients.access import read_credential
+from clients.closing import Closing
 from clients.marathon import MarathonClient
 from clients.mesos.errors import AuthenticationError, ForeignLeaderError
 from clients.mesos.operator import OperatorClient
@@ -33,7 +33,7 @@ _HTTP_TIMEOUT_S = 10.0
 _UNAUTHORIZED = 401
 
 
-class World:
+class World(Closing):
     """Everything around one step. An async context manager."""
 
     def __init__(
@@ -50,15 +50,8 @@ class World:
         self._marathon: MarathonClient | None = None
         self._http: httpx.AsyncClient | None = None
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def close(self) -> None:
+        """Close every client that was used."""
         await self._closing.aclose()
 
     @property

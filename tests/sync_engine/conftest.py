@@ -13,7 +13,25 @@ import pytest_asyncio
 from sync_engine.lane import Lane
 from sync_engine.znode import WORLD_ALL
 from tests.sync_engine.bench import Bench, MemoryBench, ServerBench
+from tests.sync_engine.memory.stage import Stage
+from tests.sync_engine.memory.world import World
 from tests.sync_engine.servers import AUTH, Ensemble, Server, start_all
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """Two ensembles in memory, and no engine yet."""
+    made = World(1, tmp_path)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def stage(world: World) -> Stage:
+    """The same with a client on each side."""
+    return Stage(world)
 
 
 @pytest.fixture(scope="session")

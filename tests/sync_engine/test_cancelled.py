@@ -36,15 +36,6 @@ def loop() -> Iterator[VirtualLoop]:
         made.discard()
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    made = World(1, tmp_path)
-    try:
-        yield made
-    finally:
-        made.close()
-
-
 @pytest.mark.parametrize("turns", range(8))
 def test_start_that_is_given_up_is_cancelled_all_the_same(loop: VirtualLoop, turns: int) -> None:
     ensemble = Ensemble("m", loop)

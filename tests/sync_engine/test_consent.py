@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from sync_engine import consent
@@ -13,15 +10,6 @@ from sync_engine.errors import EngineRefusedError
 from sync_engine.status import gather
 from tests.sync_engine.memory.stage import Stage
 from tests.sync_engine.memory.world import SUBTREE
-
-
-@pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    made = Stage(tmp_path)
-    try:
-        yield made
-    finally:
-        made.world.close()
 
 
 def test_tree_that_is_deleted_slowly_waits_with_half_of_it_left(stage: Stage) -> None:

@@ -6,7 +6,7 @@ import errno
 import json
 import re
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -31,15 +31,6 @@ from tests.sync_engine.servers import Server
 
 _ROW = Row(Stamp(1, 1, 0, 0), Stamp(2, 2, 0, 0), bytes(16), WORLD_ALL)
 _ROOTS = Roots("/a", "/b")
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    made = World(1, tmp_path)
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 def _fill(path: Path) -> None:

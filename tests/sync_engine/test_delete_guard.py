@@ -2,25 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
 from sync_engine.direction import Side
 from sync_engine.report import Waiting
 from sync_engine.status import gather
 from tests.sync_engine.memory.stage import Stage
 from tests.sync_engine.memory.world import SUBTREE
-
-
-@pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    made = Stage(tmp_path)
-    try:
-        yield made
-    finally:
-        made.world.close()
 
 
 def names(count: int, prefix: str = "n") -> list[str]:

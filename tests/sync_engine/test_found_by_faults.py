@@ -22,15 +22,6 @@ _ACLS = frozenset({OpCode.SET_ACL})
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    made = World(1, tmp_path)
-    try:
-        yield made
-    finally:
-        made.close()
-
-
-@pytest.fixture
 def ordinary(tmp_path: Path) -> Iterator[World]:
     """An engine that is no super user, and has copied `/x` and `/y`."""
     made = World(1, tmp_path)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,15 +20,6 @@ from tests.sync_engine.memory.tree import Create
 from tests.sync_engine.memory.world import ROOTS, World
 
 _START_S = 10.0
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    made = World(1, tmp_path)
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 def _start_and_hold_up(

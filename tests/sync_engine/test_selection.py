@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,19 +10,15 @@ from sync_engine.acl_fence import fence, is_fenced
 from sync_engine.base import Base
 from sync_engine.direction import Side
 from sync_engine.report import AuditReport
-from sync_engine.wire import ANY_VERSION, Delete, SetData
-from sync_engine.znode import PERM_ALL, PERM_READ, WORLD_ALL, Acl
-from tests.sync_engine.memory.ensemble import Client
-from tests.sync_engine.memory.tree import Create, SetAcl
+from sync_engine.wire import ANY_VERSION, SetData
+from sync_engine.znode import PERM_ALL, PERM_READ, Acl
+from tests.sync_engine.memory.stage import Stage
+from tests.sync_engine.memory.tree import SetAcl
 from tests.sync_engine.memory.world import ROOTS, World
 
 
-class Stage:
-    """A world with one client a side; the engine runs under one rule after the other."""
-
-    def __init__(self, folder: Path) -> None:
-        self.world = World(1, folder)
-        self.clients = {side: Client(self.world.sides[side], f"client-{side}") for side in Side}
+class Rules(Stage):
+    """The engine runs under one rule after the other."""
 
     def run(self, **rule: Any) -> None:
         """Start the engine, under another rule than before."""
@@ -38,24 +32,9 @@ class Stage:
         """Let the engine do all it wants."""
         self.world.come_to_rest()
 
-    def make(self, side: Side, *rels: str, data: bytes = b"x") -> None:
-        for rel in rels:
-            path = ROOTS.path(side, rel)
-            assert self.clients[side].write(Create(path, data, WORLD_ALL)) is not None, path
-
     def put(self, side: Side, rel: str, data: bytes) -> None:
         write = SetData(ROOTS.path(side, rel), data, ANY_VERSION)
         assert self.clients[side].write(write) is not None
-
-    def drop(self, side: Side, *rels: str) -> None:
-        for rel in rels:
-            delete = Delete(ROOTS.path(side, rel), ANY_VERSION)
-            assert self.clients[side].write(delete) is not None, rel
-
-    def names(self, side: Side) -> list[str]:
-        """Relative paths of all that stands below the root."""
-        nodes = self.world.sides[side].tree.nodes
-        return sorted(rel for path in nodes if (rel := ROOTS.rel(side, path)))
 
     def data(self, side: Side, rel: str) -> bytes | None:
         found = self.world.sides[side].copy(ROOTS.path(side, rel))
@@ -77,15 +56,11 @@ class Stage:
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    made = Stage(tmp_path)
-    try:
-        yield made
-    finally:
-        made.world.close()
+def stage(world: World) -> Rules:
+    return Rules(world)
 
 
-def test_what_is_left_out_is_left_alone_on_both_sides(stage: Stage) -> None:
+def test_what_is_left_out_is_left_alone_on_both_sides(stage: Rules) -> None:
     stage.make(Side.A, "/apps", "/apps/x", "/apps/x/config", "/apps/x/log", "/other")
     stage.make(Side.A, "/apps/x/config/secret", "/apps/x/config/secret/key")
     stage.run(include=["/apps/*/config"], exclude=["/**/secret"])
@@ -105,7 +80,7 @@ def test_what_is_left_out_is_left_alone_on_both_sides(stage: Stage) -> None:
     assert not stage.reasons
 
 
-def test_another_exclude_between_runs_deletes_nothing(stage: Stage) -> None:
+def test_another_exclude_between_runs_deletes_nothing(stage: Rules) -> None:
     stage.make(Side.A, "/x", "/x/both", "/x/deleted", "/x/changed", "/y")
     stage.run()
     before = stage.names(Side.B)
@@ -119,7 +94,7 @@ def test_another_exclude_between_runs_deletes_nothing(stage: Stage) -> None:
     assert stage.audit().equal
 
 
-def test_what_is_taken_in_again_is_told_by_what_was_last_equal(stage: Stage) -> None:
+def test_what_is_taken_in_again_is_told_by_what_was_last_equal(stage: Rules) -> None:
     stage.make(Side.A, "/x", "/x/both", "/x/deleted", "/x/changed")
     stage.run()
     stage.run(exclude=["/x"])
@@ -138,7 +113,7 @@ def test_what_is_taken_in_again_is_told_by_what_was_last_equal(stage: Stage) -> 
     assert not stage.reasons
 
 
-def test_what_was_never_copied_is_not_deleted_when_it_is_taken_in(stage: Stage) -> None:
+def test_what_was_never_copied_is_not_deleted_when_it_is_taken_in(stage: Rules) -> None:
     stage.make(Side.A, "/x", "/out", "/out/a")
     stage.run(exclude=["/out"])
     stage.make(Side.B, "/out", "/out/b")
@@ -149,7 +124,7 @@ def test_what_was_never_copied_is_not_deleted_when_it_is_taken_in(stage: Stage) 
     assert "/out/b" in stage.names(Side.B)
 
 
-def test_both_ways_bring_back_nothing_that_was_deleted_while_left_out(stage: Stage) -> None:
+def test_both_ways_bring_back_nothing_that_was_deleted_while_left_out(stage: Rules) -> None:
     stage.make(Side.A, "/x", "/x/deleted", "/x/stays")
     stage.run(direction="both")
     stage.run(direction="both", exclude=["/x"])
@@ -159,7 +134,7 @@ def test_both_ways_bring_back_nothing_that_was_deleted_while_left_out(stage: Sta
     assert stage.names(Side.A) == stage.names(Side.B) == ["/x", "/x/new", "/x/stays"]
 
 
-def test_many_deletes_while_left_out_wait_for_an_operator(stage: Stage) -> None:
+def test_many_deletes_while_left_out_wait_for_an_operator(stage: Rules) -> None:
     many = [f"/x/{number}" for number in range(40)]
     stage.make(Side.A, "/x", *many)
     stage.run()
@@ -170,7 +145,7 @@ def test_many_deletes_while_left_out_wait_for_an_operator(stage: Stage) -> None:
     assert len(stage.names(Side.B)) == 41
 
 
-def test_a_conflict_that_waits_is_not_forgotten_while_it_is_left_out(stage: Stage) -> None:
+def test_a_conflict_that_waits_is_not_forgotten_while_it_is_left_out(stage: Rules) -> None:
     rule = {"direction": "both", "on_conflict": "manual"}
     stage.make(Side.A, "/x")
     stage.run(**rule)
@@ -188,7 +163,7 @@ def test_a_conflict_that_waits_is_not_forgotten_while_it_is_left_out(stage: Stag
     assert (stage.data(Side.A, "/x"), stage.data(Side.B, "/x")) == (b"a", b"b")
 
 
-def test_a_deleted_tree_stays_where_something_left_out_is_below_it(stage: Stage) -> None:
+def test_a_deleted_tree_stays_where_something_left_out_is_below_it(stage: Rules) -> None:
     rule = {"exclude": ["/**/cache"]}
     stage.make(Side.A, "/x", "/x/y", "/x/y/z", "/x/y/z/end", "/x/plain")
     stage.run(**rule)
@@ -212,7 +187,7 @@ def test_a_deleted_tree_stays_where_something_left_out_is_below_it(stage: Stage)
     assert not stage.reasons
 
 
-def test_what_stays_is_its_owners_again_when_it_is_created_again(stage: Stage) -> None:
+def test_what_stays_is_its_owners_again_when_it_is_created_again(stage: Rules) -> None:
     stage.make(Side.A, "/x", "/x/y")
     stage.run(exclude=["/x/y/cache"])
     stage.make(Side.B, "/x/y/cache")
@@ -230,7 +205,7 @@ def test_what_stays_is_its_owners_again_when_it_is_created_again(stage: Stage) -
     assert not stage.reasons
 
 
-def test_both_ways_do_not_bring_back_what_stays(stage: Stage) -> None:
+def test_both_ways_do_not_bring_back_what_stays(stage: Rules) -> None:
     rule = {"direction": "both", "exclude": ["/*/cache"]}
     stage.make(Side.A, "/x", "/plain")
     stage.run(**rule)
@@ -252,7 +227,7 @@ def test_both_ways_do_not_bring_back_what_stays(stage: Stage) -> None:
     assert not stage.reasons
 
 
-def test_both_ways_write_what_stays_anew_when_a_client_does(stage: Stage) -> None:
+def test_both_ways_write_what_stays_anew_when_a_client_does(stage: Rules) -> None:
     stage.make(Side.A, "/x")
     stage.run(direction="both", exclude=["/*/cache"])
     stage.make(Side.B, "/x/cache")
@@ -265,7 +240,7 @@ def test_both_ways_write_what_stays_anew_when_a_client_does(stage: Stage) -> Non
     assert not stage.reasons
 
 
-def test_a_flip_fences_and_pads_only_what_is_taken_in(stage: Stage) -> None:
+def test_a_flip_fences_and_pads_only_what_is_taken_in(stage: Rules) -> None:
     stage.make(Side.A, "/in", "/out", "/out/node")
     stage.run(exclude=["/out"])
     stage.make(Side.B, "/out")
@@ -286,7 +261,7 @@ def test_a_flip_fences_and_pads_only_what_is_taken_in(stage: Stage) -> None:
     assert not _is_fenced(stage, "/in")
 
 
-def test_an_acl_changed_while_patterns_change_reaches_the_fenced_side(stage: Stage) -> None:
+def test_an_acl_changed_while_patterns_change_reaches_the_fenced_side(stage: Rules) -> None:
     stage.make(Side.A, "/in", "/out")
     stage.run()
     assert stage.world.flip(Side.B) is not None, stage.world.refusal
@@ -302,7 +277,7 @@ def test_an_acl_changed_while_patterns_change_reaches_the_fenced_side(stage: Sta
     assert set(copy.acl) == set(fence(acl))
 
 
-def _is_fenced(stage: Stage, rel: str) -> bool:
+def _is_fenced(stage: Rules, rel: str) -> bool:
     found = stage.world.sides[Side.A].copy(ROOTS.path(Side.A, rel))
     assert found is not None
     return is_fenced(found.acl)

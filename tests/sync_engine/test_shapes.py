@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from sync_engine.direction import Side
 from sync_engine.wire import ANY_VERSION, Delete
@@ -33,15 +30,6 @@ _NAMES = (
     "%2F",
     "..a",
 )
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    made = World(1, tmp_path)
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 def _contents(world: World, side: Side) -> dict[str, bytes | None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,15 +17,6 @@ from tests.sync_engine.memory.ensemble import Client
 from tests.sync_engine.memory.stage import Stage
 from tests.sync_engine.memory.tree import Create
 from tests.sync_engine.memory.world import ROOTS
-
-
-@pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    made = Stage(tmp_path)
-    try:
-        yield made
-    finally:
-        made.world.close()
 
 
 @pytest.mark.parametrize("moment", ["between the identities", "before the base is bound"])

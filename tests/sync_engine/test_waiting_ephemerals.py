@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from sync_engine import consent
@@ -12,16 +9,12 @@ from sync_engine.direction import Side
 from sync_engine.znode import WORLD_ALL
 from tests.sync_engine.memory.stage import Stage
 from tests.sync_engine.memory.tree import Create
-from tests.sync_engine.memory.world import ROOTS, SUBTREE
+from tests.sync_engine.memory.world import ROOTS, SUBTREE, World
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    made = Stage(tmp_path, ephemerals="own")
-    try:
-        yield made
-    finally:
-        made.world.close()
+def stage(world: World) -> Stage:
+    return Stage(world, ephemerals="own")
 
 
 def join(stage: Stage, name: str) -> None:

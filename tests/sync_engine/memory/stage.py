@@ -1,8 +1,7 @@
-"""A world with a client on each side, for what goes by an operator's word."""
+"""A world with a client on each side, and what its tests ask of it."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from sync_engine.direction import Side
@@ -17,8 +16,8 @@ from tests.sync_engine.memory.world import ROOTS, World
 class Stage:
     """A world, and a client on each side. `rule` is the subtree's, beside its paths."""
 
-    def __init__(self, folder: Path, **rule: Any) -> None:
-        self.world = World(1, folder)
+    def __init__(self, world: World, **rule: Any) -> None:
+        self.world = world
         self.world.rule = rule
         self.clients = {side: Client(self.world.sides[side], f"client-{side}") for side in Side}
 
