@@ -13,7 +13,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from typing import Any, TypeGuard
 
@@ -36,8 +36,8 @@ from sync_engine.lag import LagMeter, RateMeter
 from sync_engine.link import Link
 from sync_engine.marker import MarkerProbe
 from sync_engine.merge import MergeRunner, find_hook
-from sync_engine.pair import OwnershipStore, check_unchanged, identify, prepare
-from sync_engine.provenance import Found, Verdict, inspect, judge, read_known, read_owners
+from sync_engine.opening import come_to_pair
+from sync_engine.pair import OwnershipStore
 from sync_engine.replicator import Replicator, now
 from sync_engine.report import AuditReport
 from sync_engine.requests import Requests
@@ -51,8 +51,6 @@ from sync_engine.znode import PERSISTENT, is_within
 
 _log = structlog.get_logger()
 _START_PAUSE_S = 0.5
-# Whether what the start waits for has gone by itself.
-_LOOK_AGAIN_S = 1.0
 
 
 class Meters:
@@ -193,17 +191,7 @@ class Engine(Requests):
 
     async def _start(self) -> None:
         self.waiting = "the fence and the state in both ensembles"
-        verdict, found = await self._await_consent()
-        await prepare(self.links)
-        await self.fence.take()
-        await check_unchanged(self.links, {side: found[side].identity for side in Side})
-        if verdict.reasons:
-            self.store.unbind()
-        pair = await identify(
-            self.links, self.fence, renew=verdict.renew, keep_owners=verdict.keep_owners
-        )
-        # An operator's word for the start is one for all that it copies.
-        self.store.bind(pair, confirmed=[r.name for r in self.rules.subtrees if verdict.reasons])
+        await come_to_pair(self.links, self.store, self.fence, self.rules, asker=self)
         for rule in self.rules.subtrees:
             if rule.name not in self.replicators:
                 await self._add_subtree(rule)
@@ -215,35 +203,6 @@ class Engine(Requests):
                 await projector.start()
                 self._running.add(name)
                 self._spawn(projector.run())
-
-    async def _await_consent(self) -> tuple[Verdict, Mapping[Side, Found]]:
-        """Look at both sides, and wait for an operator if they are not what is known of them;
-        returns what was found too."""
-        while True:
-            generations = {side: link.generation for side, link in self.links.items()}
-            roots = {side: [rule.path(side) for rule in self.rules.subtrees] for side in Side}
-            found = {
-                side: await inspect(side, link.writer, roots[side])
-                for side, link in self.links.items()
-            }
-            if found[Side.A].identity == found[Side.B].identity is not None:
-                # One ensemble on both sides is no case for consent.
-                await prepare(self.links)
-            owners = await read_owners(self.links, self.rules.subtrees)
-            verdict = judge(found, read_known(self.store), owners)
-            if not verdict.reasons or self.takes_word(verdict.reasons):
-                self.held_reasons = ()
-                # A word about what waits no longer must not count when it comes again.
-                self.start_confirmed.clear()
-                for side, link in self.links.items():
-                    link.prove(generations[side])
-                return verdict, found
-            if verdict.reasons != self.held_reasons:
-                _log.error("engine.held", reasons=verdict.reasons)
-            self.held_reasons = verdict.reasons
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_AGAIN_S):
-                    await self.start_confirmed.wait()
 
     async def _follow_fence(self) -> None:
         await self.fence.was_lost.wait()

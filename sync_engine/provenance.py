@@ -11,7 +11,7 @@ nothing). Deciding is pure; what is not as it was waits for an operator.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sync_engine import documents
 from sync_engine.base import BaseStore
@@ -21,6 +21,11 @@ from sync_engine.errors import NoNodeError
 from sync_engine.lane import Lane
 from sync_engine.link import Link
 from sync_engine.rules import SubtreeRule
+
+WORD = "word"
+"""Under which a base that was emptied by an operator's word notes what the word is for, until the
+start that it was given to has bound it to a pair."""
+_RENEW, _KEEP_OWNERS = "renew", "keep-owners"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +59,23 @@ class Verdict:
     keep_owners: bool = False
     """Whether who owns what stays true all the same."""
 
+    @property
+    def word(self) -> str:
+        """What an operator's word for it is for, as it is noted."""
+        what = {_RENEW: self.renew, _KEEP_OWNERS: self.keep_owners}
+        return " ".join(["confirmed", *(name for name, is_so in what.items() if is_so)])
+
 
 _RESTORE = "restore it, or confirm to go on from what both sides hold, without deletes"
+
+
+def resumed(verdict: Verdict, word: str | None) -> Verdict:
+    """Go on with a word that is noted and not carried out: its start was broken off, and by now the
+    sides may look as if nothing had happened to them."""
+    noted = (word or "").split()
+    if _RENEW not in noted:
+        return verdict
+    return replace(verdict, renew=True, keep_owners=_KEEP_OWNERS in noted)
 
 
 def judge(found: Mapping[Side, Found], known: Known, owners: Collection[Side]) -> Verdict:

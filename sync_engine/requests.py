@@ -204,7 +204,7 @@ class Requests:
         if worker.subtree.shared.may_be_sequential:
             self.store.note(f"sequential:{name}", "yes")
 
-    def takes_word(self, reasons: Sequence[str]) -> bool:
+    def take_word(self, reasons: Sequence[str]) -> bool:
         """Whether an operator's word for the start is about these reasons; it counts once."""
         was_given = self.start_confirmed.is_set()
         self.start_confirmed.clear()

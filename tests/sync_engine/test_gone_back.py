@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sync_engine import engine
+from sync_engine import opening
 from sync_engine.direction import Direction, Side
 from sync_engine.engine import Engine
 from sync_engine.errors import UnprovenError
@@ -89,7 +89,7 @@ def test_fence_that_is_taken_after_a_side_was_away_does_not_hide_that_it_went_ba
     world.come_to_rest()
     snapshot = _snapshot(world, Side.A)
     world.stop()
-    real = engine.prepare
+    real = opening.prepare
 
     async def prepare(links: Mapping[Side, Link]) -> None:
         await real(links)
@@ -98,7 +98,7 @@ def test_fence_that_is_taken_after_a_side_was_away_does_not_hide_that_it_went_ba
         await asyncio.sleep(_AWAY_S)
 
     with monkeypatch.context() as patched:
-        patched.setattr(engine, "prepare", prepare)
+        patched.setattr(opening, "prepare", prepare)
         world.start()
         world.until(lambda: _engine(world).links[Side.A].generation, "a lost connection")
     _await_held(world)

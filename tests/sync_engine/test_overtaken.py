@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sync_engine import engine, replicator
+from sync_engine import opening, replicator
 from sync_engine.base import BaseStore
 from sync_engine.direction import Side
 from sync_engine.errors import FencedError
@@ -42,7 +42,7 @@ def test_engine_that_is_overtaken_before_it_names_the_pair_leaves_the_next_ones_
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Client(world.sides[Side.A], "client").write(Create("/apps/x", b"1", WORLD_ALL))
-    _start_and_hold_up(world, monkeypatch, engine, "identify")
+    _start_and_hold_up(world, monkeypatch, opening, "identify")
 
     assert world.overtake(0)
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import pytest
 
-from sync_engine import documents, engine, pair
+from sync_engine import documents, opening, pair
 from sync_engine.base import BaseStore
 from sync_engine.direction import Roots, Side
 from sync_engine.errors import ConnectionLostError
+from sync_engine.fence import Fence
 from sync_engine.link import Link
 from sync_engine.wire import ANY_VERSION, Delete, SetData
 from sync_engine.znode import WORLD_ALL
@@ -105,7 +107,7 @@ def test_word_that_comes_while_a_side_does_not_answer_is_kept_for_what_it_is_abo
         raise ConnectionLostError("lost", sent=False)
 
     with monkeypatch.context() as patched:
-        patched.setattr(engine, "inspect", lost)
+        patched.setattr(opening, "inspect", lost)
         stage.world.until(stage.engine.start_confirmed.is_set, "a word")
     if is_over:
         for side, client in stage.clients.items():
@@ -160,3 +162,50 @@ def test_base_is_bound_to_a_pair_as_a_whole_or_not_at_all(
     assert noted
     assert [again.meta(key) for key in (*noted, "confirmed:apps")] == [None] * (len(noted) + 1)
     again.close()
+
+
+@pytest.mark.parametrize("moment", ["fence taken on one side", "fence taken", "killed"])
+def test_word_for_a_start_that_is_broken_off_holds_for_the_next_try(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    world = stage.world
+    world.come_to_rest()
+    snapshot = copy.deepcopy(world.sides[Side.A].tree)
+    # Another start, whose epoch the copy has not.
+    world.stop()
+    world.start()
+    rels = {f"/n{n}" for n in range(30)}
+    stage.make(Side.A, *rels)
+    world.come_to_rest()
+    world.stop()
+    before = stage.contents(Side.B)
+    world.sides[Side.A].restore(snapshot)
+    world.start()
+    world.until(lambda: stage.engine.held_reasons, "a held start")
+    broken = 0
+
+    async def lost(*_: object, **__: object) -> None:
+        nonlocal broken
+        broken += 1
+        if moment == "killed":
+            world.crash()
+        raise ConnectionLostError("lost", sent=False)
+
+    async def write(fence: Fence, side: Side, epoch: int, version: int) -> None:
+        if side is Side.B:
+            await lost()
+        await real(fence, side, epoch, version)
+
+    real = Fence._write  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - what comes between
+    with monkeypatch.context() as patched:
+        if moment == "fence taken on one side":
+            patched.setattr(Fence, "_write", write)
+        else:
+            patched.setattr(opening, "check_unchanged", lost)
+        stage.engine.confirm(None)
+        world.until(lambda: broken, "a start that is broken off")
+    world.come_to_rest()
+
+    # Deleted is what an operator names next, and nothing before.
+    assert stage.contents(Side.B) == before
+    assert world.replicator.subtree.base.unowned == rels
