@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
-from sync_engine.base_file import Connection, unusable
+from sync_engine.base_file import connect, unusable
 from sync_engine.direction import Roots, Side
 from sync_engine.errors import DamagedBaseError, StateError
 from sync_engine.globs import EVERYTHING, Selection
@@ -128,11 +128,8 @@ class BaseStore:
         return store
 
     def _open(self, path: Path | None) -> None:
-        name = path or ":memory:"
-        self.db = sqlite3.connect(name, isolation_level=None, factory=Connection)
+        self.db = connect(path)
         if path is not None:
-            self.db.file = path
-            self.db.may_set_aside = True
             self.db.check_whole()
         self._prepare()
 
@@ -311,7 +308,7 @@ class Base:
         return self._store.meta(f"trusted:{self._subtree}") == "yes"
 
     @property
-    def is_first(self) -> bool:
+    def knows_nothing(self) -> bool:
         """Whether nothing is known of any copy, and no operator has said that one may be made."""
         confirmed = self._store.meta(f"confirmed:{self._subtree}")
         return not (self.rows or self.is_trusted or confirmed)

@@ -111,6 +111,21 @@ class Connection(sqlite3.Connection):
         return unusable(self.file, error) if isinstance(error, sqlite3.OperationalError) else error
 
 
+def connect(path: Path | None) -> Connection:
+    """Open a file, which may be set aside if it is damaged; None: one in memory.
+
+    Raises:
+        StateError: it cannot be opened.
+    """
+    try:
+        made = sqlite3.connect(path or ":memory:", isolation_level=None, factory=Connection)
+    except sqlite3.Error as error:
+        raise unusable(path or Connection.file, error) from error
+    if path is not None:
+        made.file, made.may_set_aside = path, True
+    return made
+
+
 def unusable(file: Path, error: Exception) -> StateError:
     """What to say of a file that the machine refuses to read or write."""
     msg = (

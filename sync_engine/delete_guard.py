@@ -21,6 +21,21 @@ Stall = Callable[[str, Callable[[], None] | None], None]
 """Called with a reason, and with what an operator's word allows."""
 
 
+class _Word:
+    """An operator's word: it counts for a time that begins when it first counts."""
+
+    def __init__(self) -> None:
+        self._until: float | None = None
+
+    @property
+    def holds(self) -> bool:
+        """Whether it is young enough."""
+        now = asyncio.get_running_loop().time()
+        if self._until is None:
+            self._until = now + _CONFIRMED_S
+        return now < self._until
+
+
 class DeleteGuard:
     """Counts one worker's deletes; `stall` is called with the reason when there are too many.
 
@@ -34,19 +49,17 @@ class DeleteGuard:
         self._stall = stall
         self._sizes = subtree.shared.sizes
         self._under_way: set[str] = set()
-        # Whether an operator has seen that the other side's clients made what is deleted.
-        self._may_delete_foreign = False
-        # The size that an operator has seen.
-        self._size_min: int | None = None
-        # From the first time that it counts.
-        self._confirmed_until: float | None = None
+        # That the other side's clients made what is deleted.
+        self._foreign_word: _Word | None = None
+        # That the subtree may shrink, to the size that was shown.
+        self._size_word: _Word | None = None
+        self._size_min = 0
 
     def end_word(self) -> None:
         """What an operator's word was about is done."""
-        if self._size_min is not None:
+        if self._size_word is not None:
             self._sizes.forget()
-        self._size_min = self._confirmed_until = None
-        self._may_delete_foreign = False
+        self._size_word = self._foreign_word = None
 
     def refuses_missing(self, missing: int) -> bool:
         """Stop for what a comparison did not find, if that is all there was, or too much of it."""
@@ -105,17 +118,10 @@ class DeleteGuard:
 
     def _is_confirmed(self, left: int) -> bool:
         """Whether an operator's word is about a subtree that shrinks to this size."""
-        if self._size_min is None or not self._still_holds():
+        if self._size_word is None or not self._size_word.holds:
             return False
         more = self._size_min - left
         return more <= self._size_min * self._subtree.tuning.delete_share_max
-
-    def _still_holds(self) -> bool:
-        """Whether a word is young enough."""
-        now = asyncio.get_running_loop().time()
-        if self._confirmed_until is None:
-            self._confirmed_until = now + _CONFIRMED_S
-        return now < self._confirmed_until
 
     def _is_all(self, missing: int) -> bool:
         subtree = self._subtree
@@ -150,11 +156,11 @@ class DeleteGuard:
         subtree, size = self._subtree, self._size
         if not self._is_mass(deletes, size):
             return False
-        if self._may_delete_foreign and self._still_holds():
+        if self._foreign_word is not None and self._foreign_word.holds:
             return False
 
         def confirm() -> None:
-            self._may_delete_foreign, self._confirmed_until = True, None
+            self._foreign_word = _Word()
 
         owner, other = subtree.owner.value, subtree.owner.other.value
         self._stall(
@@ -168,7 +174,7 @@ class DeleteGuard:
         """Stop until an operator says that the subtree may shrink to this size."""
 
         def confirm() -> None:
-            self._size_min, self._confirmed_until = left, None
+            self._size_min, self._size_word = left, _Word()
 
         self._stall(
             f"{what}: if its clients deleted them, confirm; if the ensemble lost its data, "

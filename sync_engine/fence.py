@@ -163,6 +163,7 @@ class Fence:
 
     def _check_not_back(self, side: Side, doc: Epoch) -> None:
         if doc.epoch < self.epoch:
+            self._links[side].doubt()
             msg = (
                 f"expected epoch {self.epoch} on side {side.value}, saw {doc.epoch}: it holds less "
                 "than it did, and is looked at"

@@ -24,7 +24,7 @@ def _is_first(subtree: Subtree) -> bool:
     """Whether nothing was ever copied: the ensembles themselves say so, as what the start notes of
     a new pair is gone with a start that is killed, and all that was noted with a lost base."""
     base, pools = subtree.base, subtree.slots.values()
-    return base.is_first and (base.is_moved or all(pool.is_unused for pool in pools))
+    return base.knows_nothing and (base.is_moved or all(pool.is_unused for pool in pools))
 
 
 async def why_wait(subtree: Subtree) -> str | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from sync_engine.direction import Side
 from sync_engine.report import EngineState
+from sync_engine.tuning import Tuning
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class Facts:
     copying: Sequence[str] = ()
     """Subtrees whose first comparison is under way."""
     disconnected_s: Mapping[Side, float] = field(default_factory=dict[Side, float])
-    stall_after_s: float = 3.0
+    stall_after_s: float = Tuning().stall_after_s
     """How long a side may be away: an outage, and no change of leader."""
     stalled: Mapping[str, str] = field(default_factory=dict[str, str])
     """Why a subtree waits for an operator."""

@@ -59,7 +59,7 @@ class Link:
         self.lost = asyncio.Event()
         """Set from a lost connection until that is known again."""
         self.generation = 0
-        """Counts lost connections."""
+        """Counts lost connections, and other doubts."""
         for lane in (self.reader, self.writer):
             lane.on_state(self._on_state)
 
@@ -144,6 +144,12 @@ class Link:
         else:
             self.lost.set()
 
+    def doubt(self) -> None:
+        """Let the side be looked at again, though no connection was lost."""
+        self.generation += 1
+        self.proven.clear()
+        self.lost.set()
+
     def check_proven(self) -> None:
         """Raise unless what was read from this side may be believed.
 
@@ -156,9 +162,7 @@ class Link:
 
     def _on_state(self, state: LaneState) -> None:
         if state is not LaneState.CONNECTED:
-            self.generation += 1
-            self.proven.clear()
-            self.lost.set()
+            self.doubt()
         # What counts is both lanes together.
         if self.is_connected:
             self._lost_at = None

@@ -20,7 +20,7 @@ from sync_engine.fence import Fence
 from sync_engine.lag import LagMeter
 from sync_engine.link import Link
 from sync_engine.rows import Stamp
-from sync_engine.wire import ANY_VERSION, MultiResult, SetData
+from sync_engine.wire import Create, MultiResult, SetData
 
 _log = structlog.get_logger()
 # Markers that are waited for; a further one would only tell again that nothing arrives. It is
@@ -51,6 +51,8 @@ class MarkerProbe:
         """How many were sent."""
         self._version: int | None = None
         """The marker's, as our last write made it; None while that is not known."""
+        self.trouble: str | None = None
+        """Why the last one could not be written."""
         self.last_zxid = 0
         """zxid of the newest marker that was acknowledged."""
 
@@ -79,12 +81,13 @@ class MarkerProbe:
                 raise
             except SyncError as error:
                 self._version = None
+                self.trouble = f"markers of {self._direction.value} cannot be written: {error}"
                 if not error.retryable:
                     _log.warning("marker.failed", direction=self._direction, error=str(error))
                 continue
             if result is None:
                 continue
-            self.last_zxid = result.zxid
+            self.last_zxid, self.trouble = result.zxid, None
             stat = result.stats[0] if result.stats else None
             self._version = None if stat is None else stat.version
             if stat is not None:
@@ -104,13 +107,19 @@ class MarkerProbe:
         connection is lost waits for the next connection, and is the first there, before anybody
         has looked whether that side went back.
         """
+        note: Create | SetData
+        self.count += 1
+        data = str(self.count).encode()
         if self._version is None:
             stat = await self._link.writer.exists(path)
             if not self._link.proven.is_set():
                 return None
-            self._version = ANY_VERSION if stat is None else stat.version
-        self.count += 1
-        note = SetData(path, str(self.count).encode(), self._version)
+            self._version = None if stat is None else stat.version
+        if self._version is None:
+            # Somebody has deleted it.
+            note = Create(path, data, self._link.own_acl)
+        else:
+            note = SetData(path, data, self._version)
         return await self._fence.transact(self._direction.source, [note])
 
     def note_applied(self, stamp: Stamp | None) -> None:

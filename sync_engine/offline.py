@@ -66,7 +66,7 @@ async def plan(rules: Rules, *, limit: int, advance: Advance) -> PlanReport:
             rule.name: await _plan_one(rules, rule, links, store, limit, advance)
             for rule in rules.subtrees
         }
-    return PlanReport(subtrees=found)
+    return PlanReport(subtrees=found, warnings=_warnings(store))
 
 
 async def diff(rules: Rules, names: Sequence[str], *, limit: int, advance: Advance) -> DiffReport:
@@ -93,7 +93,13 @@ async def diff(rules: Rules, names: Sequence[str], *, limit: int, advance: Advan
                 else:
                     # Equal by now: it was under way.
                     total -= 1
-    return DiffReport(znodes=znodes, total=total, differences=differences)
+    return DiffReport(
+        znodes=znodes, total=total, differences=differences, warnings=_warnings(store)
+    )
+
+
+def _warnings(store: BaseStore) -> list[str]:
+    return [] if store.damage is None else [store.damage]
 
 
 def _chosen(rules: Rules, names: Sequence[str]) -> list[SubtreeRule]:

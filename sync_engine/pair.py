@@ -27,6 +27,7 @@ from sync_engine.errors import (
 )
 from sync_engine.fence import Fence
 from sync_engine.link import Link
+from sync_engine.provenance import read_identity
 from sync_engine.slots import ensure
 from sync_engine.wire import ANY_VERSION, Create, Delete, Op, SetData
 from sync_engine.znode import join
@@ -145,11 +146,7 @@ async def identify(
 
 async def _read_identity(link: Link) -> Identity | None:
     await link.writer.sync(documents.IDENTITY)
-    try:
-        data, _ = await link.writer.get(documents.IDENTITY)
-    except NoNodeError:
-        return None
-    return documents.decode(Identity, data, documents.IDENTITY)
+    return await read_identity(link.writer)
 
 
 async def _delete(link: Link, path: str) -> None:

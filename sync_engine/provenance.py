@@ -11,12 +11,13 @@ nothing). Deciding is pure; what is not as it was waits for an operator.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from sync_engine import documents
 from sync_engine.base import BaseStore
 from sync_engine.direction import Direction, Side
-from sync_engine.documents import Identity, Ownership
+from sync_engine.documents import Epoch, Identity, Ownership
 from sync_engine.errors import NoNodeError
 from sync_engine.lane import Lane
 from sync_engine.link import Link
@@ -38,6 +39,8 @@ class Found:
     zxid: int
     has_data: bool = False
     """Whether something stands in the subtrees' paths."""
+    epoch: int = 0
+    """The fence's; 0: it is not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,8 @@ class Known:
     pair: str | None = None
     markers: Mapping[Side, int] = field(default_factory=dict[Side, int])
     zxids: Mapping[Side, int] = field(default_factory=dict[Side, int])
+    epoch: int = 0
+    """The fence's that this engine holds on both sides; 0: none yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +145,11 @@ def went_back(side: Side, found: Found, known: Known) -> str | None:
     """Whether a side holds less than it once told the engine."""
     if known.pair is None:
         return None
+    if found.epoch < known.epoch:
+        return (
+            f"side {side.value} holds epoch {found.epoch}, and this engine holds {known.epoch}: it "
+            f"was restored from an older snapshot, or its epoch was changed by hand; {_RESTORE}"
+        )
     marker, zxid = known.markers.get(side, 0), known.zxids.get(side, 0)
     if found.identity is None or found.identity.pair != known.pair:
         return f"side {side.value} no longer knows of pair {known.pair}: it was wiped; {_RESTORE}"
@@ -207,17 +217,28 @@ async def inspect(side: Side, lane: Lane, roots: Collection[str] = ()) -> Found:
         ConnectionLostError: it does not answer.
     """
     await lane.sync(documents.IDENTITY)
-    data = await _get(lane, documents.IDENTITY)
-    identity = documents.decode(Identity, data, documents.IDENTITY) if data else None
-    marker = 0
-    for path in (documents.marker_path(Direction.leaving(side)), documents.EPOCH):
-        stat = await lane.exists(path)
-        marker = max(marker, 0 if stat is None else stat.mzxid)
+    identity = await read_identity(lane)
+    written = await lane.exists(documents.marker_path(Direction.leaving(side)))
+    marker, epoch = 0 if written is None else written.mzxid, 0
+    with suppress(NoNodeError):
+        data, stat = await lane.get(documents.EPOCH)
+        marker = max(marker, stat.mzxid)
+        epoch = documents.decode(Epoch, data, documents.EPOCH).epoch if data else 0
     has_data = False
     for root in roots:
         found = await lane.exists(root)
         has_data = has_data or (found is not None and bool(found.num_children))
-    return Found(identity, marker, lane.last_zxid, has_data)
+    return Found(identity, marker, lane.last_zxid, has_data, epoch)
+
+
+async def read_identity(lane: Lane) -> Identity | None:
+    """Of which pair a side says that it is; None: of none.
+
+    Raises:
+        StateError: it cannot be read.
+    """
+    data = await _get(lane, documents.IDENTITY)
+    return documents.decode(Identity, data, documents.IDENTITY) if data else None
 
 
 async def read_owners(links: Mapping[Side, Link], rules: Collection[SubtreeRule]) -> set[Side]:

@@ -256,6 +256,8 @@ class DiffReport(Report):
     """Paths that differ."""
     differences: list[PathDifference]
     """The first of them."""
+    warnings: list[str] = []
+    """What the answer leaves out of account, as a base that is damaged."""
 
 
 class PlannedChange(Report):
@@ -287,6 +289,8 @@ class PlanReport(Report):
     """What a run would change; nothing was written."""
 
     subtrees: dict[str, SubtreePlan]
+    warnings: list[str] = []
+    """Why it plans as if nothing were known, as where the base is damaged."""
 
     @property
     def is_empty(self) -> bool:

@@ -91,6 +91,7 @@ class Sentry:
             self._store.meta("pair"),
             {side: self._marker(side)},
             {side: max(link.reader.last_zxid, link.writer.last_zxid)},
+            self._fence.epoch,
         )
         if link.is_connected:
             generation = link.generation

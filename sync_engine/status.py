@@ -93,6 +93,11 @@ def _troubles(engine: Engine) -> list[str]:
         for side, link in engine.links.items()
         if engine.is_started and link.is_connected and link.lost.is_set()
     ]
+    found += [
+        probe.trouble
+        for direction, probe in engine.probes.items()
+        if probe.trouble is not None and engine.links[direction.source].proven.is_set()
+    ]
     found += _watch_troubles(engine)
     if engine.last_audit is not None and not engine.last_audit.equal:
         found.append("the last audit found differences")

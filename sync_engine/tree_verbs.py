@@ -190,14 +190,14 @@ def show_check(found: CheckReport) -> None:
         for server in one.servers:
             mode, version = server.mode or "does not serve", server.version or "unknown version"
             click.echo(f"  side {side.value}: {server.address} {mode}, {version}")
-    for warning in found.warnings:
-        click.echo(f"  warning: {warning}")
+    _warn(found.warnings, "  ")
     for problem in found.problems:
         click.echo(f"  PROBLEM: {problem}")
 
 
 def show_plan(found: PlanReport) -> None:
     """Counts and paths of each subtree."""
+    _warn(found.warnings)
     for name, one in found.subtrees.items():
         counts = ", ".join(f"{count} {action}" for action, count in sorted(one.counts.items()))
         base = "" if one.has_base else " (never compared before: nothing is deleted)"
@@ -211,6 +211,7 @@ def show_plan(found: PlanReport) -> None:
 
 def show_diff(found: DiffReport) -> None:
     """Both versions of each path."""
+    _warn(found.warnings)
     for one in found.differences:
         click.echo(f"{one.kind} {one.path_a}" + _other_path(one))
         for line in _lines(one):
@@ -218,6 +219,11 @@ def show_diff(found: DiffReport) -> None:
     listed = len(found.differences)
     cut = "" if listed == found.total else f", {listed} of them listed"
     click.echo(f"{found.total} of {sum(found.znodes.values())} paths differ{cut}")
+
+
+def _warn(warnings: Iterable[str], indent: str = "") -> None:
+    for warning in warnings:
+        click.echo(f"{indent}warning: {warning}")
 
 
 def _other_path(one: PathDifference) -> str:

@@ -120,3 +120,18 @@ def test_where_both_sides_are_copied_what_nobody_wrote_is_found() -> None:
     other = {"/x": _node(b"1"), "/y": _node(b"1")}
 
     assert "nobody wrote" in both_ways.problems(History(writes), other, other, _NONE)[0]
+
+
+def test_a_delete_that_nobody_heard_of_excuses_only_what_was_created_again() -> None:
+    owned = [_write(1, Kind.CREATE, b"1"), _write(4, Kind.DELETE, None)]
+    changed = replace(_write(3, Kind.SET, b"b", Side.B), owned=False)
+    again = [
+        replace(_write(2, Kind.DELETE, None, Side.B), owned=False),
+        replace(_write(3, Kind.CREATE, b"b", Side.B), owned=False),
+    ]
+    unheard = {(Side.B, "/x"): [5]}
+
+    for writes, is_excused in (([*owned, changed], False), ([*owned, *again], True)):
+        history = History(writes, unheard=unheard)
+        found = [one for one in checker.problems(history, {}, {}, _NONE) if "is nowhere" in one]
+        assert (found == []) is is_excused, found

@@ -212,9 +212,10 @@ def test_engine_with_a_damaged_base_compares_in_full_and_deletes_nothing(world: 
     assert world.replicator.subtree.base.is_trusted
 
 
+@pytest.mark.parametrize("verb", ["check", "plan", "diff"])
 @pytest.mark.parametrize("damage", [_damage_page_of_rows, _overwrite])
-def test_check_tells_of_a_damaged_base_and_leaves_it(
-    pair: tuple[Server, Server], tmp_path: Path, damage: Callable[[Path], None]
+def test_who_only_looks_tells_of_a_damaged_base_and_leaves_it(
+    pair: tuple[Server, Server], tmp_path: Path, damage: Callable[[Path], None], verb: str
 ) -> None:
     rig = Rig(pair, tmp_path)
     rig.state_dir.mkdir()
@@ -223,9 +224,18 @@ def test_check_tells_of_a_damaged_base_and_leaves_it(
     damage(path)
     before = path.read_bytes()
 
-    found = CliRunner().invoke(cli.main, ["check", "--rules", str(rig.rules_file), "--json"])
+    found = CliRunner().invoke(cli.main, [verb, "--rules", str(rig.rules_file), "--json"])
 
     assert found.exit_code == 0, found.output
     warnings = json.loads(found.stdout)["warnings"]
     assert any(f"expected a whole base in {path}" in line for line in warnings)
     assert path.read_bytes() == before
+
+
+def test_base_that_is_no_file_is_said_without_a_trace(tmp_path: Path) -> None:
+    (tmp_path / "base.sqlite").mkdir()
+    with pytest.raises(StateError, match="expected to use the base in"):
+        BaseStore(tmp_path / "base.sqlite")
+    # Nor does it keep the next one out.
+    (tmp_path / "base.sqlite").rmdir()
+    BaseStore(tmp_path / "base.sqlite").close()

@@ -10,13 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from sync_engine import opening
+from sync_engine import documents, opening
 from sync_engine.direction import Direction, Side
 from sync_engine.engine import Engine
 from sync_engine.errors import UnprovenError
 from sync_engine.link import Link
-from tests.sync_engine.memory.tree import Tree
-from tests.sync_engine.memory.world import World
+from sync_engine.report import EngineState
+from sync_engine.status import gather
+from sync_engine.wire import ANY_VERSION, Delete, SetData
+from sync_engine.znode import WORLD_ALL
+from tests.sync_engine.memory.ensemble import Client
+from tests.sync_engine.memory.tree import Create, Tree
+from tests.sync_engine.memory.world import ROOTS, World
 
 _MARKERS_S = 1.0
 _AWAY_S = 2.0
@@ -102,3 +107,54 @@ def test_fence_that_is_taken_after_a_side_was_away_does_not_hide_that_it_went_ba
         world.start()
         world.until(lambda: _engine(world).links[Side.A].generation, "a lost connection")
     _await_held(world)
+
+
+def test_marker_that_somebody_deletes_is_written_again(world: World) -> None:
+    world.come_to_rest()
+    path = documents.marker_path(Direction.A_TO_B)
+    before = _engine(world).probes[Direction.A_TO_B].last_zxid
+    Client(world.sides[Side.A], "operator").write(Delete(path, ANY_VERSION))
+    world.pass_s(_MARKERS_S)
+    assert world.sides[Side.A].copy(path) is not None
+    assert _engine(world).probes[Direction.A_TO_B].last_zxid > before
+    _lose(world, Side.A)
+    world.sides[Side.A].start()
+    world.pass_s(_AWAY_S)
+    assert gather(_engine(world)).state is EngineState.LIVE
+
+
+def test_marker_that_cannot_be_written_is_told(world: World) -> None:
+    world.come_to_rest()
+    client = Client(world.sides[Side.A], "operator")
+    for direction in Direction:
+        client.write(Delete(documents.marker_path(direction), ANY_VERSION))
+    client.write(Delete(documents.MARKERS, ANY_VERSION))
+    world.until(lambda: gather(_engine(world)).state is EngineState.DEGRADED, "it is told")
+    assert "markers of a_to_b cannot be written" in " ".join(gather(_engine(world)).reasons)
+    client.write(Create(documents.MARKERS, b"", WORLD_ALL))
+    world.until(lambda: gather(_engine(world)).state is EngineState.LIVE, "it is over")
+
+
+@pytest.mark.parametrize("is_deleted", [False, True])
+def test_epoch_that_is_changed_by_hand_is_mended_by_a_start_anew(
+    world: World, is_deleted: bool
+) -> None:
+    client = Client(world.sides[Side.A], "client")
+    client.write(Create("/apps/x", b"1", WORLD_ALL))
+    world.come_to_rest()
+    world.stop()
+    world.start()
+    world.come_to_rest()
+    epoch = _engine(world).fence.epoch
+    if is_deleted:
+        client.write(Delete(documents.EPOCH, ANY_VERSION))
+    else:
+        other = documents.Epoch(epoch=epoch - 1, holder="nobody").encode()
+        client.write(SetData(documents.EPOCH, other, ANY_VERSION))
+    client.write(SetData("/apps/x", b"2", ANY_VERSION))
+    world.until(lambda: _engine(world).fence.epoch > epoch, "a start anew")
+    world.come_to_rest()
+    copied = world.sides[Side.B].copy(ROOTS.path(Side.B, "/x"))
+    assert copied is not None
+    assert copied.data == b"2"
+    assert gather(_engine(world)).state is EngineState.LIVE

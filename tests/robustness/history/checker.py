@@ -208,7 +208,12 @@ def _lost_of_other(
     journal: Journal,
     history: History,
 ) -> list[str]:
-    if journal.has_window(write) or _is_unheard(write, later, history):
+    is_again = any(
+        w.kind is Kind.DELETE and (w.side, w.rel) == (write.side, write.rel)
+        for w in history.writes
+        if w.order <= write.order and not w.owned
+    )
+    if journal.has_window(write) or (is_again and _is_unheard(write, later, history)):
         return []
     replaced = {w.kind for w in later}
     found: list[str] = []
