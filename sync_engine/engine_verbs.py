@@ -30,7 +30,6 @@ from sync_engine.direction import Side
 from sync_engine.report import (
     CONFLICTS_MAX,
     AuditReport,
-    ConflictExport,
     Copy,
     EngineStatus,
     FlipReport,
@@ -41,6 +40,7 @@ from sync_engine.report import (
     ProjectionStatus,
 )
 from sync_engine.tree import replacing
+from sync_engine.verb_report import ConflictExport
 
 _SHOWN_BYTES_MAX = 400
 _WATCH_S = 1.0

@@ -30,18 +30,13 @@ from sync_engine.errors import (
 from sync_engine.fence import Fence
 from sync_engine.held import HeldPaths
 from sync_engine.link import Link
-from sync_engine.report import (
-    DiffReport,
-    PathDifference,
-    PlannedChange,
-    PlanReport,
-    SubtreePlan,
-)
+from sync_engine.report import DiffReport, PathDifference
 from sync_engine.resolving import copy_of
 from sync_engine.rules import SubtreeRule
 from sync_engine.settings import Rules
 from sync_engine.slots import SlotPool
 from sync_engine.transaction import Work
+from sync_engine.verb_report import PlannedChange, PlanReport, SubtreePlan
 from sync_engine.watch import WatchEvent
 
 _START_BOUND_S = 10.0

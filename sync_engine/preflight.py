@@ -17,9 +17,9 @@ from sync_engine.errors import NoAuthError
 from sync_engine.link import Link
 from sync_engine.offline import open_links
 from sync_engine.provenance import inspect, judge, read_known, read_owners
-from sync_engine.report import CheckReport, ServerCheck, SideCheck
 from sync_engine.session import LaneState
 from sync_engine.settings import Rules
+from sync_engine.verb_report import CheckReport, ServerCheck, SideCheck
 
 _OLDEST = (3, 5)
 _WATCHES = (3, 6)

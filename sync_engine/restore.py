@@ -20,9 +20,9 @@ from sync_engine.acl_fence import same_acl
 from sync_engine.ensemble import EnsembleAddress, open_lane
 from sync_engine.errors import EnsembleError, NodeExistsError, ZkError
 from sync_engine.lane import Lane
-from sync_engine.report import ImportReport
 from sync_engine.rules import RESERVED_PATHS
 from sync_engine.tree import StoredZnode, stored, verify
+from sync_engine.verb_report import ImportReport
 from sync_engine.wire import Create, Op, SetData
 from sync_engine.znode import Znode, is_within, parent
 

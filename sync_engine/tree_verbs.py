@@ -25,17 +25,10 @@ from sync_engine.console import (
 )
 from sync_engine.direction import Side
 from sync_engine.engine_verbs import describe_copy
-from sync_engine.report import (
-    CheckReport,
-    Copy,
-    DiffReport,
-    FileReport,
-    ImportReport,
-    PathDifference,
-    PlanReport,
-)
+from sync_engine.report import Copy, DiffReport, PathDifference
 from sync_engine.restore import Existing, restore
 from sync_engine.tree import export
+from sync_engine.verb_report import CheckReport, FileReport, ImportReport, PlanReport
 
 limit_option = click.option(
     "--limit",
