@@ -18,6 +18,7 @@ import pytest
 from hypothesis import settings
 from pulumi.automation._server import LanguageServer
 
+from tests.order import longest_first
 from tests.providers.kubernetes import REMEMBERS
 from tests.robustness import seeds
 
@@ -34,10 +35,7 @@ settings.load_profile("house")
 @pytest.hookimpl(wrapper=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
     """Mark what runs the real engine or leaves things behind, whichever fixture brings it in, and
-    begin with what may take longest: each of two workers with half of it.
-
-    By chance whole migrations come last, one after the other, while the other worker has nothing
-    left to take.
+    begin with what may take longest.
     """
     for item in items:
         if not isinstance(item, pytest.Function):
@@ -48,10 +46,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
             unraisable = "ignore::pytest.PytestUnraisableExceptionWarning"
             item.add_marker(pytest.mark.filterwarnings(unraisable))
     yield
-    slow = sorted((item for item in items if _bound_s(item) >= _SLOW_S), key=_bound_s, reverse=True)
-    others = [item for item in items if _bound_s(item) < _SLOW_S]
-    middle = len(items) // 2 - len(slow[::2])
-    items[:] = [*slow[::2], *others[:middle], *slow[1::2], *others[middle:]]
+    items[:] = longest_first(
+        items,
+        int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")),
+        bound_s=_bound_s,
+        takes_turns=lambda item: item.get_closest_marker("turns") is not None,
+        slow_s=_SLOW_S,
+    )
 
 
 def _bound_s(item: pytest.Item) -> float:

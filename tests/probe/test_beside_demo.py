@@ -32,7 +32,7 @@ from tests.robustness import rig as rigs
 from tests.robustness.rig import CHECKOUT, Rig
 from tests.waiting import until
 
-pytestmark = [pytest.mark.robustness, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.robustness, pytest.mark.turns, pytest.mark.timeout(1800)]
 
 BOUND_S = 60.0
 COLORS = ("blue", "green")

@@ -13,7 +13,7 @@ from stacks.topology import Color, Position
 from tests.robustness import rig as rigs
 from tests.robustness import validate
 
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = [pytest.mark.turns, pytest.mark.timeout(1200)]
 
 # One step of each edge, chosen where the most is under way: what the kill interrupts is half done.
 KILLS = (
