@@ -4,6 +4,9 @@ Each rule names what is wrong, not what was measured; says why in words; and has
 non-firing case in the tests, run by Prometheus itself. Two alerts of the field's own collection
 compare a ratio of 1 with 90 and can never fire: hence the second kind of case.
 
+Clusters of several stacks may be looked at by one Prometheus: each rule keeps to one `namespace`,
+the label that the operator gives to whatever it scrapes there (without it all are of one).
+
 Names of metrics are those that controllers.exporter, sync_engine, probe and HAProxy really tell; a
 test compares.
 """
@@ -47,16 +50,16 @@ class Alert:
         }
 
 
+_LEADER = "and on (namespace, color, master) mesos_master_elected == 1"
 _CRITICAL, _WARNING = Severity.CRITICAL, Severity.WARNING
 
 
 def _nearly_used(resource: str, name: str) -> Alert:
     metric = f"mesos_master_{resource}"
-    used = f'sum by (color, master) ({metric}{{type="used"}})'
+    used = f'sum by (namespace, color, master) ({metric}{{type="used"}})'
     return Alert(
         f"Mesos{name}NearlyUsed",
-        f"({used} / sum by (color, master) ({metric})) > 0.9 "
-        "and on (color, master) mesos_master_elected == 1",
+        f"({used} / sum by (namespace, color, master) ({metric})) > 0.9 {_LEADER}",
         "15m",
         _WARNING,
         f"{name} of {{{{ $labels.color }}}}: {{{{ $value | humanizePercentage }}}} are used",
@@ -67,7 +70,7 @@ def _nearly_used(resource: str, name: str) -> Alert:
 MASTERS = (
     Alert(
         "MesosWithoutLeader",
-        "max by (color) (mesos_master_elected) < 1",
+        "max by (namespace, color) (mesos_master_elected) < 1",
         "30s",
         _CRITICAL,
         "No master of {{ $labels.color }} leads",
@@ -77,7 +80,7 @@ MASTERS = (
     ),
     Alert(
         "MesosTwoLeaders",
-        "sum by (color) (mesos_master_elected) > 1",
+        "sum by (namespace, color) (mesos_master_elected) > 1",
         "1m",
         _CRITICAL,
         "{{ $value }} masters of {{ $labels.color }} lead at the same time",
@@ -101,8 +104,8 @@ MASTERS = (
     ),
     Alert(
         "MesosEnsembleOfWrongSize",
-        "mesos_registrar_log_ensemble_size != on (color) group_left () "
-        'count by (color) (mesos_up{kind="master"})',
+        "mesos_registrar_log_ensemble_size != on (namespace, color) group_left () "
+        'count by (namespace, color) (mesos_up{kind="master"})',
         "5m",
         _CRITICAL,
         "{{ $labels.master }} sees {{ $value }} replicas of the registry",
@@ -111,8 +114,8 @@ MASTERS = (
     ),
     Alert(
         "MesosRegistryShrank",
-        "(mesos_registrar_registry_size_bytes and on (color, master) mesos_master_elected == 1) "
-        "< on (color) group_left () 0.5 * max by (color) "
+        f"(mesos_registrar_registry_size_bytes {_LEADER}) "
+        "< on (namespace, color) group_left () 0.5 * max by (namespace, color) "
         "(max_over_time(mesos_registrar_registry_size_bytes[1h]))",
         "1m",
         _CRITICAL,
@@ -122,8 +125,7 @@ MASTERS = (
     ),
     Alert(
         "MesosAllocatorSlow",
-        'mesos_allocator_run_seconds{percentile="p99"} > 1 '
-        "and on (color, master) mesos_master_elected == 1",
+        f'mesos_allocator_run_seconds{{percentile="p99"}} > 1 {_LEADER}',
         "5m",
         _WARNING,
         "Allocations take {{ $value | humanizeDuration }}",
@@ -144,7 +146,8 @@ CAPACITY = (
     _nearly_used("disk_bytes", "Disk"),
     Alert(
         "MesosQuotaNearlyUsed",
-        'mesos_allocator_quota_cpus{type="consumed"} > on (color, master, role) group_left () '
+        'mesos_allocator_quota_cpus{type="consumed"} '
+        "> on (namespace, color, master, role) group_left () "
         '(0.9 * (mesos_allocator_quota_cpus{type="limit"} > 0))',
         "15m",
         _WARNING,
@@ -155,8 +158,7 @@ CAPACITY = (
 AGENTS = (
     Alert(
         "MesosAgentsUnreachable",
-        'mesos_master_slaves_state{state="unreachable"} > 0 '
-        "and on (color, master) mesos_master_elected == 1",
+        f'mesos_master_slaves_state{{state="unreachable"}} > 0 {_LEADER}',
         "1m",
         _CRITICAL,
         "{{ $value }} agents of {{ $labels.color }} are unreachable",
@@ -188,7 +190,7 @@ AGENTS = (
     ),
     Alert(
         "MesosTasksLost",
-        "sum by (color) (increase(mesos_master_task_states_exit_total"
+        "sum by (namespace, color) (increase(mesos_master_task_states_exit_total"
         '{state=~"lost|gone|dropped|gone_by_operator"}[10m])) > 0',
         "0m",
         _CRITICAL,
@@ -199,7 +201,7 @@ AGENTS = (
 MARATHON = (
     Alert(
         "MarathonWithoutLeader",
-        "max(marathon_leadership_duration_gauge_seconds) == 0",
+        "max by (namespace) (marathon_leadership_duration_gauge_seconds) == 0",
         "1m",
         _CRITICAL,
         "No instance of Marathon leads",
@@ -235,7 +237,8 @@ SYNC = (
     ),
     Alert(
         "SyncLagHigh",
-        "histogram_quantile(0.99, sum by (direction, le) (rate(zksync_lag_ms_bucket[5m]))) > 50",
+        "histogram_quantile(0.99, sum by (namespace, direction, le) "
+        "(rate(zksync_lag_ms_bucket[5m]))) > 50",
         "5m",
         _WARNING,
         "Changes take {{ $value | humanize }} ms ({{ $labels.direction }})",
@@ -269,7 +272,7 @@ SYNC = (
 EDGE = (
     Alert(
         "EdgeServiceWithoutInstances",
-        "haproxy_backend_active_servers == 0 unless on (proxy, instance) "
+        "haproxy_backend_active_servers == 0 unless on (namespace, proxy, instance) "
         'haproxy_backend_active_servers{proxy="unknown-host"}',
         "1m",
         _CRITICAL,
@@ -278,8 +281,8 @@ EDGE = (
     ),
     Alert(
         "EdgeAnswersErrors",
-        'sum by (proxy) (rate(haproxy_backend_http_responses_total{code="5xx"}[5m])) '
-        "> 0.05 * sum by (proxy) (rate(haproxy_backend_http_responses_total[5m]))",
+        'sum by (namespace, proxy) (rate(haproxy_backend_http_responses_total{code="5xx"}[5m])) '
+        "> 0.05 * sum by (namespace, proxy) (rate(haproxy_backend_http_responses_total[5m]))",
         "5m",
         _CRITICAL,
         "One in twenty requests to {{ $labels.proxy }} or more ends in an error",

@@ -36,19 +36,24 @@ class Dashboard:
     """Name → query for its values."""
 
 
-_LEADER = "and on (color, master) mesos_master_elected == 1"
-_COLOR = {"color": "label_values(mesos_master_elected, color)"}
+_LEADER = "and on (namespace, color, master) mesos_master_elected == 1"
+_CHOICE = {
+    "namespace": "label_values(mesos_master_elected, namespace)",
+    "color": "label_values(mesos_master_elected, color)",
+}
+_CHOSEN = 'namespace=~"$namespace",color=~"$color"'
 
 
 def _share(resource: str) -> str:
-    metric = f'mesos_master_{resource}{{color=~"$color"}}'
+    metric = f"mesos_master_{resource}{{{_CHOSEN}}}"
     used = metric.replace("}", ',type="used"}')
-    return f"sum by (color, master) ({used}) / sum by (color, master) ({metric}) {_LEADER}"
+    by = "sum by (namespace, color, master)"
+    return f"{by} ({used}) / {by} ({metric}) {_LEADER}"
 
 
 def _led(legend: str, metric: str) -> dict[str, str]:
     """What only a leader knows; the others tell zeros."""
-    return {legend: f'{metric}{{color=~"$color"}} {_LEADER}'}
+    return {legend: f"{metric}{{{_CHOSEN}}} {_LEADER}"}
 
 
 CLUSTER = Dashboard(
@@ -57,7 +62,7 @@ CLUSTER = Dashboard(
     (
         Panel(
             "Leaders",
-            {"{{color}}": 'sum by (color) (mesos_master_elected{color=~"$color"})'},
+            {"{{color}}": f"sum by (namespace, color) (mesos_master_elected{{{_CHOSEN}}})"},
             kind="stat",
             text="1 for the colour that leads; the other is 0 before and behind a projection.",
         ),
@@ -72,8 +77,8 @@ CLUSTER = Dashboard(
         Panel(
             "Tasks that ended",
             {
-                "{{color}} {{state}}": "sum by (color, state) (rate("
-                'mesos_master_task_states_exit_total{color=~"$color"}[5m]))'
+                "{{color}} {{state}}": "sum by (namespace, color, state) (rate("
+                f"mesos_master_task_states_exit_total{{{_CHOSEN}}}[5m]))"
             },
             unit="ops",
         ),
@@ -89,9 +94,9 @@ CLUSTER = Dashboard(
         Panel(
             "Quota used, of processors",
             {
-                "{{role}}": 'mesos_allocator_quota_cpus{color=~"$color",type="consumed"} '
-                "/ on (color, master, role) group_left () "
-                '(mesos_allocator_quota_cpus{color=~"$color",type="limit"} > 0)'
+                "{{role}}": f'mesos_allocator_quota_cpus{{{_CHOSEN},type="consumed"}} '
+                "/ on (namespace, color, master, role) group_left () "
+                f'(mesos_allocator_quota_cpus{{{_CHOSEN},type="limit"}} > 0)'
             },
             unit="percentunit",
         ),
@@ -105,28 +110,28 @@ CLUSTER = Dashboard(
             _led("{{color}} {{state}}", "mesos_master_frameworks_state"),
         ),
     ),
-    _COLOR,
+    _CHOICE,
 )
 MASTERS = Dashboard(
     "mesos-masters",
     "Mesos: masters",
     (
-        Panel("Answer", {"{{target}}": 'mesos_up{kind="master",color=~"$color"}'}, kind="stat"),
+        Panel("Answer", {"{{target}}": f'mesos_up{{kind="master",{_CHOSEN}}}'}, kind="stat"),
         Panel(
             "Registry",
             {
-                "{{master}} serves": 'mesos_registrar_log_recovered{color=~"$color"}',
-                "{{master}} replicas": 'mesos_registrar_log_ensemble_size{color=~"$color"}',
+                "{{master}} serves": f"mesos_registrar_log_recovered{{{_CHOSEN}}}",
+                "{{master}} replicas": f"mesos_registrar_log_ensemble_size{{{_CHOSEN}}}",
             },
         ),
         Panel(
             "Size of the registry",
-            {"{{master}}": 'mesos_registrar_registry_size_bytes{color=~"$color"}'},
+            {"{{master}}": f"mesos_registrar_registry_size_bytes{{{_CHOSEN}}}"},
             unit="bytes",
         ),
         Panel(
             "Length of a change of the registry",
-            {"{{master}} {{percentile}}": 'mesos_registrar_state_store_seconds{color=~"$color"}'},
+            {"{{master}} {{percentile}}": f"mesos_registrar_state_store_seconds{{{_CHOSEN}}}"},
             unit="s",
         ),
         Panel(
@@ -136,35 +141,30 @@ MASTERS = Dashboard(
         ),
         Panel(
             "What waits",
-            {"{{master}} {{type}}": 'mesos_master_event_queue_length{color=~"$color"}'},
+            {"{{master}} {{type}}": f"mesos_master_event_queue_length{{{_CHOSEN}}}"},
         ),
         Panel(
             "Messages",
-            {
-                "{{type}}": "sum by (type) (rate(mesos_master_messages_total"
-                '{color=~"$color"}[5m])) > 0'
-            },
+            {"{{type}}": f"sum by (type) (rate(mesos_master_messages_total{{{_CHOSEN}}}[5m])) > 0"},
             unit="ops",
         ),
-        Panel("Offers that wait", {"{{master}}": 'mesos_master_offers_pending{color=~"$color"}'}),
+        Panel("Offers that wait", {"{{master}}": f"mesos_master_offers_pending{{{_CHOSEN}}}"}),
     ),
-    _COLOR,
+    _CHOICE,
 )
 AGENTS = Dashboard(
     "mesos-agents",
     "Mesos: agents",
     (
-        Panel("Registered", {"{{agent}}": 'mesos_slave_registered{color=~"$color"}'}, kind="stat"),
-        Panel("Tasks", {"{{agent}} {{state}}": 'mesos_slave_task_states_current{color=~"$color"}'}),
-        Panel(
-            "Since they started", {"{{agent}}": 'mesos_slave_uptime_seconds{color=~"$color"}'}, "s"
-        ),
+        Panel("Registered", {"{{agent}}": f"mesos_slave_registered{{{_CHOSEN}}}"}, kind="stat"),
+        Panel("Tasks", {"{{agent}} {{state}}": f"mesos_slave_task_states_current{{{_CHOSEN}}}"}),
+        Panel("Since they started", {"{{agent}}": f"mesos_slave_uptime_seconds{{{_CHOSEN}}}"}, "s"),
         Panel(
             "Own records that could not be read",
-            {"{{agent}}": 'mesos_slave_recovery_errors_total{color=~"$color"}'},
+            {"{{agent}}": f"mesos_slave_recovery_errors_total{{{_CHOSEN}}}"},
         ),
     ),
-    _COLOR,
+    _CHOICE,
 )
 MARATHON = Dashboard(
     "marathon",
@@ -194,9 +194,9 @@ MIGRATION = Dashboard(
         Panel(
             "Lag",
             {
-                "{{direction}} p50": "histogram_quantile(0.5, sum by (direction, le) "
+                "{{direction}} p50": "histogram_quantile(0.5, sum by (namespace, direction, le) "
                 "(rate(zksync_lag_ms_bucket[5m])))",
-                "{{direction}} p99": "histogram_quantile(0.99, sum by (direction, le) "
+                "{{direction}} p99": "histogram_quantile(0.99, sum by (namespace, direction, le) "
                 "(rate(zksync_lag_ms_bucket[5m])))",
             },
             unit="ms",
@@ -207,7 +207,7 @@ MIGRATION = Dashboard(
         Panel(
             "Requests through the edge",
             {
-                "{{proxy}} {{code}}": "sum by (proxy, code) "
+                "{{proxy}} {{code}}": "sum by (namespace, proxy, code) "
                 "(rate(haproxy_backend_http_responses_total[1m]))"
             },
             unit="reqps",

@@ -48,11 +48,12 @@ _ANSWERS = 'haproxy_backend_http_responses_total{proxy="web_0",code="%s",instanc
 _SERVERS = 'haproxy_backend_active_servers{proxy="%s",instance="e"}'
 
 CASES: dict[str, Case] = {
-    # Followers alone; and a leader among them.
+    # Followers alone, though another stack's blue has a leader; and a leader among them.
     "MesosWithoutLeader": Case(
         {
-            _master("mesos_master_elected"): "0x60",
-            _master("mesos_master_elected", "", "m2"): "0x60",
+            _master("mesos_master_elected", 'namespace="one"'): "0x60",
+            _master("mesos_master_elected", 'namespace="one"', "m2"): "0x60",
+            _master("mesos_master_elected", 'namespace="two"'): "1x60",
         },
         {
             _master("mesos_master_elected"): "0x60",
@@ -64,8 +65,12 @@ CASES: dict[str, Case] = {
             _master("mesos_master_elected"): "1x60",
             _master("mesos_master_elected", "", "m2"): "1x60",
         },
-        # One of each colour.
-        {**_leads(), 'mesos_master_elected{color="green",master="m9"}': "1x60"},
+        # One of each colour, and one of another stack's.
+        {
+            **_leads(),
+            'mesos_master_elected{color="green",master="m9"}': "1x60",
+            _master("mesos_master_elected", 'namespace="two"'): "1x60",
+        },
     ),
     "MesosMasterDown": Case(
         {_UP[0]: "0x60"}, {'mesos_up{color="blue",kind="agent",target="a"}': "0x60"}
@@ -77,7 +82,12 @@ CASES: dict[str, Case] = {
     ),
     "MesosEnsembleOfWrongSize": Case(
         {**dict.fromkeys(_UP, "1x60"), _SIZE: "4x60"},
-        {**dict.fromkeys(_UP, "1x60"), _SIZE: "3x60"},
+        # As many as this stack's masters are; another's are none of them.
+        {
+            **dict.fromkeys(_UP, "1x60"),
+            _SIZE: "3x60",
+            'mesos_up{namespace="two",color="blue",kind="master",target="m4"}': "1x60",
+        },
     ),
     "MesosRegistryShrank": Case(
         {**_leads(), _BYTES: "9000x20 200x40"},
