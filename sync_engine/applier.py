@@ -40,6 +40,7 @@ from sync_engine.oversize import LARGE_BYTES
 from sync_engine.rows import Row, Stamp
 from sync_engine.slots import Slot, SlotPool
 from sync_engine.transaction import Work
+from sync_engine.unheard import Overwritten
 from sync_engine.wire import SetData
 from sync_engine.znode import Stat, parent
 
@@ -79,6 +80,7 @@ class Applier:
         self._subtree = subtree
         self._told: dict[str, tuple[object, ...]] = {}
         self._guards = Guards()
+        self._overwritten = Overwritten(subtree.conflicts, subtree.name, subtree.roots)
 
     async def apply(self, works: Sequence[Work], outcome: Outcome) -> None:
         """Apply works, each path at most once; `outcome` tells of each, also where this raises.
@@ -223,7 +225,7 @@ class Applier:
         # A twin's too: both write rows of one base.
         for pool in self._subtree.slots.values():
             for slot in pool.unsettled:
-                await self._settle(slot)
+                await self._settle(slot, set())
 
     async def _send_with(
         self, pool: SlotPool, slot: Slot, works: list[Work], outcome: Outcome
@@ -237,7 +239,7 @@ class Applier:
         """One transaction, with its slot."""
         subtree = self._subtree
         if slot.unsettled:
-            await self._settle(slot)
+            await self._settle(slot, outcome.first)
         record = Record(slot.seq + 1, subtree.owner, tuple(map(transaction.intent, works)))
         note = SetData(slot.path, checkpoint.encode(record), slot.version)
         guards = self._guards.plan(works)
@@ -254,13 +256,13 @@ class Applier:
             slot.unsettled = False
             if error.index == 0:
                 # Only a transaction of ours whose answer was lost can have moved the slot.
-                await self._settle(slot)
+                await self._settle(slot, outcome.first)
                 outcome.stale.extend(works)
             else:
                 self._explain(works, batch, error, outcome)
         except ConnectionLostError as error:
             slot.unsettled = error.sent
-            if error.sent and await self._settle(slot) == record:
+            if error.sent and await self._settle(slot, outcome.first) == record:
                 outcome.done.extend(works)
             elif error.sent and await frames.measure(batch.frame_bytes):
                 await self._send_smaller(slot, works, outcome, _TOO_LARGE_THERE)
@@ -288,16 +290,28 @@ class Applier:
         for part in _parts(works):
             await self._send(slot, part, outcome)
 
-    async def _settle(self, slot: Slot) -> Record | None:
-        """Look up what the slot holds, and write the base rows of a record that is news."""
-        base = self._subtree.base
-        record, zxid, slot.version = await slots.look_up(slot, self._subtree.links[slot.side])
+    async def _settle(self, slot: Slot, first: set[str]) -> Record | None:
+        """Look up what the slot holds, and write the base rows of a record that is news; `first`
+        takes paths that must be looked at, target included."""
+        subtree = self._subtree
+        base, link = subtree.base, subtree.links[slot.side]
+        while True:
+            record, zxid, version = await slots.look_up(slot, link)
+            slot.version = version
+            if record.seq <= slot.seq:
+                slot.unsettled = False
+                return None
+            try:
+                again = await self._overwritten.look(record, zxid, link)
+            except ConnectionLostError:
+                continue
+            break
         slot.unsettled = False
-        if record.seq <= slot.seq:
-            return None
         slot.seq = record.seq
         mark = SlotMark(slot.side, slot.number, record.seq)
-        base.put(checkpoint.repairs(base.rows, record, zxid), mark)
+        changes = checkpoint.repairs(base.rows, record, zxid)
+        slots.put_applied(base, record, changes, mark, again)
+        first |= again
         return record
 
     def _check_identity(self, czxids: Iterable[tuple[Work, int]], outcome: Outcome) -> None:
@@ -309,16 +323,7 @@ class Applier:
                 self._report_created_again(work, outcome)
 
     def _report_created_again(self, work: Work, outcome: Outcome) -> None:
-        subtree = self._subtree
-        subtree.conflicts.record(
-            subtree=subtree.name,
-            reason="created-again-by-other",
-            winner=work.source,
-            # Of one that was deleted nothing else is left to name its path by.
-            loser=work.loser if work.source is None else None,
-            loser_side=subtree.owner.other,
-            why="its own version was not seen",
-        )
+        self._overwritten.report(work.source, work.loser, self._subtree.owner.other)
         # Its row has the old identity; a look at both sides puts that right.
         outcome.first.add(work.rel)
 

@@ -45,6 +45,7 @@ from sync_engine.sentry import Sentry
 from sync_engine.settings import Ephemerals, Rules, SubtreeRule
 from sync_engine.strategy import Policy
 from sync_engine.sweep import run_scans, run_sweep
+from sync_engine.unheard import Overwritten
 from sync_engine.watch import WatchEvent
 from sync_engine.watermark import Watermark
 from sync_engine.znode import PERSISTENT, is_within
@@ -279,7 +280,7 @@ class Engine(Requests):
     ) -> Subtree:
         selection = EVERYTHING if rule is None else rule.selection
         base = Base(self.store, name, roots)
-        found = await slots.load(name, self.links, base)
+        found = await slots.load(name, self.links, base, Overwritten(self.conflicts, name, roots))
         base.narrow(selection)
         shared = Shared(
             HeldPaths(self.store, name, selection),

@@ -7,7 +7,7 @@ so whatever was applied and is not in the base after a crash stands in some slot
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -18,6 +18,8 @@ from sync_engine.checkpoint import Record
 from sync_engine.direction import Side
 from sync_engine.errors import ConnectionLostError, NodeExistsError
 from sync_engine.link import Link
+from sync_engine.rows import Row
+from sync_engine.unheard import Overwritten
 
 _log = structlog.get_logger()
 SLOTS_PER_SIDE = 4
@@ -67,7 +69,9 @@ class SlotPool:
         self._free.put_nowait(slot)
 
 
-async def load(name: str, links: Mapping[Side, Link], base: Base) -> dict[Side, SlotPool]:
+async def load(
+    name: str, links: Mapping[Side, Link], base: Base, overwritten: Overwritten
+) -> dict[Side, SlotPool]:
     """Read a subtree's slots, create missing ones, and repair the base from what they record."""
     slots: dict[Side, list[Slot]] = {}
     applied: list[tuple[int, Record, SlotMark]] = []
@@ -87,11 +91,26 @@ async def load(name: str, links: Mapping[Side, Link], base: Base) -> dict[Side, 
     is_new = not len(base) and not base.is_trusted
     for zxid, record, mark in sorted(applied, key=lambda entry: entry[0]):
         changes = {} if is_new else checkpoint.repairs(base.rows, record, zxid)
-        base.put(changes, mark)
+        again = await overwritten.look(record, zxid, links[mark.side])
+        put_applied(base, record, changes, mark, again)
         _log.info(
             "slots.replayed", subtree=name, side=mark.side, slot=mark.number, rows=len(changes)
         )
     return {side: SlotPool(found) for side, found in slots.items()}
+
+
+def put_applied(
+    base: Base,
+    record: Record,
+    changes: Mapping[str, Row | None],
+    mark: SlotMark,
+    again: Collection[str],
+) -> None:
+    """Write rows that follow from an applied record. Those of `again` (paths whose znode there is
+    another than was meant) are looked at once more: its ACL may be another one, too."""
+    base.put(changes, mark)
+    acls = {intent.rel: intent.acl for intent in record.intents if intent.rel in again}
+    base.note_acl_writes(mark.side, acls)
 
 
 async def ensure(link: Link, path: str) -> None:

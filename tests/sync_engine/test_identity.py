@@ -1,4 +1,4 @@
-"""Deletes that meet a znode which was created again unseen, at the version that they expect."""
+"""Deletes and writes that meet a znode created again unseen, at the version that they expect."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ import pytest
 from sync_engine.direction import Side
 from sync_engine.wire import ANY_VERSION, Delete, OpCode, SetData
 from sync_engine.znode import PERM_READ, WORLD_ALL, Acl
+from tests.robustness.history.checker import data_of
 from tests.sync_engine.memory.ensemble import Client, Txn
 from tests.sync_engine.memory.faults import Fate
 from tests.sync_engine.memory.tree import Create
 from tests.sync_engine.memory.world import World
 
 _READ_ONLY = (Acl(PERM_READ, "world", "anyone"),)
+_OTHERS = (Acl(PERM_READ, "digest", "others:hash"),)
 _MULTI = frozenset({OpCode.MULTI})
 
 
@@ -34,9 +36,13 @@ class Stage:
 
     def hold_up_delete(self) -> None:
         """Let a client of side a delete `/p/x`, and the engine's delete be under way to side b."""
+        self.hold_up(Delete("/apps/p/x", ANY_VERSION))
+
+    def hold_up(self, write: Delete | SetData) -> None:
+        """Let a client of side a write, and the engine's write of it be under way to side b."""
         faults = self.world.sides[Side.B].faults
         faults.arm(Fate.DELAYED, codes=_MULTI)
-        self.a.write(Delete("/apps/p/x", ANY_VERSION))
+        self.a.write(write)
         while faults.is_armed:
             self.world.pass_s(0.001)
 
@@ -108,6 +114,52 @@ def test_delete_of_one_direction_that_took_a_znode_created_again_is_reported(
     one_way.world.come_to_rest()
     assert one_way.world.sides[Side.B].copy(path) is None
     assert one_way.reasons() == ["created-again-by-other"]
+
+
+@pytest.mark.parametrize("how", ["dies", "is cut off"])
+@pytest.mark.parametrize("is_another", [True, False])
+def test_write_of_which_nobody_heard_is_reported_if_it_hid_a_znode_created_again(
+    one_way: Stage, how: str, is_another: bool
+) -> None:
+    world, path = one_way.world, "/other/apps/p/x"
+    if is_another:
+        # Nobody follows what is written on a side that does not own. Its ACL is another one, too:
+        # nothing else would find that, as the data are equal afterwards.
+        acl = (*WORLD_ALL, *_OTHERS)
+        one_way.b.write(Delete(path, 0), Create(path, b"unseen", acl))
+    world.sides[Side.B].faults.arm(Fate.LOST_AFTER, codes=_MULTI)
+    one_way.a.write(SetData("/apps/p/x", b"newer", ANY_VERSION))
+    if how == "dies":
+        world.until(lambda: one_way.data(Side.B, path) == b"newer", "the write")
+        world.crash()
+        world.start()
+    world.come_to_rest()
+
+    found = [one for one in world.conflicts() if one["reason"] == "created-again-by-other"]
+    assert len(found) == is_another
+    # The ACL of the one that was hidden is another conflict, as it was read.
+    assert set(one_way.reasons()) <= {"created-again-by-other", "changed-by-other"}
+    assert is_another or not world.conflicts()
+    for line in found:
+        assert (line["winner"]["path"], line["loser_side"]) == ("/apps/p/x", "b")
+        assert data_of(line["winner"]) == b"newer"
+    copy = world.sides[Side.B].copy(path)
+    assert copy is not None
+    assert (copy.data, copy.acl) == (b"newer", WORLD_ALL)
+
+
+def test_znode_created_after_a_write_of_which_nobody_heard_is_not_hidden_by_it(
+    one_way: Stage,
+) -> None:
+    world, path = one_way.world, "/other/apps/p/x"
+    world.sides[Side.B].faults.arm(Fate.LOST_AFTER, codes=_MULTI)
+    one_way.a.write(SetData("/apps/p/x", b"newer", ANY_VERSION))
+    world.until(lambda: one_way.data(Side.B, path) == b"newer", "the write")
+    world.crash()
+    one_way.b.write(Delete(path, ANY_VERSION), Create(path, b"newer", WORLD_ALL))
+    world.start()
+    world.come_to_rest()
+    assert one_way.reasons() == []
 
 
 def test_guard_leaves_nothing_behind_and_is_no_change_to_the_other_way(stage: Stage) -> None:

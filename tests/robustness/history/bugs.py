@@ -269,11 +269,11 @@ def forgotten_slot() -> Generator[None]:
     """A transaction whose answer was lost is taken for one that was not applied."""
     real_settle, real_repairs = _part(Applier, "_settle"), checkpoint.repairs
 
-    async def settle(self: Applier, slot: Slot) -> Any:
+    async def settle(self: Applier, slot: Slot, first: set[str]) -> Any:
         # Several may settle at once, each in a task of its own.
         _is_settling.set(True)
         try:
-            await real_settle(self, slot)
+            await real_settle(self, slot, first)
         finally:
             _is_settling.set(False)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 from sync_engine import documents
 from sync_engine.acl_fence import fence, is_fenced
@@ -171,7 +172,8 @@ def _leave_out_forgotten(world: World, found: History, owner: Side) -> None:
     """Take out deletes of a former owner that only the base knew of.
 
     On the other side the znode had to stay, for something that was left out below it. Since then
-    that side has become the owner and the base was lost: what stands there is the owner's word.
+    that side has become the owner and the base was lost: what stands there is the owner's word, as
+    if it had been created then, and what the former owner wrote of it before counts no more.
     """
     left_out = {
         rel
@@ -180,18 +182,40 @@ def _leave_out_forgotten(world: World, found: History, owner: Side) -> None:
         for result in txn.results
         if (rel := ROOTS.rel(side, result.path)) is not None and not world.is_always_covered(rel)
     }
-    last = {write.rel: write for write in found.writes if write.owned}
-    forgotten = [
-        write
-        for rel, write in last.items()
-        if write.kind is Kind.DELETE
-        and write.side is not owner
-        # Where nothing stands, it was applied after all.
-        and ROOTS.path(owner, rel) in world.sides[owner].tree.nodes
-        and any(order > write.order for order in found.lost_base)
-        and any(is_within(other, rel) for other in left_out)
-    ]
-    found.writes[:] = [write for write in found.writes if write not in forgotten]
+    owned: dict[str, list[Write]] = {}
+    for write in found.writes:
+        if write.owned:
+            owned.setdefault(write.rel, []).append(write)
+    for rel, writes in owned.items():
+        # Where nothing stands, or only what is kept, it was known after all.
+        node = world.sides[owner].tree.nodes.get(ROOTS.path(owner, rel))
+        if node is None or _is_kept(world, owner, rel):
+            continue
+        if not any(is_within(other, rel) for other in left_out):
+            continue
+        forgotten = _forgotten(writes, found.lost_base, owner)
+        if forgotten is None:
+            continue
+        past = {write.order for write in writes if write.order <= forgotten.order}
+        word = replace(
+            forgotten, side=owner, kind=Kind.CREATE, data=node.data, acl=frozenset(node.acl)
+        )
+        kept = [w for w in found.writes if not (w.owned and w.rel == rel and w.order in past)]
+        found.writes[:] = [*kept, word]
+
+
+def _forgotten(writes: list[Write], lost_base: list[int], owner: Side) -> Write | None:
+    """The last delete of these, all of one path and its owners', if a base was lost after it and
+    the other side's owner went on with a znode that was deleted here."""
+    deletes = [at for at, write in enumerate(writes) if write.kind is Kind.DELETE]
+    if not deletes:
+        return None
+    write, later = writes[deletes[-1]], writes[deletes[-1] + 1 :]
+    if any(w.kind is Kind.CREATE for w in later):
+        return None
+    goes_on = later[0].side if later else owner
+    was_lost = any(order > write.order for order in lost_base)
+    return write if was_lost and goes_on is not write.side else None
 
 
 def _stands(world: World, write: Write) -> bool:
