@@ -20,6 +20,7 @@ from sync_engine.reader import gather_answers
 from sync_engine.rows import Row, Stamp
 from sync_engine.settings import RESERVED_PATHS
 from sync_engine.transaction import Work, target_acl
+from sync_engine.unheard import Overwritten
 from sync_engine.wire import Create, OpCode
 from sync_engine.znode import WORLD_ALL, Stat, Znode, is_within, parent
 
@@ -70,23 +71,35 @@ async def compare(
         found_missing(missing)
 
 
-def learn_acl(subtree: Subtree, rel: str, node: Znode | None) -> Row | None:
-    """A path's row, brought up if the other side's copy has an ACL that the engine sent there
-    without ever hearing the answer. Its source's stamp stays behind: the path is still to be done.
+def learn_acl(subtree: Subtree, work: Work, node: Znode | None) -> Row | None:
+    """A path's row, brought up if a side's copy has an ACL that the engine sent there without ever
+    hearing the answer; `node` is the other side's. Its source's stamp stays behind: the path is
+    still to be done.
+
+    If it met a znode that was created again, whose ACL nobody had seen, that is written down.
     """
+    rel = work.rel
     row, sent = subtree.base.get(rel), subtree.base.acl_writes.get(rel)
-    side = subtree.owner.other
-    before = None if row is None else row.stamp(side)
-    if row is None or sent is None or before is None or node is None:
+    if row is None or sent is None:
         return row
-    if sent.side is not side:
+    is_target = sent.side is subtree.owner.other
+    before, found = row.stamp(sent.side), node if is_target else work.source
+    if before is None or found is None:
+        return row
+    if not same_acl(found.acl, target_acl(sent.acl, fenced=is_target and subtree.target_is_fenced)):
+        return row
+    if found.stat.czxid != before.czxid:
+        if found.stat.aversion == before.aversion + 1:
+            overwritten = Overwritten(subtree.conflicts, subtree.name, subtree.roots)
+            overwritten.report(work.source if is_target else node, found, sent.side)
+            # Said once: a row, though the same one, ends the note of what was sent.
+            subtree.base.put({rel: row})
+        return row
+    if not is_target:
         # It went the other way, and what stands here is what it was a copy of.
         return row
-    written = target_acl(sent.acl, fenced=subtree.target_is_fenced)
-    if node.stat.czxid != before.czxid or not same_acl(node.acl, written):
-        return row
-    after = before._replace(aversion=node.stat.aversion)
-    learned = Row.of(side, after, row.stamp(subtree.owner), (row.data_hash, sent.acl))
+    after = before._replace(aversion=found.stat.aversion)
+    learned = Row.of(sent.side, after, row.stamp(subtree.owner), (row.data_hash, sent.acl))
     subtree.base.put({rel: learned})
     return learned
 
@@ -167,7 +180,7 @@ async def decide_again(subtree: Subtree, works: Sequence[Work]) -> None:
     for work in gone:
         work.siblings = creates.get(parent(subtree.target_path(work.rel)))
     for work, node in zip(works, nodes, strict=True):
-        work.row = learn_acl(subtree, work.rel, node)
+        work.row = learn_acl(subtree, work, node)
         work.view = view(work.source, work.row)
         original = None if work.view is None else work.view.acl
         work.target = view(node, work.row, original=original)

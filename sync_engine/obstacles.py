@@ -13,6 +13,7 @@ from sync_engine.decide import Action
 from sync_engine.errors import NoNodeError
 from sync_engine.rows import GONE, Row
 from sync_engine.transaction import Work
+from sync_engine.znode import parent
 
 
 async def look_around(
@@ -26,6 +27,9 @@ async def look_around(
         if row is not None and row.is_gone(subtree.owner.other):
             # Deleted there, and kept here: what was created below it since then needs it again.
             subtree.base.put({rel: None})
+        elif both_ways and any(_is_below(work, rel) for work in works):
+            # Deleted there, and what has won over its own deletion needs it.
+            subtree.shared.alive.add(rel)
         return [rel]
     children = [f"{rel}/{name}" for name in names]
     found = [child for child in children if subtree.covers(child) and not _is_gone(subtree, child)]
@@ -37,6 +41,12 @@ async def look_around(
     if both_ways and any(subtree.base.get(child) is None for child in found):
         subtree.shared.alive.add(rel)
     return [rel, *found]
+
+
+def _is_below(work: Work, rel: str) -> bool:
+    """Whether a path directly below another is to be created."""
+    is_created = work.decision.action is Action.CREATE and work.rel != rel
+    return is_created and parent(work.rel) == (rel or "/")
 
 
 def is_settled(subtree: Subtree, work: Work) -> bool:

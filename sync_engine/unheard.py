@@ -18,6 +18,8 @@ from sync_engine.link import Link
 from sync_engine.znode import Stat, Znode
 
 _REASON = "created-again-by-other"
+_WHY = "its own version was not seen"
+_WHY_GONE = f"{_WHY}, and what replaced it was written over"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,9 @@ class Overwritten:
     subtree: str
     roots: Roots
 
-    def report(self, winner: Znode | None, loser: Znode | None, side: Side) -> None:
+    def report(
+        self, winner: Znode | None, loser: Znode | None, side: Side, *, why: str = _WHY
+    ) -> None:
         """Write down that `side` lost a znode whose bytes nobody had read.
 
         Raises:
@@ -41,7 +45,7 @@ class Overwritten:
             # Of one that was deleted nothing else is left to name its path by.
             loser=loser if winner is None else None,
             loser_side=side,
-            why="its own version was not seen",
+            why=why,
         )
 
     async def look(self, record: Record, zxid: int, link: Link) -> set[str]:
@@ -64,12 +68,12 @@ class Overwritten:
         nodes = await lane.read_many(list(hit))
         for (intent, stat), node in zip(hit.values(), nodes, strict=True):
             # What a later write of somebody left is not what ours wrote.
-            is_ours = node is not None and node.stat.mzxid == zxid
-            data = node.data if node is not None and is_ours else None
+            data = node.data if node is not None and node.stat.mzxid == zxid else None
+            why = _WHY if node is not None and node.stat.mzxid == zxid else _WHY_GONE
             if intent.source is not None:
                 stat = stat._replace(**intent.source._asdict())  # noqa: PLW2901 - the winner's
             winner = Znode(self.roots.path(owner, intent.rel), data, intent.acl, stat)
-            self.report(winner, None, owner.other)
+            self.report(winner, None, owner.other, why=why)
         return {intent.rel for intent, _ in hit.values()}
 
 

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.robustness import seeds
 from tests.robustness.history import writers
 from tests.robustness.history.writers import Plan
 from tests.sync_engine.memory.world import World
+
+_BLOCKS, _RUNS_PER_BLOCK = 20, 25
 
 
 def _found(folder: Path, plan: Plan) -> list[str]:
@@ -37,3 +40,16 @@ def test_engine_that_was_held_up_writes_nothing_when_it_wakes(tmp_path: Path, se
 @pytest.mark.parametrize("seed", range(4))
 def test_every_acknowledged_write_of_both_sides_is_accounted_for(tmp_path: Path, seed: int) -> None:
     assert _found(tmp_path, Plan(seed, foreign=2, both=True)) == []
+
+
+@pytest.mark.robustness
+@pytest.mark.parametrize("block", range(_BLOCKS))
+def test_every_acknowledged_write_of_both_sides_is_accounted_for_in_many_runs(
+    tmp_path: Path, block: int
+) -> None:
+    for number in range(_RUNS_PER_BLOCK):
+        seed = (seeds.base() * _BLOCKS + block) * _RUNS_PER_BLOCK + number
+        plan = Plan(seed, foreign=2, both=True, lives=2 + seed % 2)
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        assert _found(folder, plan) == [], plan

@@ -97,6 +97,23 @@ def test_acl_written_to_a_znode_that_was_created_again_is_reported(
     assert "Zm9yZWlnbg==" in [line["loser"]["data"] for line in world.conflicts() if line["loser"]]
 
 
+@pytest.mark.parametrize("dies", [False, True])
+def test_acl_whose_answer_was_lost_and_that_met_a_znode_created_again_is_reported_once(
+    world: World, clients: tuple[Client, Client], dies: bool
+) -> None:
+    a, b = clients
+    b.write(Delete("/other/apps/x", ANY_VERSION), Create("/other/apps/x", b"1", _FOREIGN_ACL))
+    world.sides[Side.B].faults.arm(Fate.LOST_AFTER, codes=_ACLS)
+    a.write(SetAcl("/apps/x", _OTHER_ACL, ANY_VERSION))
+    world.until(lambda: _acl(world) == _OTHER_ACL, "the copy")
+    if dies:
+        world.crash()
+        world.start()
+    world.come_to_rest()
+    assert [line["reason"] for line in world.conflicts()] == ["created-again-by-other"]
+    assert _acl(world) == _OTHER_ACL
+
+
 def test_ephemeral_of_the_other_side_below_a_deleted_znode_does_not_keep_the_engine_busy(
     world: World, clients: tuple[Client, Client]
 ) -> None:

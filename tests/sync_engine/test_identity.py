@@ -162,6 +162,21 @@ def test_znode_created_after_a_write_of_which_nobody_heard_is_not_hidden_by_it(
     assert one_way.reasons() == []
 
 
+def test_parent_that_one_side_deletes_stays_for_a_child_that_the_other_has_changed(
+    stage: Stage,
+) -> None:
+    stage.world.stop()
+    stage.a.write(SetData("/apps/p/x", b"newer", ANY_VERSION))
+    root = "/other/apps/p"
+    stage.b.write(*(Delete(path, ANY_VERSION) for path in (f"{root}/x", f"{root}/y", root)))
+    stage.world.start()
+    stage.world.come_to_rest()
+    for side, path in ((Side.A, "/apps/p"), (Side.B, root)):
+        assert stage.data(side, f"{path}/x") == b"newer"
+        assert stage.world.sides[side].copy(f"{path}/y") is None
+    assert sorted(stage.reasons()) == ["deleted-above-new-children", "deleted-by-other"]
+
+
 def test_guard_leaves_nothing_behind_and_is_no_change_to_the_other_way(stage: Stage) -> None:
     b = stage.world.sides[Side.B]
     seen: list[Txn] = []

@@ -27,7 +27,8 @@ class Write:
 
     `data` and `acl` are what it wrote, of either only where its kind writes it. One that is not
     `acknowledged` was sent, and nobody knows whether it was applied. `began` is when it was sent,
-    on the scale of `order`; None: at the moment it was acknowledged.
+    on the scale of `order`; None: at the moment it was acknowledged. `took` is the mzxid of the
+    version that it replaced or removed, where that is known.
     """
 
     order: int
@@ -41,6 +42,7 @@ class Write:
     aversion: int = 0
     acknowledged: bool = True
     began: int | None = None
+    took: int | None = None
 
     @property
     def sent(self) -> int:
@@ -65,7 +67,8 @@ class History:
     """One run. `lost_base`: when bases were lost; `rests`: when nothing was under way; by order.
 
     `unheard`: by order, deletes whose answer an engine cannot have heard, because it died or lost
-    the connection; that alone would have told it that the znode had been created again.
+    the connection; that alone would have told it that the znode had been created again. `copied`:
+    data that an engine wrote, by side and path.
     """
 
     writes: list[Write] = field(default_factory=list[Write])
@@ -73,4 +76,7 @@ class History:
     rests: list[int] = field(default_factory=list[int])
     unheard: dict[tuple[Side, str], list[int]] = field(
         default_factory=dict[tuple[Side, str], list[int]]
+    )
+    copied: set[tuple[Side, str, bytes | None]] = field(
+        default_factory=set[tuple[Side, str, bytes | None]]
     )

@@ -90,6 +90,18 @@ def history(world: World) -> History:
     return found
 
 
+def copied(world: World) -> set[tuple[Side, str, bytes | None]]:
+    """Data that engines wrote, by side and relative path."""
+    return {
+        (side, rel, op.data)
+        for side, ensemble in world.sides.items()
+        for txn in ensemble.log
+        if is_engine(txn.who)
+        for op in txn.ops
+        if isinstance(op, Create | SetData) and (rel := ROOTS.rel(side, op.path)) is not None
+    }
+
+
 def _ownership(txn: Txn) -> documents.Ownership | None:
     path = documents.subtree_path(SUBTREE)
     for op in txn.ops:

@@ -18,7 +18,7 @@ from tests.robustness.history import both_ways
 from tests.robustness.history.acknowledged import History, Kind, Write
 from tests.robustness.history.checker import Journal, problems
 from tests.robustness.history.laws import broken
-from tests.robustness.history.recorded import nodes, unaided
+from tests.robustness.history.recorded import copied, nodes, unaided
 from tests.sync_engine.memory.ensemble import Client
 from tests.sync_engine.memory.faults import Fate
 from tests.sync_engine.memory.tree import Create, Op, SetAcl
@@ -82,7 +82,8 @@ class _Run:
         path, data = ROOTS.path(side, rel), str(self.number).encode()
         own = (*WORLD_ALL, Acl(PERM_READ, "digest", f"u{self.number}:h"))
         kind = self.chance.choice([Kind.SET, Kind.SET, Kind.SET, Kind.SET_ACL, Kind.DELETE])
-        if self.world.sides[side].copy(path) is None:
+        before = self.world.sides[side].copy(path)
+        if before is None:
             kind = Kind.CREATE
         ops: dict[Kind, Op] = {
             Kind.CREATE: Create(path, data, self.chance.choice([WORLD_ALL, own])),
@@ -97,8 +98,9 @@ class _Run:
         written = op.data if isinstance(op, Create | SetData) else None
         acl = frozenset(op.acl) if isinstance(op, Create | SetAcl) else frozenset[Acl]()
         owned = self.plan.both or side is self.world.owner
+        took = None if before is None else before.stat.mzxid
         self.history.writes.append(
-            Write(told.order, side, rel, kind, told.zxid, owned, written, acl)
+            Write(told.order, side, rel, kind, told.zxid, owned, written, acl, took=took)
         )
 
     async def trouble(self) -> None:
@@ -159,6 +161,7 @@ def run(world: World, plan: Plan) -> list[str]:
     a, b = nodes(world)
     journal, history = Journal(world.conflicts(), ROOTS), going.history
     if plan.both:
+        history.copied |= copied(world)
         found += both_ways.problems(history, a, b, journal, Side.A)
     else:
         found += problems(history, a, b, journal)
