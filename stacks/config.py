@@ -183,11 +183,10 @@ class StackConfig(Model):
 
     @property
     def access(self) -> Access:
-        """Who may do what. On one machine agents are asked who they are, as masters are anywhere
-        with tenants: their secret is made there with the others."""
-        asks, probe = self.target is TargetKind.LOCAL, self.services.probe
+        """Who may do what. Agents say who they are, or whoever reaches a master could be one."""
+        probe = self.services.probe
         is_probed = bool(probe.apps) and Watch.MESOS in probe.watch
-        return dataclasses.replace(self.cluster.access, asks_agents=asks, is_probed=is_probed)
+        return dataclasses.replace(self.cluster.access, asks_agents=True, is_probed=is_probed)
 
     @model_validator(mode="after")
     def _has_room_for_services(self) -> StackConfig:

@@ -12,7 +12,13 @@ from typing import Any
 
 import pytest
 
-from components.mesos.access import MARATHON_SECRET, PROBE_SECRET, SAMPLE_SECRET, ZOOKEEPER
+from components.mesos.access import (
+    AGENT_SECRET,
+    MARATHON_SECRET,
+    PROBE_SECRET,
+    SAMPLE_SECRET,
+    ZOOKEEPER,
+)
 from components.targets.pods import SECRETS_DIR, SECRETS_OBJECT
 from components.workload import Secret
 from stacks.topology import Placement, Position, Standing
@@ -29,7 +35,10 @@ _PREFIXES = {
     MARATHON_SECRET: "marathon:",
     SAMPLE_SECRET: "sample:",
     PROBE_SECRET: "probe:",
+    AGENT_SECRET: "agent:",
 }
+# All that agents' pods want, and no more.
+_OF_AGENTS = (AGENT_SECRET, ZOOKEEPER)
 _SOURCE = {"traffic": Placement.SOURCE}
 _CERTIFIED = ("blue-zookeeper", "green-zookeeper", "sync-engine")
 Given = tuple[str, str, Mapping[str, str]]
@@ -94,7 +103,7 @@ def running(
 def _own(node: Node, stack: ClusterStack, known: Mapping[str, str]) -> list[Given]:
     return [
         (stack.namespace, SECRETS_OBJECT, known),
-        (stack.agents_namespace, SECRETS_OBJECT, {ZOOKEEPER: known[ZOOKEEPER]}),
+        (stack.agents_namespace, SECRETS_OBJECT, {key: known[key] for key in _OF_AGENTS}),
         *((stack.namespace, f"{name}-tls", _certificate(node, stack, name)) for name in _CERTIFIED),
     ]
 

@@ -363,8 +363,8 @@ def test_external_secrets_are_asked_for_the_same_keys(stack: ClusterStack, kinds
     assert found["spec"]["secretStoreRef"] == {"name": "company", "kind": "ClusterSecretStore"}
     keys = [each["secretKey"] for each in found["spec"]["data"]]
     assert keys == [
-        *("engine-token", "mesos-operator", "principal-marathon", "principal-sample"),
-        *("zookeeper-mesos", "zookeeper-super"),
+        *("engine-token", "mesos-operator", "principal-agent", "principal-marathon"),
+        *("principal-sample", "zookeeper-mesos", "zookeeper-super"),
     ]
     same_after(stack)
 

@@ -1,7 +1,6 @@
 """A cluster that really runs: our images as pods of a real node, migrated with real guards.
 
-What pods serve and may not do is in the default suite. Phases 0 to 2, with clients that write and a
-framework whose tasks run, take minutes more: `make test-kubernetes` and `make robustness` do.
+It takes minutes: `make test-long` and `make test-kubernetes` run it, and so does CI.
 """
 
 from __future__ import annotations
@@ -67,7 +66,7 @@ def test_a_cluster_serves_as_real_pods_that_can_do_nothing_else(
     assert_kept_out(node, stack)
 
 
-@pytest.mark.robustness
+@pytest.mark.long
 @pytest.mark.timeout(_BOUND_S)
 @pytest.mark.parametrize("stack", [{"tls": {}, "zookeeper_acl": True}], indirect=True)
 def test_a_cluster_of_real_pods_is_migrated_with_real_guards(

@@ -16,7 +16,10 @@ SOURCE = {"traffic": Placement.SOURCE}
 STOPPED = {"traffic": Placement.STOPPED}
 TARGET = {"traffic": Placement.TARGET}
 TIERS = ("zookeeper", "masters", "agents")
-SHARED = {"frameworks-sample", "frameworks-marathon", "frameworks-mesos-dns", "clients-traffic"}
+SHARED = {
+    *("frameworks-sample", "frameworks-marathon", "frameworks-marathon-exporter"),
+    *("frameworks-mesos-dns", "clients-traffic", "web-route"),
+}
 WAY = (
     ("1", SOURCE),
     ("2", SOURCE),
@@ -64,7 +67,9 @@ def workloads(stack: ClusterStack) -> set[str]:
 def of(color: str, *tiers: str) -> set[str]:
     """A colour's workloads of these tiers, with those that look after some of them."""
     looked_after = {tier for tier in tiers if tier in {"masters", "agents"}}
-    return {f"{color}-{tier}" for tier in {*tiers, *(f"{t}-caretaker" for t in looked_after)}}
+    beside = {f"{tier}-caretaker" for tier in looked_after}
+    beside |= {f"{tier}-exporter" for tier in {"masters"} & {*tiers}}
+    return {f"{color}-{tier}" for tier in {*tiers, *beside}}
 
 
 def begin(stack: ClusterStack) -> None:
@@ -72,7 +77,13 @@ def begin(stack: ClusterStack) -> None:
     names = {"replicas": 1, "image": f"example.invalid/mesos-dns@{DIGEST}"}
     # What watches both colours is told the same at every position, and when they exchange roles.
     probe = {"apps": ["http://app.svc:4040"], "watch": ["zookeeper", "mesos", "marathon"]}
-    services = {"discovery": names, "probe": probe}
+    web = {"replicas": 1, "image": f"example.invalid/haproxy@{DIGEST}"}
+    services = {
+        "discovery": names,
+        "metrics": {"exporter": True},
+        "probe": probe,
+        "web_route": web,
+    }
     stack.configure(kubernetes={"spread": "hosts"}, services=services)
     stack.runner.set_migration(Standing(position=Position(0), groups=SOURCE))
     stack.runner.up()

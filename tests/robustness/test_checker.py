@@ -135,3 +135,34 @@ def test_a_delete_that_nobody_heard_of_excuses_only_what_was_created_again() -> 
         history = History(writes, unheard=unheard)
         found = [one for one in checker.problems(history, {}, {}, _NONE) if "is nowhere" in one]
         assert (found == []) is is_excused, found
+
+
+def test_where_both_sides_are_copied_a_side_takes_back_only_what_it_alone_has_seen() -> None:
+    theirs = _write(1, Kind.CREATE, b"1")
+    mine = [_write(2, Kind.CREATE, b"2", Side.B), _write(3, Kind.SET, b"3", Side.B, took=2)]
+    stands = {"/x": _node(b"1")}
+
+    def is_lost(took: int | None, *copied: bytes) -> bool:
+        delete = _write(4, Kind.DELETE, None, Side.B, took=took)
+        history = History([theirs, *mine, delete], copied={(Side.A, "/x", one) for one in copied})
+        found = both_ways.problems(history, stands, stands, _NONE)
+        return any("delete" in one and "is nowhere" in one for one in found)
+
+    assert not is_lost(3)
+    assert is_lost(3, b"3")
+    # The version that the other side had before counts as well: somebody there may have read it.
+    assert is_lost(3, b"2")
+    # What an engine wrote there, or what nobody knows.
+    assert is_lost(9)
+    assert is_lost(None)
+
+
+def test_where_both_sides_are_copied_an_acl_may_go_with_a_znode_that_is_being_deleted() -> None:
+    acl = replace(_write(5, Kind.SET_ACL, None, Side.B, began=3), acl=_ACL)
+    created, deleted = _write(1, Kind.CREATE, b"1"), _write(4, Kind.DELETE, None)
+
+    assert both_ways.problems(History([created, deleted, acl]), {}, {}, _NONE) == []
+    early = replace(acl, order=3, began=2, acl=frozenset([Acl(1, "digest", "x:y")]))
+    standing = {"/x": _node(b"1")}
+    found = both_ways.problems(History([created, early]), standing, standing, _NONE)
+    assert any("set-acl" in one and "is nowhere" in one for one in found)

@@ -3,7 +3,8 @@
 No side is the only one to write: a write is there on both sides, or a later write to its path, of
 either side, has replaced it, or the journal has it, with what won. What is there at the end, and
 what the journal names, was written by somebody; what it names as the winner is there at the end if
-nothing was written after it; and where the owner is to win, the owner's has won.
+nothing was written after it; and where the owner is to win, the owner's has won. Whoever deletes
+what the other side had never seen takes it back, and no more.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ def problems(
         for write in writes:
             later = [w for w in writes if _may_replace(w, write)]
             if write.kind is Kind.DELETE and _takes_back(write, writes, history, journal):
+                continue
+            if write.kind is Kind.SET_ACL and _is_being_deleted(write, writes):
                 continue
             if write.acknowledged and not _is_kept(write, later, node, journal):
                 found.append(f"{rel}: {write} is nowhere, saw {node}")
@@ -109,6 +112,13 @@ def _takes_back(delete: Write, writes: Sequence[Write], history: History, seen: 
             return True
         delete = last[-1]
     return True
+
+
+def _is_being_deleted(write: Write, writes: Sequence[Write]) -> bool:
+    """Whether the other side's last word is a delete: an ACL that is changed before it arrives goes
+    with its znode, as no transaction can expect an ACL."""
+    other = [w for w in writes if w.side is not write.side and w.sent < write.order]
+    return bool(other) and other[-1].kind is Kind.DELETE
 
 
 def _is_newer(delete: Write, writes: Sequence[Write], seen: Journal) -> bool:
