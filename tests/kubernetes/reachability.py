@@ -31,14 +31,22 @@ def is_selected(peer: Peer, policies: Sequence[Object], direction: str) -> bool:
     return any(_selecting(peer, policies, direction))
 
 
-def may_connect(source: Peer, target: Peer, port: int, policies: Sequence[Object]) -> bool:
-    """Whether a connection over TCP is possible."""
+@dataclass(frozen=True)
+class Port:
+    """Where a pod listens; `protocol` as the API writes it."""
+
+    number: int
+    protocol: str = "TCP"
+
+
+def may_connect(source: Peer, target: Peer, port: Port, policies: Sequence[Object]) -> bool:
+    """Whether a connection is possible."""
     return _allows(source, target, port, policies, "Egress") and _allows(
         target, source, port, policies, "Ingress"
     )
 
 
-def _allows(of: Peer, other: Peer, port: int, policies: Sequence[Object], direction: str) -> bool:
+def _allows(of: Peer, other: Peer, port: Port, policies: Sequence[Object], direction: str) -> bool:
     # Policies do not cover what uses its node's network.
     if of.on_node_network:
         return True
@@ -63,10 +71,11 @@ def _selecting(peer: Peer, policies: Sequence[Object], direction: str) -> list[O
     ]
 
 
-def _matches_port(rule: Object, port: int) -> bool:
+def _matches_port(rule: Object, port: Port) -> bool:
     ports = rule.get("ports")
     return not ports or any(
-        each.get("protocol", "TCP") == "TCP" and each["port"] == port for each in ports
+        (each.get("protocol", "TCP"), each["port"]) == (port.protocol, port.number)
+        for each in ports
     )
 
 

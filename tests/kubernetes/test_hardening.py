@@ -27,7 +27,7 @@ from components.targets.network import (
     MAY_WATCH,
 )
 from stacks.topology import Placement, Position, Standing
-from tests.kubernetes.reachability import Peer, is_selected, may_connect
+from tests.kubernetes.reachability import Peer, Port, is_selected, may_connect
 from tests.kubernetes.stack import ClusterStack
 from tests.kubernetes.test_examples import use
 from tests.providers.cluster.api import Cluster, Object
@@ -105,15 +105,17 @@ def assert_hardened(name: str, spec: dict[str, Any], *, everything: bool) -> Non
     # Who looks after pods uses the API, and nobody else does.
     assert spec["automountServiceAccountToken"] is name.endswith("-caretaker")
     assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    (container,) = spec["containers"]
-    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    (_,) = spec["containers"]
+    for container in (*spec["containers"], *spec.get("initContainers", ())):
+        assert container["securityContext"]["readOnlyRootFilesystem"] is True
+        if everything:
+            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+            assert container["securityContext"]["allowPrivilegeEscalation"] is False
+            assert container["resources"]["limits"]["memory"]
     secrets = [v["secret"] for v in spec["volumes"] if "secret" in v]
     assert all(secret["items"] for secret in secrets)
     if everything:
         assert spec["securityContext"]["runAsNonRoot"] is True
-        assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
-        assert container["securityContext"]["allowPrivilegeEscalation"] is False
-        assert container["resources"]["limits"]["memory"]
 
 
 def assert_reachable(stack: ClusterStack, pods: list[Object], policies: list[Object]) -> None:
@@ -132,10 +134,14 @@ def assert_reachable(stack: ClusterStack, pods: list[Object], policies: list[Obj
         for target in pods
         for port in target["spec"]["containers"][0].get("ports", ())
         if is_covered(peer, target)
-        and may_connect(peer, peers[target["metadata"]["name"]], port["containerPort"], policies)
+        and may_connect(peer, peers[target["metadata"]["name"]], port_of(port), policies)
         != is_declared(peer, target, port["name"])
     ]
     assert wrong == []
+
+
+def port_of(port: Object) -> Port:
+    return Port(port["containerPort"], port.get("protocol", "TCP"))
 
 
 def is_covered(source: Peer, target: Object) -> bool:
