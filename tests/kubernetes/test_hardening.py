@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -46,6 +47,8 @@ OUTSIDE = {
     LOG_OPERATOR: (MAY_RUN_LOGS, "true"),
     READERS: (MAY_READ_LOGS, "true"),
 }
+_DEPTH_MAX = 20
+_RESOURCES_MIN = 100
 
 
 def with_both_colours(stack: ClusterStack) -> None:
@@ -87,8 +90,27 @@ def test_pods_may_do_and_reach_what_is_declared(stack: ClusterStack, cluster: Cl
     assert of_marathon <= set(workloads)
     for name, pod in workloads.items():
         assert_hardened(name, pod["spec"], everything=name not in _RESTRICTED_NOT_FOR)
+    assert_shallow(stack.runner.deployment())
     assert_admission(stack, cluster)
     assert_reachable(stack, pods, cluster.list("networking.k8s.io/v1", "NetworkPolicy"))
+
+
+def assert_shallow(state: Mapping[str, Any]) -> None:
+    """The longest chain of parents and dependencies is short: what registers resources takes more
+    than linear time in it, and so does whoever waits for an update."""
+    above = {
+        one["urn"]: {*one.get("dependencies", ()), one.get("parent")} - {None}
+        for one in state["resources"]
+    }
+    depths: dict[str, int] = {}
+
+    def depth(urn: str) -> int:
+        if urn not in depths:
+            depths[urn] = 1 + max((depth(each) for each in above[urn]), default=0)
+        return depths[urn]
+
+    assert len(above) > _RESOURCES_MIN
+    assert max(map(depth, above)) < _DEPTH_MAX
 
 
 def assert_admission(stack: ClusterStack, cluster: Cluster) -> None:
