@@ -43,6 +43,10 @@ class TlsConfig(Model):
 
     The certificate of a colour is the Secret `<colour>-zookeeper-tls` with `tls.crt`, `tls.key` (of
     PKCS 8) and `ca.crt`, that of the sync engine `sync-engine-tls`.
+
+    Masters and agents of Mesos know no TLS to ZooKeeper, so the plain port stays for them; they,
+    Marathon and frameworks say who they are, over plain HTTP. Where the network between nodes is
+    not your own, let it encrypt (WireGuard or IPsec of the CNI).
     """
 
     issuer: IssuerConfig | None = None

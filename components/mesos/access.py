@@ -202,7 +202,7 @@ class Access:
 
     def check_capacity(self, capacity: Mapping[str, float]) -> None:
         """Refuse guarantees that all agents together cannot give: masters would, once they are
-        there.
+        there. A limit beyond them is none of that: it holds for agents that are yet to come.
 
         Raises:
             ArgumentsError: naming the resource and who asks for how much.

@@ -111,6 +111,13 @@ class ClusterStack:
             for each in self.objects()
         }
 
+    def generations(self) -> dict[str, int | None]:
+        """How often what is wanted of each object was changed; None where nobody counts."""
+        return {
+            f"{each['kind']} {each['metadata']['name']}": each["metadata"].get("generation")
+            for each in self.objects()
+        }
+
 
 def is_ready(pod: Object) -> bool:
     """Whether a pod serves, as far as its node says."""

@@ -148,18 +148,9 @@ def test_the_highly_available_one_is_spread_encrypted_and_copied(
     assert_edge(stack)
     assert_logs(stack)
     same_after(stack)
-    # Statuses are their controllers' own to write: what is declared has a generation.
-    before = generations(stack)
+    generations = stack.generations()
     stack.runner.up()
-    assert generations(stack) == before
-
-
-def generations(stack: ClusterStack) -> dict[str, Any]:
-    """Of each object that has one, how often what is wanted of it was changed."""
-    return {
-        f"{each['kind']} {each['metadata']['name']}": each["metadata"].get("generation")
-        for each in stack.objects()
-    }
+    assert stack.generations() == generations
 
 
 def assert_watched(stack: ClusterStack) -> None:
