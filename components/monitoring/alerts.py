@@ -226,6 +226,50 @@ MARATHON = (
         "meanwhile.",
     ),
 )
+_ZOOKEEPER = '{service=~"(blue|green)-zookeeper"}'
+ZOOKEEPER_METRICS = (
+    *("avg_latency", "election_time_count", "leader_uptime", "outstanding_requests"),
+    *("quorum_size", "synced_followers", "znode_count"),
+)
+"""What its servers tell of these rules and of its dashboard (the provider of 3.6 and later, whose
+names have no prefix); who leads alone has `leader_uptime` and `synced_followers`."""
+ZOOKEEPER = (
+    Alert(
+        "ZooKeeperWithoutQuorum",
+        f"count by (namespace, service) (election_time_count{_ZOOKEEPER}) "
+        f"unless on (namespace, service) leader_uptime{_ZOOKEEPER}",
+        "1m",
+        _CRITICAL,
+        "No server of {{ $labels.service }} leads; {{ $value }} answer",
+        "Masters, agents and Marathon go on with what they have, and elect nobody. See which "
+        "servers are missing: more than half must reach each other.",
+    ),
+    Alert(
+        "ZooKeeperServerDown",
+        f"up{_ZOOKEEPER} == 0",
+        "2m",
+        _CRITICAL,
+        "{{ $labels.pod }} of {{ $labels.service }} does not tell what it counts",
+        "It is down, or its port of metrics is not reached. One more of three: nothing is written.",
+    ),
+    Alert(
+        "ZooKeeperFollowersNotSynced",
+        f"synced_followers{_ZOOKEEPER} < quorum_size{_ZOOKEEPER} - 1",
+        "5m",
+        _WARNING,
+        "{{ $value }} followers of {{ $labels.service }} have what its leader has",
+        "Another does not catch up: a full disk, or a network that is too slow. No migration "
+        "begins meanwhile.",
+    ),
+    Alert(
+        "ZooKeeperRequestsWait",
+        f"outstanding_requests{_ZOOKEEPER} > 1000",
+        "5m",
+        _WARNING,
+        "{{ $value }} requests wait in {{ $labels.pod }}",
+        "Its disk is too slow for the transaction log, or somebody writes too much.",
+    ),
+)
 SYNC = (
     Alert(
         "SyncEngineStalled",
@@ -308,6 +352,7 @@ PROBE = (
     ),
 )
 GROUPS: Mapping[str, tuple[Alert, ...]] = {
+    "zookeeper": ZOOKEEPER,
     "mesos-masters": MASTERS,
     "mesos-capacity": CAPACITY,
     "mesos-agents": AGENTS,

@@ -185,6 +185,28 @@ MARATHON = Dashboard(
         Panel("Since it was started", {"{{marathon}}": "marathon_uptime_gauge_seconds"}, unit="s"),
     ),
 )
+_ENSEMBLE = '{namespace=~"$namespace",service=~"$service"}'
+ZOOKEEPER = Dashboard(
+    "zookeeper",
+    "ZooKeeper",
+    (
+        Panel(
+            "Leaders",
+            {"{{service}}": f"count by (namespace, service) (leader_uptime{_ENSEMBLE})"},
+            kind="stat",
+            text="1 for each ensemble; nothing while it has no quorum.",
+        ),
+        Panel("Followers in sync", {"{{service}}": f"synced_followers{_ENSEMBLE}"}),
+        Panel("Requests that wait", {"{{pod}}": f"outstanding_requests{_ENSEMBLE}"}),
+        Panel("Latency", {"{{pod}}": f"avg_latency{_ENSEMBLE}"}, unit="ms"),
+        Panel("Znodes", {"{{pod}}": f"znode_count{_ENSEMBLE}"}),
+        Panel("Elections", {"{{pod}}": f"election_time_count{_ENSEMBLE}"}),
+    ),
+    {
+        "namespace": "label_values(znode_count, namespace)",
+        "service": "label_values(znode_count, service)",
+    },
+)
 MIGRATION = Dashboard(
     "migration",
     "Migration: sync engine and edge",
@@ -225,7 +247,7 @@ PROBE = Dashboard(
         Panel("Collectors", {"{{instance}} {{collector}}": "probe_agent_collector_up"}),
     ),
 )
-DASHBOARDS = (CLUSTER, MASTERS, AGENTS, MARATHON, MIGRATION, PROBE)
+DASHBOARDS = (CLUSTER, ZOOKEEPER, MASTERS, AGENTS, MARATHON, MIGRATION, PROBE)
 
 
 def listed() -> tuple[tuple[str, ...], list[tuple[str, ...]]]:

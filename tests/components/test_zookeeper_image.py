@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import subprocess
 import urllib.request
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from urllib.error import HTTPError
 import pytest
 from kazoo.client import KazooClient
 
+from components.monitoring.alerts import ZOOKEEPER_METRICS
 from components.zookeeper_image import Server, ready_command, script
 from tests import ports
 from tests.waiting import block_until
@@ -108,9 +110,12 @@ def test_servers_serve_only_together_above_their_epoch_and_tell_their_metrics(
     block_until(lambda: all(map(serves, servers)), "serving servers", _START_S_MAX)
 
     assert json.loads(status_of(servers[0], "srvr")[1])["error"] is None
-    url = f"http://127.0.0.1:{servers[0].metrics_port}/metrics"
-    with urllib.request.urlopen(url, timeout=_ASK_S_MAX) as answer:
-        assert "znode_count" in answer.read().decode()
+    told: set[str] = set()
+    for one in servers:
+        url = f"http://127.0.0.1:{one.metrics_port}/metrics"
+        with urllib.request.urlopen(url, timeout=_ASK_S_MAX) as answer:
+            told |= set(re.findall(r"^(\w+)[ {]", answer.read().decode(), re.MULTILINE))
+    assert set(ZOOKEEPER_METRICS) <= told
 
     # The super user is who the secret says, and no argument or variable told it.
     client = KazooClient(f"127.0.0.1:{servers[0].client_port}", auth_data=[("digest", _IDENTITY)])

@@ -24,6 +24,11 @@ def _master(name: str, labels: str = "", master: str = "m1") -> str:
     return f'{name}{{color="blue",master="{master}"{more}}}'
 
 
+def _server(name: str, number: int) -> str:
+    pod = f'pod="blue-zookeeper-{number}",instance="10.0.0.{number}:7000"'
+    return f'{name}{{namespace="one",service="blue-zookeeper",{pod}}}'
+
+
 def _leads(value: str = "1x60") -> Series:
     return {_master("mesos_master_elected"): value}
 
@@ -145,6 +150,28 @@ CASES: dict[str, Case] = {
         {'marathon_deployments_active_gauge{marathon="a"}': "1x60"},
         # One after the other.
         {'marathon_deployments_active_gauge{marathon="a"}': "1x20 0 1x40"},
+    ),
+    # Three that elect somebody; and three of whom one leads.
+    "ZooKeeperWithoutQuorum": Case(
+        {_server("election_time_count", n): "1x60" for n in range(3)},
+        {
+            **{_server("election_time_count", n): "1x60" for n in range(3)},
+            _server("leader_uptime", 1): "5000x60",
+        },
+    ),
+    "ZooKeeperServerDown": Case({_server("up", 0): "0x60"}, {_server("up", 0): "1x28 0 1x30"}),
+    "ZooKeeperFollowersNotSynced": Case(
+        {_server("synced_followers", 1): "1x60", _server("quorum_size", 1): "3x60"},
+        # Followers tell the size of the quorum, too, and nothing of who is in sync.
+        {
+            _server("synced_followers", 1): "2x60",
+            _server("quorum_size", 1): "3x60",
+            _server("quorum_size", 0): "3x60",
+        },
+    ),
+    "ZooKeeperRequestsWait": Case(
+        {_server("outstanding_requests", 0): "2000x60"},
+        {_server("outstanding_requests", 0): "2000x3 10x57"},
     ),
     "SyncEngineStalled": Case(
         {'zksync_state{state="stalled"}': "1x60"}, {'zksync_state{state="degraded"}': "1x60"}

@@ -120,6 +120,15 @@ def named(expr: str) -> set[str]:
     }
 
 
+def test_what_is_said_of_zookeeper_names_only_metrics_that_its_servers_tell() -> None:
+    """Whose names have no prefix; `test_zookeeper_image` asks real servers for them."""
+    queries = [alert.expr for alert in alerts.ZOOKEEPER]
+    queries += [q for panel in dashboards.ZOOKEEPER.panels for q in panel.queries.values()]
+    named = {name for query in queries for name in re.findall(r"(\w+)\{", query)}
+
+    assert named == {*alerts.ZOOKEEPER_METRICS, "up"}
+
+
 @pytest.mark.parametrize("dashboard", dashboards.DASHBOARDS, ids=lambda one: one.uid)
 def test_dashboards_name_only_metrics_that_somebody_tells(
     dashboard: dashboards.Dashboard, promtool: str, tmp_path: Path
