@@ -16,8 +16,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-# A listener that has gone still tells who the server was of connections that outlive it.
-LISTENER_MEMORY_S = 150.0
+from probe.agent.listeners import Listeners
+
 # How long a flow, and with it its edge, stays without an open socket. Longer than the kernel tracks
 # a connection that has ended (120 s), and than two dumps are apart: one that a dump tells of again
 # must not look new.
@@ -83,45 +83,12 @@ class _Known:
     carried: tuple[int, int] | None = None
 
 
-_WILDCARDS = (b"", bytes(4), bytes(16))
 _LOOPBACK_V6 = bytes(15) + b"\x01"
 
 
 def is_loopback(address: bytes) -> bool:
     """Whether an address means another place in every network namespace."""
     return address[0] == 127 if len(address) == 4 else address == _LOOPBACK_V6  # noqa: PLR2004 - 127/8, IPv4
-
-
-class Listeners:
-    """Where somebody listens, or has listened a moment ago: by namespace, protocol and port."""
-
-    def __init__(self) -> None:
-        self._places: dict[tuple[int, int, int], dict[bytes, tuple[str, float]]] = {}
-
-    def note(  # noqa: PLR0913, PLR0917 - what makes a listener
-        self, namespace: int, protocol: int, address: bytes, port: int, owner: str, now: float
-    ) -> None:
-        """Somebody listens there now; no owner for an unknown or ambiguous one."""
-        here = self._places.setdefault((namespace, protocol, port), {})
-        here[b"" if address in _WILDCARDS else address] = (owner, now)
-
-    def has(self, namespace: int, protocol: int, port: int) -> bool:
-        """Whether somebody listens on a port, or has a moment ago."""
-        return (namespace, protocol, port) in self._places
-
-    def owner(self, namespace: int, protocol: int, address: bytes, port: int) -> str:
-        """Who listens there; empty for nobody known."""
-        here = self._places.get((namespace, protocol, port), {})
-        return (here.get(address) or here.get(b"") or ("", 0.0))[0]
-
-    def forget(self, now: float) -> None:
-        """Forget those that have been gone for long."""
-        for key, here in list(self._places.items()):
-            kept = {a: (p, at) for a, (p, at) in here.items() if now - at <= LISTENER_MEMORY_S}
-            if kept:
-                self._places[key] = kept
-            else:
-                del self._places[key]
 
 
 @dataclass
@@ -134,7 +101,8 @@ class Edges:
     edges: dict[EdgeKey, Edge] = field(default_factory=dict[EdgeKey, Edge])
     changed: set[EdgeKey] = field(default_factory=set[EdgeKey])
     dropped: int = 0
-    """How often a flow, its edge or its socket was one too many."""
+    """How often a listener, a flow, its edge, its owner, its translation or its socket was one too
+    many."""
     local: dict[bytes, int] = field(default_factory=dict[bytes, int])
     """Addresses of this host and its containers, each with its network namespace: what somebody
     listens on here says nothing of another host's ports."""
@@ -143,6 +111,7 @@ class Edges:
     _translated: dict[Flow, tuple[Flow, float]] = field(
         default_factory=dict[Flow, tuple[Flow, float]]
     )
+    _left: set[EdgeKey] = field(default_factory=set[EdgeKey])
 
     def orient(  # noqa: PLR0913, PLR0917 - the two ends of a socket
         self,
@@ -208,8 +177,10 @@ class Edges:
     def translate(self, seen: Flow, flow: Flow, now: float) -> None:
         """Note how a flow of which an address is translated looks to the client, who asked for
         another one, or to a server here, who is asked by another one."""
-        if len(self._translated) < FLOWS_MAX:
+        if seen in self._translated or len(self._translated) < FLOWS_MAX:
             self._translated[seen] = (flow, now)
+        else:
+            self.dropped += 1
 
     def knows(self, flow: Flow) -> bool:
         """Whether a flow has been seen."""
@@ -283,8 +254,7 @@ class Edges:
             before = (0, 0)  # Tracked anew.
         known.carried = (to_server, to_client)
         edge = self.edges[known.key]
-        edge.to_server = (edge.to_server or 0) + to_server - before[0]
-        edge.to_client = (edge.to_client or 0) + to_client - before[1]
+        _carry(edge, (to_server - before[0], to_client - before[1]), 1)
         self.changed.add(known.key)
 
     def forget(self, now: float) -> Iterable[EdgeKey]:
@@ -310,6 +280,8 @@ class Edges:
         for key in gone:
             del self.edges[key]
             self.changed.discard(key)
+        gone += [key for key in self._left if key not in self.edges]
+        self._left.clear()
         self.listeners.forget(now)
         return gone
 
@@ -352,23 +324,40 @@ class Edges:
         return self.listeners.owner(namespace, flow.protocol, flow.server, flow.server_port)
 
     def _move(self, known: _Known, key: EdgeKey) -> None:
-        """Count a flow to another edge, of which more is known."""
+        """Count a flow to another edge, of which more is known, with what it has carried."""
         old = self.edges[known.key]
+        # Nobody else was counted to it: it has only become better known.
+        is_left = old.opened == 1
+        if key not in self.edges and not is_left and len(self.edges) >= EDGES_MAX:
+            self.dropped += 1
+            return
+        carried = (old.to_server, old.to_client) if is_left else known.carried or (None, None)
+        if is_left:
+            del self.edges[known.key]
+            self.changed.discard(known.key)
+            self._left.add(known.key)
+        else:
+            old.opened -= 1
+            old.open -= 1 if known.sockets else 0
+            _carry(old, carried, -1)
+            self.changed.add(known.key)
         fresh = Edge(evidence=old.evidence, dialled=old.dialled, begun_at=old.begun_at)
         edge = self.edges.setdefault(key, fresh)
         edge.opened += 1
+        edge.open += 1 if known.sockets else 0
         edge.seen_at = max(edge.seen_at, old.seen_at)
-        old.opened -= 1
-        if known.sockets:
-            edge.open += 1
-            old.open -= 1
-        self.changed |= {known.key, key}
-        if not old.opened:
-            # Nobody else was counted to it: it has only become better known.
-            old.seen_at = float("-inf")
+        _carry(edge, carried, 1)
+        self.changed.add(key)
         known.key = key
 
     def _count(self, key: EdgeKey, step: int) -> None:
         edge = self.edges[key]
         edge.open += step
         self.changed.add(key)
+
+
+def _carry(edge: Edge, carried: tuple[int | None, int | None], sign: int) -> None:
+    to_server, to_client = carried
+    if to_server is not None and to_client is not None:
+        edge.to_server = (edge.to_server or 0) + sign * to_server
+        edge.to_client = (edge.to_client or 0) + sign * to_client

@@ -116,11 +116,7 @@ class ConnectionRows:
         for key in gone:
             table.remove(self._id(key))
         for key in self._edges.changed:
-            edge = self._edges.edges[key]
-            if edge.opened <= 0 and not edge.open:
-                table.remove(self._id(key))
-            else:
-                self._put(key, edge, now)
+            self._put(key, self._edges.edges[key], now)
         self._edges.changed.clear()
 
     def _id(self, key: EdgeKey) -> str:

@@ -21,6 +21,7 @@ from probe.agent.collectors.tracked_connections import TrackedConnections
 from probe.agent.edges import EDGES_MAX, FLOWS_MAX, SOCKETS_MAX, Edges, Flow
 from probe.agent.errors import NetlinkError
 from probe.agent.files import read_or_empty
+from probe.agent.listeners import LISTENERS_MAX
 from probe.agent.netlink import (
     CLOSING_STATES,
     LISTEN_STATES,
@@ -111,7 +112,8 @@ class ConnectionsCollector:
         if self._tracked.is_used:
             ways.append("connection tracking")
         if self._edges.dropped:
-            most = f"{FLOWS_MAX} connections, {SOCKETS_MAX} sockets and {EDGES_MAX} edges"
+            most = f"{FLOWS_MAX} connections, {SOCKETS_MAX} sockets, {EDGES_MAX} edges"
+            most = f"{most} and {LISTENERS_MAX} listeners"
             what = f"{self._edges.dropped} times one more than the {most} that are kept"
             misses.append(Miss(what, "fewer connections on this node"))
         if self._owners.forbidden:
@@ -237,8 +239,10 @@ class ConnectionsCollector:
         told: set[str] = set()
         for (namespace, protocol, address, port), several in owners.items():
             owner = next(iter(several)) if len(several) == 1 else ""
-            self._edges.listeners.note(namespace, protocol, address, port, owner, now)
-            told.add(self._rows.tell_listener(namespace, protocol, address, port, owner))
+            if self._edges.listeners.note(namespace, protocol, address, port, owner, now):
+                told.add(self._rows.tell_listener(namespace, protocol, address, port, owner))
+            else:
+                self._edges.dropped += 1
         self._site.ledger["endpoint"].keep(told)
 
     def _unowned(self, alive: set[int]) -> set[int]:
