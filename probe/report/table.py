@@ -3,6 +3,10 @@
 Writing a value compares it with the one before, so what did not move costs one comparison and is
 never looked at again: that is what makes a delta cheap. A freed row is given out again only after
 its removal has gone out.
+
+Whoever writes may be interrupted between any two statements, for ever: the order of the statements
+keeps the table right. A node is there, or gone, by its entry in `_rows` alone; that something has
+changed is noted before it does; what is noted and did not happen is left out when it is told.
 """
 
 from __future__ import annotations
@@ -83,17 +87,18 @@ class Table:
             return row
         if self._free:
             row = self._free.pop()
-            self._ids[row] = id_
         else:
             row = len(self._ids)
             if row >= ROWS_MAX:
                 msg = f"expected at most {ROWS_MAX} nodes of {self.topology.name}, saw one more"
                 raise TooLargeError(msg)
-            self._ids.append(id_)
+            self._ids.append(None)
             for values in self._values.values():
-                values.append(None)
-        self._rows[id_] = row
+                # More than one where somebody was interrupted here.
+                values.extend([None] * (row + 1 - len(values)))
         self._added.add(row)
+        self._ids[row] = id_
+        self._rows[id_] = row
         return row
 
     def set(self, row: int, column: str, value: Value) -> None:
@@ -102,8 +107,8 @@ class Table:
         if values is None:
             values = self._column(column)
         if values[row] != value:
-            values[row] = value
             self._dirty[column].add(row)
+            values[row] = value
 
     def put(self, id_: str, /, **values: Value) -> int:
         """Write values of a node, which is made where there is none; returns its row."""
@@ -129,18 +134,12 @@ class Table:
 
     def remove(self, id_: str) -> None:
         """Take a node away; one that is not there is no error."""
-        row = self._rows.pop(id_, None)
+        row = self._rows.get(id_)
         if row is None:
             return
-        self._ids[row] = None
-        for column, values in self._values.items():
-            values[row] = None
-            self._dirty[column].discard(row)
-        if row in self._added:
-            self._added.discard(row)
-            self._free.append(row)
-        else:
+        if row not in self._added:
             self._removed.add(row)
+        del self._rows[id_]
 
     def keep(self, ids: set[str]) -> None:
         """Take away all nodes but these."""
@@ -149,13 +148,16 @@ class Table:
 
     def changes(self, symbols: Symbols) -> TableChange | None:
         """What changed since the last call; None without a change."""
-        removed, added = sorted(self._removed), sorted(self._added)
+        gone = {row for row in self._removed | self._added if not self._lives(row)}
+        removed, added = sorted(self._removed & gone), sorted(self._added - gone)
+        if gone:
+            self._clear(gone)
         columns = [
             self._change(column, sorted(dirty), symbols)
             for column, dirty in self._dirty.items()
             if dirty
         ]
-        self._settle()
+        self._settle(gone)
         if not (removed or added or columns):
             return None
         return self._table(removed, added, columns)
@@ -201,8 +203,20 @@ class Table:
             self.unfit += sum(1 for new, old in pairs if new is None and old is not None)
         return fit
 
-    def _settle(self) -> None:
-        self._free.extend(self._removed)
+    def _lives(self, row: int) -> bool:
+        id_ = self._ids[row]
+        return id_ is not None and self._rows.get(id_) == row
+
+    def _clear(self, gone: set[int]) -> None:
+        for row in gone:
+            self._ids[row] = None
+        for column, values in self._values.items():
+            for row in gone:
+                values[row] = None
+            self._dirty[column] -= gone
+
+    def _settle(self, gone: set[int]) -> None:
+        self._free.extend(gone)
         self._removed.clear()
         self._added.clear()
         emptied: list[str] = []
