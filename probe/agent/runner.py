@@ -137,14 +137,11 @@ class Runner:
 
     def _made(self, work: Work, factory: Factory) -> Collector | None:
         """Make a collector; None where that fails, as with an address that nobody can read."""
-        self.watchdog.begin(work.name)
         try:
-            collector = factory(self._site)
+            collector = self.watchdog.step(work.name, factory, self._site)
         except Exception as error:  # noqa: BLE001 - the boundary of a collector: others go on
             self._failed(work, f"collector {work.name}", clean(_told(error), TEXT_CHARS_MAX))
             return None
-        finally:
-            self.watchdog.end()
         work.interval_s = collector.interval_s
         return collector
 
@@ -177,7 +174,7 @@ class Runner:
                 if is_first:
                     await metered(collector.start(), work)
                 await metered(collector.collect(), work)
-            capability = collector.capability()
+            capability = self.watchdog.step(work.name, collector.capability)
         except AbsentError as error:
             work.capability = Capability(State.ABSENT, "none", (Miss(str(error), error.grant),))
             return False

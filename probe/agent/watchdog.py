@@ -14,13 +14,17 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from types import FrameType
+from typing import TypeVar, TypeVarTuple
 
 from probe.agent.errors import StuckError
 
 STUCK_S_MAX = 10.0
 _TICKS = 4
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 class Watchdog:
@@ -32,14 +36,14 @@ class Watchdog:
         self._step: str | None = None
         self._since = 0.0
 
-    def begin(self, name: str) -> None:
-        """A step of a collector begins."""
+    def step(self, name: str, work: Callable[[*Ts], T], *arguments: *Ts) -> T:
+        """Do a step of a collector."""
         self._since = time.monotonic()
         self._step = name
-
-    def end(self) -> None:
-        """It has given the loop back."""
-        self._step = None
+        try:
+            return work(*arguments)
+        finally:
+            self._step = None
 
     @contextlib.contextmanager
     def watching(self) -> Generator[None]:
@@ -55,9 +59,13 @@ class Watchdog:
             signal.signal(signal.SIGALRM, handler)
             signal.setitimer(signal.ITIMER_REAL, *timer)
 
-    def _tick(self, _: int, __: FrameType | None) -> None:
+    def _tick(self, _: int, frame: FrameType | None) -> None:
         now = time.monotonic()
         if self._step is None or now - self._since <= self._stuck_s_max:
+            return
+        # It has ended just now. Raised here, this would be nobody's failure, and the step would
+        # seem to go on: the next one would be raised in the event loop.
+        if frame is not None and frame.f_code is Watchdog.step.__code__:
             return
         # One that catches what is raised here is interrupted again.
         self._since = now

@@ -18,7 +18,7 @@ import pytest
 from probe.agent.agent import Agent
 from probe.agent.collector import Capability, Collector, State
 from probe.agent.collectors.host import HostCollector
-from probe.agent.errors import AbsentError, SettingsError, StuckError
+from probe.agent.errors import AbsentError, SettingsError
 from probe.agent.log import Log
 from probe.agent.runner import Runner
 from probe.agent.settings import Settings
@@ -271,20 +271,6 @@ async def test_one_look_is_interrupted_as_well(monkeypatch: pytest.MonkeyPatch) 
     async with agent.once():
         problem = agent.runner.work["host"].problem or ""
         assert "a step of host to end within 0.2 s" in problem
-
-
-def test_a_step_that_catches_its_interruption_is_interrupted_again() -> None:
-    watchdog = Watchdog(0.1)
-    timer = signal.getitimer(signal.ITIMER_REAL)
-    with watchdog.watching():
-        watchdog.begin("stubborn")
-        with contextlib.suppress(StuckError):
-            compute_for_ever()
-        with pytest.raises(StuckError, match="stubborn"):
-            compute_for_ever()
-        watchdog.end()
-    assert watchdog.interruptions == 2
-    assert (signal.getitimer(signal.ITIMER_REAL)[0] > 0) is (timer[0] > 0)
 
 
 async def test_a_step_that_ends_in_time_is_never_interrupted() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -16,6 +17,7 @@ from probe.agent.collectors import tracked_connections
 from probe.agent.collectors.tracked_connections import TrackedConnections
 from probe.agent.edges import Edges, Flow
 from probe.agent.netlink import TCP, UDP, Tracked
+from tests.waiting import until
 
 HERE, THERE = bytes((10, 0, 0, 5)), bytes((10, 0, 0, 9))
 
@@ -39,6 +41,9 @@ class Kernel:
 
     def fileno(self) -> int:
         return self._reading.fileno()
+
+    def notify(self) -> None:
+        self._writing.send(b"1")
 
     def check(self) -> None:
         pass
@@ -103,6 +108,25 @@ async def test_a_connection_without_a_socket_is_told_when_it_was_answered(world:
     world.happen(tracked(port=2, is_new=False, is_answered=True))
     assert world.look(113.0) == 2
     assert world.kernel.dumps == 2
+
+
+async def test_events_that_cannot_be_read_are_the_collector_s_trouble(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def events() -> Iterator[Tracked]:
+        raise struct.error("expected a message, saw half of one")
+
+    monkeypatch.setattr(world.kernel, "events", events)
+    world.kernel.notify()
+
+    def is_told() -> bool:
+        try:
+            world.look(100.0)
+        except struct.error:
+            return True
+        return False
+
+    await until(is_told, "it is told")
 
 
 async def test_a_connection_whose_socket_was_seen_needs_no_answer(world: World) -> None:

@@ -22,7 +22,7 @@ from probe.agent.counters import Counters
 from probe.agent.errors import AgentError
 from probe.agent.files import read_or_empty
 from probe.agent.mesos_agent import MesosAgent, Told
-from probe.agent.metering import counted
+from probe.agent.metering import Reader, counted
 from probe.agent.settings import MesosAgent as AgentSettings
 from probe.agent.site import Site
 from probe.agent.text import clean
@@ -61,6 +61,7 @@ class MesosContainerCollector:
         self._known: dict[str, str | None] = {}
         """Nodes of processes, each with the container that it is in."""
         self._events: FolderEvents | None = None
+        self._reader: Reader | None = None
         self._following: asyncio.Task[None] | None = None
         self._happened = asyncio.Event()
         self._root = ""
@@ -82,6 +83,8 @@ class MesosContainerCollector:
         """Look at new processes, and at the counters of their containers."""
         if self._following is not None and self._following.done():
             self._following.result()  # Raises why; the collector is made anew.
+        if self._reader is not None:
+            self._reader.check()
         self._watch()
         here = {known.id: pid for pid, known in self._site.processes.items()}
         for gone in self._known.keys() - here.keys():
@@ -116,8 +119,9 @@ class MesosContainerCollector:
         if self._following is not None:
             self._following.cancel()
             await asyncio.wait({self._following})
+        if self._reader is not None:
+            self._reader.close()
         if self._events is not None:
-            asyncio.get_running_loop().remove_reader(self._events.fileno())
             self._events.close()
         self._counters.close()
         for agent in self._agents:
@@ -136,7 +140,7 @@ class MesosContainerCollector:
             from probe.agent.folder_events import FolderEvents  # noqa: PLC0415 - as above
 
             self._events = FolderEvents()
-            asyncio.get_running_loop().add_reader(self._events.fileno(), self._take_events)
+            self._reader = Reader(self._events.fileno(), self._take_events)
             self._following = asyncio.create_task(self._follow())
         self._events.add(root)
         self._root = root

@@ -8,12 +8,11 @@ for it.
 
 from __future__ import annotations
 
-import asyncio
-
 from probe.agent.collector import Miss
 from probe.agent.edges import Edges, Flow
 from probe.agent.errors import NetlinkError
 from probe.agent.files import read_or_empty
+from probe.agent.metering import Reader
 from probe.agent.netlink import UDP, ConnectionTracking, Tracked
 
 _DUMP_S = 60.0
@@ -32,6 +31,7 @@ class TrackedConnections:
         self._proc = proc
         self._edges = edges
         self._tracking: ConnectionTracking | None = None
+        self._reader: Reader | None = None
         self._problem = "not asked"
         self._pending: list[Tracked] = []
         self._lost_events = 0
@@ -50,7 +50,7 @@ class TrackedConnections:
         try:
             self._tracking = ConnectionTracking()
             self._tracking.check()
-            asyncio.get_running_loop().add_reader(self._tracking.fileno(), self.take_events)
+            self._reader = Reader(self._tracking.fileno(), self.take_events)
         except NetlinkError as error:
             self._problem = str(error)
             if self._tracking is not None:
@@ -59,8 +59,9 @@ class TrackedConnections:
 
     def close(self) -> None:
         """Leave."""
+        if self._reader is not None:
+            self._reader.close()
         if self._tracking is not None:
-            asyncio.get_running_loop().remove_reader(self._tracking.fileno())
             self._tracking.close()
 
     def misses(self) -> list[Miss]:
@@ -89,7 +90,13 @@ class TrackedConnections:
         return misses
 
     def learn(self, now: float) -> None:
-        """Learn translations before sockets are read, which know only what was dialled."""
+        """Learn translations before sockets are read, which know only what was dialled.
+
+        Raises:
+            Exception: whatever ended the reading of events.
+        """
+        if self._reader is not None:
+            self._reader.check()
         for one in self._pending:
             self._any = True
             if one.is_new:
