@@ -210,6 +210,33 @@ async def test_a_refusal_that_passes_takes_nothing_away(
         assert world.server.lists == 1
 
 
+async def test_a_kind_that_is_refused_is_forgotten_whatever_else_fails_between() -> None:
+    async with following() as world:
+        await until(lambda: world.server.watches, "it watches")
+        world.server.answers = [(403, b""), (503, b""), (403, b""), (500, b"")] * 500
+        world.server.cut()
+
+        await until(lambda: not world.told(), "it is forgotten")
+        assert world.follower.lists == 1
+
+
+async def test_refusals_of_long_ago_say_nothing_of_a_server_that_has_just_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(follower, "_REFUSED_S", 0.05)
+    monkeypatch.setattr(follower, "_REFUSED_AGAIN_S", 0.1)
+    async with following() as world:
+        await until(lambda: world.server.watches, "it watches")
+        away = [(503, b"")] * 30  # Of a hundredth of a second at least, each.
+        world.server.answers = [(403, b""), *away] * 3
+        world.server.cut()
+
+        await until(lambda: not world.server.answers, "it has begun")
+        await world.seen(Sight.SYNCED)
+        assert world.told() == world.truth()
+        assert world.server.lists == 1
+
+
 @pytest.mark.parametrize("line", [b"nonsense\n", b'{"type":"ADDED","object":7}\n'])
 async def test_an_event_that_cannot_be_read_leads_to_a_new_list(line: bytes) -> None:
     async with following() as world:

@@ -29,6 +29,8 @@ _RETRY_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 _DENIED_RETRY_S = 60.0
 # A server learns permissions and definitions after it has begun to answer.
 _REFUSED_S = 30.0
+# Between two refusals a server may fail otherwise. Longer than two pauses: it is the same trouble.
+_REFUSED_AGAIN_S = 180.0
 _FORBIDDEN, _NOT_FOUND = 403, 404
 # A token that has run out, too many requests, a server that starts: what was seen still holds.
 _FOR_NOW = frozenset({401, 429, 503})
@@ -80,7 +82,8 @@ class Follower:
         self._changed = changed
         self._chance = chance or random.Random()  # noqa: S311 - pauses, no secrets
         self._version = ""
-        self._refused_at: float | None = None
+        # Of refusals without a success between them: when the first and the last came.
+        self._refused: tuple[float, float] | None = None
         self._bare = msgspec.json.Decoder(Bare)
         self._object = msgspec.json.Decoder(kind.model)
 
@@ -115,7 +118,6 @@ class Follower:
             self.sight = Sight.ABSENT if status == _NOT_FOUND else Sight.DENIED
             self.problem = clean(str(error))
             return self._note_refusal(failed)
-        self._refused_at = None
         # The end of a watch is nothing to tell of; that it cannot be begun again is.
         if failed or self.sight is not Sight.SYNCED:
             self.sight = Sight.TROUBLED
@@ -126,9 +128,11 @@ class Follower:
 
     def _note_refusal(self, failed: int) -> float:
         now = asyncio.get_running_loop().time()
-        if self._refused_at is None:
-            self._refused_at = now
-        if now - self._refused_at < _REFUSED_S:
+        first, last = self._refused or (now, now)
+        if now - last > _REFUSED_AGAIN_S:
+            first = now
+        self._refused = (first, now)
+        if now - first < _REFUSED_S:
             return _RETRY_S[min(failed, len(_RETRY_S) - 1)]
         # What may not be seen any more is not known any more.
         self._version = ""
@@ -192,5 +196,5 @@ class Follower:
     def _well(self) -> None:
         self.sight = Sight.SYNCED
         self.problem = ""
-        self._refused_at = None
+        self._refused = None
         self.tried.set()
