@@ -61,7 +61,7 @@ class Agent:
         self.grants = Grants(settings.controls, read_only=settings.read_only)
         self._budget = Budget(settings.cpu_percent_max, settings.rss_mb_max)
         self._meter = Meter()
-        self._memory = Memory(budget.give_back, time.monotonic)
+        self._memory = Memory(budget.give_back, time.monotonic, self._bound)
         self._level = 0
         self._use = Use(0.0, 0.0)
         self._began = time.monotonic()
@@ -118,16 +118,27 @@ class Agent:
     async def _govern(self) -> None:
         # The start costs more than any later moment, and says nothing of them.
         await asyncio.sleep(_START_S)
-        self._meter = Meter()
+        self._meter.begin_anew()
         while True:
             await asyncio.sleep(_GOVERN_S)
-            self._use = self._meter.sample()
+            try:
+                self._use = self._meter.sample()
+            except OSError as error:  # Too many open files, where only this one is opened anew.
+                self._log.trouble("budget", f"expected to measure this process, saw {error}")
+                continue
+            self._log.well("budget")
             self._memory.judge(self._use, self._budget)
             level = budget.decide(self._level, self._use, self._budget)
             if level != self._level:
                 self._log.event("budget.changed", level=level, cpu_percent=self._use.cpu_percent)
                 self._level = level
                 self.runner.slow_down(budget.factors(level))
+
+    def _bound(self, share: float) -> None:
+        """Let what grows with what happens use this share of its bound."""
+        self._log.event("memory.bounded", share=share, rss_mb=round(self._use.rss_mb, 1))
+        self.site.memory_share = share
+        self.publisher.ring.bound(share)
 
     def status(self) -> Status:
         """What is known of the agent itself."""
@@ -143,7 +154,7 @@ class Agent:
             rss_mb_max=self._budget.rss_mb,
             degraded=[
                 *(step.meaning for step in budget.STEPS[: self._level]),
-                *([Memory.MEANING] if self._memory.is_above else []),
+                *([Memory.MEANING] if self._memory.is_short else []),
             ],
             read_only=self.grants.read_only,
             granted=self.grants.effective,

@@ -2,8 +2,9 @@
 
 The order is stated, one step at a time, the least missed first: see `STEPS`. A step is taken when
 the processor time of the last while is above the budget, and taken back when there is room for what
-it saved. Looking less often frees no memory, so memory takes no step: above its budget what is free
-goes back to the kernel, and that is told. Deciding is pure; measuring is one read of /proc/self.
+it saved. Looking less often frees no memory, so memory takes another step: above its budget what
+grows with what happens keeps half of its bound, what is free goes back to the kernel, and that is
+told. Deciding is pure; measuring is one read of /proc/self.
 """
 
 from __future__ import annotations
@@ -43,6 +44,11 @@ STEPS: Sequence[Step] = (
 )
 # Below this share of the budget a step is taken back; between the two nothing changes.
 _ROOM = 0.6
+# Whole bounds are given again below this share of the budget for memory: the process itself, most
+# of it, never goes.
+_MEMORY_ROOM = 0.8
+SHORT_SHARE = 0.5
+"""What is kept of bounds while memory is short."""
 # To walk through the heap takes time, too.
 _GIVE_BACK_S = 60.0
 
@@ -72,31 +78,48 @@ def decide(level: int, use: Use, budget: Budget) -> int:
 
 
 class Memory:
-    """Gives back what is free when the use of memory is above the budget."""
+    """Keeps less, and gives back what is free, while the use of memory is above the budget."""
 
-    MEANING = "more memory is used than the budget has: what is free is given back each minute"
+    MEANING = (
+        "more memory is used than the budget has: frames and connections are kept to half of their"
+        " bounds, and what is free is given back each minute"
+    )
 
-    def __init__(self, give_back: Callable[[], None], clock: Callable[[], float]) -> None:
-        self.is_above = False
+    def __init__(
+        self,
+        give_back: Callable[[], None],
+        clock: Callable[[], float],
+        bound: Callable[[float], None],
+    ) -> None:
+        """`bound` hears which share of their bounds stores may use from now on."""
+        self.is_short = False
         self._give_back = give_back
         self._clock = clock
+        self._bound = bound
         self._gave_at: float | None = None
 
     def judge(self, use: Use, budget: Budget) -> None:
         """Judge the use, and act on it."""
-        self.is_above = use.rss_mb > budget.rss_mb
+        share = use.rss_mb / budget.rss_mb
+        is_short = share > (_MEMORY_ROOM if self.is_short else 1)
+        if is_short is not self.is_short:
+            self.is_short = is_short
+            self._bound(SHORT_SHARE if is_short else 1.0)
         now = self._clock()
-        if self.is_above and (self._gave_at is None or now - self._gave_at >= _GIVE_BACK_S):
+        if share > 1 and (self._gave_at is None or now - self._gave_at >= _GIVE_BACK_S):
             self._gave_at = now
             self._give_back()
 
 
 def give_back() -> None:
     """Collect cycles, and hand free pages to the kernel where the C library can (glibc)."""
-    import ctypes  # noqa: PLC0415 - costs memory, and most agents never need it
-
     gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    try:
+        import ctypes  # noqa: PLC0415 - costs memory, and most agents never need it
+
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    except (ImportError, OSError):
+        return  # A Python without it, or no descriptor is left: it would have been a favour.
     if trim is not None:
         trim(0)
 
@@ -118,8 +141,16 @@ class Meter:
         self._page_bytes = os.sysconf("SC_PAGE_SIZE")
         self.sample()
 
+    def begin_anew(self) -> None:
+        """Let the window begin with the next sample."""
+        self._samples.clear()
+
     def sample(self) -> Use:
-        """Measure now."""
+        """Measure now.
+
+        Raises:
+            OSError: the kernel does not tell.
+        """
         now, used = time.monotonic(), time.process_time()
         self._samples.append((now, used))
         while len(self._samples) > 2 and now - self._samples[0][0] > self._window_s:  # noqa: PLR2004 - a difference takes two

@@ -106,12 +106,18 @@ class Edges:
     local: dict[bytes, int] = field(default_factory=dict[bytes, int])
     """Addresses of this host and its containers, each with its network namespace: what somebody
     listens on here says nothing of another host's ports."""
+    share: float = 1.0
+    """How much of the bounds is used."""
     _sockets: int = 0
     _flows: dict[Flow, _Known] = field(default_factory=dict[Flow, _Known])
     _translated: dict[Flow, tuple[Flow, float]] = field(
         default_factory=dict[Flow, tuple[Flow, float]]
     )
     _left: set[EdgeKey] = field(default_factory=set[EdgeKey])
+
+    def bound(self, share: float) -> None:
+        """Use this share of the bounds from now on: what there is more stays until it is over."""
+        self.share = self.listeners.share = share
 
     def orient(  # noqa: PLR0913, PLR0917 - the two ends of a socket
         self,
@@ -177,7 +183,7 @@ class Edges:
     def translate(self, seen: Flow, flow: Flow, now: float) -> None:
         """Note how a flow of which an address is translated looks to the client, who asked for
         another one, or to a server here, who is asked by another one."""
-        if seen in self._translated or len(self._translated) < FLOWS_MAX:
+        if seen in self._translated or len(self._translated) < FLOWS_MAX * self.share:
             self._translated[seen] = (flow, now)
         else:
             self.dropped += 1
@@ -192,7 +198,7 @@ class Edges:
 
     def opened(self, flow: Flow, *, now: float, evidence: str) -> bool:
         """A socket of a flow is open; False where that is one too many to keep."""
-        if self._sockets >= SOCKETS_MAX:
+        if self._sockets >= SOCKETS_MAX * self.share:
             self.dropped += 1
             return False
         known = self._flows.get(flow) or self._begin(flow, now, evidence)
@@ -302,8 +308,8 @@ class Edges:
     def _begin(self, flow: Flow, now: float, evidence: str) -> _Known | None:
         namespace, protocol, client, _, server, port = flow
         key = EdgeKey(namespace, protocol, client, server, port, "", self._listener(flow))
-        is_too_many = key not in self.edges and len(self.edges) >= EDGES_MAX
-        if is_too_many or len(self._flows) >= FLOWS_MAX:
+        is_too_many = key not in self.edges and len(self.edges) >= EDGES_MAX * self.share
+        if is_too_many or len(self._flows) >= FLOWS_MAX * self.share:
             self.dropped += 1
             return None
         known = self._flows[flow] = _Known(key, 0, now)
@@ -328,7 +334,7 @@ class Edges:
         old = self.edges[known.key]
         # Nobody else was counted to it: it has only become better known.
         is_left = old.opened == 1
-        if key not in self.edges and not is_left and len(self.edges) >= EDGES_MAX:
+        if key not in self.edges and not is_left and len(self.edges) >= EDGES_MAX * self.share:
             self.dropped += 1
             return
         carried = (old.to_server, old.to_client) if is_left else known.carried or (None, None)

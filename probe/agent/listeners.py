@@ -16,6 +16,8 @@ class Listeners:
     def __init__(self) -> None:
         self._places: dict[tuple[int, int, int], dict[bytes, tuple[str, float]]] = {}
         self._kept = 0
+        self.share = 1.0
+        """How much of the bound is used."""
 
     def note(  # noqa: PLR0913, PLR0917 - what makes a listener
         self, namespace: int, protocol: int, address: bytes, port: int, owner: str, now: float
@@ -25,7 +27,7 @@ class Listeners:
         place = (namespace, protocol, port)
         address = b"" if address in _WILDCARDS else address
         if address not in self._places.get(place, {}):
-            if self._kept >= LISTENERS_MAX:
+            if self._kept >= LISTENERS_MAX * self.share:
                 return False
             self._kept += 1
         self._places.setdefault(place, {})[address] = (owner, now)

@@ -68,6 +68,7 @@ class Ring:
         # Of each epoch: how many frames were added before the one with number 0.
         self._begins: dict[int, int] = {}
         self._bytes_max = bytes_max
+        self._share = 1.0
         self._added_bytes = 0
         self.size = 0
         self.dropped = 0
@@ -78,7 +79,15 @@ class Ring:
         self._frames.append((sent, self._added_bytes))
         self._added_bytes += len(sent.data)
         self.size += len(sent.data)
-        while self.size > self._bytes_max and len(self._frames) > 1:
+        self._trim()
+
+    def bound(self, share: float) -> None:
+        """Use this share of the bound from now on."""
+        self._share = share
+        self._trim()
+
+    def _trim(self) -> None:
+        while self.size > self._bytes_max * self._share and len(self._frames) > 1:
             old, _ = self._frames.popleft()
             if old.epoch != self._frames[0][0].epoch:
                 del self._begins[old.epoch]

@@ -52,6 +52,8 @@ class Site:
     containers: dict[str, KnownContainer] = field(default_factory=dict[str, KnownContainer])
     containers_version: int = 0
     """Counts changes of `containers`."""
+    memory_share: float = 1.0
+    """How much of their bounds stores may use now."""
     processes: dict[int, KnownProcess] = field(default_factory=dict[int, KnownProcess])
 
     def process_id(self, pid: int | None) -> str | None:

@@ -204,6 +204,30 @@ def test_listeners_and_translations_have_bounds_and_what_is_more_is_counted(
     assert known.listeners.note(0, TCP, HERE, 82, "", 1_000.0)
 
 
+def test_half_of_the_bounds_holds_for_what_is_new_until_they_are_whole_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(listeners, "LISTENERS_MAX", 4)
+    for name in ("FLOWS_MAX", "EDGES_MAX"):
+        monkeypatch.setattr(edges_module, name, 4)
+    known = edges((80, 7))
+
+    def keeps(ports: range) -> list[bool]:
+        flows = [Flow(0, TCP, THERE, port, HERE, port) for port in ports]
+        for flow in flows:
+            known.seen(flow, 1.0, "conntrack")
+            known.listeners.note(0, TCP, HERE, flow.server_port, "", 1.0)
+        return [known.knows(flow) and known.is_served(flow) for flow in flows]
+
+    assert keeps(range(1)) == [True]
+    known.bound(0.5)
+    assert keeps(range(1, 4)) == [False] * 3
+    assert known.knows(Flow(0, TCP, THERE, 1, HERE, 1))
+    assert keeps(range(1)) == [True]
+    known.bound(1.0)
+    assert keeps(range(1, 3)) == [True] * 2
+
+
 def test_bytes_go_with_a_connection_whose_owner_becomes_known() -> None:
     known = edges((80, 7))
     flow = Flow(0, TCP, THERE, 40_000, HERE, 80)

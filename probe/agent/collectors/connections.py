@@ -82,6 +82,7 @@ class ConnectionsCollector:
     async def collect(self) -> None:
         """Look once."""
         now = self._site.clock()
+        self._edges.bound(self._site.memory_share)
         if self._looks % _ADDRESS_LOOKS == 0:
             self._learn_addresses()
         self._learn_places()
@@ -112,8 +113,12 @@ class ConnectionsCollector:
         if self._tracked.is_used:
             ways.append("connection tracking")
         if self._edges.dropped:
-            most = f"{FLOWS_MAX} connections, {SOCKETS_MAX} sockets, {EDGES_MAX} edges"
-            most = f"{most} and {LISTENERS_MAX} listeners"
+            flows, sockets, edges, listeners = (
+                round(most * self._edges.share)
+                for most in (FLOWS_MAX, SOCKETS_MAX, EDGES_MAX, LISTENERS_MAX)
+            )
+            most = f"{flows} connections, {sockets} sockets, {edges} edges"
+            most = f"{most} and {listeners} listeners"
             what = f"{self._edges.dropped} times one more than the {most} that are kept"
             misses.append(Miss(what, "fewer connections on this node"))
         if self._owners.forbidden:
