@@ -4,8 +4,9 @@ Frames stand in one ring with a bound. Every app has its own place in it; one th
 where it stopped, and needs a snapshot only if the ring has moved past that place, if it says so, or
 if all that it has missed costs more than one.
 What an app does not take is dropped from the ring's old end, never waited for. After an outage
-apps are tried again with growing, random pauses, or when they say; an app that has lost a stream
-gets its snapshot after a random while. So not every probe comes at once.
+apps are tried again with growing, random pauses, or when they say, by the next frame where that is
+still there; an app that has lost a stream, or has missed too much of it, gets its snapshot after a
+random while. So not every probe comes at once.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ _EPOCH_MAX = 1 << 62
 _SNAPSHOT_WANTED = 409
 # So many frames go out whatever a snapshot costs: a minute of them, as often as is usual.
 _MISSED_FRAMES = 20
+# How long a snapshot is taken to be as large as it was.
+_MEASURED_S = 60.0
 # What a post costs beside its frame: headers, an answer, and an app's time.
 _POST_BYTES = 512
 
@@ -129,6 +132,8 @@ class Outlet:
         """Epoch and number of the last frame that the app has; None before a snapshot."""
         self.had_stream = False
         """Whether it ever took a frame."""
+        self.is_away = False
+        """Whether it has not answered as an app does since its last failure."""
         self.sent_frames = 0
         self.sent_bytes = 0
         self.snapshots = 0
@@ -167,6 +172,7 @@ class Outlet:
         """
         if answer.status == _SNAPSHOT_WANTED:
             self.acknowledged = None
+            self.is_away = False
             return
         if not answer.is_success:
             msg = f"expected {self.place} to take a report, saw status {answer.status}"
@@ -179,6 +185,7 @@ class Outlet:
             raise AnswerError(msg) from None
         self.acknowledged = (reply.epoch, reply.seq)
         self.had_stream = True
+        self.is_away = False
 
     def well(self) -> None:
         """Note that it takes frames."""
@@ -188,6 +195,7 @@ class Outlet:
     def ill(self, error: AgentError) -> None:
         """Note that it does not."""
         self.failed += 1
+        self.is_away = True
         self.problem = str(error)
         self._log.trouble(f"app {self.place}", str(error))
 
@@ -220,6 +228,7 @@ class Publisher:
         self._news: dict[int, asyncio.Event] = {id(one): asyncio.Event() for one in outlets}
         self.frame_bytes = 0
         self._snapshot_bytes = 0
+        self._measured_at = float("-inf")
         self._began_anew_at: float | None = None
 
     def publish(self) -> None:
@@ -258,6 +267,8 @@ class Publisher:
     def _pause_s(self, error: AgentError, failed: int) -> float:
         wanted = error.retry_after_s if isinstance(error, RefusedError) else None
         if wanted is not None:
+            # None at all would be a storm.
+            wanted = max(wanted, _RETRY_S[0])
             return min(wanted, _RETRY_AFTER_S_MAX) * self._random.uniform(1.0, 1.5)
         return _RETRY_S[min(failed, len(_RETRY_S) - 1)] * self._random.uniform(0.5, 1.5)
 
@@ -273,7 +284,7 @@ class Publisher:
             if (
                 following is not None
                 and before is not None
-                and (had_snapshot or not self._costs_a_snapshot(before))
+                and (had_snapshot or outlet.is_away or not self._costs_a_snapshot(before))
             ):
                 outlet.take(await outlet.post(following.data))
                 if outlet.acknowledged is not None and outlet.acknowledged <= before:
@@ -290,9 +301,14 @@ class Publisher:
                 await self._send_snapshot(outlet)
 
     def _costs_a_snapshot(self, known: tuple[int, int]) -> bool:
-        """Whether an app has missed so much that a snapshot, as the last one was, costs less."""
+        """Whether an app has missed so much that a snapshot costs less."""
         frames, size = self.ring.missed(*known)
-        return frames > _MISSED_FRAMES and size + frames * _POST_BYTES > self._snapshot_bytes
+        if frames <= _MISSED_FRAMES:
+            return False
+        # The last one may be that of the start, when nothing was known yet.
+        if self._clock() - self._measured_at > _MEASURED_S:
+            self._whole()
+        return size + frames * _POST_BYTES > self._snapshot_bytes
 
     def _begins_after(self, known: tuple[int, int] | None) -> bool:
         """Whether the stream begins anew, because an app knows a later life of this probe: the
@@ -318,8 +334,12 @@ class Publisher:
         """Everything up to now. What has changed since the last frame goes out as one first, so
         that every app has the same stream."""
         self.publish()
+        return self._whole()
+
+    def _whole(self) -> bytes:
         data = wire.encode(self._ledger.snapshot(self._now_ms(), self._lease_ms))
         self._snapshot_bytes = len(data)
+        self._measured_at = self._clock()
         return data
 
     def _now_ms(self) -> int:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+import time
 from typing import Any
 
 import pytest
 
 from probe.agent.errors import SettingsError
 from probe.agent.http import parse_place
-from probe.agent.publisher import Ring
+from probe.agent.publisher import Publisher, Ring
 from tests.ports import free_port
 from tests.probe.receiver import receiving
 from tests.probe.test_publisher import World, holds, is_well, publishing
@@ -77,6 +78,67 @@ async def test_after_a_restart_of_an_app_snapshots_of_many_probes_are_spread() -
         assert all(world.outlets[0].snapshots == 2 for world in worlds)
         for task in tasks:
             task.cancel()
+
+
+async def test_an_app_that_says_at_once_is_not_stormed() -> None:
+    async with receiving() as app, publishing(World(app.port)) as world:
+        app.answers, app.retry_after_s = [503] * 20, 0
+        began = time.monotonic()
+        world.say(1)
+        await holds(app, 1)
+
+        # Half a second each, of which this world's chance makes a fiftieth.
+        assert time.monotonic() - began >= 20 * 0.01
+
+
+async def test_while_an_app_is_away_no_snapshot_is_made_for_it() -> None:
+    async with receiving() as app, publishing(World(app.port)) as world:
+        world.say(1)
+        await holds(app, 1)
+        (outlet,) = world.outlets
+        await app.stop()
+        world.say(2)
+        await until(lambda: outlet.failed, "it is missed")
+        for number in range(3, 200):
+            world.say(number)
+        await until(lambda: outlet.failed > 5, "it is asked again and again")
+        assert (outlet.snapshots, world.random.asked.count((0, 5.0))) == (1, 0)
+        await app.start()
+        await holds(app, 199)
+
+        # It has missed more than a snapshot costs: it gets one, but not when all others do.
+        assert (outlet.snapshots, world.random.asked.count((0, 5.0))) == (2, 1)
+        assert len(app.frames) < 10
+
+
+async def test_what_a_snapshot_costs_is_not_what_it_cost_when_nothing_was_known() -> None:
+    async with receiving() as app:
+        world = World(app.port)
+        now = 0.0
+        world.publisher = Publisher(
+            world.ledger,
+            world.outlets,
+            wall=time.time,
+            lease_ms=30_000,
+            random_=world.random,
+            clock=lambda: now,
+        )
+        async with publishing(world):
+            world.say(1)
+            await holds(app, 1)
+            chance = random.Random(1)  # noqa: S311 - what packs badly
+            for _ in range(1_000):
+                world.ledger["container"].put(f"{chance.getrandbits(256):064x}", state="running")
+            world.say(2)
+            await holds(app, 2)
+            now = 61.0
+            await app.stop()
+            for number in range(3, 40):
+                world.say(number)
+            await app.start()
+            await holds(app, 39)
+
+            assert app.snapshots == 1
 
 
 LIES = {
