@@ -267,40 +267,6 @@ async def test_an_engine_that_hangs_is_given_up(
         await collector.close()
 
 
-@pytest.mark.parametrize("status", [500, None], ids=["refused", "hangs"])
-async def test_a_container_that_cannot_be_inspected_is_missed_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int | None
-) -> None:
-    if status is None:
-        monkeypatch.setattr("probe.agent.docker._TIMEOUT_S", 1.0)
-    all_ = [container(id_, name=id_[0]) for id_ in (A, B, C)]
-    async with looking(tmp_path, *all_, broken={B: status}) as world:
-        engine = world.engine
-        await world.collector.collect()
-        capability = world.collector.capability()
-
-        assert world.site.ledger["container"].ids() == [A, B, C]
-        told = world.node(B)
-        assert told is not None
-        assert (told["name"], told["state"]) == ("b", "exited")
-        assert "command" not in told
-        assert capability.state is State.PARTIAL
-        assert "1 containers that the engine does not tell of" in capability.misses[0].what
-
-        # Events of the others, and of itself, are followed.
-        engine.put(container(A, name="renamed"), "rename")
-        await world.told(A, name="renamed")
-        engine.tell("start", B)
-        await world.told(B, state="running")
-
-        del engine.broken[B]
-        world.clock.now += 60
-        await world.collector.collect()
-        told = await world.told(B, state="exited")
-        assert told["command"] == "/docker-entrypoint.sh nginx -g daemon off;"
-        assert world.collector.capability().misses == ()
-
-
 async def test_an_engine_that_hangs_later_is_not_shown_as_well(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,10 +1,11 @@
 """Containers of a Docker engine: by its events, never by polling; their use by cgroup files.
 
 The engine's event stream is joined before containers are listed, so nothing falls between the two.
-Each event leads to one inspection of its container; a lost stream leads to a new list. Of one that
-has gone before it could be inspected, the event itself tells what there is to tell. One that the
-engine cannot inspect is missed by itself, told of as far as lists and events do, and asked for
-again now and then. A look reads two kept-open counter files a container, no more.
+Each event leads to one inspection of its container; a lost stream leads to a new list. Inspections
+have connections of their own: one that hangs holds up no event. Of a container that has gone before
+it could be inspected, the event itself tells what there is to tell. One that the engine cannot
+inspect is missed by itself, told of as far as lists and events do, and asked for again now and
+then. A look reads two kept-open counter files a container, no more.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from probe.agent.collector import Capability, Miss, State
 from probe.agent.collectors.docker_values import facts
 from probe.agent.counters import Counters
 from probe.agent.errors import AbsentError, HttpError, UnreachableError
-from probe.agent.metering import counted
+from probe.agent.inspections import Inspections
+from probe.agent.metering import at_once
 from probe.agent.site import Site
 from probe.agent.text import clean, clean_all
+from probe.agent.unseen import Unseen, answer_of
 
 DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
 _GONE_ACTIONS = frozenset({"destroy", "remove"})
@@ -29,7 +32,8 @@ _GONE_ACTIONS = frozenset({"destroy", "remove"})
 _STATES = {"create": "created", "start": "running", "die": "exited"}
 # Each changes nothing that is told; `exec_*` come by the thousand from health checks.
 _IGNORED = ("exec_", "attach", "detach", "top", "resize", "copy", "export", "commit", "archive")
-_AGAIN_S = 60.0
+# How many inspections may hang before one more waits: of what events tell of, and of what lists do.
+_SOON, _LATER = 3, 2
 _LISTED_S_MAX = 60.0
 # A stream of events may be silent for days, and says nothing of an engine that hangs.
 _SIGN_S = 30.0
@@ -46,14 +50,17 @@ class ContainerCollector:
         self._table = site.ledger["container"]
         self._address = address or os.environ.get("DOCKER_HOST") or DEFAULT_ADDRESS
         self._engine = docker.Engine(self._address)
-        # One that hangs again holds up no events.
-        self._asked_again = docker.Engine(self._address)
-        self._asked_again_at = site.clock()
+        self._inspectors = [
+            (docker.Engine(self._address), is_soon)
+            for is_soon in (*[True] * _SOON, *[False] * _LATER)
+        ]
+        self._inspections = Inspections(self._hear)
+        self._about: dict[str, docker.Event | docker.Listed] = {}
+        """What else is known of containers that are to be inspected."""
         self._sign_at = site.clock()
-        self._unseen: dict[str, str] = {}
-        """Containers that the engine did not tell, each with what it did; the last asked last."""
+        self._unseen = Unseen(site.clock)
         self._counters = Counters(site)
-        self._listening: asyncio.Task[None] | None = None
+        self._listening: asyncio.Task[list[None]] | None = None
         self._version = ""
         self._images: set[str] = set()
 
@@ -68,8 +75,9 @@ class ContainerCollector:
             grant = "mount the engine's socket, or set docker_host"
             raise AbsentError(msg, grant=grant) from None
         joined = asyncio.Event()
-        self._listening = asyncio.create_task(counted(self._listen(joined)))
-        waiting = asyncio.create_task(joined.wait())
+        at_work = [self._inspect(engine, is_soon=is_soon) for engine, is_soon in self._inspectors]
+        self._listening = asyncio.create_task(at_once([self._listen(joined), *at_work]))
+        waiting = asyncio.create_task(self._wait_for_list(joined))
         # Where many hang, the list goes on behind the looks.
         await asyncio.wait(
             {self._listening, waiting},
@@ -87,9 +95,8 @@ class ContainerCollector:
         if self._site.clock() - self._sign_at >= _SIGN_S:
             self._sign_at = self._site.clock()
             await self._engine.ping()
-        if self._site.clock() - self._asked_again_at >= _AGAIN_S:
-            self._asked_again_at = self._site.clock()
-            await self._ask_again()
+        if self._unseen.is_time():
+            self._ask_again()
         self._counters.look()
 
     def capability(self) -> Capability:
@@ -97,8 +104,8 @@ class ContainerCollector:
         mode = f"Docker {self._version} events, cgroup files"
         misses: list[Miss] = []
         if self._unseen:
-            problem = next(iter(self._unseen.values()))
-            what = f"{len(self._unseen)} containers that the engine does not tell of ({problem})"
+            what = f"{len(self._unseen)} containers that the engine does not tell of"
+            what = f"{what} ({self._unseen.problem})"
             misses.append(Miss(what, "an engine that can inspect them"))
         if self._counters.blind:
             what = f"counters of {self._counters.blind} containers, whose cgroup cannot be seen"
@@ -113,8 +120,8 @@ class ContainerCollector:
             with contextlib.suppress(asyncio.CancelledError, HttpError):
                 await self._listening
         self._counters.close()
-        await self._engine.close()
-        await self._asked_again.close()
+        for engine in (self._engine, *(engine for engine, _ in self._inspectors)):
+            await engine.close()
 
     async def _listen(self, joined: asyncio.Event) -> None:
         async with contextlib.aclosing(self._engine.events()) as events:
@@ -125,7 +132,11 @@ class ContainerCollector:
                 elif event.type == "image":
                     await self._list_images()
                 elif not event.action.startswith(_IGNORED):
-                    await self._follow(event)
+                    self._follow(event)
+
+    async def _wait_for_list(self, joined: asyncio.Event) -> None:
+        await joined.wait()
+        await self._inspections.done()
 
     async def _list(self) -> None:
         """Learn everything anew."""
@@ -137,13 +148,8 @@ class ContainerCollector:
             if self._table.get(id_, "runtime") == "docker":
                 self._remove(id_)
         for one in listed:
-            if await self._update(one.id):
-                continue
-            if one.id not in self._unseen:
-                self._remove(one.id)
-            elif not self._counters.lives(one.id):
-                name = one.names[0].lstrip("/") if one.names else ""
-                self._tell_briefly(one.id, name, one.image, one.state)
+            self._about[one.id] = one
+            self._inspections.ask(one.id, is_soon=False)
 
     async def _list_images(self) -> None:
         images = await self._engine.images()
@@ -161,7 +167,7 @@ class ContainerCollector:
                 size_bytes=image.size,
             )
 
-    async def _follow(self, event: docker.Event) -> None:
+    def _follow(self, event: docker.Event) -> None:
         id_ = event.container
         if not id_:
             return
@@ -172,39 +178,48 @@ class ContainerCollector:
             hosts.put(self._site.host, containers_started=count)
         if event.action in _GONE_ACTIONS:
             self._remove(id_)
-        elif not await self._update(id_):
+            self._site.urgent()
+            return
+        hangs = id_ in self._unseen
+        if hangs or self._inspections.is_under_way(id_):
             self._tell_event(event)
-        self._site.urgent()
+            self._site.urgent()
+        self._about[id_] = event
+        self._inspections.ask(id_, is_soon=not hangs)
 
-    async def _update(self, id_: str) -> bool:
-        """Look at a container; False when it is gone, or `_unseen` now."""
-        found = await self._inspect(self._engine, id_)
-        if found is not None:
+    async def _inspect(self, engine: docker.Engine, *, is_soon: bool) -> None:
+        async def look(id_: str) -> docker.Container | HttpError | None:
+            return await answer_of(engine.inspect(id_), self._engine.ping)
+
+        await self._inspections.work(look, is_soon=is_soon)
+
+    def _hear(self, id_: str, found: docker.Container | HttpError | None) -> None:
+        """Tell of a container as far as it is known; None for one that the engine does not have."""
+        about = self._about.pop(id_, None)
+        was_unseen = id_ in self._unseen
+        if isinstance(found, HttpError):
+            self._unseen.note(id_, found)
+        else:
+            self._unseen.forget(id_)
+        if isinstance(found, docker.Container):
             self._tell(found)
-        return found is not None
+        elif isinstance(about, docker.Event):
+            self._tell_event(about)
+        elif found is None:
+            self._remove(id_)
+        elif about is not None and not self._counters.lives(id_):
+            name = about.names[0].lstrip("/") if about.names else ""
+            self._tell_briefly(id_, name, about.image, about.state)
+        if isinstance(about, docker.Event):
+            self._site.urgent()
+        if was_unseen and id_ not in self._unseen:
+            self._ask_again()
 
-    async def _inspect(self, engine: docker.Engine, id_: str) -> docker.Container | None:
-        try:
-            found = await engine.inspect(id_)
-        except HttpError as error:
-            if isinstance(error, UnreachableError):
-                await engine.ping()  # Raises where it is the engine that does not answer.
-            self._unseen.pop(id_, None)
-            self._unseen[id_] = clean(str(error))
-            return None
-        self._unseen.pop(id_, None)
-        return found
-
-    async def _ask_again(self) -> None:
-        """Look at those that the engine did not tell, until one is not told again."""
-        for id_ in list(self._unseen):
-            found = await self._inspect(self._asked_again, id_)
-            if found is not None:
-                self._tell(found)
-            elif id_ in self._unseen:
-                break
-            else:
-                self._remove(id_)
+    def _ask_again(self) -> None:
+        """Look at one that the engine did not tell of; if it does now, at the next one after it."""
+        for id_ in self._unseen:
+            self._inspections.ask(id_, is_soon=False)
+            break
 
     def _tell_event(self, event: docker.Event) -> None:
         """What an event itself says of a container that cannot be inspected: its end is yet to be
@@ -243,6 +258,8 @@ class ContainerCollector:
             self._counters.stop(id_)
 
     def _remove(self, id_: str) -> None:
-        self._unseen.pop(id_, None)
+        self._about.pop(id_, None)
+        self._inspections.drop(id_)
+        self._unseen.forget(id_)
         self._counters.stop(id_)
         self._table.remove(id_)

@@ -25,6 +25,7 @@ from probe.agent.metering import counted
 from probe.agent.redaction import command_line, redact_pair
 from probe.agent.site import Site
 from probe.agent.text import TEXT_CHARS_MAX, clean, clean_all
+from probe.agent.unseen import Unseen, answer_of
 
 SOCKETS = (
     "/run/containerd/containerd.sock",
@@ -34,7 +35,6 @@ SOCKETS = (
 _GRANT = "mount the runtime's socket, or set cri_socket"
 _OF_OTHERS = (None, "docker", "mesos")
 _LIST_S = 30.0
-_AGAIN_S = 60.0
 _AFTER_EVENT_S = (0.0, 0.1, 1.0)
 _IMAGES_LISTS = 10
 _ARGUMENTS_MAX = 256
@@ -56,9 +56,8 @@ class CriCollector:
         self._happened = asyncio.Event()
         self._named = ("", "")
         self._known: dict[str, Container] = {}
-        self._unseen: dict[str, str] = {}
-        """Containers whose status was not told, each with what was; the last asked last."""
-        self._asked_again_at = site.clock()
+        self._unseen = Unseen(site.clock)
+        """Containers whose status was not told."""
         self._images: set[str] = set()
         self._has_events = True
         self._listed_at = float("-inf")
@@ -107,9 +106,8 @@ class CriCollector:
             what = "containers that live for less than a look"
             misses.append(Miss(what, "a runtime with GetContainerEvents, or containerd"))
         if self._unseen:
-            problem = next(iter(self._unseen.values()))
             what = f"status of {len(self._unseen)} containers that the runtime does not tell"
-            misses.append(Miss(f"{what} ({problem})", "a runtime that tells it"))
+            misses.append(Miss(f"{what} ({self._unseen.problem})", "a runtime that tells it"))
         if self._counters.blind:
             what = f"counters of {self._counters.blind} containers, whose cgroup cannot be seen"
             grant = "run in the host's pid namespace with /sys/fs/cgroup mounted"
@@ -161,8 +159,7 @@ class CriCollector:
             for id_, one in found.items():
                 if self._known.get(id_) != one:
                     await self._look(one, found.get(one.sandbox))
-            if self._site.clock() - self._asked_again_at >= _AGAIN_S:
-                self._asked_again_at = self._site.clock()
+            if self._unseen.is_time():
                 for one in [found[id_] for id_ in self._unseen]:
                     if not await self._look(one, found.get(one.sandbox)):
                         break
@@ -174,15 +171,12 @@ class CriCollector:
 
     async def _look(self, one: Container, sandbox: Container | None) -> bool:
         """Tell of a container; False where its status cannot be had."""
-        self._unseen.pop(one.id, None)
-        try:
-            status = await self._runtime.status(one)
-        except HttpError as error:
-            if isinstance(error, UnreachableError):
-                # Raises where it is the runtime itself that does not answer.
-                await self._runtime.version()
-            self._unseen[one.id] = clean(str(error))
+        status = await answer_of(self._runtime.status(one), self._runtime.version)
+        if isinstance(status, HttpError):
+            self._unseen.note(one.id, status)
             status = Status(None, [])
+        else:
+            self._unseen.forget(one.id)
         if status is None:  # It went meanwhile; the next list does not have it.
             return True
         self._known[one.id] = one
@@ -249,6 +243,6 @@ class CriCollector:
 
     def _remove(self, id_: str) -> None:
         self._known.pop(id_, None)
-        self._unseen.pop(id_, None)
+        self._unseen.forget(id_)
         self._counters.stop(clean(id_))
         self._table.remove(clean(id_))
