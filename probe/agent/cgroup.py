@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from probe.agent.files import CounterFile, OpenFiles, read_or_empty
+from probe.agent.files import CounterFile, OpenFiles, read_number, read_or_empty
 
 _V1_FILES = {
     "cpu": ("cpuacct", "cpuacct.usage"),
@@ -102,8 +102,8 @@ class Cgroup:
             period = int(words[1]) if len(words) > 1 else 0
         else:
             cpu = self._folders.get("cpu", "").replace("/cpuacct/", "/cpu/")
-            quota = _number(f"{cpu}/cpu.cfs_quota_us")
-            period = _number(f"{cpu}/cpu.cfs_period_us") or 0
+            quota = read_number(f"{cpu}/cpu.cfs_quota_us")
+            period = read_number(f"{cpu}/cpu.cfs_period_us") or 0
             folder = self._folders.get("memory", "")
             memory = read_or_empty(f"{folder}/memory.limit_in_bytes").strip()
         limit = int(memory) if memory.isdigit() else None
@@ -172,8 +172,3 @@ def _whole(cgroups: str, named: str) -> str:
         if found is not None:
             return f"/{found.relative_to(cgroups)}"
     return ""
-
-
-def _number(path: str) -> int | None:
-    text = read_or_empty(path).strip()
-    return int(text) if text.isdigit() else None

@@ -95,3 +95,9 @@ def read_or_empty(path: str, bytes_max: int = _READ_BYTES) -> bytes:
         return read(path, bytes_max)
     except OSError:
         return b""
+
+
+def read_number(path: str) -> int | None:
+    """The number that a file holds; None where it holds none, or cannot be read."""
+    text = read_or_empty(path).strip()
+    return int(text) if text.isdigit() else None

@@ -139,6 +139,9 @@ class Runner:
         """Make a collector; None where that fails, as with an address that nobody can read."""
         try:
             collector = self.watchdog.step(work.name, factory, self._site)
+        except AbsentError as error:
+            work.capability = _absent(error)
+            return None
         except Exception as error:  # noqa: BLE001 - the boundary of a collector: others go on
             self._failed(work, f"collector {work.name}", clean(_told(error), TEXT_CHARS_MAX))
             return None
@@ -176,7 +179,7 @@ class Runner:
                 await metered(collector.collect(), work)
             capability = self.watchdog.step(work.name, collector.capability)
         except AbsentError as error:
-            work.capability = Capability(State.ABSENT, "none", (Miss(str(error), error.grant),))
+            work.capability = _absent(error)
             return False
         except TimeoutError:
             problem = "a look did not end in time: it was given up"
@@ -202,6 +205,10 @@ class Runner:
                 await metered(collector.close(), work)
         except Exception as error:  # noqa: BLE001 - the boundary of a collector: it is given up
             self._log.trouble(f"end of collector {work.name}", clean(_told(error)))
+
+
+def _absent(error: AbsentError) -> Capability:
+    return Capability(State.ABSENT, "none", (Miss(str(error), error.grant),))
 
 
 def _told(error: Exception) -> str:

@@ -235,11 +235,11 @@ async def test_an_agent_names_its_containers_where_masters_are_not_asked(
     async with probing([], tmp_path, mesos_agents=agents) as app:
 
         def are_named() -> bool:
-            own = containers(app, blue).values()
-            return [("task" in node) for node in own] == [True] * TASKS
+            own, others = (containers(app, one).values() for one in (blue, green))
+            return ["task" in node for node in own] == [True] * TASKS and len(others) == TASKS
 
-        await until(are_named, "containers are named", BOUND_S)
+        await until(are_named, "containers are named, the others are seen", BOUND_S)
         for node in containers(app, blue).values():
             framework, _, task = node["task"].partition(";")
             assert (node["framework"], node["name"]) == (framework, task)
-        assert not [node for node in containers(app, green).values() if "task" in node]
+        assert ["task" in node for node in containers(app, green).values()] == [False] * TASKS

@@ -11,7 +11,7 @@ from __future__ import annotations
 from probe.agent.collector import Miss
 from probe.agent.edges import Edges, Flow
 from probe.agent.errors import NetlinkError
-from probe.agent.files import read_or_empty
+from probe.agent.files import read_number, read_or_empty
 from probe.agent.metering import Reader
 from probe.agent.netlink import UDP, ConnectionTracking, Tracked
 
@@ -75,7 +75,7 @@ class TrackedConnections:
             return [Miss(what, "a firewall rule that looks at connection state")]
         misses: list[Miss] = []
         folder = f"{self._proc}/sys/net/netfilter/nf_conntrack"
-        count, most = (_number(f"{folder}_{name}") for name in ("count", "max"))
+        count, most = (read_number(f"{folder}_{name}") or 0 for name in ("count", "max"))
         if most and count >= most * _TABLE_FULL:
             what = f"connections that the kernel drops: {count} of {most} are tracked"
             misses.append(Miss(what, "a larger net.netfilter.nf_conntrack_max"))
@@ -167,8 +167,3 @@ class TrackedConnections:
 
 def _flow(one: Tracked) -> Flow:
     return Flow(*(0, one.protocol, one.client, one.client_port, one.server, one.server_port))
-
-
-def _number(path: str) -> int:
-    text = read_or_empty(path).strip()
-    return int(text) if text.isdigit() else 0
