@@ -164,7 +164,7 @@ class _Reading:
         """How an argument is shown that is judged by its place; None: by what it holds."""
         program = self._program
         for word, distance in program.words:
-            if re.fullmatch(word, argument):
+            if word.fullmatch(argument):
                 self._countdown = distance
         if program.account and _ACCOUNT.fullmatch(argument):
             return f"{argument.partition('/')[0]}/{REDACTED}"

@@ -240,6 +240,8 @@ SHAPES = [
     "dop_v1_" + "a1" * 16,
     "Bearer " + "a1b2c3d4e5",
     "eyJhbGciOiJIUzI1NiJ9" + ".eyJzdWIiOiIxMjM0NTY3ODkwIn0" + ".c2lnbmF0dXJl",
+    # One that carries certificates in its head.
+    "eyJ" + "a1" * 1500 + ".eyJzdWIiOiIxMjM0NTY3ODkwIn0" + ".c2lnbmF0dXJl",
     "tskey-" + "auth-a1b2c3d4",
     "SWMTKN-" + "1-a1b2c3d4e5",
     "$apr1$" + "a1b2c3d4$" + "e5f6a1b2c3d4e5f6a1b2c3",
