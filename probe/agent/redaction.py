@@ -57,9 +57,14 @@ _PLACE = re.compile(rf"{ROOTS}[\w./@-]+|file:///\S+")
 _SURE_PLACE = re.compile(rf"{SURE_ROOTS}[\w./@-]+|file:///\S+")
 _PASSWORD = re.compile(rf"(?:{_PASSWORDS}){_WORD_END}$", re.IGNORECASE)
 _USER_OPTIONS = frozenset(("-u", "-a", "--user", "--auth", "--userpwd", "--proxy-user"))
+# What `user:group` may stand behind.
+_GROUP_OPTIONS = frozenset(("-u", "--user"))
 # `-sSu user:password`, joined or not.
-_CURL_USER = re.compile(r"(-[A-Za-z#]{0,8}[uU])[^\s:]{1,64}:\S+")
-_CURL_OPTIONS = re.compile(r"-[A-Za-z#]{0,8}[uU]")
+_CURL_USER = re.compile(r"(-[A-Za-z0-9#]{0,64}?[uU])[^\s:]{0,64}:\S+")
+_CURL_OPTIONS = re.compile(r"-[A-Za-z0-9#]{0,64}[uU]")
+_OPTION = re.compile(r"-{1,2}[A-Za-z][\w-]*")
+# With a value of its own. No password looks like this.
+_SURE_OPTION = re.compile(r"-{1,2}[a-z][a-z-]+=.*", re.DOTALL)
 _USER = re.compile(r"(?!\d+:\d+$|sha\d+:|md5:)([\w.@+-]{1,64}):(?!//)\S+")
 # `user/password@database`, not a path.
 _ACCOUNT = re.compile(r"(?![-/@.])[^\s/@]{1,128}/[^\s/]\S*")
@@ -137,18 +142,17 @@ class _Reading:
         self._depth = depth
         self._before = ""
         self._hides_next: re.Pattern[str] | None = None
-        self._countdown = 0
+        # Arguments up to the first that a word before has announced as a secret, and to the last.
+        self._first = self._last = 0
 
     def shown(self, argument: str) -> str:
         """The next argument, as it is shown."""
         before, self._before = self._before, argument
-        if self._countdown:
-            self._countdown -= 1
-            if not self._countdown:
-                return REDACTED
         place, self._hides_next = self._hides_next, None
-        # One letter is an option.
-        if place is not None and (not argument.startswith("-") or len(argument) > 2):  # noqa: PLR2004 - a dash and it
+        if self._last and self._is_announced(argument):
+            return REDACTED
+        # A dash and one letter is an option.
+        if place is not None and (argument[:1] != "-" or argument[2:]):
             return argument if place.fullmatch(argument) else REDACTED
         self._program = secret_options.program(before, argument, self._program)
         shown = self._judged(argument, before)
@@ -160,12 +164,32 @@ class _Reading:
             return shell_line(argument, self._depth)
         return redact(argument)
 
+    def _is_announced(self, argument: str) -> bool:
+        """Whether this is, or may be, the secret that some word before announced.
+
+        Options are not counted. Each may take the next argument or not, so with each it may be one
+        argument more that is the secret.
+        """
+        is_next = self._first <= 1
+        if argument == "--" or _SURE_OPTION.fullmatch(argument):
+            return False
+        if _OPTION.fullmatch(argument):
+            self._last += 1
+            return is_next
+        self._first -= 1
+        self._last -= 1
+        return is_next
+
+    def _announce(self, distance: int) -> None:
+        self._first = min(self._first, distance) if self._last else distance
+        self._last = max(self._last, distance)
+
     def _judged(self, argument: str, before: str) -> str | None:
         """How an argument is shown that is judged by its place; None: by what it holds."""
         program = self._program
         for word, distance in program.words:
             if word.fullmatch(argument):
-                self._countdown = distance
+                self._announce(distance)
         if program.account and _ACCOUNT.fullmatch(argument):
             return f"{argument.partition('/')[0]}/{REDACTED}"
         for option in program.joined:
@@ -184,21 +208,25 @@ class _Reading:
 
     def _user(self, argument: str, before: str, name: str, value: str) -> str | None:
         """An argument that tells a user with a password."""
-        if value and name in _USER_OPTIONS and not self._keeps_users:
+        if value and self._tells_user(name):
             user = _USER.fullmatch(value)
             return None if user is None else f"{name}={user[1]}:{REDACTED}"
         if "-u" in self._program.joined:
             found = _CURL_USER.fullmatch(argument)
             if found is not None:
                 return f"{found[1]}{REDACTED}"
-            if _CURL_OPTIONS.fullmatch(before) and _USER.fullmatch(argument):
-                return REDACTED
-        has_user = before in _USER_OPTIONS and not self._keeps_users
-        if has_user or before == "digest":  # ZooKeeper's `addauth digest user:password`.
+            if _CURL_OPTIONS.fullmatch(argument):
+                self._hides_next = _SURE_PLACE
+                return argument
+        # ZooKeeper's `addauth digest user:password`.
+        if self._tells_user(before) or before == "digest":
             user = _USER.fullmatch(argument)
             if user is not None:
                 return f"{user[1]}:{REDACTED}"
         return None
+
+    def _tells_user(self, option: str) -> bool:
+        return option in _USER_OPTIONS and not (self._keeps_users and option in _GROUP_OPTIONS)
 
 
 def _is_secret(name: str, value: str) -> bool:

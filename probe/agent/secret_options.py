@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 
@@ -15,7 +16,7 @@ class Program(NamedTuple):
     joined: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     words: tuple[tuple[re.Pattern[str], int], ...] = ()
-    """A pattern of the word, and how far behind it the secret stands."""
+    """A pattern of the word, and how far behind it the secret stands, options not counted."""
     account: bool = False
     """An argument may be `user/password@database`."""
 
@@ -62,14 +63,12 @@ PROGRAMS: Mapping[str, Program] = {
     "xfreerdp": Program(joined=("/p:",)),
     "gitlab-runner": Program(after=("-r",)),
     "caddy": Program(after=("--plaintext", "-p")),
+    # With `-n`, which may stand apart, it takes no file.
     "htpasswd": Program(
-        words=(
-            _word(r"-(?!\w*n)(?=\w*b)\w{1,64}", 3),
-            _word(r"-(?=\w*n)(?=\w*b)\w{1,64}", 2),
-        )
+        words=(_word(r"-(?!\w*n)(?=\w*b)\w{1,64}", 3), _word(r"-(?=\w*n)\w{1,64}", 2))
     ),
     "vault": Program(words=(_word("login", 1),)),
-    "mc": Program(words=(_word("set", 4), _word("add", 4))),
+    "mc": Program(words=(_word("set", 4), _word("add", 3), _word("add", 4))),
     "rabbitmqctl": Program(words=(_word("add_user|change_password|authenticate_user", 2),)),
     "nmcli": Program(words=(_word("password", 1),)),
     "ngrok": Program(words=(_word("(?:add-)?authtoken", 1),)),
@@ -81,23 +80,32 @@ PROGRAMS: Mapping[str, Program] = {
 _USER_AND_GROUP = _RUNTIMES | {"su", "sudo", "setpriv", "chroot", "runuser", "start-stop-daemon"}
 _LOOKED_AT = 4
 # What stands behind these is a name of somebody's choice: `docker run --name mysql -p 80:80 x`.
-_NAMING = frozenset(("--name", "--hostname", "-h", "--network", "--link", "-n", "--namespace"))
+_NAMING = frozenset(("--name", "--hostname", "-h", "--network", "--link", "--namespace"))
+_UNIONS = 256
 
 
 def program(before: str, argument: str, known: Program) -> Program:
-    """What is known of the program that an argument is told to, when it names one.
+    """What is known of the programs of a command line, once one more argument has been read.
 
     Programs run others (`docker exec db mysql`, `timeout 5 nice -n 10 mysql`), so every argument
-    may; what only looks so has more hidden than it need be.
+    may name one. It may be called so by chance, too (`mysql --host docker`): what is known of each
+    holds, and a line that only looks so has more hidden than it need be.
     """
     if before in _NAMING:
         return known
-    name = argument.rpartition("/")[2]
-    if name == "login" and not known.words:
-        return _LOGIN
-    if name in _RUNTIMES:
-        return NONE
-    return PROGRAMS.get(name, known)
+    found = _LOGIN if argument == "login" else PROGRAMS.get(argument.rpartition("/")[2], known)
+    return known if found is known else _united(known, found)
+
+
+@lru_cache(_UNIONS)
+def _united(one: Program, other: Program) -> Program:
+    # Each once: a line may name a program a thousand times.
+    return Program(
+        tuple(dict.fromkeys(one.joined + other.joined)),
+        tuple(dict.fromkeys(one.after + other.after)),
+        tuple(dict.fromkeys(one.words + other.words)),
+        one.account or other.account,
+    )
 
 
 def takes_user_and_group(arguments: Sequence[str]) -> bool:
