@@ -11,16 +11,34 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from probe.agent import secret_options
 from probe.agent.secret_options import Program
 from probe.agent.secret_shapes import REDACTED, ROOTS, SHAPES, SURE_ROOTS
+from probe.agent.text import CUT, LIST_ITEMS_MAX, TEXT_CHARS_MAX, clean, clean_all
 
-__all__ = ["REDACTED", "command_line", "is_secret_name", "redact", "redact_pair", "shell_line"]
+__all__ = [
+    "READ_CHARS_MAX",
+    "REDACTED",
+    "command_line",
+    "is_secret_name",
+    "redact",
+    "redact_pair",
+    "shell_line",
+    "shown_pairs",
+]
 
-_LINE_CHARS_MAX = 4096
+READ_CHARS_MAX = 8192
+"""So much of a text is read: more than is ever shown of one, for it is cut once secrets are out."""
+# What is told by its end (`user:password@`) is no secret any more where a text was cut before that
+# end. No shape has its end further away, but for those that are told by their begin.
+_REACH_CHARS = 2048
+_LINE_CHARS_MAX = TEXT_CHARS_MAX
 _NAME_CHARS_MAX = 128
+# The shortest of all shapes without other characters has two more.
+_PLAIN_CHARS_MAX = 12
+_PLAIN = re.compile(r"[\w./-]*")
 # Lines inside of lines, `ssh h "sh -c 'x'"`: more than three deep are read as texts.
 _DEPTH_MAX = 3
 _PASSWORDS = r"pass(?:word|wd|phrase|code)?|pwd|pw|psk|tokens?|secrets?"
@@ -92,9 +110,7 @@ def is_secret_name(name: str) -> bool:
 
 def redact(text: str) -> str:
     """A text without secrets that show by their shape."""
-    for pattern, replacement in SHAPES:
-        text = pattern.sub(replacement, text)
-    return _BASIC.sub(_basic, text)
+    return _bounded(text, _without_shapes)
 
 
 def redact_pair(name: str, value: str) -> str:
@@ -102,34 +118,65 @@ def redact_pair(name: str, value: str) -> str:
     if _is_secret(name, value):
         return REDACTED
     # A command is told by labels too.
-    return shell_line(value) if " " in value and len(value) <= _LINE_CHARS_MAX else redact(value)
+    return _bounded(value, shell_line if _has_blanks(value) else _without_shapes)
+
+
+def shown_pairs(pairs: Mapping[str, str], *, redacts: bool, chars_max: int) -> list[str]:
+    """Labels as they are sent, `name=value`, cut where there are too many or too long ones."""
+    shown = [
+        f"{clean(name)}={clean(redact_pair(name, value) if redacts else value, chars_max)}"
+        for name, value in sorted(pairs.items())[:LIST_ITEMS_MAX]
+    ]
+    return clean_all(shown, 2 * TEXT_CHARS_MAX)
 
 
 def command_line(arguments: Sequence[str]) -> str:
     """A command line as it is sent: without secrets, cut where it is too long."""
     line: list[str] = []
-    size = 0
+    size, left = 0, READ_CHARS_MAX
     reading = _Reading(arguments)
     for argument in arguments:
-        shown = reading.shown(argument[:_LINE_CHARS_MAX])
-        line.append(shown)
-        size += len(shown) + 1
-        if size > _LINE_CHARS_MAX:
+        line.append(_bounded(argument, reading.shown, left))
+        left -= len(argument) + 1
+        size += len(line[-1]) + 1
+        if left < 0 or size > _LINE_CHARS_MAX:
             break
     return " ".join(line)[:_LINE_CHARS_MAX]
 
 
 def shell_line(text: str, depth: int = 0) -> str:
-    """A line for a shell, as it is sent. Each of its commands is a command line."""
-    words: list[str] = _WORD.findall(text[:_LINE_CHARS_MAX])
+    """A line for a shell, without secrets. Each of its commands is a command line."""
+    words: list[str] = _WORD.findall(text)
     shown: list[str] = []
     reading: _Reading | None = None
     for number, word in enumerate(words):
         is_between = not word.strip(_BETWEEN)
-        if reading is None or (is_between and _ENDS.search(word)):
-            reading = _Reading(_first_words(words[number:]), depth + 1)
-        shown.append(word if is_between else _unquoted(word, reading))
-    return redact("".join(shown))
+        # A backslash takes the end of a line for itself, and is no argument there.
+        is_taken = number > 0 and words[number - 1][-1] == "\\"
+        if reading is None or (is_between and _ENDS.search(word, int(is_taken))):
+            reading = _Reading(_first_words(words, number), depth + 1)
+        shown.append(word if is_between or word == "\\" else _unquoted(word, reading))
+    return _without_shapes("".join(shown))
+
+
+def _bounded(text: str, judged: Callable[[str], str], chars_max: int = READ_CHARS_MAX) -> str:
+    """A text as it is judged; of a long one its begin, without what may be half a secret there."""
+    if len(text) <= chars_max:
+        return judged(text)
+    return judged(text[:chars_max])[:-_REACH_CHARS] + CUT
+
+
+def _without_shapes(text: str) -> str:
+    # Half of all arguments: for these no shape has to be tried.
+    if len(text) <= _PLAIN_CHARS_MAX and _PLAIN.fullmatch(text):
+        return text
+    for pattern, replacement in SHAPES:
+        text = pattern.sub(replacement, text)
+    return _BASIC.sub(_basic, text)
+
+
+def _has_blanks(text: str) -> bool:
+    return " " in text or "\n" in text or "\t" in text
 
 
 class _Reading:
@@ -159,10 +206,10 @@ class _Reading:
         if shown is not None:
             return shown
         # What has blanks in it may be a line for a shell: that of this machine, or of another.
-        is_line = " " in argument or (self._is_shell and _SHELL_OPTION.fullmatch(before))
+        is_line = _has_blanks(argument) or (self._is_shell and _SHELL_OPTION.fullmatch(before))
         if is_line and self._depth < _DEPTH_MAX:
             return shell_line(argument, self._depth)
-        return redact(argument)
+        return _without_shapes(argument)
 
     def _is_announced(self, argument: str) -> bool:
         """Whether this is, or may be, the secret that some word before announced.
@@ -238,13 +285,16 @@ def _places(name: str) -> re.Pattern[str]:
     return _SURE_PLACE if _PASSWORD.search(name[-_NAME_CHARS_MAX:]) else _PLACE
 
 
-def _first_words(words: Sequence[str]) -> list[str]:
-    """The words of the first of several commands."""
+def _first_words(words: Sequence[str], begin: int) -> list[str]:
+    """The first words of the command that begins there, so many as a command is told by."""
     found: list[str] = []
-    for word in words:
+    for number in range(begin, len(words)):
+        word = words[number]
         if word.strip(_BETWEEN):
             found.append(word.strip("'\""))
         elif found and _ENDS.search(word):
+            break
+        if len(found) == secret_options.LOOKED_AT:
             break
     return found
 

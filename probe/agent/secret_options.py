@@ -78,7 +78,7 @@ PROGRAMS: Mapping[str, Program] = {
 }
 # `-u user:group` of these tells no password.
 _USER_AND_GROUP = _RUNTIMES | {"su", "sudo", "setpriv", "chroot", "runuser", "start-stop-daemon"}
-_LOOKED_AT = 4
+LOOKED_AT = 4
 # What stands behind these is a name of somebody's choice: `docker run --name mysql -p 80:80 x`.
 _NAMING = frozenset(("--name", "--hostname", "-h", "--network", "--link", "--namespace"))
 _UNIONS = 256
@@ -110,4 +110,4 @@ def _united(one: Program, other: Program) -> Program:
 
 def takes_user_and_group(arguments: Sequence[str]) -> bool:
     """Whether `user:group` is what it seems."""
-    return any(one.rpartition("/")[2] in _USER_AND_GROUP for one in arguments[:_LOOKED_AT])
+    return any(one.rpartition("/")[2] in _USER_AND_GROUP for one in arguments[:LOOKED_AT])

@@ -200,6 +200,23 @@ async def test_a_megabyte_of_command_line_is_cut(proc: Proc) -> None:
     assert len(node["command_line"]) <= 4096
 
 
+async def test_secrets_go_before_a_line_is_cut_or_cleaned(proc: Proc) -> None:
+    url = b"https://me:" + b"s3cr3tvalue" * 9 + b"@h/"
+    key = b"-----BEGIN RSA " + b"PRIVATE KEY-----%s-----END RSA " + b"PRIVATE KEY-----"
+    proc.put(7, line=b"sh\0-c\0cd /x\nmysql -ps3cr3tvalue\0")
+    proc.put(8, line=b"app\0" + b"x " * 2035 + url + b"\0")
+    # What takes up the most of what is read shows as three characters.
+    proc.put(9, line=b"app\0" + key % (b"A" * 8000) + b"\0" + b"x " * 30 + url + b"\0")
+    place = site(proc=str(proc.folder))
+    collector = ProcessCollector(place)
+    await collector.collect()
+    lines = {pid: (by_pid(place, pid) or {})["command_line"] for pid in (7, 8, 9)}
+    assert lines[7] == f"sh -c cd /x\ufffdmysql -p{REDACTED}"
+    assert lines[8].startswith("app x x")
+    assert "s3cr3t" not in str(lines)
+    await collector.close()
+
+
 async def test_a_command_line_that_cannot_be_judged_hides_no_other_process(
     proc: Proc, monkeypatch: pytest.MonkeyPatch
 ) -> None:

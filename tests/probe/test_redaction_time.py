@@ -1,8 +1,8 @@
 """Whatever somebody writes, judging it takes time in proportion to its length.
 
 Each pattern gets texts made of its own words, again and again, with an end that it does not take:
-what may be split in two ways is then tried in all of them. Lengths are doubled until a call takes
-long enough to be measured, or is as long as anything ever is.
+what may be split in two ways is then tried in all of them. Lengths are doubled up to what is longer
+than anything that is read.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from dataclasses import dataclass
 
 import pytest
 
-from probe.agent.redaction import redact_pair, shell_line
+from probe.agent.redaction import shell_line
 from probe.agent.secret_options import PROGRAMS
 from probe.agent.secret_shapes import SHAPES
 
 WORD_CHARS = 4_096
-TEXT_CHARS = 64 * 1024
+TEXT_CHARS = 16 * 1024
+LINE_CHARS = 32 * 1024
 # Twice the length takes twice the time, or four times where it is quadratic.
 RATIO_MAX = 3.0
 _MEASURABLE_S = 0.004
@@ -58,19 +59,21 @@ def seconds(call: Callable[[str], object], text: str) -> float:
 
 
 def assert_in_proportion(call: Callable[[str], object], of: Hostile, chars_max: int) -> None:
-    chars = min(1_024, chars_max // 4)
-    while 2 * chars < chars_max and seconds(call, of.text(chars)) < _MEASURABLE_S:
-        chars *= 2
-    short, long = seconds(call, of.text(chars)), seconds(call, of.text(2 * chars))
-    for _ in range(8):
-        # What is too short to be measured has no ratio.
-        if long < _MEASURABLE_S or long <= RATIO_MAX * short:
-            return
-        # What disturbs only makes it longer.
-        short = min(short, seconds(call, of.text(chars)))
-        long = min(long, seconds(call, of.text(2 * chars)))
-    ratio = long / short
-    pytest.fail(f"{2 * chars} characters take {ratio:.1f} times as long as half of them: {of}")
+    chars = chars_max // 16
+    short = seconds(call, of.text(chars))
+    while 2 * chars <= chars_max:
+        long = seconds(call, of.text(2 * chars))
+        for _ in range(8):
+            # What is too short to be measured has no ratio.
+            if long < _MEASURABLE_S or long <= RATIO_MAX * short:
+                break
+            # What disturbs only makes it longer.
+            short = min(short, seconds(call, of.text(chars)))
+            long = min(long, seconds(call, of.text(2 * chars)))
+        else:
+            ratio = long / short
+            pytest.fail(f"{2 * chars} characters take {ratio:.1f} times as long as half: {of}")
+        chars, short = 2 * chars, long
 
 
 @pytest.mark.parametrize("name", [name for name, one in PROGRAMS.items() if one.words])
@@ -87,7 +90,11 @@ def test_a_shape_is_looked_for_in_proportion_to_the_length(number: int) -> None:
         assert_in_proportion(lambda label: pattern.sub(replacement, label), one, TEXT_CHARS)
 
 
-@pytest.mark.parametrize("piece", ["&", "a&", "a &", ";a", "(", "'a' ", '"', "|"])
+@pytest.mark.parametrize("piece", ["&", "a&", "a &", ";a", "(", "'a' ", '"', "|", "mysql\n", "-n "])
 def test_a_line_is_read_in_proportion_to_its_length(piece: str) -> None:
-    assert_in_proportion(shell_line, Hostile(piece), WORD_CHARS)
-    assert_in_proportion(lambda text: redact_pair("label", f"{text} "), Hostile(piece), TEXT_CHARS)
+    assert_in_proportion(shell_line, Hostile(piece), LINE_CHARS)
+
+
+@pytest.mark.parametrize("piece", ["mysql ", "docker login ", "htpasswd -b ", "-n -b ", "set "])
+def test_arguments_are_read_in_proportion_to_their_number(piece: str) -> None:
+    assert_in_proportion(shell_line, Hostile(piece, "htpasswd mc "), LINE_CHARS)

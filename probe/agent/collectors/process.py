@@ -17,12 +17,13 @@ from probe.agent.collector import Capability, Miss, State
 from probe.agent.collectors.host import boot_wall_s
 from probe.agent.errors import StuckError
 from probe.agent.files import CounterFile, read_or_empty
-from probe.agent.redaction import REDACTED, command_line
+from probe.agent.redaction import READ_CHARS_MAX, REDACTED, command_line
 from probe.agent.site import KnownProcess, Site
 from probe.agent.text import TEXT_CHARS_MAX, clean
 
 _SLOW_LOOKS = 5
-_COMMAND_BYTES_MAX = 8 * 1024
+# Whether a line is longer than is read of one shows, then, whatever its characters take.
+_COMMAND_BYTES_MAX = 4 * (READ_CHARS_MAX + 1)
 # The watchdog lets each take seconds, in which the agent does nothing else.
 _STUCK_MAX = 3
 _MOUNTS_BYTES_MAX = 1024 * 1024
@@ -203,7 +204,7 @@ class ProcessCollector:
 
     def _command_line(self, pid: int) -> str:
         line = read_or_empty(f"{self._site.proc}/{pid}/cmdline", _COMMAND_BYTES_MAX)
-        arguments = [clean(one, TEXT_CHARS_MAX) for one in line.rstrip(b"\0").split(b"\0")]
+        arguments = line.rstrip(b"\0").decode("utf-8", "replace").split("\0")
         shown = command_line(arguments) if self._site.redact else " ".join(arguments)
         return clean(shown, TEXT_CHARS_MAX)
 
