@@ -11,16 +11,34 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from probe.agent import secret_options
 from probe.agent.secret_options import Program
 from probe.agent.secret_shapes import REDACTED, ROOTS, SHAPES, SURE_ROOTS
+from probe.agent.text import CUT, LIST_ITEMS_MAX, TEXT_CHARS_MAX, clean, clean_all
 
-__all__ = ["REDACTED", "command_line", "is_secret_name", "redact", "redact_pair", "shell_line"]
+__all__ = [
+    "READ_CHARS_MAX",
+    "REDACTED",
+    "command_line",
+    "is_secret_name",
+    "redact",
+    "redact_pair",
+    "shell_line",
+    "shown_pairs",
+]
 
-_LINE_CHARS_MAX = 4096
+READ_CHARS_MAX = 8192
+"""So much of a text is read: more than is ever shown of one, for it is cut once secrets are out."""
+# What is told by its end (`user:password@`) is no secret any more where a text was cut before that
+# end. No shape has its end further away, but for those that are told by their begin.
+_REACH_CHARS = 2048
+_LINE_CHARS_MAX = TEXT_CHARS_MAX
 _NAME_CHARS_MAX = 128
+# The shortest of all shapes without other characters has two more.
+_PLAIN_CHARS_MAX = 12
+_PLAIN = re.compile(r"[\w./-]*")
 # Lines inside of lines, `ssh h "sh -c 'x'"`: more than three deep are read as texts.
 _DEPTH_MAX = 3
 _PASSWORDS = r"pass(?:word|wd|phrase|code)?|pwd|pw|psk|tokens?|secrets?"
@@ -57,9 +75,14 @@ _PLACE = re.compile(rf"{ROOTS}[\w./@-]+|file:///\S+")
 _SURE_PLACE = re.compile(rf"{SURE_ROOTS}[\w./@-]+|file:///\S+")
 _PASSWORD = re.compile(rf"(?:{_PASSWORDS}){_WORD_END}$", re.IGNORECASE)
 _USER_OPTIONS = frozenset(("-u", "-a", "--user", "--auth", "--userpwd", "--proxy-user"))
+# What `user:group` may stand behind.
+_GROUP_OPTIONS = frozenset(("-u", "--user"))
 # `-sSu user:password`, joined or not.
-_CURL_USER = re.compile(r"(-[A-Za-z#]{0,8}[uU])[^\s:]{1,64}:\S+")
-_CURL_OPTIONS = re.compile(r"-[A-Za-z#]{0,8}[uU]")
+_CURL_USER = re.compile(r"(-[A-Za-z0-9#]{0,64}?[uU])[^\s:]{0,64}:\S+")
+_CURL_OPTIONS = re.compile(r"-[A-Za-z0-9#]{0,64}[uU]")
+_OPTION = re.compile(r"-{1,2}[A-Za-z][\w-]*")
+# With a value of its own. No password looks like this.
+_SURE_OPTION = re.compile(r"-{1,2}[a-z][a-z-]+=.*", re.DOTALL)
 _USER = re.compile(r"(?!\d+:\d+$|sha\d+:|md5:)([\w.@+-]{1,64}):(?!//)\S+")
 # `user/password@database`, not a path.
 _ACCOUNT = re.compile(r"(?![-/@.])[^\s/@]{1,128}/[^\s/]\S*")
@@ -87,9 +110,7 @@ def is_secret_name(name: str) -> bool:
 
 def redact(text: str) -> str:
     """A text without secrets that show by their shape."""
-    for pattern, replacement in SHAPES:
-        text = pattern.sub(replacement, text)
-    return _BASIC.sub(_basic, text)
+    return _bounded(text, _without_shapes)
 
 
 def redact_pair(name: str, value: str) -> str:
@@ -97,34 +118,65 @@ def redact_pair(name: str, value: str) -> str:
     if _is_secret(name, value):
         return REDACTED
     # A command is told by labels too.
-    return shell_line(value) if " " in value and len(value) <= _LINE_CHARS_MAX else redact(value)
+    return _bounded(value, shell_line if _has_blanks(value) else _without_shapes)
+
+
+def shown_pairs(pairs: Mapping[str, str], *, redacts: bool, chars_max: int) -> list[str]:
+    """Labels as they are sent, `name=value`, cut where there are too many or too long ones."""
+    shown = [
+        f"{clean(name)}={clean(redact_pair(name, value) if redacts else value, chars_max)}"
+        for name, value in sorted(pairs.items())[:LIST_ITEMS_MAX]
+    ]
+    return clean_all(shown, 2 * TEXT_CHARS_MAX)
 
 
 def command_line(arguments: Sequence[str]) -> str:
     """A command line as it is sent: without secrets, cut where it is too long."""
     line: list[str] = []
-    size = 0
+    size, left = 0, READ_CHARS_MAX
     reading = _Reading(arguments)
     for argument in arguments:
-        shown = reading.shown(argument[:_LINE_CHARS_MAX])
-        line.append(shown)
-        size += len(shown) + 1
-        if size > _LINE_CHARS_MAX:
+        line.append(_bounded(argument, reading.shown, left))
+        left -= len(argument) + 1
+        size += len(line[-1]) + 1
+        if left < 0 or size > _LINE_CHARS_MAX:
             break
     return " ".join(line)[:_LINE_CHARS_MAX]
 
 
 def shell_line(text: str, depth: int = 0) -> str:
-    """A line for a shell, as it is sent. Each of its commands is a command line."""
-    words: list[str] = _WORD.findall(text[:_LINE_CHARS_MAX])
+    """A line for a shell, without secrets. Each of its commands is a command line."""
+    words: list[str] = _WORD.findall(text)
     shown: list[str] = []
     reading: _Reading | None = None
     for number, word in enumerate(words):
         is_between = not word.strip(_BETWEEN)
-        if reading is None or (is_between and _ENDS.search(word)):
-            reading = _Reading(_first_words(words[number:]), depth + 1)
-        shown.append(word if is_between else _unquoted(word, reading))
-    return redact("".join(shown))
+        # A backslash takes the end of a line for itself, and is no argument there.
+        is_taken = number > 0 and words[number - 1][-1] == "\\"
+        if reading is None or (is_between and _ENDS.search(word, int(is_taken))):
+            reading = _Reading(_first_words(words, number), depth + 1)
+        shown.append(word if is_between or word == "\\" else _unquoted(word, reading))
+    return _without_shapes("".join(shown))
+
+
+def _bounded(text: str, judged: Callable[[str], str], chars_max: int = READ_CHARS_MAX) -> str:
+    """A text as it is judged; of a long one its begin, without what may be half a secret there."""
+    if len(text) <= chars_max:
+        return judged(text)
+    return judged(text[:chars_max])[:-_REACH_CHARS] + CUT
+
+
+def _without_shapes(text: str) -> str:
+    # Half of all arguments: for these no shape has to be tried.
+    if len(text) <= _PLAIN_CHARS_MAX and _PLAIN.fullmatch(text):
+        return text
+    for pattern, replacement in SHAPES:
+        text = pattern.sub(replacement, text)
+    return _BASIC.sub(_basic, text)
+
+
+def _has_blanks(text: str) -> bool:
+    return " " in text or "\n" in text or "\t" in text
 
 
 class _Reading:
@@ -137,35 +189,54 @@ class _Reading:
         self._depth = depth
         self._before = ""
         self._hides_next: re.Pattern[str] | None = None
-        self._countdown = 0
+        # Arguments up to the first that a word before has announced as a secret, and to the last.
+        self._first = self._last = 0
 
     def shown(self, argument: str) -> str:
         """The next argument, as it is shown."""
         before, self._before = self._before, argument
-        if self._countdown:
-            self._countdown -= 1
-            if not self._countdown:
-                return REDACTED
         place, self._hides_next = self._hides_next, None
-        # One letter is an option.
-        if place is not None and (not argument.startswith("-") or len(argument) > 2):  # noqa: PLR2004 - a dash and it
+        if self._last and self._is_announced(argument):
+            return REDACTED
+        # A dash and one letter is an option.
+        if place is not None and (argument[:1] != "-" or argument[2:]):
             return argument if place.fullmatch(argument) else REDACTED
         self._program = secret_options.program(before, argument, self._program)
         shown = self._judged(argument, before)
         if shown is not None:
             return shown
         # What has blanks in it may be a line for a shell: that of this machine, or of another.
-        is_line = " " in argument or (self._is_shell and _SHELL_OPTION.fullmatch(before))
+        is_line = _has_blanks(argument) or (self._is_shell and _SHELL_OPTION.fullmatch(before))
         if is_line and self._depth < _DEPTH_MAX:
             return shell_line(argument, self._depth)
-        return redact(argument)
+        return _without_shapes(argument)
+
+    def _is_announced(self, argument: str) -> bool:
+        """Whether this is, or may be, the secret that some word before announced.
+
+        Options are not counted. Each may take the next argument or not, so with each it may be one
+        argument more that is the secret.
+        """
+        is_next = self._first <= 1
+        if argument == "--" or _SURE_OPTION.fullmatch(argument):
+            return False
+        if _OPTION.fullmatch(argument):
+            self._last += 1
+            return is_next
+        self._first -= 1
+        self._last -= 1
+        return is_next
+
+    def _announce(self, distance: int) -> None:
+        self._first = min(self._first, distance) if self._last else distance
+        self._last = max(self._last, distance)
 
     def _judged(self, argument: str, before: str) -> str | None:
         """How an argument is shown that is judged by its place; None: by what it holds."""
         program = self._program
         for word, distance in program.words:
-            if re.fullmatch(word, argument):
-                self._countdown = distance
+            if word.fullmatch(argument):
+                self._announce(distance)
         if program.account and _ACCOUNT.fullmatch(argument):
             return f"{argument.partition('/')[0]}/{REDACTED}"
         for option in program.joined:
@@ -184,21 +255,25 @@ class _Reading:
 
     def _user(self, argument: str, before: str, name: str, value: str) -> str | None:
         """An argument that tells a user with a password."""
-        if value and name in _USER_OPTIONS and not self._keeps_users:
+        if value and self._tells_user(name):
             user = _USER.fullmatch(value)
             return None if user is None else f"{name}={user[1]}:{REDACTED}"
         if "-u" in self._program.joined:
             found = _CURL_USER.fullmatch(argument)
             if found is not None:
                 return f"{found[1]}{REDACTED}"
-            if _CURL_OPTIONS.fullmatch(before) and _USER.fullmatch(argument):
-                return REDACTED
-        has_user = before in _USER_OPTIONS and not self._keeps_users
-        if has_user or before == "digest":  # ZooKeeper's `addauth digest user:password`.
+            if _CURL_OPTIONS.fullmatch(argument):
+                self._hides_next = _SURE_PLACE
+                return argument
+        # ZooKeeper's `addauth digest user:password`.
+        if self._tells_user(before) or before == "digest":
             user = _USER.fullmatch(argument)
             if user is not None:
                 return f"{user[1]}:{REDACTED}"
         return None
+
+    def _tells_user(self, option: str) -> bool:
+        return option in _USER_OPTIONS and not (self._keeps_users and option in _GROUP_OPTIONS)
 
 
 def _is_secret(name: str, value: str) -> bool:
@@ -210,13 +285,16 @@ def _places(name: str) -> re.Pattern[str]:
     return _SURE_PLACE if _PASSWORD.search(name[-_NAME_CHARS_MAX:]) else _PLACE
 
 
-def _first_words(words: Sequence[str]) -> list[str]:
-    """The words of the first of several commands."""
+def _first_words(words: Sequence[str], begin: int) -> list[str]:
+    """The first words of the command that begins there, so many as a command is told by."""
     found: list[str] = []
-    for word in words:
+    for number in range(begin, len(words)):
+        word = words[number]
         if word.strip(_BETWEEN):
             found.append(word.strip("'\""))
         elif found and _ENDS.search(word):
+            break
+        if len(found) == secret_options.LOOKED_AT:
             break
     return found
 

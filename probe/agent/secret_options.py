@@ -1,8 +1,11 @@
-"""Programs whose options carry a secret without saying so. Data only; see `redaction`."""
+"""Programs whose options carry a secret without saying so: a table of them, and which of its rows
+hold for a command line. `redaction` applies them."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 
@@ -12,17 +15,21 @@ class Program(NamedTuple):
 
     joined: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
-    words: tuple[tuple[str, int], ...] = ()
-    """A pattern of the word, and how far behind it the secret stands."""
+    words: tuple[tuple[re.Pattern[str], int], ...] = ()
+    """A pattern of the word, and how far behind it the secret stands, options not counted."""
     account: bool = False
     """An argument may be `user/password@database`."""
+
+
+def _word(pattern: str, distance: int) -> tuple[re.Pattern[str], int]:
+    return re.compile(pattern), distance
 
 
 NONE = Program()
 # Of whichever program: `docker login -p x`, `helm registry login -p x`.
 _LOGIN = Program(joined=("-p",), after=("-p",))
 _RUNTIMES = frozenset(("docker", "podman", "nerdctl", "crictl", "buildah", "skopeo"))
-_MYSQL = Program(joined=("-p",), words=(("password", 1),))
+_MYSQL = Program(joined=("-p",), words=(_word("password", 1),))
 _MONGO = Program(joined=("-p",), after=("-p",))
 _SNMP = Program(joined=("-c", "-A", "-X"), after=("-c", "-A", "-X"))
 _CAPITAL_P = Program(joined=("-P",), after=("-P", "--pw"))
@@ -30,7 +37,7 @@ _LOWER_P = Program(after=("-p", "-pw"))
 _LDAP = Program(joined=("-w",), after=("-w",))
 _SMB = Program(after=("-U", "--user"))
 _ORACLE = Program(account=True)
-_PROGRAMS: Mapping[str, Program] = {
+PROGRAMS: Mapping[str, Program] = {
     **dict.fromkeys(
         ("mysql", "mysqldump", "mysqladmin", "mysqlimport", "mysqlcheck", "mysqlshow"), _MYSQL
     ),
@@ -56,39 +63,51 @@ _PROGRAMS: Mapping[str, Program] = {
     "xfreerdp": Program(joined=("/p:",)),
     "gitlab-runner": Program(after=("-r",)),
     "caddy": Program(after=("--plaintext", "-p")),
-    "htpasswd": Program(words=((r"-[A-Zcmds5]*b[A-Zcmds5]*", 3), (r"-\w*(?:n\w*b|b\w*n)\w*", 2))),
-    "vault": Program(words=(("login", 1),)),
-    "mc": Program(words=(("set", 4), ("add", 4))),
-    "rabbitmqctl": Program(words=(("add_user|change_password|authenticate_user", 2),)),
-    "nmcli": Program(words=(("password", 1),)),
-    "ngrok": Program(words=(("(?:add-)?authtoken", 1),)),
-    "npm": Program(words=((".*:_(?:authToken|auth|password)", 1),)),
-    "aws": Program(words=(("aws_(?:secret_access_key|session_token)", 1),)),
-    "wpa_passphrase": Program(words=((".*wpa_passphrase", 2),)),
+    # With `-n`, which may stand apart, it takes no file.
+    "htpasswd": Program(
+        words=(_word(r"-(?!\w*n)(?=\w*b)\w{1,64}", 3), _word(r"-(?=\w*n)\w{1,64}", 2))
+    ),
+    "vault": Program(words=(_word("login", 1),)),
+    "mc": Program(words=(_word("set", 4), _word("add", 3), _word("add", 4))),
+    "rabbitmqctl": Program(words=(_word("add_user|change_password|authenticate_user", 2),)),
+    "nmcli": Program(words=(_word("password", 1),)),
+    "ngrok": Program(words=(_word("(?:add-)?authtoken", 1),)),
+    "npm": Program(words=(_word(".*:_(?:authToken|auth|password)", 1),)),
+    "aws": Program(words=(_word("aws_(?:secret_access_key|session_token)", 1),)),
+    "wpa_passphrase": Program(words=(_word(".*wpa_passphrase", 2),)),
 }
 # `-u user:group` of these tells no password.
 _USER_AND_GROUP = _RUNTIMES | {"su", "sudo", "setpriv", "chroot", "runuser", "start-stop-daemon"}
-_LOOKED_AT = 4
+LOOKED_AT = 4
 # What stands behind these is a name of somebody's choice: `docker run --name mysql -p 80:80 x`.
-_NAMING = frozenset(("--name", "--hostname", "-h", "--network", "--link", "-n", "--namespace"))
+_NAMING = frozenset(("--name", "--hostname", "-h", "--network", "--link", "--namespace"))
+_UNIONS = 256
 
 
 def program(before: str, argument: str, known: Program) -> Program:
-    """What is known of the program that an argument is told to, when it names one.
+    """What is known of the programs of a command line, once one more argument has been read.
 
     Programs run others (`docker exec db mysql`, `timeout 5 nice -n 10 mysql`), so every argument
-    may; what only looks so has more hidden than it need be.
+    may name one. It may be called so by chance, too (`mysql --host docker`): what is known of each
+    holds, and a line that only looks so has more hidden than it need be.
     """
     if before in _NAMING:
         return known
-    name = argument.rpartition("/")[2]
-    if name == "login" and not known.words:
-        return _LOGIN
-    if name in _RUNTIMES:
-        return NONE
-    return _PROGRAMS.get(name, known)
+    found = _LOGIN if argument == "login" else PROGRAMS.get(argument.rpartition("/")[2], known)
+    return known if found is known else _united(known, found)
+
+
+@lru_cache(_UNIONS)
+def _united(one: Program, other: Program) -> Program:
+    # Each once: a line may name a program a thousand times.
+    return Program(
+        tuple(dict.fromkeys(one.joined + other.joined)),
+        tuple(dict.fromkeys(one.after + other.after)),
+        tuple(dict.fromkeys(one.words + other.words)),
+        one.account or other.account,
+    )
 
 
 def takes_user_and_group(arguments: Sequence[str]) -> bool:
     """Whether `user:group` is what it seems."""
-    return any(one.rpartition("/")[2] in _USER_AND_GROUP for one in arguments[:_LOOKED_AT])
+    return any(one.rpartition("/")[2] in _USER_AND_GROUP for one in arguments[:LOOKED_AT])

@@ -98,7 +98,14 @@ SHAPES = (
         re.compile(r"\b(digest[:\s]\s{0,2}(?!sha\d|md5)[\w.@-]{1,64}:)[^\s'\",]{1,256}"),
         rf"\1{REDACTED}",
     ),
-    (re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?"), REDACTED),
+    # A JSON Web Token. What a dot has to end is looked at once and as a whole: `-eyJ-eyJ…` would be
+    # read anew from each of its parts.
+    (
+        re.compile(
+            r"(?<![\w-])(?=[\w-]{11,}+\.[\w-]{8})([\w-]*?\b)?eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?"
+        ),
+        rf"\1{REDACTED}",
+    ),
     (
         re.compile(
             r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\bgh[pousr]_\w{20,}|\bgithub_pat_\w{20,}"

@@ -9,9 +9,12 @@ from __future__ import annotations
 import re
 
 NAME_CHARS_MAX = 256
+LABEL_CHARS_MAX = 1024
+"""Of a label's value: some hold a whole command."""
 TEXT_CHARS_MAX = 4096
 LIST_ITEMS_MAX = 256
-_CUT = "…"
+CUT = "…"
+"""Stands at the end of what was cut."""
 # Controls, surrogates of bytes that are no UTF-8, marks that change the direction of text.
 _UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
@@ -22,7 +25,7 @@ def clean(text: str | bytes, chars_max: int = NAME_CHARS_MAX) -> str:
         # Four bytes a character at most: more is cut anyway.
         text = text[: 4 * chars_max + 4].decode("utf-8", "replace")
     if len(text) > chars_max:
-        text = text[: chars_max - 1] + _CUT
+        text = text[: chars_max - 1] + CUT
     return text if text.isascii() and text.isprintable() else _UNFIT.sub("\ufffd", text)
 
 

@@ -14,7 +14,7 @@ from tests.kubernetes.node import Node
 from tests.kubernetes.sandbox_init import ADDRESS
 from tests.kubernetes.sandbox_init import NAME as HOST
 from tests.kubernetes.stack import ClusterStack, is_ready
-from tests.probe.receiver import Receiver
+from tests.probe.receiver import Receiver, all_told
 from tests.providers.cluster.api import Object
 from tests.waiting import until
 
@@ -24,7 +24,6 @@ APP = f"https://{ADDRESS}:{APP_PORT}"
 _TOLD_S_MAX = 300.0
 # CapEff counts them as linux/capability.h numbers them.
 _BITS = {"DAC_READ_SEARCH": 2, "NET_ADMIN": 12, "SYS_PTRACE": 19}
-_TOLD = ("host", "process", "container", "connection", "kubernetes_pod", "collector")
 _OF_CLIENTS = range(32_768, 61_000)
 _SERVERS = {"blue-zookeeper": 2181, "blue-masters": 5050}
 CONNECTED = {
@@ -254,15 +253,10 @@ class Seen:
         """Neither declared nor told anywhere, and no process was started with one."""
         runner = self.stack.runner
         started = "cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline | tr '\\0' ' '; true"
-        told = [
-            dict(mirror.nodes(topology))
-            for mirror in self.app.mirrors.values()
-            for topology in _TOLD
-        ]
         texts = {
             "objects": json.dumps(self.pods()) + self.objects("ConfigMap"),
             "outputs": json.dumps(runner.outputs()) + runner.config_file.read_text(),
-            "report": json.dumps(told, default=str),
+            "report": all_told(self.app.mirrors.values()),
             "processes": "".join(self.within(started)),
         }
         for where, text in texts.items():

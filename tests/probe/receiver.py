@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import socket
 import ssl
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,12 @@ from probe.report import wire
 from probe.report.errors import GapError
 from probe.report.mirror import Mirror
 from probe.report.wire import Frame, Kind
+
+
+def all_told(mirrors: Iterable[Mirror]) -> str:
+    """All that a report holds, for who looks for a text that must not be there."""
+    told = [dict(mirror.nodes(one)) for mirror in mirrors for one in mirror.topologies()]
+    return json.dumps(told, default=str, ensure_ascii=False)
 
 
 @dataclass

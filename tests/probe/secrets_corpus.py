@@ -176,6 +176,42 @@ SECRETS = [
     "curl https://hooks.slack.com/services/T0/B0/s3cr3tvalue",
     "curl https://api.telegram.org/bot1:s3cr3tvalue/getMe",
     "openssl req -passout pass:s3cr3tvalue",
+    # Another program's name that somebody chose: as a host, a user, a path.
+    "curl https://h/api/login -ume:s3cr3tvalue",
+    "curl https://h/docker -U me:s3cr3tvalue",
+    "curl https://h/login -sSu me:s3cr3tvalue",
+    "curl https://h/a.zip -o zip -4sSume:s3cr3tvalue",
+    "mysql --host docker -ps3cr3tvalue",
+    "mysql -u root docker -ps3cr3tvalue",
+    "mysql --host curl -ps3cr3tvalue",
+    "ldapsearch -D login -w s3cr3tvalue",
+    "redis-cli --user docker -a s3cr3tvalue",
+    "ipmitool -U login -P s3cr3tvalue",
+    "htpasswd -b docker me s3cr3tvalue",
+    "sqlplus -s docker u/s3cr3tvalue@h",
+    "sudo -n mysql -ps3cr3tvalue",
+    "sudo http -a me:s3cr3tvalue GET x",
+    # Options between a word and the secret that it announces.
+    "vault login -method=token s3cr3tvalue",
+    "vault login -method token s3cr3tvalue",
+    "vault login -no-print -path=x -- s3cr3tvalue",
+    "htpasswd -b -c f u s3cr3tvalue",
+    "htpasswd -b -C 10 f u s3cr3tvalue",
+    "htpasswd -n -b u s3cr3tvalue",
+    "htpasswd -b -n u s3cr3tvalue",
+    "htpasswd -b f u -s3cr3tvalue",
+    "mc alias set --api S3v4 x h me s3cr3tvalue",
+    "mc alias set x h me s3cr3tvalue --api S3v4",
+    "mc alias set x h me --api S3v4 s3cr3tvalue",
+    "mc admin user add x me s3cr3tvalue",
+    "rabbitmqctl add_user --vhost / me s3cr3tvalue",
+    "ngrok config add-authtoken --config x s3cr3tvalue",
+    # More of curl's users.
+    "curl https://x/ -sSu corp\\me:s3cr3tvalue",
+    "curl -4sSu me%40x:s3cr3tvalue h",
+    "curl -sSu :s3cr3tvalue h",
+    "curl -vvvvvvvvvvvvu me:s3cr3tvalue h",
+    "curl -0Sume:s3cr3tvalue h",
 ]
 # As one argument with blanks in it, which splitting would take apart.
 ARGUMENTS = [
@@ -240,6 +276,8 @@ SHAPES = [
     "dop_v1_" + "a1" * 16,
     "Bearer " + "a1b2c3d4e5",
     "eyJhbGciOiJIUzI1NiJ9" + ".eyJzdWIiOiIxMjM0NTY3ODkwIn0" + ".c2lnbmF0dXJl",
+    # One that carries certificates in its head.
+    "eyJ" + "a1" * 1500 + ".eyJzdWIiOiIxMjM0NTY3ODkwIn0" + ".c2lnbmF0dXJl",
     "tskey-" + "auth-a1b2c3d4",
     "SWMTKN-" + "1-a1b2c3d4e5",
     "$apr1$" + "a1b2c3d4$" + "e5f6a1b2c3d4e5f6a1b2c3",
@@ -326,6 +364,12 @@ HARMLESS = [
     "htpasswd -c file me",
     "ansible-playbook -e state=present site.yml",
     "kubectl get secrets -n shop",
+    "sudo docker run -u app:app nginx",
+    "vault login -method=oidc",
+    "vault status",
+    "docker exec curl ls -l",
+    "mc ls x/bucket",
+    "mc alias set --help",
 ]
 # Texts that are labels, messages or lines for a shell.
 HARMLESS_TEXTS = [

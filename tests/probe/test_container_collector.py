@@ -308,8 +308,8 @@ async def test_the_kernel_looks_after_a_stream_of_a_remote_engine() -> None:
 async def test_secrets_in_commands_and_labels_stay_here(tmp_path: Path) -> None:
     one = container(
         A,
-        args=["app", "--token", "s3cret"],
-        labels={"db.password": "s3cret", "url": "postgres://u:s3cret@db/x", "app": "x"},
+        args=["app", "--token", "s3cret", f"{'x ' * 2020}postgres://u:{'s3cret' * 9}@db/x"],
+        labels={"db.password": "s3cret", "url": f"{'x ' * 500}postgres://u:{'s3cret' * 9}@db/x"},
         env=["DB_PASSWORD=s3cret"],
     )
     async with looking(tmp_path, one) as world:

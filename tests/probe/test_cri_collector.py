@@ -206,6 +206,36 @@ class Broken:
         pass
 
 
+class Lengthy(Broken):
+    """A runtime whose texts are longer than is shown of them, with a secret at the edge."""
+
+    def __init__(self) -> None:
+        super().__init__(AnswerError("no status"))
+
+    async def containers(self) -> list[Container]:
+        await asyncio.sleep(0)  # Whoever listens begins to.
+        labels = {"url": f"{'x ' * 500}https://me:{'hunter22' * 9}@h/"}
+        return [Container("a", "a", "running", "", labels=labels)]
+
+    async def status(self, of: Container) -> Status:
+        return Status(None, ["app", f"{'x ' * 2030}https://{of.id}:{'hunter22' * 9}@h/"])
+
+
+async def test_secrets_go_before_a_text_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cri, "Runtime", Lengthy().at)
+    place = site()
+    collector = CriCollector(place, "none.sock")
+    try:
+        await collector.start()
+        await collector.collect()
+        (row,) = (node for _, node in place.ledger["container"])
+        assert "x x" in str(row["command"])
+        assert "x x" in str(row["labels"])
+        assert "hunter22" not in str(row)
+    finally:
+        await collector.close()
+
+
 @pytest.mark.parametrize(
     "error",
     [RefusedError("no shim", status=2), UnreachableError("saw none"), AnswerError("no status")],

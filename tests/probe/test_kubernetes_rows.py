@@ -109,6 +109,10 @@ def test_a_pod_s_problem_is_why_it_is_not_as_it_should_be(
 
 def test_secrets_in_labels_stay_here() -> None:
     assert pod()["labels"] == ["app=web", f"db-password={REDACTED}"]
+    for name in ("db-password", "n" * 300 + "-password", "url"):
+        # Neither is cut before it is judged.
+        value = f"{'x' * 230} https://me:{'hunter22' * 5}@h/"
+        assert "hunter22" not in str(Scope("c").pairs({name: value}))
 
 
 def test_hostile_texts_are_made_fit() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from probe.agent.collector import State
 from probe.agent.collectors.plugins import PluginsCollector
+from probe.agent.redaction import REDACTED
 from probe.agent.site import KnownProcess, Site
 from tests.probe.sites import site
 
@@ -148,6 +150,44 @@ async def test_what_a_plugin_tells_stands_beside_what_is_known(tmp_path: Path) -
 
     assert made.ledger["host"].node("node") == {"name": "node"}
     assert len(made.ledger["plugin"]) == 0
+
+
+@pytest.mark.parametrize("redacts", [True, False])
+async def test_secrets_that_a_plugin_tells_stay_here(tmp_path: Path, *, redacts: bool) -> None:
+    url = f"https://me:{'hunter22' * 9}@h/"
+    latest = {
+        "api_token": {"value": "hunter22"},
+        "line": {"value": "mysql -uroot -phunter22 shop"},
+        # Neither is cut before it is judged.
+        "url": {"value": "x " * 500 + url},
+        "long": {"value": "y" * 8_150 + url * 300},
+        "plain": {"value": "z" * 2_000},
+    }
+    told = report(
+        Host={
+            "nodes": {"n;<host>": {"latest": latest}},
+            "metadata_templates": {"line": {"id": "line", "label": f"of {url}"}},
+            "controls": {"reset": {"id": "reset", "human": f"Reset {url}"}},
+        },
+        Plugins=[spec(label=f"at {url}", description=f"Asks {url}", interfaces=[url])],
+    )
+    made = replace(place(), redact=redacts)
+    wrong = saying(report(Plugins=[spec(f"https://m:hunter22@h/{'x' * 50}")]))
+    async with serving(tmp_path, iowait=saying(told), other=wrong):
+        collector = await look(made, tmp_path)
+        capability = collector.capability()
+        host = made.ledger["host"].node("node")
+        seen = str([dict(table) for table in made.ledger.tables.values()]) + str(capability)
+
+        assert ("hunter22" in seen) is not redacts
+        assert str(host["x:iowait:plain"]) == "z" * 1_023 + "\u2026"
+        if redacts:
+            assert host["x:iowait:api_token"] == REDACTED
+            assert host["x:iowait:line"] == f"mysql -uroot -p{REDACTED} shop"
+            assert (
+                made.ledger["plugin"].node("node;iowait")["label"] == f"at https://me:{REDACTED}@h/"
+            )
+        await collector.close()
 
 
 BAD: dict[str, Answer] = {

@@ -6,14 +6,18 @@ import asyncio
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from probe.agent.collector import State
+from probe.agent.collectors import process
 from probe.agent.collectors.process import ProcessCollector
+from probe.agent.errors import StuckError
 from probe.agent.files import CounterFile
+from probe.agent.redaction import REDACTED, command_line
 from probe.agent.site import KnownContainer, Site
 from tests.probe.sites import Clock, site, sleeper
 from tests.waiting import until
@@ -194,6 +198,78 @@ async def test_a_megabyte_of_command_line_is_cut(proc: Proc) -> None:
 
     assert node is not None
     assert len(node["command_line"]) <= 4096
+
+
+async def test_secrets_go_before_a_line_is_cut_or_cleaned(proc: Proc) -> None:
+    url = b"https://me:" + b"s3cr3tvalue" * 9 + b"@h/"
+    key = b"-----BEGIN RSA " + b"PRIVATE KEY-----%s-----END RSA " + b"PRIVATE KEY-----"
+    proc.put(7, line=b"sh\0-c\0cd /x\nmysql -ps3cr3tvalue\0")
+    proc.put(8, line=b"app\0" + b"x " * 2035 + url + b"\0")
+    # What takes up the most of what is read shows as three characters.
+    proc.put(9, line=b"app\0" + key % (b"A" * 8000) + b"\0" + b"x " * 30 + url + b"\0")
+    place = site(proc=str(proc.folder))
+    collector = ProcessCollector(place)
+    await collector.collect()
+    lines = {pid: (by_pid(place, pid) or {})["command_line"] for pid in (7, 8, 9)}
+    assert lines[7] == f"sh -c cd /x\ufffdmysql -p{REDACTED}"
+    assert lines[8].startswith("app x x")
+    assert "s3cr3t" not in str(lines)
+    await collector.close()
+
+
+async def test_a_command_line_that_cannot_be_judged_hides_no_other_process(
+    proc: Proc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def judged(arguments: Sequence[str]) -> str:
+        if "odd" in arguments:
+            msg = "s3cr3tvalue"
+            raise ValueError(msg)
+        return command_line(arguments)
+
+    monkeypatch.setattr(process, "command_line", judged)
+    for pid, line in ((7, b"app\0-a\0"), (8, b"app\0odd\0"), (9, b"app\0-b\0")):
+        proc.put(pid, line=line)
+    place = site(proc=str(proc.folder))
+    collector = ProcessCollector(place)
+    await collector.collect()
+
+    lines = {pid: (by_pid(place, pid) or {})["command_line"] for pid in (7, 8, 9)}
+    assert lines == {7: "app -a", 8: REDACTED, 9: "app -b"}
+    capability = collector.capability()
+    assert capability.state is State.PARTIAL
+    assert "command lines of 1 processes, which failed: ValueError" in str(capability.misses[0])
+    assert "s3cr3tvalue" not in str(capability.misses)
+
+    shutil.rmtree(proc.folder / "8")
+    await collector.collect()
+    assert collector.capability().state is State.FULL
+    await collector.close()
+
+
+@pytest.mark.parametrize("count", [1, 5])
+async def test_a_line_that_the_watchdog_gives_up_is_hidden_but_not_one_after_another(
+    proc: Proc, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    def stuck(arguments: Sequence[str]) -> str:
+        if "odd" in arguments:
+            msg = "it went on"
+            raise StuckError(msg)
+        return command_line(arguments)
+
+    monkeypatch.setattr(process, "command_line", stuck)
+    for pid in range(10, 10 + count):
+        proc.put(pid, line=b"app\0odd\0")
+    proc.put(7, line=b"app\0-a\0")
+    place = site(proc=str(proc.folder))
+    collector = ProcessCollector(place)
+    if count == 1:
+        await collector.collect()
+        assert (by_pid(place, 7) or {})["command_line"] == "app -a"
+        assert "StuckError" in str(collector.capability().misses[0])
+    else:
+        with pytest.raises(StuckError):
+            await collector.collect()
+    await collector.close()
 
 
 async def test_a_process_that_vanishes_between_two_reads_is_left_out(proc: Proc) -> None:

@@ -16,6 +16,7 @@ from probe.agent.redaction import (
     redact,
     redact_pair,
     shell_line,
+    shown_pairs,
 )
 from tests.probe.properties import patient
 from tests.probe.secrets_corpus import ARGUMENTS, HARMLESS, HARMLESS_TEXTS, SECRETS, SHAPES
@@ -57,6 +58,7 @@ def test_a_secret_of_a_known_shape_goes_wherever_it_stands(secret: str) -> None:
 
     assert secret not in shown
     assert shown.startswith("begin ")
+    assert redact(secret) != secret
 
 
 @pytest.mark.parametrize("line", HARMLESS)
@@ -178,6 +180,44 @@ def test_a_name_of_many_parts_takes_no_time(piece: str, end: str) -> None:
     command_line(["app", f"--{name}", name])
 
     assert time.process_time() - before < 0.2
+
+
+@pytest.mark.parametrize("piece", [*PIECES, "a&", "-eyJ"])
+def test_a_megabyte_of_a_label_takes_no_time(piece: str) -> None:
+    text = piece * (1_000_000 // len(piece))
+    before = time.process_time()
+    redact(text)
+    redact_pair("label", text)
+    shown_pairs({"label": text}, redacts=True, chars_max=1024)
+
+    assert time.process_time() - before < 1.0
+
+
+@pytest.mark.parametrize("chars", range(8_050, 8_200, 7))
+@pytest.mark.parametrize("filler", ["x", "x ", "a;"])
+def test_half_a_secret_at_the_end_of_what_is_read_is_not_shown(chars: int, filler: str) -> None:
+    text = (filler * chars)[:chars] + " https://me:" + "s3cr3tvalue" * 9 + "@host/" + "y" * 200
+    for shown in (redact(text), redact_pair("label", text), command_line(["app", text])):
+        assert "s3cr3t" not in shown
+        assert shown[4:100] in text
+
+
+def test_a_pair_is_judged_by_its_whole_name_and_value_and_then_cut() -> None:
+    name = "n" * 300 + "_password"
+    pairs = {name: "s3cr3tvalue", "url": "x" * 1000 + " https://me:" + "s3cr3tvalue" * 9 + "@h"}
+    shown = shown_pairs(pairs, redacts=True, chars_max=1024)
+    assert "s3cr3t" not in str(shown)
+    assert max(len(one) for one in shown) <= 256 + 1 + 1024
+    assert len(shown_pairs({str(n): "v" for n in range(5_000)}, redacts=True, chars_max=9)) == 256
+    assert "s3cr3tvalue" in str(shown_pairs(pairs, redacts=False, chars_max=1024))
+
+
+def test_a_line_of_several_lines_is_read_line_by_line() -> None:
+    script = "cd /x\nmysql -ps3cr3tvalue \\\n shop\n\tcurl -u\tme:s3cr3tvalue h\n"
+    script += "vault login \\\n s3cr3tvalue\nredis-cli \\\n  -a \\\n  s3cr3tvalue ping"
+    for shown in (command_line(["sh", "-c", script]), redact_pair("label", script)):
+        assert "s3cr3tvalue" not in shown
+    assert command_line(["x", "mysql\t-ps3cr3tvalue"]) == f"x mysql\t-p{REDACTED}"
 
 
 def test_lines_inside_of_lines_are_read_to_a_bounded_depth() -> None:

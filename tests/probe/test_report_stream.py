@@ -22,8 +22,10 @@ from probe.report.errors import (
 from probe.report.ledger import Ledger
 from probe.report.mirror import Mirror
 from probe.report.table import Symbols
+from probe.report.topologies import TOPOLOGIES
 from probe.report.wire import Frame
 from tests.probe.properties import patient
+from tests.probe.receiver import all_told
 
 LEASE_MS = 10_000
 COLUMNS: dict[str, st.SearchStrategy[Any]] = {
@@ -298,3 +300,12 @@ def test_any_value_of_a_column_leaves_a_frame_that_a_receiver_takes(
     mirror.apply(sent(ledger.snapshot(1, LEASE_MS)))
 
     assert seen(mirror).keys() == {"c"}
+
+
+def test_a_text_is_found_in_whichever_topology_it_is_told() -> None:
+    ledger, mirror = Ledger("p", 1), Mirror()
+    for topology in TOPOLOGIES:
+        ledger[topology].put("one", **{"x:plugin:note": f"of {topology}."})
+    mirror.apply(sent(ledger.snapshot(0, LEASE_MS)))
+    told = all_told([mirror])
+    assert [one for one in TOPOLOGIES if f"of {one}." not in told] == []

@@ -22,9 +22,9 @@ from probe.agent.cri import Container, Runtime, Status
 from probe.agent.errors import AbsentError, AgentError, HttpError, RefusedError, UnreachableError
 from probe.agent.grpc import UNIMPLEMENTED
 from probe.agent.metering import counted
-from probe.agent.redaction import command_line, redact_pair
+from probe.agent.redaction import command_line, shown_pairs
 from probe.agent.site import Site
-from probe.agent.text import TEXT_CHARS_MAX, clean, clean_all
+from probe.agent.text import LABEL_CHARS_MAX, TEXT_CHARS_MAX, clean, clean_all
 from probe.agent.unseen import Unseen, answer_of
 
 SOCKETS = (
@@ -194,12 +194,8 @@ class CriCollector:
 
     def _facts(self, one: Container, status: Status) -> dict[str, Any]:
         redacts = self._site.redact
-        arguments = [clean(word, TEXT_CHARS_MAX) for word in status.command[:_ARGUMENTS_MAX]]
+        arguments = status.command[:_ARGUMENTS_MAX]
         shown = command_line(arguments) if redacts else " ".join(arguments)
-        labels = [
-            f"{clean(k)}={redact_pair(k, clean(v, 1024)) if redacts else clean(v, 1024)}"
-            for k, v in one.labels.items()
-        ]
         return {
             "host": self._site.host,
             "runtime": self._named[0],
@@ -215,7 +211,7 @@ class CriCollector:
             "exit_code": status.exit_code,
             "restarts": one.attempt,
             "addresses": clean_all(list(status.addresses)),
-            "labels": clean_all(labels, 2 * TEXT_CHARS_MAX),
+            "labels": shown_pairs(one.labels, redacts=redacts, chars_max=LABEL_CHARS_MAX),
             "host_network": status.host_network,
             "pause": one.is_sandbox,
         }

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from probe.agent import docker
-from probe.agent.redaction import command_line, redact_pair
-from probe.agent.text import TEXT_CHARS_MAX, clean, clean_all
+from probe.agent.redaction import command_line, shown_pairs
+from probe.agent.text import LABEL_CHARS_MAX, TEXT_CHARS_MAX, clean, clean_all
 from probe.report.schema import Value
 
 _FRACTION_DIGITS = 6
@@ -28,8 +28,7 @@ def facts(found: docker.Container, *, redacts: bool) -> dict[str, Value]:
         for address in (one.ip_address, one.ip_v6_address)
         if address
     ]
-    # A megabyte of arguments is cut before anything looks at it.
-    arguments = [clean(one, TEXT_CHARS_MAX) for one in [found.path, *(found.args or [])[:256]]]
+    arguments = [found.path, *(found.args or [])[:256]]
     shown = command_line(arguments) if redacts else " ".join(arguments)
     mode = found.host_config.network_mode
     return {
@@ -49,20 +48,12 @@ def facts(found: docker.Container, *, redacts: bool) -> dict[str, Value]:
         "networks": clean_all(list(networks)),
         "addresses": clean_all(addresses),
         "ports": clean_all(ports(settings.ports or {})),
-        "labels": clean_all(
-            [f"{clean(k)}={_label(k, v, redacts=redacts)}" for k, v in labels.items()],
-            2 * TEXT_CHARS_MAX,
-        ),
+        "labels": shown_pairs(labels, redacts=redacts, chars_max=LABEL_CHARS_MAX),
         "host_network": mode == "host",
         "pause": any(labels.get(name) == value for name, value in _PAUSE_LABELS.items()),
         "pod": clean(labels.get(_POD_LABEL, "")) or None,
         "task": mesos_task(config.env or []),
     }
-
-
-def _label(name: str, value: str, *, redacts: bool) -> str:
-    shown = clean(value, 1024)
-    return redact_pair(name, shown) if redacts else shown
 
 
 def ports(bound: dict[str, list[docker.PortBinding] | None]) -> list[str]:

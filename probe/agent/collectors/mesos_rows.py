@@ -20,10 +20,10 @@ from probe.agent import sync_engine
 from probe.agent.claims import Claims
 from probe.agent.local_places import LocalPlaces, split
 from probe.agent.named_pods import NamedPods
-from probe.agent.redaction import redact, redact_pair
+from probe.agent.redaction import redact, shown_pairs
 from probe.agent.settings import Mesos, SyncEngine
 from probe.agent.site import Site
-from probe.agent.text import LIST_ITEMS_MAX, clean, clean_all
+from probe.agent.text import LIST_ITEMS_MAX, NAME_CHARS_MAX, clean, clean_all
 from probe.report.schema import Value
 
 TASK_ENDED = frozenset(
@@ -255,7 +255,9 @@ class Rows:
             version=clean(agent.version),
             active=agent.active and not agent.deactivated,
             drain=None if agent.drain is None else agent.drain.state.value,
-            attributes=clean_all([self._pair(k, v) for k, v in agent.attributes.items()]),
+            attributes=shown_pairs(
+                agent.attributes, redacts=self._site.redact, chars_max=NAME_CHARS_MAX
+            ),
             resources=_quantities(agent.resources),
             allocated=_quantities(agent.allocated),
         )
@@ -288,12 +290,7 @@ class Rows:
 
     def _shown(self, text: str) -> str:
         """A text of somebody else's, without the secrets in it."""
-        cut = clean(text)
-        return redact(cut) if self._site.redact else cut
-
-    def _pair(self, name: str, value: str) -> str:
-        name, value = clean(name), clean(value)
-        return f"{name}={redact_pair(name, value) if self._site.redact else value}"
+        return clean(redact(text) if self._site.redact else text)
 
     def _tell_task(self, cluster: Mesos, task: Task, agent: Agent | None) -> None:
         is_here = agent is not None and self.places.is_here(agent.address)

@@ -14,6 +14,7 @@ import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
 from urllib.parse import urlencode
@@ -21,8 +22,9 @@ from urllib.parse import urlencode
 from probe.agent.collector import Capability, Miss, State
 from probe.agent.errors import HttpError
 from probe.agent.http import Connection, Place
+from probe.agent.redaction import redact, redact_pair
 from probe.agent.site import Site
-from probe.agent.text import TEXT_CHARS_MAX, clean, clean_all
+from probe.agent.text import LABEL_CHARS_MAX, NAME_CHARS_MAX, TEXT_CHARS_MAX, clean, clean_all
 from probe.report.errors import ScopeReportError
 from probe.report.schema import Value
 from probe.report.scope import document, plugin
@@ -34,6 +36,8 @@ _PLUGINS_MAX = 32
 # A folder that holds more is not one of plugins.
 _FILES_MAX = 1_000
 _TEXTS_MAX = 64
+# Most texts are those of the look before; long ones take memory, and are judged anew.
+_remembered = lru_cache(4_096)(redact_pair)
 # As Scope has it: the id stands in names of columns.
 _NAME = re.compile(r"[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*")
 # Looks that a plugin is left alone for after its first, second, … failure in a row.
@@ -150,7 +154,7 @@ class PluginsCollector:
             one.failures += 1
             one.pause = _PAUSES[min(one.in_a_row, len(_PAUSES) - 1)]
             one.in_a_row += 1
-            one.problem = clean(str(error), TEXT_CHARS_MAX)
+            one.problem = self._shown(str(error))
             self._take_back(one, set())
             self._site.ledger["plugin"].put(
                 self._id(name),
@@ -176,18 +180,18 @@ class PluginsCollector:
                 row = table.row(id_)
                 for column, value in values.items():
                     column = clean(column, 160)  # noqa: PLW2901 - as it may be shown
-                    table.set(row, column, _shown(value))
+                    table.set(row, column, self._value(column, value))
                     told.add((topology, id_, column))
         self._take_back(one, told)
         spec = report.spec
         self._site.ledger["plugin"].put(
             self._id(name),
             host=self._site.host,
-            label=clean(spec.label),
-            description=clean(spec.description, TEXT_CHARS_MAX),
-            interfaces=clean_all(spec.interfaces[:16]),
-            columns=_pairs(report.columns),
-            controls=_pairs(report.controls),
+            label=self._shown(spec.label, NAME_CHARS_MAX),
+            description=self._shown(spec.description),
+            interfaces=clean_all([self._shown(one) for one in spec.interfaces[:16]]),
+            columns=self._pairs(report.columns),
+            controls=self._pairs(report.controls),
             state=State.FULL.value,
             problem=None,
             nodes=len({(topology, id_) for topology, id_, _ in told}),
@@ -220,10 +224,19 @@ class PluginsCollector:
     def _id(self, name: str) -> str:
         return f"{self._site.host};{name}"
 
+    # A plugin may tell what it read in a command line or a configuration: its texts come in here.
 
-def _shown(value: Value) -> Value:
-    return clean(value, TEXT_CHARS_MAX) if isinstance(value, str) else value
+    def _value(self, column: str, value: Value) -> Value:
+        if not isinstance(value, str):
+            return value
+        if self._site.redact:
+            judged = _remembered if len(value) <= NAME_CHARS_MAX else redact_pair
+            value = judged(column, value)
+        return clean(value, LABEL_CHARS_MAX)
 
+    def _shown(self, text: str, chars_max: int = TEXT_CHARS_MAX) -> str:
+        return clean(redact(text) if self._site.redact else text, chars_max)
 
-def _pairs(told: dict[str, str]) -> list[str]:
-    return clean_all([f"{name}={text}" for name, text in told.items()][:_TEXTS_MAX])
+    def _pairs(self, told: dict[str, str]) -> list[str]:
+        first = list(told.items())[:_TEXTS_MAX]
+        return clean_all([f"{name}={self._shown(text)}" for name, text in first])

@@ -15,13 +15,17 @@ from typing import ClassVar
 
 from probe.agent.collector import Capability, Miss, State
 from probe.agent.collectors.host import boot_wall_s
+from probe.agent.errors import StuckError
 from probe.agent.files import CounterFile, read_or_empty
-from probe.agent.redaction import command_line
+from probe.agent.redaction import READ_CHARS_MAX, REDACTED, command_line
 from probe.agent.site import KnownProcess, Site
 from probe.agent.text import TEXT_CHARS_MAX, clean
 
 _SLOW_LOOKS = 5
-_COMMAND_BYTES_MAX = 8 * 1024
+# Whether a line is longer than is read of one shows, then, whatever its characters take.
+_COMMAND_BYTES_MAX = 4 * (READ_CHARS_MAX + 1)
+# The watchdog lets each take seconds, in which the agent does nothing else.
+_STUCK_MAX = 3
 _MOUNTS_BYTES_MAX = 1024 * 1024
 _HIDEPID = re.compile(rb"(?:^|,)hidepid=(?!0|off)")
 _CGROUP_ID = re.compile(rb"(?<![0-9a-f])([0-9a-f]{64})(?![0-9a-f])")
@@ -60,6 +64,9 @@ class ProcessCollector:
         self._containers_version = -1
         self._unlinked: set[int] = set()
         self._hidden_files = 0
+        # Of processes that could not be described, what went wrong.
+        self._undescribed: dict[int, str] = {}
+        self._stuck = 0
         self._boot_s = boot_wall_s()
         self._counts_files = False
         self._is_hidden = False
@@ -75,6 +82,7 @@ class ProcessCollector:
     async def collect(self) -> None:
         """Look at all processes once."""
         now = self._site.clock()
+        self._stuck = 0
         listed = {int(name) for name in os.listdir(self._site.proc) if name.isdigit()}  # noqa: PTH208 - a Path a process costs more than the look
         for pid in [pid for pid in self._known if pid not in listed]:
             self._forget(pid)
@@ -97,6 +105,10 @@ class ProcessCollector:
             what = f"open files of {self._hidden_files} processes of other users"
             grant = "run as root, or with CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"
             misses.append(Miss(what, grant))
+        if self._undescribed:
+            kinds = ", ".join(sorted(set(self._undescribed.values())))
+            what = f"command lines of {len(self._undescribed)} processes, which failed: {kinds}"
+            misses.append(Miss(what, "report it as a defect; they are shown as hidden"))
         if self._is_hidden:
             what = f"processes of other users: {self._site.proc} is mounted with hidepid"
             misses.append(Miss(what, "CAP_SYS_PTRACE, or the group that its option `gid` names"))
@@ -177,16 +189,30 @@ class ProcessCollector:
 
     def _describe(self, process: _Process, raw: bytes) -> None:
         pid = int(process.id.split(";")[-2])
-        line = read_or_empty(f"{self._site.proc}/{pid}/cmdline", _COMMAND_BYTES_MAX)
-        arguments = [clean(one, TEXT_CHARS_MAX) for one in line.rstrip(b"\0").split(b"\0")]
-        shown = command_line(arguments) if self._site.redact else " ".join(arguments)
         self._table.set(process.row, "name", clean(_name(raw)))
-        self._table.set(process.row, "command_line", clean(shown, TEXT_CHARS_MAX) or None)
+        try:
+            shown = self._command_line(pid)
+            self._undescribed.pop(pid, None)
+        except Exception as error:
+            self._stuck += isinstance(error, StuckError)
+            if self._stuck > _STUCK_MAX:
+                raise
+            # The error's text may hold what the line does.
+            self._undescribed[pid] = type(error).__name__
+            shown = REDACTED
+        self._table.set(process.row, "command_line", shown or None)
+
+    def _command_line(self, pid: int) -> str:
+        line = read_or_empty(f"{self._site.proc}/{pid}/cmdline", _COMMAND_BYTES_MAX)
+        arguments = line.rstrip(b"\0").decode("utf-8", "replace").split("\0")
+        shown = command_line(arguments) if self._site.redact else " ".join(arguments)
+        return clean(shown, TEXT_CHARS_MAX)
 
     def _forget(self, pid: int) -> None:
         process = self._known.pop(pid)
         process.file.close()
         self._unlinked.discard(pid)
+        self._undescribed.pop(pid, None)
         self._table.remove(process.id)
         self._site.processes.pop(pid, None)
 

@@ -26,8 +26,8 @@ from probe.agent.kubernetes.model import (
     Workload,
 )
 from probe.agent.kubernetes.quantity import whole
-from probe.agent.redaction import redact_pair
-from probe.agent.text import TEXT_CHARS_MAX, clean, clean_all
+from probe.agent.redaction import shown_pairs
+from probe.agent.text import NAME_CHARS_MAX, TEXT_CHARS_MAX, clean, clean_all
 from probe.report.schema import Value
 
 Row: TypeAlias = tuple[str, dict[str, Value]]
@@ -67,11 +67,7 @@ class Scope:
 
     def pairs(self, labels: Texts | None) -> list[str]:
         """Labels, `name=value`."""
-        shown = [
-            f"{clean(name)}={redact_pair(name, clean(value)) if self.redacts else clean(value)}"
-            for name, value in (labels or {}).items()
-        ]
-        return clean_all(shown, TEXT_CHARS_MAX)
+        return shown_pairs(labels or {}, redacts=self.redacts, chars_max=NAME_CHARS_MAX)
 
 
 def namespace(found: Namespace, scope: Scope) -> Row:

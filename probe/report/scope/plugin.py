@@ -35,7 +35,8 @@ COLUMNS_MAX = 32
 OURS = "Probe"
 """The section for topologies that Scope does not have."""
 API_VERSION = "1"
-_TEXT_CHARS_MAX = 1_024
+TEXT_CHARS_MAX = 16 * 1_024
+"""Of a value: more than is shown, for whoever takes secrets out does so before it is cut."""
 _KEY_CHARS_MAX = 64
 _CONTROLS_MAX = 64
 
@@ -141,7 +142,7 @@ class _Reading:
         for key, latest in (node.latest or {}).items():
             template = self._latest.get(key, Template())
             is_number = template.data_type == "number"
-            text = latest.value[:_TEXT_CHARS_MAX]
+            text = latest.value[:TEXT_CHARS_MAX]
             self._put(values, key, _number(text) if is_number else text, template)
         for key, metric in (node.metrics or {}).items():
             if metric.samples:
