@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from stacks.local.marathon.settings import MarathonSettings
+from stacks.local.mesos import executor
 from stacks.local.mesos.checkpoint import Checkpoint, TaskRecord
 from stacks.local.mesos.executor import start_time
 from stacks.local.mesos.tasks import TaskRunner
@@ -96,6 +98,25 @@ async def test_all_that_a_task_started_is_told(tmp_path: Path) -> None:
         assert states(record)[-1] == "TASK_KILLED"
     finally:
         tasks.shut_down()
+
+
+@pytest.mark.parametrize("place", ['TERM 0" TERM\n', "\n(", "child=$!\n"])
+async def test_a_task_ends_wherever_its_executor_is_told(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # No signal can be placed between two lines of a shell from outside: the shell sends it itself.
+    before, found, after = vars(executor)["_SCRIPT"].partition(place)
+    assert found
+    monkeypatch.setattr(executor, "_SCRIPT", f"{before}{place}kill -TERM $$\n{after}")
+
+    task = executor.start("exec sleep 1000", tmp_path, {})
+
+    try:
+        await until((tmp_path / "exit").exists, "it ends")
+        assert executor.exit_code(tmp_path) == 128 + signal.SIGTERM
+    finally:
+        if task is not None:
+            executor.kill(task)
 
 
 async def test_marathon_tells_that_an_instance_was_asked_to_end(rig: Rig) -> None:
