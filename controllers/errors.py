@@ -4,6 +4,7 @@
 
     ControllerError
     ├── SettingsError           a settings file that no controller can run with
+    ├── ListenError             an address to be asked on cannot be taken
     ├── MetricError             a metric could not be read: nothing is decided by it
     ├── LogStoreError           Elasticsearch does not answer, or refuses what it is told
     ├── ProfileError            a network of containers that cannot be (also a ValueError)
@@ -25,6 +26,10 @@ class ControllerError(Exception):
 
 class SettingsError(ControllerError):
     """A settings file that no controller can run with."""
+
+
+class ListenError(ControllerError):
+    """An address to be asked on cannot be taken."""
 
 
 class MetricError(ControllerError):

@@ -11,6 +11,11 @@ PaaSTA's bounces. What must hold, whatever is seen and wherever it is interrupte
 
 Rolling goes batch by batch, canary share by share, blue-green all at once with traffic moved in one
 step between both whole versions.
+
+What is judged is health, as Marathon tells it, and how many requests fail where somebody counts
+them. The resource `MarathonRollout` has nobody who counts or who moves traffic: it judges by health
+alone, shares are shares of instances, and an instance gets requests as soon as whoever stands in
+front of both apps finds it. A driver with a `Traffic` of its own has both.
 """
 
 from __future__ import annotations
@@ -42,7 +47,7 @@ class RolloutSpec:
 
     `batch` is for rolling, `shares` for canary. Each step is soaked for `soak_s` once healthy, and
     has `ready_timeout_s` to become so. `failures_max` is the share of failed requests that the new
-    version may have.
+    version may have; None: requests are not judged.
 
     Raises:
         ValueError: it could not be carried out.
@@ -55,7 +60,7 @@ class RolloutSpec:
     minimum_healthy: float = 1.0
     soak_s: float = 30.0
     ready_timeout_s: float = 600.0
-    failures_max: float = 0.05
+    failures_max: float | None = None
 
     def __post_init__(self) -> None:
         if self.instances < 1 or self.batch < 1:
@@ -67,6 +72,9 @@ class RolloutSpec:
             raise ValueError(msg)
         if not 0 <= self.minimum_healthy <= 1:
             msg = f"expected a minimum between 0 and 1, saw {self.minimum_healthy:g}"
+            raise ValueError(msg)
+        if self.failures_max is not None and not 0 <= self.failures_max <= 1:
+            msg = f"expected a share of failures between 0 and 1, saw {self.failures_max:g}"
             raise ValueError(msg)
 
     @property
@@ -206,9 +214,10 @@ def _judge(
     is_same = step == memory.step and is_ready
     healthy_since_s = memory.healthy_since_s if is_same else None
     failed = memory.failed
+    failures, most = observed.failures, spec.failures_max
     if failed is None and observed.old is not None:
-        if observed.failures is not None and observed.failures > spec.failures_max:
-            failed = f"{observed.failures:.1%} of requests fail, {spec.failures_max:.1%} may"
+        if failures is not None and most is not None and failures > most:
+            failed = f"{failures:.1%} of requests fail, {most:.1%} may"
         elif not is_ready and now_s - began_s >= spec.ready_timeout_s:
             failed = f"{new.healthy} of {wanted} healthy after {spec.ready_timeout_s:g} s"
     return replace(

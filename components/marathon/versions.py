@@ -15,13 +15,14 @@ from typing import Any, NamedTuple
 
 import pulumi
 import structlog
+from pulumi.dynamic import CheckFailure, CheckResult
 from pulumi.dynamic import Resource as DynamicResource
 
 from clients.marathon import MarathonClient
 from clients.marathon.coverage import differences
 from clients.marathon.definition import read_app
 from clients.marathon.model import App
-from components.errors import AlreadyThereError, ForeignContentError
+from components.errors import AlreadyThereError, ArgumentsError, ForeignContentError
 from components.marathon import deploying
 from components.marathon.app import INSTANCES
 from components.marathon.deploying import AwaitDeployments, ChangeApp, DeleteApp
@@ -185,6 +186,7 @@ class ServiceProvider(ObjectProvider[ServiceSpec, Versions, Call]):
     def read_spec(self, spec: Json) -> ServiceSpec:
         """Parse."""
         definition = read_app(spec["definition"])
+        failures_max = spec.get("failures_max")
         rollout = RolloutSpec(
             strategy=Strategy(str(spec["strategy"])),
             instances=int(definition.get("instances", 1)),
@@ -193,6 +195,7 @@ class ServiceProvider(ObjectProvider[ServiceSpec, Versions, Call]):
             minimum_healthy=float(spec["minimum_healthy"]),
             soak_s=float(spec["soak_s"]),
             ready_timeout_s=float(spec["ready_timeout_s"]),
+            failures_max=None if failures_max is None else float(failures_max),
         )
         return ServiceSpec(
             definition,
@@ -200,6 +203,15 @@ class ServiceProvider(ObjectProvider[ServiceSpec, Versions, Call]):
             adopt=bool(spec["adopt"]),
             timeout_s=float(spec["timeout_s"]),
         )
+
+    def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
+        """Refuse also what would be judged by nobody."""
+        result = super().check(_olds, news)
+        try:
+            check_judged(news["spec"].get("failures_max"))
+        except ArgumentsError as error:
+            return CheckResult(news, [*result.failures, CheckFailure("spec", str(error))])
+        return result
 
     def session(self, endpoint: Json, spec: Json) -> ServiceSession:
         """Connect."""
@@ -222,11 +234,28 @@ class ServiceProvider(ObjectProvider[ServiceSpec, Versions, Call]):
         return {"versions": len(observed.there), "fitting": len(fitting), "instances": instances}
 
 
+def check_judged(failures_max: Any) -> None:
+    """Refuse a bound on failed requests, which nobody counts for a resource.
+
+    Raises:
+        ArgumentsError: one is declared.
+    """
+    if failures_max is not None:
+        msg = (
+            f"expected no failures_max, saw {failures_max}: nobody counts the requests of these "
+            "apps, so it would never be held to. Leave it out and give the app a health check "
+            "that fails with its requests, or drive the rollout yourself "
+            "(components.marathon.rollout_driver.Rollout) with a Traffic that counts them"
+        )
+        raise ArgumentsError(msg)
+
+
 @dataclass(frozen=True)
 class ServiceArgs:
     """`definition` as of an app, whose `instances` (1 by default) is the number in the end.
 
-    The other fields are those of RolloutSpec.
+    The other fields are those of RolloutSpec. A declared `failures_max` is refused, in previews
+    too: versions are judged by their health alone, and no traffic is moved between them.
     """
 
     definition: Mapping[str, Any]
@@ -242,7 +271,10 @@ class ServiceArgs:
     @property
     def properties(self) -> Json:
         """As plain values of a resource."""
+        failures_max = self.rollout.failures_max
+        judged = {} if failures_max is None else {"failures_max": float(failures_max)}
         return {
+            **judged,
             "definition": dict(self.definition),
             "strategy": str(self.rollout.strategy),
             "batch": self.rollout.batch,
@@ -256,7 +288,7 @@ class ServiceArgs:
 
 
 class MarathonRollout(DynamicResource, module="marathon", name="Rollout"):
-    """A service whose changes are rolled out."""
+    """A service whose changes are rolled out, each version judged by its instances' health."""
 
     def __init__(
         self,

@@ -52,18 +52,31 @@ def plan(
     """Decide what to write so that `new` holds, and machines that are down beside it.
 
     Raises:
-        AlreadyThereError: there is a schedule that was not declared here.
+        AlreadyThereError: there is a schedule that was not declared here, of other machines or
+            with other times for the same ones.
     """
     declared = Schedule() if new is None else new.schedule
     kept = kept_windows(declared, observed)
     wanted = Schedule((*declared.windows, *kept))
     if canonical(wanted) == canonical(observed.schedule):
         return ()
-    others = Schedule(tuple(w for w in observed.schedule.windows if w not in kept))
-    if old is None and new is not None and not new.adopt and machines(others) - machines(declared):
-        names = ", ".join(sorted(m.hostname or m.ip for w in others.windows for m in w.machines))
-        raise AlreadyThereError(what="the maintenance schedule", seen=f"windows of {names}")
+    if old is None and new is not None and not new.adopt:
+        _refuse_others(observed.schedule, wanted)
     return (UpdateSchedule(wanted),)
+
+
+def _refuse_others(there: Schedule, wanted: Schedule) -> None:
+    """Refuse to take a machine out of its window; one that gets more beside it is not refused."""
+    kept = {(m.key, w.start_ns, w.duration_ns) for w in wanted.windows for m in w.machines}
+    lost = {
+        f"{machine.hostname or machine.ip} from {window.start_ns} ns"
+        for window in there.windows
+        for machine in window.machines
+        if (machine.key, window.start_ns, window.duration_ns) not in kept
+    }
+    if lost:
+        seen = f"windows of {', '.join(sorted(lost))}"
+        raise AlreadyThereError(what="the maintenance schedule", seen=seen)
 
 
 def kept_windows(declared: Schedule, observed: Observed) -> tuple[Window, ...]:

@@ -71,6 +71,11 @@ class AutoscalerSettings(ControllerSettings):
     interval_s: Annotated[float, Field(ge=1)] = 15.0
     """Between two rounds. Metrics are seldom newer than that."""
 
+    listen_host: str = "127.0.0.1"
+    """Address of `/status`, `/metrics` and `/healthz`, which want no credential."""
+    listen_port: Annotated[int, Field(ge=1, le=65_535)] | None = 9106
+    """Their port. None: nothing is shown but the log."""
+
     @model_validator(mode="after")
     def _names_each_once(self) -> Self:
         ids = [app.app_id for app in self.apps]

@@ -20,8 +20,9 @@ from starlette.routing import Route
 from clients.access import Tls
 from clients.mesos.errors import MesosError
 from controllers.exporter.gather import Gatherer
-from controllers.exporter.render import CONTENT_TYPE, render
+from controllers.exporter.render import render
 from controllers.exporter.settings import ExporterSettings
+from controllers.exposition import CONTENT_TYPE
 from controllers.process import run
 
 

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from controllers.exporter.table import AGENT, MARATHON, MASTER, SCRAPE, UP, Metric, Source
-
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+from controllers.exposition import head, sample
 
 
 @dataclass(frozen=True)
@@ -36,12 +35,12 @@ def render(
     lines = list(_samples(masters, MASTER, own))
     lines += _samples(agents, AGENT, own)
     lines += _samples(marathon, MARATHON, own)
-    lines += _head(UP)
+    lines += head(UP.name, UP.kind, UP.text)
     for target in (*masters, *agents, *marathon):
         labels = {**own, "kind": target.kind, "target": target.address}
-        lines.append(_line(UP.name, labels, float(target.snapshot is not None)))
-    lines += _head(SCRAPE)
-    lines.append(_line(SCRAPE.name, own, scrape_s))
+        lines.append(sample(UP.name, labels, float(target.snapshot is not None)))
+    lines += head(SCRAPE.name, SCRAPE.kind, SCRAPE.text)
+    lines.append(sample(SCRAPE.name, own, scrape_s))
     return "\n".join(lines) + "\n"
 
 
@@ -50,14 +49,14 @@ def _samples(
 ) -> Iterator[str]:
     for metric in metrics:
         lines = [
-            _line(metric.name, {**own, **target.labels, **labels}, value)
+            sample(metric.name, {**own, **target.labels, **labels}, value)
             for target in targets
             if target.snapshot is not None
             for source in metric.sources
             for labels, value in values(source, target.snapshot)
         ]
         if lines:
-            yield from _head(metric)
+            yield from head(metric.name, metric.kind, metric.text)
             yield from lines
 
 
@@ -76,16 +75,3 @@ def values(
         found = pattern.fullmatch(key)
         if found is not None:
             yield {**source.labels, **found.groupdict()}, value * source.scale
-
-
-def _head(metric: Metric) -> list[str]:
-    return [f"# HELP {metric.name} {metric.text}", f"# TYPE {metric.name} {metric.kind}"]
-
-
-def _line(name: str, labels: Mapping[str, str], value: float) -> str:
-    told = ",".join(f'{key}="{_escaped(text)}"' for key, text in labels.items())
-    return f"{name}{{{told}}} {value!r}" if told else f"{name} {value!r}"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

@@ -9,7 +9,8 @@ Run it in this folder after `make tools`, with a state of its own:
     PYTHONPATH=../.. ../../.venv/bin/python -m controllers.autoscaler --config autoscaler.json
 
 `instances` counts when the app is created; from then on updates and refreshes leave it alone. The
-autoscaler logs each decision with its reason, and reads its file anew before each round.
+autoscaler logs each decision with its reason, tells it to who asks (`curl 127.0.0.1:9106/status`,
+docs/autoscaler.md), and reads its file anew before each round.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ pulumi.export(
         "credential_file": credential_file,
         "prometheus": config.require("prometheus"),
         "interval_s": 5,
+        "listen_port": config.require_int("statusPort"),
         "apps": [
             {
                 "app_id": APP_ID,

@@ -24,6 +24,8 @@ class SimulatedAgentsSettings(Settings):
     """What each offers."""
     task_start_s: float = Field(default=0.0, ge=0)
     """From the order to run a task until it runs."""
+    task_end_s: float = Field(default=0.0, ge=0)
+    """From the word to end until a task has ended; its grace period may cut that short."""
     registration_backoff_s: float = Field(default=1.0, gt=0)
     """See `AgentSettings`."""
     status_update_retry_s: float = Field(default=10.0, gt=0)

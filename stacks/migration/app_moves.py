@@ -22,14 +22,15 @@ _HOST = frozenset({"hostname", "@hostname"})
 
 @dataclass(frozen=True)
 class AppSeen:
-    """An app at one moment. `leaving` are its live tasks on the agents that go; `size` is how many
-    instances it should have in the end."""
+    """An app at one moment. `leaving` are its live tasks on the agents that go, without those that
+    were asked to end there, `ending`; `size` is how many instances it should have in the end."""
 
     size: int
     instances: int
     healthy: int
     leaving: tuple[str, ...]
     deployments: tuple[str, ...] = ()
+    ending: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,10 +76,13 @@ def next_step(app: AppSeen, *, batch: int) -> Step:
     surplus = app.instances - size
     if app.deployments:
         return Await(f"{app.healthy} of {app.instances} instances healthy, a deployment runs")
-    if not app.leaving:
+    if not app.leaving and not app.ending:
         return Shrink(size) if surplus else Moved()
-    if not surplus:
+    if app.leaving and not surplus:
         return Grow(app.instances + min(batch, len(app.leaving)))
+    if app.ending:
+        # Something takes their place already; until they have ended they may count as healthy, too.
+        return Await(f"instances that end: {len(app.ending)}")
     if app.healthy < app.instances:
         return Await(f"{app.healthy} of {app.instances} instances healthy")
     return Retire(app.leaving[:surplus])

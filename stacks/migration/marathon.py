@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 from clients.marathon.model import App, Task
 from components.marathon.service import NAME
 from stacks.migration.world import World
 
 State = dict[str, Any]
+KILLING = "TASK_KILLING"
 # What an instance that still takes room, and may still serve, is in.
-LIVE = frozenset(
-    {"TASK_STAGING", "TASK_STARTING", "TASK_RUNNING", "TASK_KILLING", "TASK_UNREACHABLE"}
-)
+LIVE = frozenset({"TASK_STAGING", "TASK_STARTING", "TASK_RUNNING", KILLING, "TASK_UNREACHABLE"})
 
 
 async def states(world: World) -> dict[str, State]:
@@ -85,6 +84,17 @@ async def backup(world: World) -> dict[str, State]:
     }
 
 
-def tasks_on(tasks: tuple[Task, ...], agent_ids: frozenset[str]) -> tuple[str, ...]:
+class TasksOn(NamedTuple):
+    """Live tasks on some agents: those that are to stay, and those that were asked to end."""
+
+    staying: tuple[str, ...]
+    ending: tuple[str, ...]
+
+
+def tasks_on(tasks: tuple[Task, ...], agent_ids: frozenset[str]) -> TasksOn:
     """Live tasks on some agents."""
-    return tuple(task.id for task in tasks if task.agent_id in agent_ids and task.state in LIVE)
+    live = [task for task in tasks if task.agent_id in agent_ids and task.state in LIVE]
+    return TasksOn(
+        tuple(task.id for task in live if task.state != KILLING),
+        tuple(task.id for task in live if task.state == KILLING),
+    )

@@ -161,6 +161,12 @@ def test_a_schedule_of_somebody_else_is_not_replaced_unasked() -> None:
     new = schedule.ScheduleSpec(MaintenanceSchedule((Window((Machine("h1"),), 1),)))
     with pytest.raises(AlreadyThereError, match="h9"):
         schedule.plan(None, new, there)
+    # Nor are the same machines taken out of their windows.
+    for other in (Window((Machine("h1"),), 2), Window((Machine("h1"),), 1, 5)):
+        overlapping = schedule.Observed(MaintenanceSchedule((other,)))
+        with pytest.raises(AlreadyThereError, match=f"h1 from {other.start_ns} ns"):
+            schedule.plan(None, new, overlapping)
+        assert schedule.plan(None, replace(new, adopt=True), overlapping) != ()
     # What was written before a crash is ours again.
     assert schedule.plan(None, new, schedule.Observed(new.schedule)) == ()
 

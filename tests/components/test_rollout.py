@@ -171,6 +171,8 @@ def test_what_fails_more_than_its_budget_goes_back() -> None:
     assert decision.action == Scale(Version.OLD, 10)
     assert "20.0% of requests fail, 5.0% may" in decision.reason
     assert decide(spec, Memory(), Observed(old, new, failures=0.01), 0).memory.failed is None
+    unjudged = replace(spec, failures_max=None)
+    assert decide(unjudged, Memory(), Observed(old, new, failures=0.2), 0).memory.failed is None
 
 
 def test_a_running_deployment_is_waited_for() -> None:
@@ -186,6 +188,7 @@ def test_a_running_deployment_is_waited_for() -> None:
         ({"shares": (0.5, 0.1, 1.0)}, "rise to 1"),
         ({"shares": (0.5,)}, "rise to 1"),
         ({"minimum_healthy": 2}, "between 0 and 1"),
+        ({"failures_max": 5}, "share of failures between 0 and 1"),
     ],
 )
 def test_what_could_not_be_carried_out_is_refused(fields: dict[str, Any], told: str) -> None:

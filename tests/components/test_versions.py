@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -39,6 +41,44 @@ def spec(cmd: str = "new", *, instances: int = 2) -> ServiceSpec:
 
 def app(suffix: str, cmd: str, instances: int = 2) -> App:
     return app_of({"id": f"/svc{suffix}", "cmd": cmd, "instances": instances})
+
+
+SHARES = st.lists(st.floats(0.01, 0.99), max_size=3, unique=True)
+ROLLOUTS = st.builds(
+    RolloutSpec,
+    strategy=st.sampled_from(Strategy),
+    instances=st.integers(1, 9),
+    batch=st.integers(1, 9),
+    shares=SHARES.map(lambda shares: (*sorted(shares), 1.0)),
+    minimum_healthy=st.floats(0, 1),
+    soak_s=st.floats(0, 1e6),
+    ready_timeout_s=st.floats(0, 1e6),
+    failures_max=st.none() | st.floats(0, 1),
+)
+
+
+@settings(deadline=None)
+@given(ROLLOUTS, st.booleans(), st.floats(0, 1e6))
+def test_what_is_declared_arrives_whole(
+    rollout: RolloutSpec, adopt: bool, timeout_s: float
+) -> None:
+    definition = {"id": "/svc", "cmd": "new", "instances": rollout.instances}
+    args = ServiceArgs(definition, rollout, adopt=adopt, timeout_s=timeout_s)
+    carried = json.loads(json.dumps(args.properties))
+    declared = ServiceSpec(definition, rollout, adopt=adopt, timeout_s=timeout_s)
+    assert ServiceProvider().read_spec(carried) == declared
+
+
+def test_a_bound_that_nobody_would_hold_it_to_is_refused_in_a_preview() -> None:
+    def failures(rollout: RolloutSpec) -> list[str]:
+        args = ServiceArgs({"id": "/svc", "cmd": "new"}, rollout)
+        news = {"endpoint": MARATHON.properties, "spec": args.properties}
+        return [one.reason for one in ServiceProvider().check({}, news).failures]
+
+    (told,) = failures(replace(ROLLING, strategy=Strategy.CANARY, failures_max=0.001))
+    assert "saw 0.001: nobody counts the requests" in told
+    assert "with a Traffic that counts them" in told
+    assert failures(ROLLING) == []
 
 
 COMMANDS = st.none() | st.sampled_from(["old", "new"])

@@ -259,4 +259,4 @@ async def test_the_process_ends_when_it_is_told_to(tmp_path: Path) -> None:
     stop = asyncio.Event()
     stop.set()
     async with asyncio.timeout(5):
-        await command.serve(settings_file(tmp_path), stop)
+        await command.serve(settings_file(tmp_path, listen_port=None), stop)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from clients.marathon import MarathonClient
@@ -19,6 +20,17 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 PATIENT: dict[str, Any] = {"zk_session_timeout_s": 30}
 BOUND_S = 60.0
 APPS = {"/clock": 2, "/shop/store": 1, "/shop/front/page": 1}
+
+APP = """
+import pulumi
+from components.marathon.app import AppArgs, MarathonApp
+from components.marathon.endpoint import MarathonEndpoint
+
+config = pulumi.Config()
+endpoint = MarathonEndpoint("test", config.require_object("marathon"))
+args = AppArgs(config.require_object("app"), timeout_s=config.require_float("timeout"))
+MarathonApp("app", args, endpoint)
+"""
 
 
 async def leading(rig: Rig) -> RunningMarathon:
@@ -119,7 +131,9 @@ async def test_instances_are_the_autoscalers_and_updates_leave_them(
     busy = Busy()
     project = Project(tmp_path, example="autoscaler")
     here = [marathon.marathon.settings.host_port]
-    await project.start(marathon=here, prometheus=f"http://127.0.0.1:{busy.port}")
+    port = free_port()
+    prometheus = f"http://127.0.0.1:{busy.port}"
+    await project.start(marathon=here, prometheus=prometheus, statusPort=port)
     async with client_of(marathon) as client, await busy.serve():
         await project.up()
         assert await counts(client) == {"/busy": 2}
@@ -139,6 +153,10 @@ async def test_instances_are_the_autoscalers_and_updates_leave_them(
                 return await counts(client) == {"/busy": 4}
 
             await until(grown, "the app has grown", BOUND_S)
+            async with httpx.AsyncClient(trust_env=False) as asking:
+                told = (await asking.get(f"http://127.0.0.1:{port}/status")).json()
+            reasons = [one["reason"] for one in told["apps"]["/busy"]["decisions"]]
+            assert any("160 of 100 an instance" in reason for reason in reasons)
             busy.value = 100.0
         finally:
             process.terminate()
@@ -157,5 +175,52 @@ async def test_instances_are_the_autoscalers_and_updates_leave_them(
         assert app is not None
         assert (app.instances, app.definition["mem"]) == (4, 32)
 
+        await project.destroy()
+        assert await client.apps() == ()
+
+
+FITTING = {"id": "/app", "cmd": "exec sleep 1000000", "cpus": 0.1, "mem": 32}
+NOWHERE = {**FITTING, "constraints": [["rack", "LIKE", "none"]]}
+
+
+async def assert_refused(project: Project, client: MarathonClient) -> None:
+    """An update tells what waits for offers, and why, and leaves no deployment."""
+    told = await project.up(refused=True)
+    assert "expected /app to be deployed within 30 s, saw deployment" in told
+    assert "; it was rolled back. /app waits for 1: UnfulfilledConstraint" in told
+    assert "Traceback" not in told
+    assert await client.deployments() == ()
+    assert await client.queue() == ()
+
+
+@pytest.mark.long
+async def test_an_app_that_no_agent_suits_is_taken_back_and_tells_why(
+    rig: Rig, tmp_path: Path
+) -> None:
+    marathon = await leading(rig)
+    project = Project(tmp_path, program=APP)
+    here = [marathon.marathon.settings.host_port]
+    await project.start(marathon=here, app=NOWHERE, timeout=30)
+    async with client_of(marathon) as client:
+        await assert_refused(project, client)
+        assert await client.apps() == ()
+        await project.destroy()
+
+
+@pytest.mark.long
+async def test_a_change_that_no_agent_suits_is_taken_back_and_tells_why(
+    rig: Rig, tmp_path: Path
+) -> None:
+    marathon = await leading(rig)
+    project = Project(tmp_path, program=APP)
+    here = [marathon.marathon.settings.host_port]
+    await project.start(marathon=here, app=FITTING, timeout=240)
+    async with client_of(marathon) as client:
+        await project.up()
+        project.configure(app=NOWHERE, timeout=30)
+        await assert_refused(project, client)
+        (app,) = await client.apps()
+        assert (app.definition.get("constraints", []), app.running) == ([], 1)
+        assert await project.refresh() == {}
         await project.destroy()
         assert await client.apps() == ()

@@ -18,22 +18,12 @@ from clients.mesos import OperatorClient
 from clients.mesos.model import Agent, DrainState
 from tests.local.engine import Project
 from tests.local.rig import Rig, RunningMarathon
-from tests.local.test_apps_engine import PATIENT, client_of, leading
+from tests.local.test_apps_engine import APP, PATIENT, client_of, leading
 from tests.waiting import until
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 # An engine on a busy machine needs its time until it calls anybody.
 BOUND_S = 240.0
-APP = """
-import pulumi
-from components.marathon.app import AppArgs, MarathonApp
-from components.marathon.endpoint import MarathonEndpoint
-
-config = pulumi.Config()
-endpoint = MarathonEndpoint("test", config.require_object("marathon"))
-args = AppArgs(config.require_object("app"), timeout_s=config.require_float("timeout"))
-MarathonApp("app", args, endpoint)
-"""
 GROUP = """
 import pulumi
 from components.marathon.endpoint import MarathonEndpoint

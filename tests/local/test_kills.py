@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from stacks.local.marathon.settings import MarathonSettings
+from stacks.local.mesos import executor
 from stacks.local.mesos.checkpoint import Checkpoint, TaskRecord
 from stacks.local.mesos.executor import start_time
 from stacks.local.mesos.tasks import TaskRunner
@@ -47,6 +50,17 @@ async def deaf(
     return tasks, record, sandbox / "told"
 
 
+def after_restart(tasks: TaskRunner, folder: Path) -> tuple[TaskRunner, TaskRecord]:
+    """What the next agent makes of a task, after the former one was killed."""
+    tasks.records.clear()
+    following = TaskRunner(
+        Checkpoint(folder), folder, ip="127.0.0.1", grace_s=LONG_S, retry_s=LONG_S
+    )
+    following.recover()
+    (record,) = following.records.values()
+    return following, record
+
+
 def states(record: TaskRecord) -> list[str]:
     return [status["state"] for status in record.statuses]
 
@@ -83,6 +97,54 @@ async def test_a_framework_that_knows_the_state_hears_of_a_kill_before_its_task(
         tasks.shut_down()
 
 
+async def test_an_agent_that_was_killed_goes_on_with_a_grace_period(tmp_path: Path) -> None:
+    tasks, record, told = await deaf(tmp_path, "TASK_KILLING_STATE")
+    tasks.kill("f", "t", 2 * LONG_S)
+    await until(told.exists, "it is told")
+    assert record.kill_began_s is not None
+    earlier = record.kill_began_s - 2 * LONG_S + 0.2
+    Checkpoint(tmp_path).write(replace(record, kill_began_s=earlier))
+
+    following, record = after_restart(tasks, tmp_path)
+
+    try:
+        await until(lambda: record.is_terminal, "it is ended when the grace period is over")
+        assert told.read_text().split() == ["told"]
+        assert states(record)[2:] == ["TASK_KILLING", "TASK_KILLED"]
+    finally:
+        following.shut_down()
+
+
+@pytest.mark.parametrize("writes", [1, 2])
+async def test_a_kill_is_told_wherever_its_agent_is_killed(
+    writes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks, record, told = await deaf(tmp_path, "TASK_KILLING_STATE")
+    left = iter(range(writes - 1))
+    write = Checkpoint.write
+
+    def write_and_die(checkpoint: Checkpoint, record: TaskRecord) -> None:
+        write(checkpoint, record)
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as dying:
+        dying.setattr(Checkpoint, "write", write_and_die)
+        with pytest.raises(KeyboardInterrupt):
+            tasks.kill("f", "t")
+
+    following, record = after_restart(tasks, tmp_path)
+
+    try:
+        await until(told.exists, "it is told")
+        assert states(record) == ["TASK_STARTING", "TASK_RUNNING", "TASK_KILLING"]
+        following.kill("f", "t", 0.0)
+        await until(lambda: record.is_terminal, "it is ended")
+        assert states(record)[2:] == ["TASK_KILLING", "TASK_KILLED"]
+    finally:
+        following.shut_down()
+
+
 async def test_all_that_a_task_started_is_told(tmp_path: Path) -> None:
     child = "sleep 1000 & echo $! > child; touch ready; wait; wait"
     tasks, record, _ = await deaf(tmp_path, command=f"(sh -c '{child}'); true")
@@ -96,6 +158,25 @@ async def test_all_that_a_task_started_is_told(tmp_path: Path) -> None:
         assert states(record)[-1] == "TASK_KILLED"
     finally:
         tasks.shut_down()
+
+
+@pytest.mark.parametrize("place", ['TERM 0" TERM\n', "\n(", "child=$!\n"])
+async def test_a_task_ends_wherever_its_executor_is_told(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # No signal can be placed between two lines of a shell from outside: the shell sends it itself.
+    before, found, after = vars(executor)["_SCRIPT"].partition(place)
+    assert found
+    monkeypatch.setattr(executor, "_SCRIPT", f"{before}{place}kill -TERM $$\n{after}")
+
+    task = executor.start("exec sleep 1000", tmp_path, {})
+
+    try:
+        await until((tmp_path / "exit").exists, "it ends")
+        assert executor.exit_code(tmp_path) == 128 + signal.SIGTERM
+    finally:
+        if task is not None:
+            executor.kill(task)
 
 
 async def test_marathon_tells_that_an_instance_was_asked_to_end(rig: Rig) -> None:

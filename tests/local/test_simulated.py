@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from stacks.local.mesos.simulated import SimulatedTasks, make_agent
 from stacks.local.simulated_settings import SimulatedAgentsSettings
 from tests.local.rig import until
@@ -30,10 +32,12 @@ class Master:
         self.tasks.acknowledge("f", "t", self.seen[-1]["uuid"])
 
 
-def order() -> dict[str, Any]:
+def order(*capabilities: str, grace_s: float | None = None) -> dict[str, Any]:
+    named = [{"type": name} for name in capabilities]
+    policy = {} if grace_s is None else {"kill_policy": {"grace_period": {"seconds": grace_s}}}
     return {
-        "framework_info": {"id": {"value": "f"}},
-        "task": {"task_id": {"value": "t"}, "agent_id": {"value": "S0"}},
+        "framework_info": {"id": {"value": "f"}, "capabilities": named},
+        "task": {"task_id": {"value": "t"}, "agent_id": {"value": "S0"}, **policy},
         "role": "*",
     }
 
@@ -64,6 +68,50 @@ async def test_a_status_is_repeated_until_somebody_acknowledges_it() -> None:
     await asyncio.sleep(0.05)
     assert len(master.seen) <= count + 1
     assert tasks.registration()[0]["state"] == "TASK_RUNNING"
+
+
+@pytest.mark.parametrize(
+    ("end_s", "grace_s"), [(1000, 0.05), (0.05, 1000)], ids=["forcibly", "by itself"]
+)
+async def test_a_kill_is_told_and_ends_a_task_by_itself_or_after_its_grace_period(
+    end_s: float, grace_s: float
+) -> None:
+    tasks = SimulatedTasks(start_s=0, retry_s=1000, end_s=end_s)
+    tasks.run(order("TASK_KILLING_STATE", grace_s=grace_s))
+    (task,) = tasks.records.values()
+    await until(lambda: task.state == "TASK_RUNNING", "it runs")
+
+    tasks.kill("f", "t")
+    tasks.kill("f", "t")
+
+    assert task.state == "TASK_KILLING"
+    await until(lambda: task.state == "TASK_KILLED", "it ends")
+    states = [status["state"] for status in task.statuses]
+    assert states == ["TASK_RUNNING", "TASK_KILLING", "TASK_KILLED"]
+
+
+async def test_a_drain_shortens_the_grace_period_of_a_kill() -> None:
+    tasks = SimulatedTasks(start_s=0, retry_s=1000, end_s=1000)
+    tasks.run(order(grace_s=1000))
+    (task,) = tasks.records.values()
+    await until(lambda: task.state == "TASK_RUNNING", "it runs")
+
+    tasks.kill("f", "t")
+    tasks.drain({})
+    assert task.state == "TASK_RUNNING"
+    tasks.drain({"max_grace_period": {"seconds": 0}})
+
+    assert task.state == "TASK_KILLED"
+
+
+async def test_a_task_that_does_not_run_yet_is_killed_at_once() -> None:
+    tasks = SimulatedTasks(start_s=0, retry_s=1000, end_s=1000)
+    tasks.run(order("TASK_KILLING_STATE"))
+    (task,) = tasks.records.values()
+
+    tasks.kill("f", "t")
+
+    assert [status["state"] for status in task.statuses] == ["TASK_KILLED"]
 
 
 async def test_agents_differ_by_their_number_and_say_that_they_are_simulated() -> None:

@@ -21,7 +21,8 @@ from stacks.local.mesos.values import TERMINAL_STATES, Json
 
 @dataclass
 class TaskRecord:
-    """One task. `pending` are statuses that nobody has acknowledged yet, oldest first."""
+    """One task. `pending` are statuses that nobody has acknowledged yet, oldest first.
+    `kill_began_s` is of the machine's monotonic clock, which goes on over an agent's restart."""
 
     framework_id: str
     framework_info: Json
@@ -35,6 +36,8 @@ class TaskRecord:
     statuses: list[Json] = field(default_factory=list[Json])
     pending: list[Json] = field(default_factory=list[Json])
     kill_reason: str | None = None
+    kill_began_s: float | None = None
+    kill_grace_s: float = 0.0
     launched_at: float = 0.0
 
     @property

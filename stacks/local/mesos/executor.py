@@ -4,6 +4,10 @@ Each task runs below a small shell of its own session, the executor. The shell w
 and, at the end, the exit status of the task into the sandbox, so that an agent that was away while
 a task ended still learns how. A process is recognised by its id *and* start time, because ids come
 round again. Nothing here is ended by name.
+
+A task that was told to end before it ran must not run: it would begin with SIGTERM ignored. The
+shell notes in a file that it was told before it tells its session; the task looks for it when it
+hears signals itself, so that it either finds the note or hears the signal.
 """
 
 from __future__ import annotations
@@ -19,8 +23,9 @@ from pathlib import Path
 _SCRIPT = """\
 echo $$ > executor.pid.new && mv executor.pid.new executor.pid
 trap '' HUP INT
-trap "trap '' TERM; kill -TERM 0" TERM
-(for group in $MESOS_CGROUPS; do echo 0 > "$group/cgroup.procs" || exit 125; done
+trap "trap '' TERM; echo > executor.told; kill -TERM 0" TERM
+([ ! -e executor.told ] || exit 143
+for group in $MESOS_CGROUPS; do echo 0 > "$group/cgroup.procs" || exit 125; done
 exec /bin/sh -c "$1") > stdout 2> stderr < /dev/null & child=$!
 while :; do wait $child; code=$?; kill -0 $child 2>/dev/null || break; done
 echo $code > exit.new && mv exit.new exit

@@ -8,6 +8,7 @@ one HTTP interface shows them all: what runs on them shows nothing about executo
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +19,8 @@ from stacks.local.mesos.values import TERMINAL_STATES, Json
 from stacks.local.simulated_settings import SimulatedAgentsSettings
 
 _PORT = 5051
-# As agents do.
+# As agents do (executor_shutdown_grace_period).
+_GRACE_S = 5.0
 _RETRY_FACTOR_MAX = 60
 
 
@@ -32,6 +34,9 @@ class SimulatedTask:
     state: str = "TASK_STAGING"
     statuses: list[Json] = field(default_factory=list[Json])
     pending: list[Json] = field(default_factory=list[Json])
+    kill_reason: str | None = None
+    kill_began_s: float | None = None
+    ending: asyncio.TimerHandle | None = None
 
     @property
     def framework_id(self) -> str:
@@ -42,8 +47,9 @@ class SimulatedTask:
 class SimulatedTasks:
     """The tasks of one agent."""
 
-    def __init__(self, *, start_s: float, retry_s: float) -> None:
+    def __init__(self, *, start_s: float, retry_s: float, end_s: float = 0.0) -> None:
         self._start_s = start_s
+        self._end_s = end_s
         self._retry_s = retry_s
         self._send: Send | None = None
         self._agent_id = ""
@@ -94,31 +100,54 @@ class SimulatedTasks:
 
     def _start(self, key: tuple[str, str]) -> None:
         task = self.records.get(key)
-        if task is not None and task.state not in TERMINAL_STATES:
+        if task is not None and task.state == "TASK_STAGING":
             self._report(task, "TASK_RUNNING")
 
-    def kill(
-        self,
-        framework_id: str,
-        task_id: str,
-        grace_s: float | None = None,  # noqa: ARG002 - part of the protocol
-    ) -> None:
-        """See `Tasks`; a number ends at once."""
+    def kill(self, framework_id: str, task_id: str, grace_s: float | None = None) -> None:
+        """See `Tasks`."""
         task = self.records.get((framework_id, task_id))
         if task is not None and task.state not in TERMINAL_STATES:
-            self._report(task, "TASK_KILLED")
+            self._kill(task, None, self._grace_of(task) if grace_s is None else grace_s)
 
-    def drain(self, config: Json) -> None:  # noqa: ARG002 - part of the protocol
+    def drain(self, config: Json) -> None:
         """See `Tasks`."""
+        most_s = values.duration_s(config.get("max_grace_period"), math.inf)
         for task in list(self.records.values()):
             if task.state not in TERMINAL_STATES:
-                self._report(task, "TASK_KILLED", "REASON_AGENT_DRAINING")
+                self._kill(task, "REASON_AGENT_DRAINING", min(most_s, self._grace_of(task)))
+
+    @staticmethod
+    def _grace_of(task: SimulatedTask) -> float:
+        return values.grace_period_s(task.info, _GRACE_S)
+
+    def _kill(self, task: SimulatedTask, reason: str | None, grace_s: float) -> None:
+        """End as a process would: after a while of its own, or of its grace period, which only
+        gets shorter."""
+        if task.state == "TASK_STAGING":
+            self._report(task, "TASK_KILLED", reason)
+            return
+        loop = asyncio.get_running_loop()
+        if task.kill_began_s is None:
+            task.kill_reason, task.kill_began_s = reason, loop.time()
+            if values.hears_of_kills(task.framework):
+                self._report(task, "TASK_KILLING")
+        ends_s = task.kill_began_s + min(self._end_s, grace_s)
+        if task.ending is not None:
+            if ends_s >= task.ending.when():
+                return
+            task.ending.cancel()
+        if ends_s <= loop.time():
+            self._report(task, "TASK_KILLED", task.kill_reason)
+        else:
+            task.ending = loop.call_at(ends_s, self._report, task, "TASK_KILLED", task.kill_reason)
 
     def shut_down(self, framework_id: str | None = None) -> None:
         """See `Tasks`."""
         for key, task in list(self.records.items()):
             if framework_id in {None, task.framework_id}:
                 task.pending.clear()
+                if task.ending is not None:
+                    task.ending.cancel()
                 del self.records[key]
 
     def _report(self, task: SimulatedTask, state: str, reason: str | None = None) -> None:
@@ -197,7 +226,11 @@ def make_agent(
             "checkpoint": True,
         },
         pid=f"slave(1)@{address}:{_PORT}",
-        tasks=SimulatedTasks(start_s=settings.task_start_s, retry_s=settings.status_update_retry_s),
+        tasks=SimulatedTasks(
+            start_s=settings.task_start_s,
+            retry_s=settings.status_update_retry_s,
+            end_s=settings.task_end_s,
+        ),
         backoff_s=settings.registration_backoff_s,
         fail=fail,
     )

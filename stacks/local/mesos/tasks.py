@@ -11,7 +11,6 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import structlog
 
@@ -22,16 +21,8 @@ from stacks.local.mesos.values import Json
 
 # From ten seconds to ten minutes in Mesos (src/slave/constants.hpp).
 _RETRY_FACTOR_MAX = 60
-_TASK_KILLING_STATE = "TASK_KILLING_STATE"
 Send = Callable[[Json], Awaitable[bool]]
 _log = structlog.get_logger()
-
-
-class _Ending(NamedTuple):
-    """When a task was asked to end, by the event loop's clock, and what ends it if it does not."""
-
-    begun: float
-    forcibly: asyncio.TimerHandle
 
 
 class TaskRunner:
@@ -57,7 +48,7 @@ class TaskRunner:
         self._agent_id = ""
         self._sending: set[asyncio.Task[None]] = set()
         self._checks: dict[tuple[str, str], asyncio.Task[None]] = {}
-        self._endings: dict[tuple[str, str], _Ending] = {}
+        self._endings: dict[tuple[str, str], asyncio.TimerHandle] = {}
         self.records: dict[tuple[str, str], TaskRecord] = {}
 
     def recover(self) -> None:
@@ -77,8 +68,8 @@ class TaskRunner:
                 elif record.state == "TASK_STAGING":
                     self._report_start(record)
                 self._watch(record)
-                if record.kill_reason is not None:
-                    self._end(record, self._grace_of(record))
+                if record.kill_began_s is not None:
+                    self._kill(record, "REASON_TASK_KILLED", record.kill_grace_s)
             else:
                 self._note_end(record)
         _log.info("tasks.recovered", tasks=len(self.records))
@@ -229,36 +220,34 @@ class TaskRunner:
 
     def _grace_of(self, record: TaskRecord) -> float:
         """What its framework gives a task to end, else what the agent gives."""
-        policy = values.part(record.info, "kill_policy")
-        return values.duration_s(policy.get("grace_period"), self._grace_s)
+        return values.grace_period_s(record.info, self._grace_s)
 
     def _kill(self, record: TaskRecord, reason: str, grace_s: float) -> None:
-        if record.kill_reason is None:
-            record.kill_reason = reason
-            self._checkpoint.write(record)
-            if record.process is not None and _hears_of_kills(record.framework_info):
-                # Before the task hears of it, so that whoever sends it requests can turn away.
-                self._report(record, "TASK_KILLING")
-        self._end(record, grace_s)
-
-    def _end(self, record: TaskRecord, grace_s: float) -> None:
         """Ask a task once to end, and end it after its grace period, which only gets shorter: as
-        Mesos' src/launcher/executor.cpp."""
+        Mesos' src/launcher/executor.cpp. An agent that takes over a task goes on with its kill."""
+        loop = asyncio.get_running_loop()
+        if record.kill_began_s is None:
+            record.kill_reason, record.kill_began_s = reason, loop.time()
+            record.kill_grace_s = grace_s
+            self._checkpoint.write(record)
+        elif grace_s < record.kill_grace_s:
+            record.kill_grace_s = grace_s
+            self._checkpoint.write(record)
         process = record.process
         if process is None:
             self._note_end(record)
             return
-        loop = asyncio.get_running_loop()
-        ending = self._endings.get(record.key)
-        if ending is None:
+        if record.state != "TASK_KILLING" and values.hears_of_kills(record.framework_info):
+            # Before the task hears of it, so that whoever sends it requests can turn away.
+            self._report(record, "TASK_KILLING")
+        forcibly = self._endings.get(record.key)
+        if forcibly is None:
+            # Perhaps again after a restart: its executor passes it on once.
             executor.terminate(process)
-        elif ending.begun + grace_s >= ending.forcibly.when():
-            return
         else:
-            ending.forcibly.cancel()
-        begun = loop.time() if ending is None else ending.begun
-        forcibly = loop.call_at(begun + grace_s, executor.kill, process)
-        self._endings[record.key] = _Ending(begun, forcibly)
+            forcibly.cancel()
+        ends_s = record.kill_began_s + record.kill_grace_s
+        self._endings[record.key] = loop.call_at(ends_s, executor.kill, process)
 
     def _note_end(self, record: TaskRecord) -> None:
         if record.is_terminal or record.key not in self.records:
@@ -354,9 +343,9 @@ class TaskRunner:
         watching = self._checks.pop(record.key, None)
         if watching is not None:
             watching.cancel()
-        ending = self._endings.pop(record.key, None)
-        if ending is not None:
-            ending.forcibly.cancel()
+        forcibly = self._endings.pop(record.key, None)
+        if forcibly is not None:
+            forcibly.cancel()
 
     def _forget(self, record: TaskRecord) -> None:
         self._let_go(record)
@@ -364,12 +353,6 @@ class TaskRunner:
         self._checkpoint.remove(record)
         if self._cgroups is not None:
             self._cgroups.remove(record.container_id)
-
-
-def _hears_of_kills(framework_info: Json) -> bool:
-    """Whether a framework knows the state between a kill and its end."""
-    found: list[Json] = framework_info.get("capabilities") or []
-    return any(capability.get("type") == _TASK_KILLING_STATE for capability in found)
 
 
 def _environment(record: TaskRecord) -> dict[str, str]:

@@ -44,6 +44,7 @@ TERMINAL_STATES = frozenset(
 _DIGITS = 3
 # Below it `g` prints no exponent.
 _PLAIN_MAX = 1e6
+_TASK_KILLING_STATE = "TASK_KILLING_STATE"
 _LEGACY_SCALARS = ("disk", "mem", "gpus", "cpus")
 
 Scalars = dict[str, float]
@@ -166,6 +167,17 @@ def duration_s(info: Mapping[str, Any] | None, default: float) -> float:
     if "seconds" in info:
         return float(info["seconds"])
     return float(info.get("nanoseconds", default * 1e9)) / 1e9
+
+
+def grace_period_s(task: Mapping[str, Any], default: float) -> float:
+    """What a framework gives a task to end, else what its agent gives."""
+    return duration_s(part(task, "kill_policy").get("grace_period"), default)
+
+
+def hears_of_kills(framework_info: Mapping[str, Any]) -> bool:
+    """Whether a framework knows the state between a kill and its end."""
+    found: list[Json] = framework_info.get("capabilities") or []
+    return any(capability.get("type") == _TASK_KILLING_STATE for capability in found)
 
 
 def update_uuid() -> str:

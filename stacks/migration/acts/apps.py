@@ -99,14 +99,16 @@ class _Move:
         if app is None:
             return True  # Its owner removed it.
         tasks = await self.client.app_tasks(self.app_id)
+        there = marathon.tasks_on(tasks, self.agent_ids)
         healthy = marathon.healthy(app)
         self.lowest = min(self.lowest, healthy)
         seen = AppSeen(
             size=self.size,
             instances=app.instances,
             healthy=healthy,
-            leaving=marathon.tasks_on(tasks, self.agent_ids),
+            leaving=there.staying,
             deployments=app.deployments,
+            ending=there.ending,
         )
         step = app_moves.next_step(seen, batch=self.world.bounds.batch_size)
         match step:

@@ -131,10 +131,26 @@ def test_what_speaks_against_a_move_is_told(definition: dict[str, Any], words: s
     assert (words or "") in (reason or "")
 
 
+def test_an_instance_that_was_asked_to_end_is_there_and_not_to_be_moved() -> None:
+    states = ("TASK_RUNNING", "TASK_UNREACHABLE", "TASK_KILLING", "TASK_KILLED")
+    tasks = tuple(
+        Task(state, "/a", agent_id, "h", (), state, "v", None, None, healthy=None)
+        for state in states
+        for agent_id in ("S0", "S1")
+    )
+    there = tasks_on(tasks, frozenset({"S0"}))
+    assert there.staying == ("TASK_RUNNING", "TASK_UNREACHABLE")
+    assert there.ending == ("TASK_KILLING",)
+
+
 @pytest.mark.parametrize(
-    ("state", "is_there"),
-    [("TASK_RUNNING", True), ("TASK_KILLING", True), ("TASK_KILLED", False)],
+    ("instances", "leaving"), [(2, ()), (4, ()), (4, ("b",))], ids=["last", "larger", "grown"]
 )
-def test_an_instance_is_there_until_it_has_ended(state: str, is_there: bool) -> None:
-    task = Task("t", "/a", "S0", "h", (), state, "v", None, None, healthy=None)
-    assert tasks_on((task,), frozenset({"S0"})) == (("t",) if is_there else ())
+def test_what_was_asked_to_end_is_waited_for(instances: int, leaving: tuple[str, ...]) -> None:
+    seen = AppSeen(2, instances, instances, leaving, ending=("a",))
+    assert next_step(seen, batch=2) == Await("instances that end: 1")
+
+
+def test_an_app_does_not_grow_for_what_was_asked_to_end() -> None:
+    seen = AppSeen(size=3, instances=3, healthy=3, leaving=("b",), ending=("a",))
+    assert next_step(seen, batch=2) == Grow(4)
