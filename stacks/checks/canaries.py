@@ -18,6 +18,7 @@ class _Canary(BaseModel):
     task_id: str
     agent_id: str
     limited: bool
+    states: list[str]
     ok: bool | None
     at: float
 
@@ -44,4 +45,7 @@ def parse(framework: str, state: str) -> list[tuple[str, Canary]]:
             "that a framework of this version is there"
         )
         raise AnswerError(msg) from None
-    return [(one.agent_id, Canary(one.task_id, one.limited, one.ok, one.at)) for one in found]
+    return [
+        (one.agent_id, Canary(one.task_id, one.limited, one.ok, one.at, tuple(one.states)))
+        for one in found
+    ]

@@ -179,7 +179,8 @@ class _Looks:
             for agent, canary in sorted(told, key=lambda one: one[1].at)
             if agent in ids
         }
-        return judge.limits(group, holds, newest)
+        silent = [framework for framework, state in states.items() if state is None]
+        return judge.limits(group, holds, newest, silent)
 
     async def _state_of(self, framework: str) -> str:
         answer = await self._stranger.get(f"{framework}/state")

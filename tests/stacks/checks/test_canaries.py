@@ -8,13 +8,17 @@ from stacks.checks import canaries
 from stacks.checks.errors import AnswerError
 from stacks.checks.judge import Canary
 
-ONE = '{"task_id": "canary-1", "agent_id": "a", "limited": true, "ok": null, "at": 7, "more": 1}'
+ONE = (
+    '{"task_id": "canary-1", "agent_id": "a", "limited": true, "ok": null, "at": 7, '
+    '"states": ["TASK_LOST"], "more": 1}'
+)
 
 
 def test_canaries_are_told_by_their_agents() -> None:
     state = f'{{"name": "sample", "canaries": [{ONE}]}}'
 
-    assert canaries.parse("http://f:1", state) == [("a", Canary("canary-1", True, None, 7.0))]
+    told = Canary("canary-1", True, None, 7.0, ("TASK_LOST",))
+    assert canaries.parse("http://f:1", state) == [("a", told)]
 
 
 @pytest.mark.parametrize(

@@ -142,6 +142,9 @@ async def an_older_framework_costs_its_own_finding(declared: Declared) -> None:
     assert not seen["blue limits"].ok
     assert f"expected http://{address}/state to tell of its canaries" in seen["blue limits"].said
 
+    gone = replace(declared, profiles=(profile,), frameworks=older)
+    assert f"{older[0]} does not answer" in (await found(gone))["blue limits"].said
+
 
 async def test_a_canary_tells_whether_agents_hold_it_to_its_share(rig: Rig) -> None:
     require_control_groups()
