@@ -8,12 +8,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from clients.mesos.model import Agent, Quota
+from clients.zookeeper.ensemble import CONFIGURATION_PATH
 from components.network.cni import known
 from stacks.checks.declared import Declared, EdgeGroup, Group, Names, Resources
 from stacks.migration.evidence import Evidence
 
 Flags = Mapping[str, str]
-VOTERS_PATH = "/zookeeper/config"
 _TOLD_MAX = 4
 _RECOVERED = "registrar/log/recovered"
 _ENSEMBLE_SIZE = "registrar/log/ensemble_size"
@@ -80,7 +80,7 @@ def voters(group: Group, seen: Collection[int]) -> Evidence:
     ]
     said = f"servers {', '.join(map(str, sorted(seen)))} of {group.color} vote"
     numbers = {"declared": sorted(group.voting), "seen": sorted(seen)}
-    return _evidence(f"{group.color} voters", problems, said, numbers, VOTERS_PATH)
+    return _evidence(f"{group.color} voters", problems, said, numbers, CONFIGURATION_PATH)
 
 
 def masters(group: Group, metrics: Mapping[str, Mapping[str, float]]) -> Evidence:

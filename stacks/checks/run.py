@@ -18,7 +18,7 @@ from clients.mesos import parse
 from clients.mesos.errors import MesosError
 from clients.mesos.operator import OperatorClient
 from clients.zookeeper import ZooKeeperError
-from clients.zookeeper.client import parse as parse_voters
+from clients.zookeeper.ensemble import CONFIGURATION_PATH, parse_configuration
 from components.mesos.isolation import limits_tasks
 from controllers.edge.render import DIGEST_PATH, digest_of
 from controllers.edge.services import find
@@ -126,8 +126,8 @@ class _Looks:
         seen = await facts(address, timeout_s=self._timeout_s)
         if [one.mode for one in seen.servers] == ["standalone"]:
             return judge.voters(group, {1})
-        told = await read(address, judge.VOTERS_PATH)
-        return judge.voters(group, parse_voters((told or b"").decode()).voters)
+        told = await read(address, CONFIGURATION_PATH, timeout_s=self._timeout_s)
+        return judge.voters(group, parse_configuration((told or b"").decode()).voters)
 
     async def _masters(self, group: Group) -> Evidence:
         operator = self._operators[group.color]
