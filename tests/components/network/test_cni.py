@@ -22,6 +22,7 @@ from controllers.errors import NodeNetworkError, ProfileError
 from controllers.node_network.install import install
 from controllers.node_network.profiles import PLUGINS, Bridge, Overlay, Profile
 from controllers.node_network.settings import NodeNetworkSettings
+from tests.leaving import leave_out
 from tests.waiting import block_until
 from tools import cache
 from tools.kubernetes_recipes import KUBERNETES_RECIPES
@@ -184,10 +185,7 @@ def plugins() -> Path:
     folder = cache.root() / recipe.key()
     lacking = [p for p in ("ip", "bridge", "iptables") if shutil.which(p) is None]
     if not folder.is_dir() or lacking or os.geteuid():
-        message = f"expected root, {folder} and no program missing, saw {lacking} missing"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
+        leave_out(f"expected root, {folder} and no program missing, saw {lacking} missing")
     return folder
 
 
