@@ -175,17 +175,27 @@ async def children(address: EnsembleAddress, path: str) -> tuple[str, ...]:
             return ()
 
 
-async def read(address: EnsembleAddress, path: str) -> bytes | None:
+async def read(
+    address: EnsembleAddress, path: str, *, timeout_s: float = _TIMEOUT_S
+) -> bytes | None:
     """Data of a path; None when it is absent or null.
 
     Raises:
-        EnsembleUnreachableError: no server takes the connection, or it broke.
+        EnsembleUnreachableError: no server takes the connection, it broke, or none answers in time.
     """
-    async with open_lane(address) as lane:
-        try:
-            return (await lane.get(path))[0]
-        except NoNodeError:
-            return None
+    try:
+        # A lane waits for the next server when one is lost, however long none is there.
+        async with asyncio.timeout(timeout_s), open_lane(address) as lane:
+            try:
+                return (await lane.get(path))[0]
+            except NoNodeError:
+                return None
+    except TimeoutError:
+        msg = (
+            f"expected one of the servers {address.hosts} to tell {path} within {timeout_s:g} s, "
+            "saw no answer: see that a majority serves"
+        )
+        raise EnsembleUnreachableError(msg) from None
 
 
 @contextlib.asynccontextmanager

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,12 +26,15 @@ from kazoo.handlers.threading import KazooTimeoutError
 
 from clients.access import read_identity
 from clients.closing import Closing
+from clients.zookeeper.ensemble import (
+    CONFIGURATION_PATH,
+    Ensemble,
+    ServerAnswer,
+    parse_answer,
+    parse_configuration,
+)
 from clients.zookeeper.errors import RefusedError, UnreachableError
 
-_CONFIGURATION = "/zookeeper/config"
-_MODE = re.compile(r"^Mode: (\S+)", re.MULTILINE)
-_ZXID = re.compile(r"^Zxid: 0x([0-9a-f]+)", re.MULTILINE)
-_LINE = re.compile(r"server\.(?P<id>[0-9]+)=(?P<address>[^;]*?)(?P<watches>:observer)?(;.*)?")
 _ANSWER_BYTES_MAX = 65_536
 _LOST = (
     KazooTimeoutError,
@@ -44,22 +45,6 @@ _LOST = (
     OSError,
 )
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class ServerAnswer:
-    """What a server says: `leader`, `follower`, …, and the last transaction that it has."""
-
-    mode: str
-    zxid: int
-
-
-@dataclass(frozen=True)
-class Ensemble:
-    """Ids of who votes, and the version of that."""
-
-    version: int
-    voters: frozenset[int]
 
 
 class EnsembleClient(Closing):
@@ -93,9 +78,7 @@ class EnsembleClient(Closing):
                     writer.close()
         except (OSError, TimeoutError):
             return None
-        text = said.decode(errors="replace")
-        mode, zxid = _MODE.search(text), _ZXID.search(text)
-        return ServerAnswer(mode[1], int(zxid[1], 16)) if mode and zxid else None
+        return parse_answer(said.decode(errors="replace"))
 
     async def ensemble(self) -> Ensemble:
         """Who votes, of what the server of our session knows.
@@ -106,9 +89,9 @@ class EnsembleClient(Closing):
         """
         found, _ = await self._call(
             "tell who votes",
-            lambda session: session.get_async(_CONFIGURATION).get(timeout=self._timeout_s),
+            lambda session: session.get_async(CONFIGURATION_PATH).get(timeout=self._timeout_s),
         )
-        return parse((found or b"").decode())
+        return parse_configuration((found or b"").decode())
 
     async def join(self, server: int, description: str, version: int) -> None:
         """Give a server a vote; it must follow the leader already. The others are told of it by a
@@ -163,25 +146,6 @@ class EnsembleClient(Closing):
                 undo.pop_all()
             self._session = session
         return self._session
-
-
-def parse(text: str) -> Ensemble:
-    """The configuration that an ensemble holds of itself.
-
-    Raises:
-        RefusedError: the text is none.
-    """
-    lines = text.splitlines()
-    versions = [line.removeprefix("version=") for line in lines if line.startswith("version=")]
-    servers = [found for line in lines if (found := _LINE.fullmatch(line))]
-    if len(versions) != 1 or not servers:
-        msg = (
-            f"expected an ensemble's configuration in {_CONFIGURATION}, saw {text!r}: its servers "
-            "must have reconfigEnabled=true"
-        )
-        raise RefusedError(msg)
-    voters = frozenset(int(one["id"]) for one in servers if not one["watches"])
-    return Ensemble(int(versions[0], 16), voters)
 
 
 def _end(session: KazooClient) -> None:

@@ -36,6 +36,7 @@ NAME = "marathon"
 STATE_PATH = "/marathon"
 # A start with a large state takes its time, and so does a stop in order.
 _READY_S = 120
+_FEATURE = "task_killing"
 Flags = dict[str, str | int | float]
 # They follow from where it runs, and from who may talk to it.
 OWN_FLAGS = frozenset(
@@ -58,8 +59,8 @@ class MarathonServiceArgs:
     """`zookeeper_hosts` is the ensemble that it runs against; None while it stands still.
 
     `user` is that of apps which name none, on the agents. `flags` are further ones, under the names
-    of its configuration file. `zookeeper_identity` names the secret with `user:password` that its
-    state is made with; None: everybody may write it.
+    of its configuration file; what `enable_features` names is added to ours. `zookeeper_identity`
+    names the secret with `user:password` that its state is made with; None: everybody may write it.
 
     Raises:
         ArgumentsError: there would be no instance, or a flag is unknown or not for the caller to
@@ -117,12 +118,13 @@ def _workload(name: str, args: MarathonServiceArgs, placing: Placing) -> Workloa
             "credential_file": placing.target.secret(MARATHON_SECRET),
             "mesos_user": args.user,
             # Who sends requests to an instance hears that it was asked to end, before it does.
-            "enable_features": "task_killing",
+            "enable_features": _FEATURE,
             # An app is a command: whoever may declare one runs it as a user of the agents.
             "http_credentials_file": placing.target.secret(MARATHON_SECRET),
             **owned,
             **args.flags,
         }
+        config["enable_features"] = _features(args.flags)
         text = json.dumps(config, indent=2) + "\n"
         members.append(Member(member, index, text, {PortRole.MARATHON: endpoint.port}))
     return Workload(
@@ -137,3 +139,9 @@ def _workload(name: str, args: MarathonServiceArgs, placing: Placing) -> Workloa
         secrets=(MARATHON_SECRET, *((identity,) if identity else ())),
         running=hosts is not None,
     )
+
+
+def _features(flags: Flags) -> str:
+    """Ours, which the edge and migrations rely on, and those that were asked for."""
+    asked = [name.strip() for name in str(flags.get("enable_features", "")).split(",")]
+    return ",".join(dict.fromkeys((_FEATURE, *filter(None, asked))))

@@ -137,19 +137,30 @@ def find(
     for app in sorted(apps, key=lambda one: one.id):
         for service in _of_app(app, group, problems):
             key = (service.name, service.index)
-            servers = {
+            servers = [
                 Server(str(task.host), task.ports[service.index], task.state == _KILLING)
                 for task in serving.get(app.id, ())
                 if service.index < len(task.ports)
-            }
+            ]
             before = by_name.get(key)
             if before is not None:
                 # Another app of the same deployment group: the first one's labels count for both.
-                servers |= {*before.servers}
+                servers += before.servers
                 service = before  # noqa: PLW2901 - two apps, one service
-            by_name[key] = replace(service, servers=tuple(sorted(servers)))
+            by_name[key] = replace(service, servers=_by_place(servers))
     services = _without_clashes(by_name.values(), taken, problems)
     return Found(tuple(services), tuple(problems))
+
+
+def _by_place(servers: Iterable[Server]) -> tuple[Server, ...]:
+    """Each place once: a configuration with two servers of one name is refused whole. Tasks may
+    share one while an agent has given a port again and the end of who had it is not known yet;
+    who was not asked to end is the one that answers."""
+    ending: dict[tuple[str, int], bool] = {}
+    for one in servers:
+        place = (one.host, one.port)
+        ending[place] = one.is_ending and ending.get(place, True)
+    return tuple(Server(*place, is_ending) for place, is_ending in sorted(ending.items()))
 
 
 def _serving(apps: Sequence[App], tasks: Sequence[Task]) -> dict[str, list[Task]]:

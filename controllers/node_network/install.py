@@ -15,7 +15,7 @@ from pathlib import Path
 
 from controllers.errors import NodeNetworkError
 from controllers.node_network.profiles import PLUGINS, Overlay, Profile
-from controllers.node_network.settings import NodeNetworkSettings
+from controllers.node_network.settings import NodeNetworkSettings, unfit
 
 # Of one command; a lock of the filter rules is waited for.
 _COMMAND_S_MAX = 60.0
@@ -42,8 +42,10 @@ def install(settings: NodeNetworkSettings, address: str, run: Run = run) -> None
 
     Raises:
         ProfileError: the node has no number in an overlay.
-        NodeNetworkError: a file cannot be written, or a command fails.
+        NodeNetworkError: a link leads to folders of others, a file cannot be written, or a command
+            fails.
     """
+    _check_links(settings)
     numbers = {one.name: one.number(address) for one in settings.overlays}
     try:
         _put_plugins(settings.plugins, settings.folder / "bin")
@@ -53,6 +55,22 @@ def install(settings: NodeNetworkSettings, address: str, run: Run = run) -> None
         raise NodeNetworkError(msg) from None
     for overlay in settings.overlays:
         _join(overlay, numbers[overlay.name], run)
+
+
+def _check_links(settings: NodeNetworkSettings) -> None:
+    """Names of folders were looked at when settings were read; where they lead is the node's."""
+    real = settings.folder.resolve()
+    if why := unfit(real):
+        msg = f"{settings.folder} is a link: {why}"
+        raise NodeNetworkError(msg)
+    for place in (settings.folder / "bin", settings.folder / "leases", settings.configuration):
+        expected = real / place.relative_to(settings.folder)
+        if place.resolve() != expected:
+            msg = (
+                f"expected {place} to be a folder, saw a link to {place.resolve()}, whose files "
+                "would be replaced or removed: remove the link from the node"
+            )
+            raise NodeNetworkError(msg)
 
 
 def _put_plugins(source: Path, target: Path) -> None:

@@ -5,13 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from controllers.node_network.profiles import Bridge, Overlay, Profile, check
 from controllers.settings import ControllerSettings
 
 # Folders of plugins and of addresses.
 _TAKEN = frozenset({"bin", "leases"})
+# The system's, and those where Kubernetes, its runtimes and CNI have theirs: a network less in
+# there, or another plugin of that name, and pods of the node start no more.
+_OTHERS = tuple(
+    Path(one)
+    for one in (
+        *("/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/root", "/run", "/sbin"),
+        *("/sys", "/usr", "/var/run", "/opt/cni", "/opt/containerd", "/var/lib/cni"),
+        *("/var/lib/containerd", "/var/lib/containers", "/var/lib/docker", "/var/lib/kubelet"),
+    )
+)
 
 
 class NodeNetworkSettings(ControllerSettings):
@@ -36,6 +46,13 @@ class NodeNetworkSettings(ControllerSettings):
         """All networks."""
         return (*self.bridges, *self.overlays)
 
+    @field_validator("folder")
+    @classmethod
+    def _is_nobody_elses(cls, folder: Path) -> Path:
+        if why := unfit(folder):
+            raise ValueError(why)
+        return folder
+
     @model_validator(mode="after")
     def _owns_its_folders(self) -> NodeNetworkSettings:
         below: tuple[str, ...] = ()
@@ -54,3 +71,18 @@ class NodeNetworkSettings(ControllerSettings):
     def _can_be_together(self) -> NodeNetworkSettings:
         check(self.profiles)
         return self
+
+
+def unfit(folder: Path) -> str | None:
+    """Why networks may not be put below a folder of a node; None: they may."""
+    wanted = "expected a folder of the networks' own, such as /var/lib/mesos-platform/networks, saw"
+    if not folder.is_absolute() or ".." in folder.parts:
+        return f"{wanted} {folder}: name it from the root, without '..'"
+    for other in _OTHERS:
+        if folder.is_relative_to(other) or other.is_relative_to(folder):
+            lies = "lies in" if folder.is_relative_to(other) else "holds"
+            return (
+                f"{wanted} {folder}, which {lies} {other}: plugins there would be replaced and "
+                "configuration removed, name another"
+            )
+    return None

@@ -8,16 +8,19 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from clients.mesos.model import Agent, Quota
+from clients.zookeeper.ensemble import CONFIGURATION_PATH
 from components.network.cni import known
 from stacks.checks.declared import Declared, EdgeGroup, Group, Names, Resources
 from stacks.migration.evidence import Evidence
 
 Flags = Mapping[str, str]
-VOTERS_PATH = "/zookeeper/config"
 _TOLD_MAX = 4
 _RECOVERED = "registrar/log/recovered"
 _ENSEMBLE_SIZE = "registrar/log/ensemble_size"
 _ELECTED = "master/elected"
+_GOING_ON = frozenset(
+    {"TASK_STAGING", "TASK_STARTING", "TASK_RUNNING", "TASK_KILLING", "TASK_UNREACHABLE"}
+)
 _REFUSALS = frozenset({401, 403})
 
 
@@ -32,12 +35,24 @@ class Server:
 @dataclass(frozen=True)
 class Canary:
     """What a canary told of its agent: whether it found itself within the limits of its resources;
-    None while it has not ended. One that is not `limited` did not look."""
+    None unless it ended by itself. One that is not `limited` did not look."""
 
     task_id: str
     limited: bool
     ok: bool | None
     at: float
+    states: tuple[str, ...] = ()
+
+    @property
+    def why_untold(self) -> str | None:
+        """Why it told nothing of its agent; None: it did."""
+        if not self.limited:
+            return f"{self.task_id} did not look"
+        if self.ok is not None:
+            return None
+        if self.states and self.states[-1] not in _GOING_ON:
+            return f"{self.task_id} did not end by itself ({self.states[-1]})"
+        return f"{self.task_id} has not ended"
 
 
 def ensemble(group: Group, servers: Sequence[Server]) -> Evidence:
@@ -65,7 +80,7 @@ def voters(group: Group, seen: Collection[int]) -> Evidence:
     ]
     said = f"servers {', '.join(map(str, sorted(seen)))} of {group.color} vote"
     numbers = {"declared": sorted(group.voting), "seen": sorted(seen)}
-    return _evidence(f"{group.color} voters", problems, said, numbers, VOTERS_PATH)
+    return _evidence(f"{group.color} voters", problems, said, numbers, CONFIGURATION_PATH)
 
 
 def masters(group: Group, metrics: Mapping[str, Mapping[str, float]]) -> Evidence:
@@ -179,11 +194,15 @@ def agents(declared: Declared, group: Group, known: Sequence[Agent]) -> Evidence
 
 
 def limits(
-    group: Group, holds: Mapping[str, bool | None], told: Mapping[str, Canary | None]
+    group: Group,
+    holds: Mapping[str, bool | None],
+    told: Mapping[str, Canary],
+    silent: Sequence[str] = (),
 ) -> Evidence:
     """Where agents say that they hold tasks to their share, a task found that they do. `holds` is
-    what their flags say, None where they do not; `told` is each agent's last canary. Only a task
-    can tell; where none has, nobody looked."""
+    what their flags say, None where they do not; `told` is each agent's last canary, as far as
+    frameworks answer, `silent` those that do not. Only a task can tell; where none has, nobody
+    looked."""
     problems: list[str] = []
     within: list[str] = []
     unseen: dict[str, str] = {}
@@ -194,11 +213,9 @@ def limits(
         if holds.get(address) is None:
             unseen[address] = "it does not tell its flags"
         elif canary is None:
-            unseen[address] = "no canary has run there"
-        elif not canary.limited:
-            unseen[address] = f"{canary.task_id} did not look"
-        elif canary.ok is None:
-            unseen[address] = f"{canary.task_id} has not ended"
+            unseen[address] = f"no canary {'is known' if silent else 'has run'} there"
+        elif why := canary.why_untold:
+            unseen[address] = why
         elif canary.ok:
             within.append(address)
         else:
@@ -207,6 +224,8 @@ def limits(
                 "see whether the agent may make control groups"
             )
     said = f"{len(within)} of {len(group.agents)} {group.color} agents held a canary to its share"
+    for framework in silent:
+        said += f"; {framework} does not answer"
     for address, why in list(unseen.items())[:_TOLD_MAX]:
         said += f"; {address} was not looked at, {why}"
     if unseen:
@@ -214,7 +233,6 @@ def limits(
     numbers = {
         address: {"task": one.task_id, "within": one.ok if one.limited else None, "at": one.at}
         for address, one in told.items()
-        if one is not None
     }
     found = _evidence(f"{group.color} limits", problems, said, numbers, "frameworks' /state")
     return replace(found, looked=bool(problems) or not unseen)

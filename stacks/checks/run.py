@@ -6,7 +6,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import httpx
 
@@ -18,20 +18,21 @@ from clients.mesos import parse
 from clients.mesos.errors import MesosError
 from clients.mesos.operator import OperatorClient
 from clients.zookeeper import ZooKeeperError
-from clients.zookeeper.client import parse as parse_voters
+from clients.zookeeper.ensemble import CONFIGURATION_PATH, parse_configuration
 from components.mesos.isolation import limits_tasks
 from controllers.edge.render import DIGEST_PATH, digest_of
 from controllers.edge.services import find
-from stacks.checks import judge
+from stacks.checks import canaries, judge
 from stacks.checks.declared import Declared, EdgeGroup, Group, Names
-from stacks.checks.judge import Canary, Server
+from stacks.checks.errors import AnswerError
+from stacks.checks.judge import Server
 from stacks.migration.evidence import Evidence, Findings
 from sync_engine.client import EnsembleAddress, SyncError, facts, read
 
 _TIMEOUT_S = 5.0
 _FAILURES = (
     *(ClientError, MarathonError, MesosError, SyncError, ZooKeeperError),
-    *(httpx.HTTPError, ValueError),
+    *(AnswerError, httpx.HTTPError, ValueError),
 )
 _GET_STATE = {"type": "GET_STATE"}
 T = TypeVar("T")
@@ -125,8 +126,8 @@ class _Looks:
         seen = await facts(address, timeout_s=self._timeout_s)
         if [one.mode for one in seen.servers] == ["standalone"]:
             return judge.voters(group, {1})
-        told = await read(address, judge.VOTERS_PATH)
-        return judge.voters(group, parse_voters((told or b"").decode()).voters)
+        told = await read(address, CONFIGURATION_PATH, timeout_s=self._timeout_s)
+        return judge.voters(group, parse_configuration((told or b"").decode()).voters)
 
     async def _masters(self, group: Group) -> Evidence:
         operator = self._operators[group.color]
@@ -166,27 +167,25 @@ class _Looks:
             address: None if found is None else limits_tasks(found.get("isolation"))
             for address, found in flags.items()
         }
-        states = await self._each(self._declared.frameworks, self._canaries_of)
-        told = [one for found in states.values() for one in found or ()]
+        states = await self._each(self._declared.frameworks, self._state_of)
+        told = [
+            one
+            for framework, state in states.items()
+            if state is not None
+            for one in canaries.parse(framework, state)
+        ]
         newest = {
             ids[agent]: canary
             for agent, canary in sorted(told, key=lambda one: one[1].at)
             if agent in ids
         }
-        return judge.limits(group, holds, newest)
+        silent = [framework for framework, state in states.items() if state is None]
+        return judge.limits(group, holds, newest, silent)
 
-    async def _canaries_of(self, framework: str) -> list[tuple[str, Canary]]:
-        """Last canaries that a framework has run, with their agents' ids."""
+    async def _state_of(self, framework: str) -> str:
         answer = await self._stranger.get(f"{framework}/state")
         answer.raise_for_status()
-        found: list[dict[str, Any]] = answer.json()["canaries"]
-        return [
-            (
-                str(one["agent_id"]),
-                Canary(str(one["task_id"]), bool(one["limited"]), one["ok"], float(one["at"])),
-            )
-            for one in found
-        ]
+        return answer.text
 
     async def _quota(self, group: Group) -> Evidence:
         operator = self._operators[group.color]

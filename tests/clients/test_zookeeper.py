@@ -16,7 +16,7 @@ from clients.zookeeper import (
     ServerAnswer,
     UnreachableError,
 )
-from clients.zookeeper.client import parse
+from clients.zookeeper.ensemble import parse_configuration
 from tests.ports import free_port
 
 SRVR = b"Zookeeper version: 3.9.4\nLatency min/avg/max: 0/0/0\nZxid: 0x10000000a\nMode: %s\n"
@@ -59,13 +59,13 @@ def test_observers_have_no_vote() -> None:
         "server.3=z-2.z.svc:2888:3888:observer;0.0.0.0:2181",
         "version=1b00000002",
     ]
-    assert parse("\n".join(lines)) == Ensemble(0x1B_0000_0002, frozenset({1, 2}))
+    assert parse_configuration("\n".join(lines)) == Ensemble(0x1B_0000_0002, frozenset({1, 2}))
 
 
 @pytest.mark.parametrize("text", ["", "version=0", "server.1=a:1:2;b:3"])
 def test_what_is_no_configuration_is_refused(text: str) -> None:
     with pytest.raises(RefusedError, match="reconfigEnabled=true"):
-        parse(text)
+        parse_configuration(text)
 
 
 async def test_an_ensemble_that_does_not_answer_and_a_secret_that_is_none_are_told(

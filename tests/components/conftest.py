@@ -47,6 +47,10 @@ class Recorder(pulumi.runtime.Mocks):
         assert len(found) == 1, [(r.type, r.name) for r in self.resources]
         return found[0]
 
+    def config_of(self, name: str) -> str:
+        """The configuration file of a process on this machine."""
+        return str(self.named(name, "local:Process").inputs["config"])
+
     def names(self, type_: str) -> list[str]:
         """Names of all resources whose type ends so."""
         return sorted(r.name for r in self.resources if r.type.endswith(type_))

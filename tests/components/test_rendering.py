@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from components.base import Placing
 from components.errors import ArgumentsError
-from components.marathon.service import FLAGS, MarathonService, MarathonServiceArgs
 from components.mesos.access import MARATHON, SAMPLE, Access, Framework, Principal, Tenant
 from components.mesos.agents import AgentPool, MesosAgents, MesosAgentsArgs
 from components.mesos.masters import GroupSize, MesosMasters, MesosMastersArgs, check_resize
@@ -25,7 +24,6 @@ from components.mesos.sample import (
 from components.workload import Program
 from components.zookeeper import EnsembleSize, Launch, ZooKeeperEnsemble, ZooKeeperEnsembleArgs
 from components.zookeeper import check_resize as check_ensemble
-from stacks.local.marathon.settings import MarathonSettings
 from stacks.local.mesos.access import Access as LocalAccess
 from stacks.local.settings import (
     AgentSettings,
@@ -34,7 +32,7 @@ from stacks.local.settings import (
     ZooKeeperSettings,
 )
 from stacks.local.traffic_settings import TrafficSettings
-from tests.components.conftest import Recorder, Run
+from tests.components.conftest import Run
 
 OTHERS = (
     *("deactivate_agents", "drain_agents", "mark_agents_gone", "reactivate_agents"),
@@ -47,17 +45,13 @@ PROGRAM = Program(("python", "-m", "some.module"))
 HOSTS = "127.0.0.1:20000,127.0.0.1:20001,127.0.0.1:20002"
 
 
-def config_of(recorder: Recorder, name: str) -> str:
-    return str(recorder.named(name, "local:Process").inputs["config"])
-
-
 def test_an_ensemble_is_what_zookeeper_servers_accept(run: Run, placing: Placing) -> None:
     args = ZooKeeperEnsembleArgs(color="blue", program=PROGRAM, initial_epoch=7)
 
     recorder = run(lambda: ZooKeeperEnsemble(args, placing))
 
     servers = [
-        ZooKeeperSettings.model_validate_json(config_of(recorder, f"blue-zookeeper-{index}"))
+        ZooKeeperSettings.model_validate_json(recorder.config_of(f"blue-zookeeper-{index}"))
         for index in range(3)
     ]
     assert [server.myid for server in servers] == [1, 2, 3]
@@ -72,7 +66,7 @@ def test_green_uses_other_ports_than_blue(run: Run, placing: Placing) -> None:
 
     recorder = run(lambda: ZooKeeperEnsemble(args, placing))
 
-    server = ZooKeeperSettings.model_validate_json(config_of(recorder, "green-zookeeper-0"))
+    server = ZooKeeperSettings.model_validate_json(recorder.config_of("green-zookeeper-0"))
     assert (server.client_port, server.quorum_port, server.election_port) == (20040, 20043, 20046)
 
 
@@ -83,7 +77,7 @@ def test_masters_are_what_masters_accept_and_derive_their_quorum(
 
     recorder = run(lambda: MesosMasters(args, placing))
 
-    master = MasterSettings.model_validate_json(config_of(recorder, "blue-masters-1"))
+    master = MasterSettings.model_validate_json(recorder.config_of("blue-masters-1"))
     assert master.quorum == 2
     assert master.port == 20_011
     assert master.election.hosts == HOSTS
@@ -106,12 +100,12 @@ def test_masters_ask_who_agents_are_and_agents_of_both_colours_can_say(
     # One for both: agents of the one colour follow masters of the other.
     secret = tmp_path / "secrets" / "principal-agent"
     for color in ("blue", "green"):
-        config = config_of(recorder, f"{color}-masters-0")
+        config = recorder.config_of(f"{color}-masters-0")
         master = MasterSettings.model_validate_json(config)
         assert (master.authenticate_agents, master.authenticate_http_frameworks) == (True, True)
         assert (master.principal_files, master.acls) == ((secret,), access.acls())
         assert master.credential_file == tmp_path / "secrets" / "mesos-operator"
-        agent = AgentSettings.model_validate_json(config_of(recorder, f"{color}-agents-0"))
+        agent = AgentSettings.model_validate_json(recorder.config_of(f"{color}-agents-0"))
         assert agent.credential_file == secret
 
 
@@ -178,7 +172,7 @@ def test_agents_are_what_agents_accept_and_leave_their_tasks_alive(
 
     recorder = run(lambda: MesosAgents(args, placing))
 
-    agent = AgentSettings.model_validate_json(config_of(recorder, "blue-agents-1"))
+    agent = AgentSettings.model_validate_json(recorder.config_of("blue-agents-1"))
     assert agent.port == 20_016
     assert agent.attributes == {}
     assert recorder.named("blue-agents-1", "local:Process").inputs["leaves_children"] is True
@@ -192,56 +186,10 @@ def test_the_framework_stands_still_without_an_ensemble(
 
     recorder = run(lambda: SampleFramework(args, placing))
 
-    settings = FrameworkSettings.model_validate_json(config_of(recorder, "frameworks-sample-0"))
+    settings = FrameworkSettings.model_validate_json(recorder.config_of("frameworks-sample-0"))
     assert (settings.zk is None) is (hosts is None)
     process = recorder.named("frameworks-sample-0", "local:Process")
     assert process.inputs["running"] is (hosts is not None)
-
-
-def test_marathon_is_what_marathon_accepts_and_each_instance_names_itself(
-    run: Run, placing: Placing, tmp_path: Path
-) -> None:
-    args = MarathonServiceArgs(
-        PROGRAM,
-        HOSTS,
-        instances=2,
-        user="web",
-        flags={"failover_timeout_s": 7200},
-        zookeeper_identity="zookeeper-mesos",
-    )
-
-    recorder = run(lambda: MarathonService(args, placing))
-
-    both = [
-        MarathonSettings.model_validate_json(config_of(recorder, f"frameworks-marathon-{index}"))
-        for index in range(2)
-    ]
-    assert [one.host_port for one in both] == ["127.0.0.1:20085", "127.0.0.1:20086"]
-    assert {(one.election.hosts, one.election.path) for one in both} == {(HOSTS, "/mesos")}
-    assert {(one.state.hosts, one.state.path) for one in both} == {(HOSTS, "/marathon")}
-    assert {one.failover_timeout_s for one in both} == {7200}
-    assert {one.zk_auth_file for one in both} == {tmp_path / "secrets" / "zookeeper-mesos"}
-    own = tmp_path / "secrets" / "principal-marathon"
-    assert {one.http_credentials_file for one in both} == {own}
-    assert {one.credential_file for one in both} == {own}
-    assert {one.mesos_user for one in both} == {"web"}
-    assert {one.features for one in both} == {frozenset({"task_killing"})}
-
-
-def test_marathon_stands_still_without_an_ensemble(run: Run, placing: Placing) -> None:
-    recorder = run(lambda: MarathonService(MarathonServiceArgs(PROGRAM, None), placing))
-
-    assert recorder.named("frameworks-marathon-0", "local:Process").inputs["running"] is False
-
-
-def test_marathon_has_an_instance_and_lies_where_it_runs() -> None:
-    with pytest.raises(ArgumentsError, match="at least one instance"):
-        MarathonServiceArgs(PROGRAM, HOSTS, instances=0)
-    with pytest.raises(ArgumentsError, match="'zk'"):
-        MarathonServiceArgs(PROGRAM, HOSTS, flags={"zk": "zk://elsewhere:2181/marathon"})
-    with pytest.raises(ArgumentsError, match="did you mean 'failover_timeout_s'"):
-        MarathonServiceArgs(PROGRAM, HOSTS, flags={"failover_timeout": 7200})
-    assert set(MarathonSettings.model_fields) == FLAGS
 
 
 def test_no_two_agents_of_a_machine_give_the_same_port_to_tasks(run: Run, placing: Placing) -> None:
@@ -259,7 +207,7 @@ def test_no_two_agents_of_a_machine_give_the_same_port_to_tasks(run: Run, placin
     given: list[int] = []
     for color in ("blue", "green"):
         for index in range(5):
-            config = config_of(recorder, f"{color}-agents-{index}")
+            config = recorder.config_of(f"{color}-agents-{index}")
             agent = AgentSettings.model_validate_json(config)
             first, last = agent.resources.ports
             given += [agent.port, *range(first, last + 1)]
@@ -276,7 +224,7 @@ def test_client_groups_are_told_apart_by_path_and_port(run: Run, placing: Placin
     recorder = run(program)
 
     groups = [
-        TrafficSettings.model_validate_json(config_of(recorder, f"clients-{name}-0"))
+        TrafficSettings.model_validate_json(recorder.config_of(f"clients-{name}-0"))
         for name in ("traffic", "locks")
     ]
     assert [group.path for group in groups] == ["/apps/traffic", "/apps/locks"]
@@ -395,5 +343,5 @@ def test_no_rendered_file_holds_a_secret_only_paths(
 
     recorder = run(lambda: ZooKeeperEnsemble(args, placing))
 
-    config = json.loads(config_of(recorder, "blue-zookeeper-0"))
+    config = json.loads(recorder.config_of("blue-zookeeper-0"))
     assert config["super_digest_file"] == str(tmp_path / "secrets" / "zookeeper-super")

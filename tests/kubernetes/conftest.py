@@ -8,7 +8,6 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
@@ -18,6 +17,7 @@ from tests.kubernetes import stack as stack_module
 from tests.kubernetes.control_plane import ControlPlane
 from tests.kubernetes.node import Node
 from tests.kubernetes.stack import ClusterStack
+from tests.leaving import leave_out
 from tests.providers.cluster.api import Cluster
 from tests.providers.kubernetes import APPLIES
 from tests.stacks.conftest import engine, project
@@ -67,13 +67,6 @@ def need_tools(*recipes: Recipe) -> None:
             locate.folder(recipe.full_name)
     except locate.ToolMissingError as error:
         leave_out(str(error))
-
-
-def leave_out(why: str) -> NoReturn:
-    """Leave a test out; nothing is left out in CI."""
-    if os.environ.get("CI"):
-        pytest.fail(why)
-    pytest.skip(why)
 
 
 @pytest.fixture

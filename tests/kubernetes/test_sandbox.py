@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.kubernetes import sandbox
-from tests.kubernetes.conftest import leave_out
 from tests.kubernetes.sandbox_init import ADDRESS, INTERFACE
+from tests.leaving import leave_out
 from tests.waiting import block_until
 
 _RUN_S_MAX = 60.0

@@ -6,10 +6,14 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from stacks.local.mesos import values
 from stacks.local.mesos.cgroups import Cgroups
 from stacks.local.mesos.checkpoint import Checkpoint
 from stacks.local.mesos.tasks import TaskRunner
+from stacks.local.mesos.values import Scalars
+from tests.local import rig
 from tests.local.rig import require_control_groups
 from tests.waiting import until
 
@@ -55,6 +59,50 @@ def runner(folder: Path, cgroups: Cgroups) -> TaskRunner:
     return TaskRunner(
         checkpoint, folder, ip="127.0.0.1", grace_s=1.0, retry_s=1000.0, cgroups=cgroups
     )
+
+
+class Refused(Cgroups):
+    """Of a machine that lets nobody make groups."""
+
+    def make(self, container_id: str, resources: Scalars) -> list[Path]:
+        raise PermissionError(container_id, resources)
+
+
+@pytest.mark.parametrize(
+    ("ci", "outcome"), [("true", pytest.fail.Exception), ("", pytest.skip.Exception)]
+)
+def test_tests_of_limits_are_left_out_where_no_groups_may_be_made_but_not_in_ci(
+    monkeypatch: pytest.MonkeyPatch, ci: str, outcome: type[BaseException]
+) -> None:
+    monkeypatch.setattr(rig, "Cgroups", Refused)
+    monkeypatch.setenv("CI", ci)
+
+    with pytest.raises(outcome, match="the right to make control groups"):
+        require_control_groups()
+
+
+def test_asking_for_groups_takes_none_from_who_asks_at_the_same_time_and_leaves_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[str] = []
+    removed: list[str] = []
+
+    class Noted(Cgroups):
+        def make(self, container_id: str, resources: Scalars) -> list[Path]:
+            del resources
+            made.append(container_id)
+            return []
+
+        def remove(self, container_id: str) -> None:
+            removed.append(container_id)
+
+    monkeypatch.setattr(rig, "Cgroups", Noted)
+
+    require_control_groups()
+    require_control_groups()
+
+    assert made == removed
+    assert len({*made}) == 2
 
 
 async def test_where_groups_may_not_be_made_tasks_run_without_limits(tmp_path: Path) -> None:

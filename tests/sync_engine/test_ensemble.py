@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import struct
 from pathlib import Path
 
 import pytest
@@ -52,6 +55,27 @@ def test_followers_alone_have_no_quorum() -> None:
 
 def test_sessions_are_signed_and_the_question_itself_is_none() -> None:
     assert read_cons(CONS) == {0x100000A1B2C0001, 0xFF00000000000001 - (1 << 64)}
+
+
+async def test_a_server_that_gives_a_session_and_goes_silent_is_not_waited_for_without_end() -> (
+    None
+):
+    session = struct.pack(">iiqi16s?", 0, 10_000, 1, 16, bytes(16), False)
+    over = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(int.from_bytes(await reader.readexactly(4)))
+        writer.write(len(session).to_bytes(4) + session)
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+        over.set()
+
+    async with await asyncio.start_server(serve, "127.0.0.1") as server:
+        address = EnsembleAddress(f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        with pytest.raises(EnsembleUnreachableError, match=r"to tell /x within 0\.2 s, saw no"):
+            await questions.read(address, "/x", timeout_s=0.2)
+        await over.wait()
 
 
 async def test_an_ensemble_tells_its_leader_and_sessions(ensemble: Ensemble) -> None:

@@ -10,6 +10,7 @@ from stacks.local.mesos.values import Json, part
 from stacks.local.settings import FrameworkSettings
 
 _AGENTS_MAX = 1000
+_VERDICTS = {"TASK_FINISHED": True, "TASK_FAILED": False}
 
 
 @dataclass
@@ -28,14 +29,14 @@ class Canary:
 
     @property
     def report(self) -> Json:
-        """What is known of it: `ok` is None until it has ended."""
-        ended = self.done.done() and not self.done.cancelled()
+        """What is known of it: `ok` is None until it has ended by itself. One that was lost, killed
+        or never launched told nothing of its agent."""
         return {
             "task_id": self.id,
             "agent_id": self.agent_id,
             "limited": self.limited,
             "states": list(self.states),
-            "ok": bool(self.done.result()["ok"]) if ended else None,
+            "ok": _VERDICTS.get(self.states[-1]) if self.states else None,
             "at": round(self.asked_at, 6),
         }
 

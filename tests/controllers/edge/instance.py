@@ -2,7 +2,8 @@
 answering as a lame duck, then takes no more connections, finishes what it has begun, and ends.
 
 `python3 -I instance.py PORT LEAST_S QUIET_S`: the lame duck lasts for LEAST_S, and longer until
-nobody has asked for QUIET_S. Checks of its health ask for nothing.
+nobody has asked for QUIET_S. Checks of its health ask for nothing. Its last word is for how long
+nobody had asked; one that is killed has none.
 """
 
 import asyncio
@@ -51,6 +52,8 @@ async def main(port: int, least_s: float, quiet_s: float) -> None:
         await asyncio.sleep(LOOK_S)
         # By looks and not by the clock: a machine that stands still makes nobody quiet.
         quiet = quiet + LOOK_S if asked == before else 0.0
+    sys.stdout.write(f"{quiet:.1f}")
+    sys.stdout.flush()
     # What the kernel has taken already would be cut off: it is accepted first.
     for _ in range(3):
         await asyncio.sleep(0)

@@ -116,6 +116,31 @@ def test_instances_that_end_share_the_requests_when_there_is_no_other() -> None:
     assert text.count(" backup\n") == 2
 
 
+def test_a_place_that_is_given_again_is_one_server_and_that_of_who_stays() -> None:
+    labels = {"HAPROXY_DEPLOYMENT_GROUP": "web", "0_VHOST": "web.example"}
+    apps = [app("/web-blue", **labels), app("/web-green", (10_002,), **labels)]
+    tasks = [
+        task("/web-blue", 1, state="TASK_KILLING"),
+        task("/web-blue", 1),
+        task("/web-blue", 2, state="TASK_KILLING"),
+        task("/web-blue", 2, state="TASK_KILLING"),
+        task("/web-blue", 3),
+        task("/web-green", 3, state="TASK_KILLING"),
+        task("/web-blue", 4, state="TASK_KILLING"),
+        task("/web-green", 4),
+    ]
+
+    for order in (tasks, tasks[::-1]):
+        (service,) = found(apps, order).services
+
+        assert [(server.port, server.is_ending) for server in service.servers] == [
+            (1, False),
+            (2, True),
+            (3, False),
+            (4, False),
+        ]
+
+
 def test_apps_of_one_deployment_group_are_one_service() -> None:
     labels = {"HAPROXY_DEPLOYMENT_GROUP": "web", "0_VHOST": "web.example"}
     apps = [app("/web-blue", **labels), app("/web-green", (10_002,), **labels)]

@@ -19,7 +19,6 @@ from tests.ports import free_port
 from tests.waiting import until
 
 _BOUND_S = 30.0
-_WORKS_S = 1.5
 # An owner that places one configuration and ends without a word.
 _OWNER = """
 import asyncio, os, sys
@@ -36,9 +35,11 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
-def owned(program: str, folder: Path, http: int, admin: int) -> tuple[HAProxy, Layout]:
+def owned(
+    program: str, folder: Path, http: int, admin: int, *, hard_stop_s: float = 5
+) -> tuple[HAProxy, Layout]:
     """A proxy below `folder`, and where it listens."""
-    proxy = HAProxy(program, folder, f"127.0.0.1:{admin}", hard_stop_s=5)
+    proxy = HAProxy(program, folder, f"127.0.0.1:{admin}", hard_stop_s=hard_stop_s)
     http_at, admin_at = f"127.0.0.1:{http}", f"127.0.0.1:{admin}"
     return proxy, Layout(http_at, admin_at, "127.0.0.1", str(proxy.socket))
 
@@ -121,18 +122,60 @@ async def test_a_proxy_that_is_told_to_end_while_it_reloads_ends(
             os.kill(master, signal.SIGKILL)
 
 
+# Whoever owns it may check configurations with it; it misses the first signal.
+_DEAF_ONCE = """#!/bin/sh
+case "$1" in -c) exit 0;; esac
+trap 'trap "exit 0" USR1' USR1
+touch {ready}
+while :; do sleep 0.05; done
+"""
+
+
+async def test_a_master_that_misses_that_it_is_to_end_is_told_again(run_dir: Path) -> None:
+    program, ready = run_dir / "deaf", run_dir / "ready"
+    program.write_text(_DEAF_ONCE.format(ready=ready))
+    program.chmod(0o755)
+    admin = f"127.0.0.1:{free_port()}"
+    proxy = _Told(str(program), run_dir, admin, hard_stop_s=3600)
+    layout = Layout("127.0.0.1:1", admin, "127.0.0.1", str(proxy.socket))
+    applying = asyncio.create_task(proxy.apply(serving(layout, "/any")))
+    async with asyncio.timeout(_BOUND_S):
+        await proxy.reloads.wait()
+        await until(ready.exists, "it hears signals", _BOUND_S)
+        applying.cancel()
+        master = proxy.pid
+        assert master is not None
+        try:
+            await proxy.stop()
+
+            assert not is_there(master)
+        finally:
+            if is_there(master):
+                os.kill(master, signal.SIGKILL)
+
+
 async def test_a_proxy_that_ends_finishes_what_it_serves(haproxy: str, run_dir: Path) -> None:
-    asked = asyncio.Event()
+    asked, finish = asyncio.Event(), asyncio.Event()
 
     async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # Checks of the connection send nothing.
         if await reader.read(65_536):
             asked.set()
-            await asyncio.sleep(_WORKS_S)
+            await finish.wait()
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone")
         writer.close()
 
     http = free_port()
-    proxy, layout = owned(haproxy, run_dir, http, free_port())
+    proxy, layout = owned(haproxy, run_dir, http, free_port(), hard_stop_s=3600)
+
+    async def takes_nobody() -> bool:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", http)
+        except ConnectionRefusedError:
+            return True
+        writer.close()
+        return False
+
     async with await asyncio.start_server(slow, "127.0.0.1") as server:
         at = Server("127.0.0.1", server.sockets[0].getsockname()[1])
         service = Service("/slow", 0, Mode.HTTP, hosts=("any.example",), servers=(at,))
@@ -140,8 +183,13 @@ async def test_a_proxy_that_ends_finishes_what_it_serves(haproxy: str, run_dir: 
         async with httpx.AsyncClient(trust_env=False, timeout=_BOUND_S) as client:
             url, host = f"http://127.0.0.1:{http}/", {"host": "any.example"}
             asking = asyncio.create_task(client.get(url, headers=host))
-            await asked.wait()
-            await proxy.stop()
+            async with asyncio.timeout(_BOUND_S):
+                await asked.wait()
+                stopping = asyncio.create_task(proxy.stop())
+                await until(takes_nobody, "it takes no more connections", _BOUND_S)
+                assert not stopping.done()
+                finish.set()
+                await stopping
             answer = await asking
 
     assert (answer.status_code, answer.text) == (200, "done")

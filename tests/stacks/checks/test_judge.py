@@ -267,8 +267,8 @@ def test_agents_that_were_started_with_other_networks_are_named() -> None:
 HOLDS = {"a:1": True, "a:2": True}
 
 
-def canary(*, ok: bool | None = True, limited: bool = True) -> Canary:
-    return Canary("canary-1", limited, ok, 7.0)
+def canary(*states: str, ok: bool | None = True, limited: bool = True) -> Canary:
+    return Canary("canary-1", limited, ok, 7.0, states)
 
 
 def test_agents_that_held_a_canary_to_its_share_hold() -> None:
@@ -291,6 +291,12 @@ def test_a_canary_that_was_not_within_its_limits_is_named() -> None:
         (HOLDS, {}, "no canary has run there"),
         (HOLDS, {"a:2": canary(limited=False)}, "canary-1 did not look"),
         (HOLDS, {"a:2": canary(ok=None)}, "canary-1 has not ended"),
+        (HOLDS, {"a:2": canary("TASK_RUNNING", ok=None)}, "canary-1 has not ended"),
+        (
+            HOLDS,
+            {"a:2": canary("TASK_STARTING", "TASK_LOST", ok=None)},
+            "canary-1 did not end by itself (TASK_LOST)",
+        ),
         ({"a:1": True, "a:2": None}, {}, "it does not tell its flags"),
     ],
 )
@@ -303,6 +309,13 @@ def test_where_no_canary_has_told_nobody_looked(
     assert (found.ok, found.looked) == (True, False)
     assert f"a:2 was not looked at, {why}" in found.said
     assert found.as_dict()["looked"] is False
+
+
+def test_a_framework_that_does_not_answer_is_named() -> None:
+    found = judge.limits(GROUP, HOLDS, {"a:1": canary()}, ["http://f:1"])
+
+    assert (found.ok, found.looked) == (True, False)
+    assert "http://f:1 does not answer; a:2 was not looked at, no canary is known" in found.said
 
 
 def test_an_agent_of_a_pool_that_holds_nobody_is_not_asked_for_a_canary() -> None:

@@ -5,6 +5,8 @@ declared is named, and what does not answer is no agreement.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -91,6 +93,7 @@ async def test_a_live_cluster_is_compared_with_what_is_declared(rig: Rig, tmp_pa
     )
 
     await differences_are_named(declared)
+    await an_older_framework_costs_its_own_finding(declared)
 
 
 async def differences_are_named(declared: Declared) -> None:
@@ -125,6 +128,22 @@ async def differences_are_named(declared: Declared) -> None:
     assert "log_auto_initialize is true, declared is false" in seen["blue masters' flags"].said
     assert "dev may have everything, declared is cpus 2" in seen["quota"].said
     assert "127.0.0.1:1 does not answer" in seen["edge"].said
+
+
+async def an_older_framework_costs_its_own_finding(declared: Declared) -> None:
+    """One whose state tells of no canaries."""
+    profile = Profile(RESOURCES, {"isolation": "cgroups/cpu,cgroups/mem"})
+    async with answering(b'{"name": "sample"}') as address:
+        older = (f"http://{address}",)
+        seen = await found(replace(declared, profiles=(profile,), frameworks=older))
+
+    assert seen["blue agents"].ok
+    assert seen["quota"].ok
+    assert not seen["blue limits"].ok
+    assert f"expected http://{address}/state to tell of its canaries" in seen["blue limits"].said
+
+    gone = replace(declared, profiles=(profile,), frameworks=older)
+    assert f"{older[0]} does not answer" in (await found(gone))["blue limits"].said
 
 
 async def test_a_canary_tells_whether_agents_hold_it_to_its_share(rig: Rig) -> None:
@@ -194,17 +213,23 @@ async def test_a_leader_that_is_called_by_name_is_compared_by_address() -> None:
     assert await addresses_of("192.0.2.7") == ("192.0.2.7",)
 
 
-async def test_an_agent_that_tells_something_else_than_flags_does_not_stop_the_others() -> None:
+@contextlib.asynccontextmanager
+async def answering(body: bytes) -> AsyncGenerator[str]:
+    """Something that has one answer to everything; its address."""
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        body = b'{"flags": ["nothing"]}'
         head = f"HTTP/1.1 200 OK\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
         writer.write(head.encode() + body)
         await writer.drain()
         writer.close()
 
     async with await asyncio.start_server(serve, "127.0.0.1") as server:
-        address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+async def test_an_agent_that_tells_something_else_than_flags_does_not_stop_the_others() -> None:
+    async with answering(b'{"flags": ["nothing"]}') as address:
         group = Group(Color.BLUE, agents=(address,))
         seen = await found(Declared(Standing(), (group,), (Profile(RESOURCES),)))
 
