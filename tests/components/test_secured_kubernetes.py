@@ -283,3 +283,31 @@ def test_what_cannot_be_is_refused_with_its_reason() -> None:
         with pytest.raises(ArgumentsError, match=expected):
             make()
     check_pools((AgentPool("a", selector={"x": "1"}), AgentPool("b", selector={"x": "2"})))
+
+
+@pytest.mark.parametrize("tier", ["masters", "agents"])
+def test_what_is_made_of_secrets_is_in_memory_and_on_no_volume(
+    run: Run, placing: Placing, tier: str
+) -> None:
+    isolation = Isolation(Profile.CGROUPS, CgroupVersion.V2, (Containerizer.MESOS,))
+    agents = replace(AGENTS, pool=AgentPool(isolation=isolation), access=Access((TENANT,)))
+
+    recorder = run(
+        lambda: (
+            MesosMasters(replace(MASTERS, access=Access((TENANT,))), placing)
+            if tier == "masters"
+            else MesosAgents(agents, placing)
+        )
+    )
+
+    name = f"blue-{tier}"
+    settings = json.loads(recorder.named(name, "ConfigMap").inputs["data"][f"{name}-0.json"])
+    pod = pod_of(recorder.named(name, "StatefulSet" if tier == "masters" else "DaemonSet").inputs)
+    volumes = {each["name"]: each for each in pod["volumes"]}
+    (private,) = (
+        mount
+        for mount in pod["containers"][0]["volumeMounts"]
+        if mount["mountPath"] == settings["private_dir"]
+    )
+    assert volumes[private["name"]]["emptyDir"] == {"medium": "Memory", "sizeLimit": "1Mi"}
+    assert not settings["private_dir"].startswith(settings["work_dir"])
