@@ -55,6 +55,7 @@ class PortRole(StrEnum):
     AGENT = "agent"
     FRAMEWORK = "framework"
     MARATHON = "marathon"
+    LIBPROCESS = "libprocess"
     ENGINE = "engine"
     CLIENTS = "clients"
     EDGE_HTTP = "edge-http"
