@@ -55,6 +55,7 @@ class PortRole(StrEnum):
     AGENT = "agent"
     FRAMEWORK = "framework"
     MARATHON = "marathon"
+    LIBPROCESS = "libprocess"
     ENGINE = "engine"
     CLIENTS = "clients"
     EDGE_HTTP = "edge-http"
@@ -291,7 +292,9 @@ class Workload:
     `client_address` is where, None: it does not matter. `ready_command` ends
     with 0 when the member beside it serves, where no answer of a port tells. `user` is the number
     of the user that the image is made for. With an `electorate` somebody changes who votes, one
-    after the other. `api_rules` are what it may do by the scheduler's API.
+    after the other. `api_rules` are what it may do by the scheduler's API. `writes_secrets` says
+    that it makes files of its secrets, for a program that reads them so: they go into its private
+    folder (`Places.private_dir`).
     """
 
     name: str
@@ -323,6 +326,7 @@ class Workload:
     electorate: Electorate | None = None
     on_nodes: OnNodes = OnNodes()
     api_rules: tuple[ApiRule, ...] = ()
+    writes_secrets: bool = False
 
 
 class Places(Protocol):
@@ -343,6 +347,10 @@ class Places(Protocol):
 
     def directory(self, member: str) -> str:
         """The member's own folder, which holds its volumes."""
+        ...
+
+    def private_dir(self, member: str) -> str:
+        """Folder for what a member makes of its secrets: no volume, and so in no copy of one."""
         ...
 
     def secret(self, secret: str) -> str:

@@ -12,8 +12,8 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from clients.marathon.definition import read_app
 from clients.marathon.errors import DefinitionError
-from components.marathon.service import FLAGS as MARATHON_FLAGS
-from components.marathon.service import OWN_FLAGS as MARATHON_OWN_FLAGS
+from components.marathon.flags import Value as MarathonFlag
+from components.marathon.flags import check as check_marathon_flags
 from components.mesos.access import (
     COMMON_ROLE,
     MARATHON,
@@ -295,14 +295,14 @@ class MarathonConfig(Model):
 
     backup: MarathonBackupConfig | None = None
     """None: its state is copied by migrations alone, and with the ensemble's volumes."""
-    flags: dict[str, str | int | float] = Field(default_factory=dict[str, str | int | float])
-    """Further settings, under the names of its configuration file, held to the list of those that
-    it knows."""
+    flags: dict[str, MarathonFlag] = Field(default_factory=dict[str, MarathonFlag])
+    """Further flags of Marathon, under its own names, held to the list of those that 1.10 knows.
+    The stand-in follows those that mean something to it."""
 
     @field_validator("flags")
     @classmethod
-    def _are_known(cls, given: dict[str, str | int | float]) -> dict[str, str | int | float]:
-        check_flags("marathon", given, MARATHON_FLAGS, MARATHON_OWN_FLAGS)
+    def _are_known(cls, given: Any) -> Any:
+        check_marathon_flags(given)
         return given
 
     @field_validator("apps")

@@ -24,6 +24,9 @@ class ImagesConfig(Model):
     """Runs masters and agents."""
     platform: Image
     """Runs the sync engine, the frameworks and the client groups."""
+    marathon: Image | None = None
+    """Runs Marathon: the published image, or one with `marathon` on PATH, bash and coreutils. It
+    wants a `mesos` image with the real programs. None: the stand-in runs, in `platform`."""
     networks: Image | None = None
     """Puts networks of containers on nodes: `networks` of components/images. Needed for
     `cluster.networks`."""

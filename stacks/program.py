@@ -92,7 +92,9 @@ def programs_of(config: StackConfig) -> Programs:
         framework=python("stacks.local.framework", platform),
         traffic=python("stacks.local.traffic", platform),
         engine=Program(("python", "-m", "sync_engine.cli", "run"), platform),
-        marathon=python("stacks.local.marathon", platform),
+        marathon=Program(("sh",), images.marathon)
+        if images and images.marathon
+        else python("stacks.local.marathon", platform),
         caretaker=python("controllers.caretaker", platform),
     )
 
@@ -244,6 +246,7 @@ class _Stack:
                 user=config.users[0],
                 flags=dict(config.flags),
                 zookeeper_identity=self._tiers.identity,
+                is_real=self._has_real_marathon,
             ),
             self._placing([] if color is None else ensembles[color], protect=True),
         )
@@ -269,6 +272,11 @@ class _Stack:
             needed = [*self._base, *self._mesos, *marathon.ready]
             opts = pulumi.ResourceOptions(depends_on=needed)
             MarathonApp(name, AppArgs(definition), endpoint, opts)
+
+    @property
+    def _has_real_marathon(self) -> bool:
+        kubernetes = self._config.kubernetes
+        return kubernetes is not None and kubernetes.images.marathon is not None
 
     def _declare_clients(self, ensembles: dict[Color, list[pulumi.Resource]]) -> None:
         urls: dict[str, str] = {}

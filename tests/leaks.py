@@ -15,8 +15,8 @@ from components.targets import orphans
 from components.targets.supervisor import Supervisor
 
 _SECRETS = "secrets"
-# What ZooKeeper itself keeps, by the megabyte; and what real masters and agents read theirs from.
-_NOT_READ = frozenset({"version-2", "credentials.json", "credential.json"})
+# What ZooKeeper itself keeps, by the megabyte; and what real programs read theirs from.
+_NOT_READ = frozenset({"version-2", "private"})
 
 
 def find(supervisor: Supervisor, *folders: Path) -> list[str]:

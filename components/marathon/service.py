@@ -5,6 +5,9 @@ framework id, without which every task is somebody else's, apps and instances. A
 subtree to the other ensemble while Marathon stands still, and starts it there as the framework that
 it was. Until then its resources stay and nothing runs.
 
+The real Marathon runs where its image is given (components.marathon.real), and wants real masters;
+else the stand-in does. Neither reads the other's state: one cannot follow the other.
+
 Marathon ends whenever another master leads, and kills what masters do not know when it asks: see
 docs/stand-ins.md for its habits, and stacks.migration for the order that they ask of a migration.
 """
@@ -17,13 +20,16 @@ from typing import Any
 
 from components.base import Component, Placing, workload_name
 from components.errors import ArgumentsError
+from components.marathon import real
 from components.marathon.endpoint import MarathonEndpoint
+from components.marathon.flags import TASK_KILLING, Flags, Value, check, with_ours
 from components.mesos.access import MARATHON_SECRET
-from components.mesos.engine import check_flags
 from components.mesos.masters import ELECTION_PATH
 from components.mesos.sample import FRAMEWORKS_TIER
 from components.workload import (
+    Endpoint,
     Member,
+    Needs,
     PortRole,
     Probe,
     Program,
@@ -36,49 +42,39 @@ NAME = "marathon"
 STATE_PATH = "/marathon"
 # A start with a large state takes its time, and so does a stop in order.
 _READY_S = 120
-_FEATURE = "task_killing"
-Flags = dict[str, str | int | float]
-# They follow from where it runs, and from who may talk to it.
-OWN_FLAGS = frozenset(
-    {"listen", "hostname", "master", "zk", "zk_auth_file", "framework_name", "credential_file",
-     "http_credentials_file", "mesos_user"}
-)  # fmt: skip
-FLAGS = OWN_FLAGS | frozenset(
-    {"decline_offer_duration_ms", "enable_features", "failover_timeout_s", "kill_retry_timeout_ms",
-     "launch_tokens", "launch_token_refresh_interval_ms", "local_port_max", "local_port_min",
-     "max_instances_per_offer", "max_running_deployments", "mesos_role",
-     "min_revive_offers_interval_ms", "reconciliation_initial_delay_ms",
-     "reconciliation_interval_ms", "scale_apps_initial_delay_ms", "scale_apps_interval_ms",
-     "task_launch_timeout_ms", "zk_session_timeout_s"}
-)  # fmt: skip
-"""All that its configuration file knows."""
+# Of Java, and what it takes beside that: threads, buffers, libmesos.
+_HEAP_MB = 1024
+_NEEDS = Needs(memory_mb=2 * _HEAP_MB, cpus=0.5)
+_STANDS_STILL = "#!/bin/sh\necho 'Marathon stands still: it has no ensemble' >&2\nexit 1\n"
 
 
 @dataclass(frozen=True)
 class MarathonServiceArgs:
     """`zookeeper_hosts` is the ensemble that it runs against; None while it stands still.
 
-    `user` is that of apps which name none, on the agents. `flags` are further ones, under the names
-    of its configuration file; what `enable_features` names is added to ours. `zookeeper_identity`
-    names the secret with `user:password` that its state is made with; None: everybody may write it.
+    `user` is that of apps which name none, on the agents. `flags` are further ones of Marathon,
+    under its own names (components.marathon.flags); what `enable_features` names is added to ours.
+    `zookeeper_identity` names the secret with `user:password` that its state is made with; None:
+    everybody may write it. `is_real`: the program is a shell, in an image that holds Marathon.
 
     Raises:
-        ArgumentsError: there would be no instance, or a flag is unknown or not for the caller to
-            set.
+        ArgumentsError: there would be no instance, or a flag is unknown, a secret or not for the
+            caller to set.
     """
 
     program: Program
     zookeeper_hosts: str | None
     instances: int = 1
     user: str = "root"
-    flags: Flags = field(default_factory=Flags)
+    flags: Flags = field(default_factory=dict[str, Value])
     zookeeper_identity: str | None = None
+    is_real: bool = False
 
     def __post_init__(self) -> None:
         if self.instances < 1:
             msg = f"Marathon has at least one instance, saw {self.instances}"
             raise ArgumentsError(msg)
-        check_flags("marathon", self.flags, FLAGS, OWN_FLAGS)
+        check(self.flags)
 
 
 class MarathonService(Component):
@@ -103,30 +99,18 @@ class MarathonService(Component):
 
 
 def _workload(name: str, args: MarathonServiceArgs, placing: Placing) -> Workload:
-    hosts, identity = args.zookeeper_hosts, args.zookeeper_identity
-    owned = {"zk_auth_file": placing.target.secret(identity)} if identity else {}
+    identity = args.zookeeper_identity
+    render = _script if args.is_real else _document
     members: list[Member] = []
     for index in range(args.instances):
         member = f"{name}-{index}"
-        endpoint = placing.target.endpoint(name, None, PortRole.MARATHON, index)
-        config: dict[str, Any] = {
-            "listen": f"{placing.target.listen_host()}:{endpoint.port}",
-            "hostname": endpoint.host,
-            "master": None if hosts is None else f"zk://{hosts}{ELECTION_PATH}",
-            "zk": None if hosts is None else f"zk://{hosts}{STATE_PATH}",
-            "framework_name": NAME,
-            "credential_file": placing.target.secret(MARATHON_SECRET),
-            "mesos_user": args.user,
-            # Who sends requests to an instance hears that it was asked to end, before it does.
-            "enable_features": _FEATURE,
-            # An app is a command: whoever may declare one runs it as a user of the agents.
-            "http_credentials_file": placing.target.secret(MARATHON_SECRET),
-            **owned,
-            **args.flags,
+        ends = {
+            role: placing.target.endpoint(name, None, role, index)
+            for role in (PortRole.MARATHON, *((PortRole.LIBPROCESS,) if args.is_real else ()))
         }
-        config["enable_features"] = _features(args.flags)
-        text = json.dumps(config, indent=2) + "\n"
-        members.append(Member(member, index, text, {PortRole.MARATHON: endpoint.port}))
+        text = render(args, placing, member, ends)
+        members.append(Member(member, index, text, {role: end.port for role, end in ends.items()}))
+    port = members[0].ports[PortRole.MARATHON]
     return Workload(
         name=name,
         tier=FRAMEWORKS_TIER,
@@ -134,14 +118,66 @@ def _workload(name: str, args: MarathonServiceArgs, placing: Placing) -> Workloa
         shape=Shape.STATEFUL,
         program=args.program,
         members=tuple(members),
-        config_suffix=".json",
+        config_suffix=".sh" if args.is_real else ".json",
+        arguments=("{config}",) if args.is_real else ("--config", "{config}"),
         readiness=Readiness(Probe.HTTP, PortRole.MARATHON, path="/ping", timeout_s=_READY_S),
+        ready_command=real.ready_command(port, placing.target.secret(MARATHON_SECRET))
+        if args.is_real
+        else (),
+        needs=_NEEDS if args.is_real else Needs(),
         secrets=(MARATHON_SECRET, *((identity,) if identity else ())),
-        running=hosts is not None,
+        writes_secrets=True,
+        running=args.zookeeper_hosts is not None,
     )
 
 
-def _features(flags: Flags) -> str:
-    """Ours, which the edge and migrations rely on, and those that were asked for."""
-    asked = [name.strip() for name in str(flags.get("enable_features", "")).split(",")]
-    return ",".join(dict.fromkeys((_FEATURE, *filter(None, asked))))
+_Ends = dict[PortRole, Endpoint]
+
+
+def _document(args: MarathonServiceArgs, placing: Placing, member: str, ends: _Ends) -> str:
+    """What the launcher of this project reads."""
+    hosts, identity = args.zookeeper_hosts, args.zookeeper_identity
+    endpoint = ends[PortRole.MARATHON]
+    config: dict[str, Any] = {
+        "listen": f"{placing.target.listen_host()}:{endpoint.port}",
+        "hostname": endpoint.host,
+        "master": None if hosts is None else f"zk://{hosts}{ELECTION_PATH}",
+        "zk": None if hosts is None else f"zk://{hosts}{STATE_PATH}",
+        "framework_name": NAME,
+        "private_dir": placing.target.private_dir(member),
+        "credential_file": placing.target.secret(MARATHON_SECRET),
+        "mesos_user": args.user,
+        # Who sends requests to an instance hears that it was asked to end, before it does.
+        "enable_features": TASK_KILLING,
+        # An app is a command: whoever may declare one runs it as a user of the agents.
+        "http_credentials_file": placing.target.secret(MARATHON_SECRET),
+        **({"zk_auth_file": placing.target.secret(identity)} if identity else {}),
+        **({"flags": with_ours(args.flags)} if args.flags else {}),
+    }
+    return json.dumps(config, indent=2) + "\n"
+
+
+def _script(args: MarathonServiceArgs, placing: Placing, member: str, ends: _Ends) -> str:
+    """What a container of an image with Marathon runs."""
+    hosts, identity = args.zookeeper_hosts, args.zookeeper_identity
+    if hosts is None:
+        return _STANDS_STILL
+    endpoint = ends[PortRole.MARATHON]
+    return real.script(
+        real.Instance(
+            master=f"zk://{hosts}{ELECTION_PATH}",
+            zk=f"zk://{hosts}{STATE_PATH}",
+            hostname=endpoint.host,
+            listen_host=placing.target.listen_host(),
+            http_port=endpoint.port,
+            private_dir=placing.target.private_dir(member),
+            framework_name=NAME,
+            mesos_user=args.user,
+            secret_file=placing.target.secret(MARATHON_SECRET),
+            http_file=placing.target.secret(MARATHON_SECRET),
+            identity_file=placing.target.secret(identity) if identity else None,
+            libprocess_port=ends[PortRole.LIBPROCESS].port,
+            heap_mb=_HEAP_MB,
+            flags=args.flags,
+        )
+    )

@@ -234,6 +234,7 @@ def _workload(name: str, args: MesosAgentsArgs, placing: Placing) -> Workload:
             "port": endpoint.port,
             "master": args.election_url,
             "work_dir": f"{placing.target.directory(member)}/{_WORK}",
+            "private_dir": placing.target.private_dir(member),
             "resources": resources,
             **_settings(name, args, placing, placing.target.directory(member)),
         }
@@ -251,6 +252,7 @@ def _workload(name: str, args: MesosAgentsArgs, placing: Placing) -> Workload:
         readiness=Readiness(Probe.HTTP, PortRole.AGENT, path="/health"),
         volumes=(_WORK,),
         secrets=_secrets(args),
+        writes_secrets=True,
         fresh=args.fresh,
         leaves_children=True,
         replacement=asker if args.masters else Replacement(),

@@ -183,6 +183,7 @@ def _workload(args: MesosMastersArgs, election_url: str, placing: Placing) -> Wo
             "quorum": args.quorum,
             "log_auto_initialize": not args.bootstrapped,
             "work_dir": f"{placing.target.directory(member)}/{_WORK}",
+            "private_dir": placing.target.private_dir(member),
             "credential_file": placing.target.secret(Secret.MESOS_OPERATOR),
             # A task is a command: who may subscribe runs commands as the user of the agents.
             "authenticate_http_frameworks": True,
@@ -202,6 +203,8 @@ def _workload(args: MesosMastersArgs, election_url: str, placing: Placing) -> Wo
         readiness=Readiness(Probe.HTTP, PortRole.MASTER, path="/health"),
         volumes=(_WORK,),
         secrets=_secrets(args),
+        # The real program reads credentials from files of another form.
+        writes_secrets=True,
         fresh=args.fresh,
         # An answer of /health says nothing of the registry, and a metric is no status code.
         ready_command=("python", "-m", "stacks.local.registrar_ready", "--config", "{config}"),

@@ -60,6 +60,8 @@ FLOWS = (
     Flow(MASTERS, AGENTS, PortRole.AGENT),
     Flow(FRAMEWORKS, ZOOKEEPER, _CLIENT),
     Flow(FRAMEWORKS, MASTERS, PortRole.MASTER),
+    # What has libmesos is called back, as the real Marathon.
+    Flow(MASTERS, FRAMEWORKS, PortRole.LIBPROCESS),
     Flow(CLIENTS, ZOOKEEPER, _CLIENT),
     Flow(ENGINE, ZOOKEEPER, _CLIENT),
     Flow(ENGINE, ZOOKEEPER, PortRole.ZOOKEEPER_SECURE),

@@ -182,7 +182,12 @@ def configuration(listen: str, args: WebRouteArgs, certificate_dir: str | None) 
         *_servers(args.masters),
         *(("", "backend marathon", *_shown(_MARATHON)) if args.marathon else ()),
         # Whoever of them does not lead passes requests on.
-        *(("  option httpchk GET /ping",) if args.marathon else ()),
+        # The real one wants credentials there too: that it asks for them says that it serves.
+        *(
+            ("  option httpchk GET /ping", "  http-check expect rstatus ^(200|401)$")
+            if args.marathon
+            else ()
+        ),
         *_servers(args.marathon),
     )
     return "\n".join(lines) + "\n"

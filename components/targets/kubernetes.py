@@ -130,6 +130,11 @@ class KubernetesTarget:
         """Every member has a file system of its own; its folder is called like its workload."""
         return pods.state_dir(member.rpartition("-")[0])
 
+    def private_dir(self, member: str) -> str:
+        """The same in every pod that has one; it lies in memory and ends with the pod."""
+        del member
+        return pods.PRIVATE_DIR
+
     @property
     def secrets_dir(self) -> str:
         """Where every pod finds the secrets that it has."""

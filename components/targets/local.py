@@ -237,6 +237,10 @@ class LocalTarget:
         """Folder of a member, which holds its rendered file, volumes and output."""
         return str(self.run_dir / member)
 
+    def private_dir(self, member: str) -> str:
+        """Beside the member's volumes; whoever is to read it, as with the secrets themselves."""
+        return str(self.run_dir / member / "private")
+
     def secret(self, secret: str) -> str:
         """File that holds a secret."""
         return str(self.run_dir / "secrets" / secret)

@@ -14,6 +14,7 @@ _PORTS = {
     PortRole.AGENT: 5051,
     PortRole.FRAMEWORK: 8080,
     PortRole.MARATHON: 8080,
+    PortRole.LIBPROCESS: 9097,
     PortRole.ENGINE: 9090,
     PortRole.CLIENTS: 9091,
     PortRole.EDGE_HTTP: 10080,

@@ -24,12 +24,15 @@ CONFIG_DIR = "/etc/mesos-platform"
 STATE_DIR = "/var/lib/mesos-platform"
 SECRETS_DIR = "/run/secrets/mesos-platform"
 CERTIFICATE_DIR = "/run/secrets/mesos-platform-tls"
+PRIVATE_DIR = "/run/mesos-platform"
 SECRETS_OBJECT = "mesos-platform"
 CONFIG_DIGEST = "mesos-platform/config-digest"
 _RUNTIME_DIR = "/var/run/mesos"
 _CGROUPS_DIR = "/sys/fs/cgroup"
 _CERTIFICATE_FILES = ("tls.crt", "tls.key", "ca.crt")
 _MEMBER = "MEMBER"
+# Of what is made of secrets: a few lines.
+_PRIVATE_BYTES_MAX = "1Mi"
 # A user of no other meaning, for images that are made for none.
 _USER = 10001
 _STOP_S_MIN = 30
@@ -266,6 +269,8 @@ def _mounts(workload: Workload) -> list[core.v1.VolumeMountArgs]:
     if workload.secrets:
         secrets = core.v1.VolumeMountArgs(name="secrets", mount_path=SECRETS_DIR, read_only=True)
         mounts.append(secrets)
+    if workload.writes_secrets:
+        mounts.append(core.v1.VolumeMountArgs(name="private", mount_path=PRIVATE_DIR))
     if workload.certificate:
         mounts.append(
             core.v1.VolumeMountArgs(name="certificate", mount_path=CERTIFICATE_DIR, read_only=True)
@@ -296,6 +301,10 @@ def _volumes(workload: Workload) -> list[core.v1.VolumeArgs]:
     ]
     if workload.secrets:
         volumes.append(_secrets("secrets", SECRETS_OBJECT, workload.secrets))
+    if workload.writes_secrets:
+        # On no disk, and in no copy of a volume.
+        memory = core.v1.EmptyDirVolumeSourceArgs(medium="Memory", size_limit=_PRIVATE_BYTES_MAX)
+        volumes.append(core.v1.VolumeArgs(name="private", empty_dir=memory))
     volumes += [
         _secrets(f"secret-{one.secret}", one.secret, one.keys) for one in workload.others_secrets
     ]

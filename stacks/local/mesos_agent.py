@@ -16,13 +16,14 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from components import whole_file
+from stacks.local import private_files
 from stacks.local.pod import in_pod
 from stacks.local.process import become, end, launch, make_folder, read_secret
 from stacks.local.settings import AgentSettings
 
 # Set by host targets where one file serves the agents of many nodes.
 _NODE_NAME = "NODE_NAME"
+CREDENTIAL = "credential.json"
 _GRACE_S = 5.0
 _POLL_S = 0.02
 
@@ -57,9 +58,8 @@ def real_command(binary: str, settings: AgentSettings) -> list[str]:
         command.append(f"--attributes={pairs}")
     if settings.credential_file is not None:
         principal, _, secret = (read_secret(settings.credential_file) or "").partition(":")
-        credential = settings.work_dir / "credential.json"
-        whole_file.write(credential, json.dumps({"principal": principal, "secret": secret}))
-        command.append(f"--credential={credential.absolute()}")
+        text = json.dumps({"principal": principal, "secret": secret})
+        command.append(f"--credential={private_files.write(settings, CREDENTIAL, text)}")
     return with_flags(command, settings.flags)
 
 
@@ -122,6 +122,7 @@ def _become_the_real_one(settings: AgentSettings) -> None:
     binary = shutil.which("mesos-agent") if settings.engine == "auto" else None
     if binary is not None:
         make_folder(settings.work_dir)
+        private_files.remove_former(settings.work_dir, (CREDENTIAL,))
         become(real_command(binary, settings))
 
 

@@ -12,22 +12,24 @@ import shutil
 from pathlib import Path
 
 from components import whole_file
+from stacks.local import private_files
 from stacks.local.pod import in_pod
 from stacks.local.process import become, end, launch, make_folder, read_secret
 from stacks.local.settings import MasterSettings
 
+ADDRESS, CREDENTIALS = "zk", "credentials.json"
+
 
 def real_command(binary: str, settings: MasterSettings) -> list[str]:
-    """The real program with the same meaning; credentials go into files of the work folder."""
+    """The real program with the same meaning; credentials go into files of the private folder."""
     from stacks.local.mesos.flags import duration, with_flags
 
     zk = settings.zk
     if settings.zk_auth_file is not None:
         # Never in an argument: the real program reads an address from a file.
         identity = read_secret(settings.zk_auth_file)
-        address = settings.work_dir / "zk"
-        whole_file.write(address, zk.replace("zk://", f"zk://{identity}@", 1))
-        zk = f"file://{address.absolute()}"
+        address = zk.replace("zk://", f"zk://{identity}@", 1)
+        zk = f"file://{private_files.write(settings, ADDRESS, address)}"
     command = [
         binary,
         f"--zk={zk}",
@@ -54,7 +56,7 @@ def real_command(binary: str, settings: MasterSettings) -> list[str]:
 
 
 def _access(settings: MasterSettings) -> list[str]:
-    """Who may do what. What is a document here is a file of the work folder to the real program."""
+    """Who may do what. What is a document here is a file to the real program."""
     command: list[str] = []
     if settings.acls_file is not None:
         command.append(f"--acls={settings.acls_file.absolute()}")
@@ -66,9 +68,9 @@ def _access(settings: MasterSettings) -> list[str]:
     files = [settings.credential_file, *settings.principal_files]
     if credentials is None and any(files):
         known = [(read_secret(file) or "").partition(":") for file in files if file is not None]
-        credentials = settings.work_dir / "credentials.json"
         pairs = [{"principal": name, "secret": secret} for name, _, secret in known]
-        whole_file.write(credentials, json.dumps({"credentials": pairs}))
+        text = json.dumps({"credentials": pairs})
+        credentials = private_files.write(settings, CREDENTIALS, text)
     if settings.authenticate_http_frameworks:
         command += [
             "--authenticate_http_frameworks",
@@ -103,6 +105,7 @@ def _become_the_real_one(settings: MasterSettings) -> None:
     binary = shutil.which("mesos-master") if settings.engine == "auto" else None
     if binary is not None:
         make_folder(settings.work_dir)
+        private_files.remove_former(settings.work_dir, (ADDRESS, CREDENTIALS))
         become(real_command(binary, settings))
 
 

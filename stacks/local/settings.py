@@ -178,6 +178,8 @@ class MasterSettings(Settings):
     """`host:port` of the log group's members; None: whoever stands in `log_replicas`, as real."""
     work_dir: Path
     """Holds `replicated_log`."""
+    private_dir: Path | None = None
+    """Holds what the real program is to read of secrets; None: a folder in `work_dir`."""
     log_auto_initialize: bool = True
     """Whether a group that is empty altogether may start with an empty registry."""
     cluster: str | None = None
@@ -276,6 +278,8 @@ class AgentSettings(Settings):
     """File with `principal:secret` that masters with `authenticate_agents` want."""
     work_dir: Path
     """Checkpoints and sandboxes; keeps the agent's identity."""
+    private_dir: Path | None = None
+    """Holds what the real program is to read of secrets; None: a folder in `work_dir`."""
     resources: AgentResources = AgentResources()
     """What it offers."""
     runtime_dir: Path | None = None

@@ -11,6 +11,7 @@ import pytest
 
 from components.base import HostTarget, Placing
 from components.errors import ArgumentsError
+from components.marathon.service import MarathonService, MarathonServiceArgs
 from components.mesos.access import AGENT, Access, Principal, Tenant, secret_of
 from components.mesos.agents import AgentPool, MesosAgents, MesosAgentsArgs, check_pools
 from components.mesos.engine import CgroupVersion, Engine, Release
@@ -21,7 +22,7 @@ from components.workload import Certificate, Issuer, Program, Snapshots
 from components.zookeeper import Launch, ZooKeeperEnsemble, ZooKeeperEnsembleArgs
 from controllers.caretaker.settings import CaretakerSettings, MemberSettings
 from stacks.local.settings import AgentSettings, MasterSettings
-from tests.components.conftest import Run
+from tests.components.conftest import Recorder, Run
 
 PROGRAM = Program(("python", "-m", "some.module"), f"example.invalid/any@sha256:{'0' * 64}")
 ENSEMBLE = ZooKeeperEnsembleArgs(color="blue", program=PROGRAM, launch=Launch.IMAGE)
@@ -283,3 +284,116 @@ def test_what_cannot_be_is_refused_with_its_reason() -> None:
         with pytest.raises(ArgumentsError, match=expected):
             make()
     check_pools((AgentPool("a", selector={"x": "1"}), AgentPool("b", selector={"x": "2"})))
+
+
+@pytest.mark.parametrize("tier", ["masters", "agents"])
+def test_what_is_made_of_secrets_is_in_memory_and_on_no_volume(
+    run: Run, placing: Placing, tier: str
+) -> None:
+    isolation = Isolation(Profile.CGROUPS, CgroupVersion.V2, (Containerizer.MESOS,))
+    agents = replace(AGENTS, pool=AgentPool(isolation=isolation), access=Access((TENANT,)))
+
+    recorder = run(
+        lambda: (
+            MesosMasters(replace(MASTERS, access=Access((TENANT,))), placing)
+            if tier == "masters"
+            else MesosAgents(agents, placing)
+        )
+    )
+
+    name = f"blue-{tier}"
+    settings = json.loads(recorder.named(name, "ConfigMap").inputs["data"][f"{name}-0.json"])
+    pod = pod_of(recorder.named(name, "StatefulSet" if tier == "masters" else "DaemonSet").inputs)
+    volumes = {each["name"]: each for each in pod["volumes"]}
+    (private,) = (
+        mount
+        for mount in pod["containers"][0]["volumeMounts"]
+        if mount["mountPath"] == settings["private_dir"]
+    )
+    assert volumes[private["name"]]["emptyDir"] == {"medium": "Memory", "sizeLimit": "1Mi"}
+    assert not settings["private_dir"].startswith(settings["work_dir"])
+
+
+MARATHON = Program(("sh",), f"example.invalid/marathon@sha256:{'1' * 64}")
+
+
+def real_marathon(run: Run, placing: Placing, hosts: str | None) -> Recorder:
+    args = MarathonServiceArgs(
+        MARATHON,
+        hosts,
+        instances=2,
+        flags={"failover_timeout": 7200, "zk_compression": False},
+        zookeeper_identity="zookeeper-mesos",
+        is_real=True,
+    )
+    return run(lambda: MarathonService(args, placing))
+
+
+def test_the_real_marathon_runs_in_its_image_and_masters_reach_it(
+    run: Run, placing: Placing
+) -> None:
+    recorder = real_marathon(run, placing, "h:1")
+
+    name = "frameworks-marathon"
+    pod = pod_of(recorder.named(name, "StatefulSet").inputs)
+    (container,) = pod["containers"]
+    assert container["image"] == MARATHON.image
+    assert container["command"] == ["sh", "/etc/mesos-platform/$(MEMBER).sh"]
+    assert pod["enableServiceLinks"] is False
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert ports == {"marathon": 8080, "libprocess": 9097}
+    # Java and libmesos beside its heap.
+    assert container["resources"]["limits"]["memory"] == "2048Mi"
+    probe = container["readinessProbe"]
+    assert "httpGet" not in probe
+    assert "GET /ping" in probe["exec"]["command"][-1]
+    assert "/run/secrets/mesos-platform/principal-marathon" in probe["exec"]["command"][-1]
+    assert container["livenessProbe"]["tcpSocket"] == {"port": 8080}
+    scripts = recorder.named(name, "ConfigMap").inputs["data"]
+    assert sorted(scripts) == [f"{name}-0.sh", f"{name}-1.sh"]
+    for index in range(2):
+        text = scripts[f"{name}-{index}.sh"]
+        assert f"{name}-{index}.{name}.mesos.svc" in text
+        assert "zk://h:1/mesos" in text
+        assert "--disable_zk_compression" in text
+        assert "export LIBPROCESS_PORT=9097" in text
+        assert 'LIBPROCESS_IP="$POD_IP"' in text
+    policy = recorder.named(name, "NetworkPolicy").inputs["spec"]
+    (called_back,) = (
+        rule for rule in policy["ingress"] if {"port": 9097, "protocol": "TCP"} in rule["ports"]
+    )
+    (source,) = called_back["from"]
+    assert "masters" in json.dumps(source)
+
+
+def test_of_secrets_the_real_marathon_has_only_the_names_in_its_objects(
+    run: Run, placing: Placing
+) -> None:
+    recorder = real_marathon(run, placing, "h:1")
+
+    name = "frameworks-marathon"
+    pod = pod_of(recorder.named(name, "StatefulSet").inputs)
+    (container,) = pod["containers"]
+    volumes = {each["name"]: each for each in pod["volumes"]}
+    keys = {item["key"] for item in volumes["secrets"]["secret"]["items"]}
+    assert keys == {"principal-marathon", "zookeeper-mesos"}
+    assert volumes["private"]["emptyDir"]["medium"] == "Memory"
+    # Nothing is given to a variable but what the scheduler knows of the pod.
+    assert {each["name"] for each in container["env"]} == {"MEMBER", "POD_IP"}
+    assert all("valueFrom" in each for each in container["env"])
+    kinds = {each.type for each in recorder.resources}
+    assert not any(kind.endswith(":Secret") for kind in kinds)
+    (zookeeper, *_) = (
+        line
+        for line in recorder.named(name, "ConfigMap").inputs["data"][f"{name}-0.sh"].splitlines()
+        if "zk://%s@%s" in line
+    )
+    assert zookeeper.strip() == "printf -- '--zk\\nzk://%s@%s\\n' \"$identity\" h:1/marathon"
+
+
+def test_the_real_marathon_stands_still_without_an_ensemble(run: Run, placing: Placing) -> None:
+    recorder = real_marathon(run, placing, None)
+
+    name = "frameworks-marathon"
+    assert recorder.named(name, "StatefulSet").inputs["spec"]["replicas"] == 0
+    assert "zk://" not in recorder.named(name, "ConfigMap").inputs["data"][f"{name}-0.sh"]

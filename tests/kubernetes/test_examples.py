@@ -134,7 +134,7 @@ def test_the_highly_available_one_is_spread_encrypted_and_copied(
     assert settings["zk_auth_file"].endswith("/zookeeper-mesos")
     text = stack.get("v1", "ConfigMap", "frameworks-marathon")["data"]["frameworks-marathon-0.json"]
     marathon = json.loads(text)
-    assert marathon["max_instances_per_offer"] == 20
+    assert marathon["flags"]["max_instances_per_offer"] == 20
     assert marathon["zk_auth_file"] == settings["zk_auth_file"]
     claim = "state-frameworks-marathon-backup-0"
     assert stack.get("v1", "PersistentVolumeClaim", claim)["status"]["phase"] == "Bound"

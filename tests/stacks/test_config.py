@@ -11,9 +11,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components.workload import Program
 from stacks import config_file
 from stacks.config import NAMESPACE, StackConfig, TargetKind, parse
 from stacks.errors import ConfigError
+from stacks.program import programs_of
 from stacks.topology import LINE, Color, Placement, Position, Standing
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -204,6 +206,17 @@ def test_a_cluster_that_cannot_be_is_refused(values: dict[str, Any], expected: s
     text = refusal({"target": "kubernetes", "kubernetes": {**KUBERNETES, **values}})
 
     assert expected in text
+
+
+@pytest.mark.parametrize("image", [None, f"marathon@{DIGEST}"])
+def test_the_real_marathon_runs_where_its_image_is_given(image: str | None) -> None:
+    images = IMAGES if image is None else {**IMAGES, "marathon": image}
+    values = {"target": "kubernetes", "kubernetes": {**KUBERNETES, "images": images}}
+
+    marathon = programs_of(StackConfig.model_validate(values)).marathon
+
+    stand_in = Program(("python", "-m", "stacks.local.marathon"), IMAGES["platform"])
+    assert marathon == (stand_in if image is None else Program(("sh",), image))
 
 
 def test_every_mistake_is_told_at_once() -> None:

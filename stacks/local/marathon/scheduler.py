@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 
+from components.marathon.flags import TASK_KILLING
 from stacks.local.marathon.definition import App
 from stacks.local.marathon.instances import (
     ENDED,
@@ -34,7 +35,6 @@ from stacks.local.marathon.matching import (
     task_info,
 )
 from stacks.local.marathon.notices import Notices
-from stacks.local.marathon.settings import TASK_KILLING
 from stacks.local.marathon.state import State
 from stacks.local.mesos.values import Json, part, value
 from stacks.local.sample.link import Link

@@ -3,19 +3,42 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
+from components.marathon.flags import FEATURES, Value
 from stacks.local.settings import ElectionUrl, Listener, Settings, check_listen, check_url
 
-TASK_KILLING = "task_killing"
-# Of 1.10.
-_FEATURES = frozenset({"external_volumes", "gpu_resources", "secrets", TASK_KILLING, "vips"})
+# Flags of the real one that mean something to the stand-in, and the keys that have them here.
+_KEYS = {
+    "decline_offer_duration": "decline_offer_duration_ms",
+    "enable_features": "enable_features",
+    "failover_timeout": "failover_timeout_s",
+    "kill_retry_timeout": "kill_retry_timeout_ms",
+    "launch_token_refresh_interval": "launch_token_refresh_interval_ms",
+    "launch_tokens": "launch_tokens",
+    "local_port_max": "local_port_max",
+    "local_port_min": "local_port_min",
+    "max_instances_per_offer": "max_instances_per_offer",
+    "max_running_deployments": "max_running_deployments",
+    "mesos_role": "mesos_role",
+    "min_revive_offers_interval": "min_revive_offers_interval_ms",
+    "reconciliation_initial_delay": "reconciliation_initial_delay_ms",
+    "reconciliation_interval": "reconciliation_interval_ms",
+    "scale_apps_initial_delay": "scale_apps_initial_delay_ms",
+    "scale_apps_interval": "scale_apps_interval_ms",
+    "task_launch_timeout": "task_launch_timeout_ms",
+    "zk_session_timeout": "zk_session_timeout_s",
+}
 
 
 class MarathonSettings(Settings):
     """The stand-in for Marathon. Names and defaults are those of the real one's flags."""
 
+    engine: str = Field(default="auto", pattern="^(auto|stand-in)$")
+    """`auto` runs the real Marathon when it is on PATH, and `mesos-master` with it: stand-in
+    masters know no libmesos; `stand-in` never does."""
     listen: str
     """`host:port` of its HTTP interface."""
     hostname: str | None = None
@@ -29,6 +52,8 @@ class MarathonSettings(Settings):
     zk_auth_file: Path | None = None
     """File with `user:password` for ZooKeeper, in the real one a part of `--zk`; when given, what
     it creates is its own: others may read who leads, and nothing else."""
+    private_dir: Path | None = None
+    """Holds what the real one is to read of secrets; None: it is not run."""
     framework_name: str = "marathon"
     """Name that masters show."""
     mesos_role: str = "*"
@@ -73,16 +98,28 @@ class MarathonSettings(Settings):
     """End of the service ports."""
     max_running_deployments: int = Field(default=100, ge=1)
     """More are refused with 403."""
+    flags: dict[str, Value] = Field(default_factory=dict[str, Value])
+    """Further flags of the real one, under its own names; the stand-in follows those that it has a
+    key for, which they go before."""
 
     _zk = field_validator("zk", "master")(check_url)
     _listen = field_validator("listen")(check_listen)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _follow_flags(cls, given: dict[str, Any]) -> dict[str, Any]:
+        flags: dict[str, Any] = given.get("flags") or {}
+        followed = {_KEYS[name]: value for name, value in flags.items() if name in _KEYS}
+        if "zk_session_timeout" in flags:
+            followed[_KEYS["zk_session_timeout"]] = float(flags["zk_session_timeout"]) / 1000
+        return {**given, **followed}
+
     @field_validator("enable_features")
     @classmethod
     def _check_features(cls, given: str) -> str:
-        unknown = sorted(frozenset(_names(given)) - _FEATURES)
+        unknown = sorted(frozenset(_names(given)) - FEATURES)
         if unknown:
-            msg = f"expected features of {sorted(_FEATURES)}, saw {', '.join(unknown)}"
+            msg = f"expected features of {sorted(FEATURES)}, saw {', '.join(unknown)}"
             raise ValueError(msg)
         return given
 

@@ -48,7 +48,8 @@ _BOUND_S = 60.0
 IMAGE = f"example.invalid/haproxy@sha256:{'0' * 64}"
 ADA, EVE, EVA = ("ada", "operates"), ("eve", "watches"), ("eva", "nothing")
 OPERATOR, MARATHON = "operator:of-the-masters", "marathon:of-apps"
-_ANSWERS = {"/ping": (200, "pong"), "/v2/secret": (401, "")}
+# As Marathon does, which wants its credential of whoever asks whether it is there, too.
+_ANSWERS = {"/ping": (401, ""), "/v2/secret": (401, "")}
 
 
 @dataclass
