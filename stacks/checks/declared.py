@@ -72,13 +72,17 @@ class Declared:
     """All of it. `quota` are roles' limits, None where the stack declares no tenants: then roles
     are compared with what masters hold. An agent is of one of the `profiles`, and knows the
     `networks`. `quorum_of` is the size that masters' quorum is derived of while their number
-    changes. `frameworks` are URLs of those that run canaries, `web_route` are URLs."""
+    changes. `frameworks` are URLs of those that run canaries, `web_route` are URLs. `weights` are
+    roles', None as `quota`. `marathon_runs`: it does not while its state changes sides. `engine` is
+    the sync engine's URL with the file of its token, `exporters` are URLs of metrics."""
 
     standing: Standing
     groups: tuple[Group, ...]
     profiles: tuple[Profile, ...]
     marathon: tuple[str, ...] = ()
+    marathon_runs: bool = True
     quota: Mapping[str, Resources] | None = None
+    weights: Mapping[str, float] | None = None
     bootstrapped: frozenset[Color] = frozenset()
     quorum_of: int | None = None
     names: Names | None = None
@@ -86,6 +90,8 @@ class Declared:
     edge: EdgeGroup | None = None
     frameworks: tuple[str, ...] = ()
     web_route: tuple[str, ...] = ()
+    engine: tuple[str, Path] | None = None
+    exporters: tuple[str, ...] = ()
     secrets: Path | None = None
 
     @property
@@ -115,13 +121,16 @@ def declared(config: StackConfig, standing: Standing, outputs: Mapping[str, Any]
     )
     edge: dict[str, Any] | None = outputs.get("edge")
     names: dict[str, Any] | None = outputs.get("discovery")
+    engine: dict[str, Any] | None = outputs.get("engine")
     tenants = cluster.access.tenants
     return Declared(
         standing=standing,
         groups=tuple(group for group in groups if group is not None),
         profiles=tuple(map(_profile, cluster.agents.declared_pools)),
         marathon=_addresses(outputs.get("marathon")),
+        marathon_runs=topology.framework_color is not None,
         quota={one.role: dict(one.limits) for one in tenants if one.limits} if tenants else None,
+        weights={one.role: one.weight for one in tenants} if tenants else None,
         bootstrapped=frozenset(cluster.masters.bootstrapped),
         quorum_of=cluster.masters.quorum_of,
         names=Names(_addresses(names["addresses"]), f"leader.{names['zone']}") if names else None,
@@ -129,6 +138,8 @@ def declared(config: StackConfig, standing: Standing, outputs: Mapping[str, Any]
         edge=_edge(edge) if edge else None,
         frameworks=tuple(map(str, dict(outputs.get("frameworks") or {}).values())),
         web_route=_addresses(outputs.get("web_route")),
+        engine=(str(engine["url"]), Path(str(engine["token_file"]))) if engine else None,
+        exporters=tuple(map(str, dict(outputs.get("exporters") or {}).values())),
         secrets=_secrets(outputs),
     )
 

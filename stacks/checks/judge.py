@@ -64,7 +64,7 @@ def ensemble(group: Group, servers: Sequence[Server]) -> Evidence:
         problems.append(f"{len(leading)} of them lead")
     numbers = {one.address: one.mode for one in servers}
     said = f"{len(servers)} servers of {group.color}, led by {', '.join(leading) or 'none'}"
-    return _evidence(f"{group.color} ensemble", problems, said, numbers, "srvr")
+    return evidence(f"{group.color} ensemble", problems, said, numbers, "srvr")
 
 
 def voters(group: Group, seen: Collection[int]) -> Evidence:
@@ -80,7 +80,7 @@ def voters(group: Group, seen: Collection[int]) -> Evidence:
     ]
     said = f"servers {', '.join(map(str, sorted(seen)))} of {group.color} vote"
     numbers = {"declared": sorted(group.voting), "seen": sorted(seen)}
-    return _evidence(f"{group.color} voters", problems, said, numbers, CONFIGURATION_PATH)
+    return evidence(f"{group.color} voters", problems, said, numbers, CONFIGURATION_PATH)
 
 
 def masters(group: Group, metrics: Mapping[str, Mapping[str, float]]) -> Evidence:
@@ -100,7 +100,7 @@ def masters(group: Group, metrics: Mapping[str, Mapping[str, float]]) -> Evidenc
         problems.append(f"{len(elected)} lead, {wanted} should")
     said = f"{size} masters of {group.color}, led by {', '.join(elected) or 'none of them'}"
     numbers = {"declared": size, "elected": elected}
-    return _evidence(f"{group.color} masters", problems, said, numbers, "/metrics/snapshot")
+    return evidence(f"{group.color} masters", problems, said, numbers, "/metrics/snapshot")
 
 
 def master_flags(
@@ -131,7 +131,7 @@ def agent_flags(declared: Declared, group: Group, flags: Mapping[str, Flags]) ->
         if not any(all(found.get(k) == v for k, v in wanted.items()) for wanted in profiles)
     ]
     said = f"{len(flags)} with flags of one of {len(profiles)} pools"
-    return _evidence(f"{group.color} agents' flags", problems, said, {"told": len(flags)}, "/flags")
+    return evidence(f"{group.color} agents' flags", problems, said, {"told": len(flags)}, "/flags")
 
 
 def networks(wanted: frozenset[str], flags: Mapping[str, Flags | None]) -> Evidence:
@@ -151,7 +151,7 @@ def networks(wanted: frozenset[str], flags: Mapping[str, Flags | None]) -> Evide
             problems.append(f"{address} knows {', '.join(more)}, which nobody declares: replace it")
     said = f"{len(flags)} agents know {', '.join(sorted(wanted))}"
     numbers = {address: sorted(known(found or {})) for address, found in flags.items()}
-    return _evidence("networks", problems, said, numbers, "/flags")
+    return evidence("networks", problems, said, numbers, "/flags")
 
 
 def _flags(
@@ -167,7 +167,7 @@ def _flags(
         if found.get(flag) != value
     ]
     said = f"{len(flags)} with {', '.join(f'{k}={v}' for k, v in wanted.items()) or 'any flags'}"
-    return _evidence(name, problems, said, {"told": len(flags)}, "/flags")
+    return evidence(name, problems, said, {"told": len(flags)}, "/flags")
 
 
 def agents(declared: Declared, group: Group, known: Sequence[Agent]) -> Evidence:
@@ -190,7 +190,7 @@ def agents(declared: Declared, group: Group, known: Sequence[Agent]) -> Evidence
             problems.append(f"{address} offers {_told(offered)}, declared is {said}")
     numbers = {"declared": len(group.agents), "registered": len(by_address)}
     said = f"{len(group.agents)} agents of {group.color} are registered as they are declared"
-    return _evidence(f"{group.color} agents", problems, said, numbers, "GET_AGENTS")
+    return evidence(f"{group.color} agents", problems, said, numbers, "GET_AGENTS")
 
 
 def limits(
@@ -234,7 +234,7 @@ def limits(
         address: {"task": one.task_id, "within": one.ok if one.limited else None, "at": one.at}
         for address, one in told.items()
     }
-    found = _evidence(f"{group.color} limits", problems, said, numbers, "frameworks' /state")
+    found = evidence(f"{group.color} limits", problems, said, numbers, "frameworks' /state")
     return replace(found, looked=bool(problems) or not unseen)
 
 
@@ -261,7 +261,7 @@ def quota(declared: Declared, held: Sequence[Quota], consumed: Mapping[str, Reso
     said = f"{len(limits)} roles with limits, none above its own"
     if declared.quota is None:
         said += "; the stack declares none"
-    return _evidence(
+    return evidence(
         "quota", problems, said, {"limits": {k: dict(v) for k, v in limits.items()}}, "GET_QUOTA"
     )
 
@@ -280,7 +280,7 @@ def anonymous(statuses: Mapping[str, int | None]) -> Evidence:
         if status not in _REFUSALS
     ]
     said = f"{len(statuses)} interfaces refuse a stranger"
-    return _evidence("strangers", problems, said, dict(statuses), "without a credential")
+    return evidence("strangers", problems, said, dict(statuses), "without a credential")
 
 
 def names(
@@ -296,7 +296,7 @@ def names(
     ]
     said = f"{len(answers)} servers say that {wanted.name} is {', '.join(leader)}"
     numbers = {server: list(found or ()) for server, found in answers.items()}
-    return _evidence("names", problems, said, numbers, "DNS")
+    return evidence("names", problems, said, numbers, "DNS")
 
 
 def edge(wanted: EdgeGroup, digest: str, seen: Mapping[str, str | None]) -> Evidence:
@@ -309,7 +309,7 @@ def edge(wanted: EdgeGroup, digest: str, seen: Mapping[str, str | None]) -> Evid
     said = f"{len(seen)} replicas of {wanted.group} run with {digest}"
     if problems:
         problems.append(f"apps ask for {digest}")
-    return _evidence("edge", problems, said, {"wanted": digest, **seen}, "/configuration-digest")
+    return evidence("edge", problems, said, {"wanted": digest, **seen}, "/configuration-digest")
 
 
 def silent(name: str, error: Exception, told_by: str) -> Evidence:
@@ -318,9 +318,10 @@ def silent(name: str, error: Exception, told_by: str) -> Evidence:
     return Evidence(name, ok=False, said=said, told_by=told_by)
 
 
-def _evidence(
+def evidence(
     name: str, problems: Sequence[str], said: str, numbers: Mapping[str, object], told_by: str
 ) -> Evidence:
+    """A finding that holds where there are no problems; of many, the first ones are said."""
     if problems:
         more = len(problems) - _TOLD_MAX
         said = "; ".join(problems[:_TOLD_MAX]) + (f"; {more} more" if more > 0 else "")

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import httpx
@@ -22,14 +23,15 @@ from clients.zookeeper.ensemble import CONFIGURATION_PATH, parse_configuration
 from components.mesos.isolation import limits_tasks
 from controllers.edge.render import DIGEST_PATH, digest_of
 from controllers.edge.services import find
-from stacks.checks import canaries, judge
+from stacks.checks import canaries, judge, judge_services
 from stacks.checks.declared import Declared, EdgeGroup, Group, Names
 from stacks.checks.errors import AnswerError
 from stacks.checks.judge import Server
 from stacks.migration.evidence import Evidence, Findings
-from sync_engine.client import EnsembleAddress, SyncError, facts, read
+from sync_engine.client import EngineClient, EnsembleAddress, SyncError, facts, read
 
 _TIMEOUT_S = 5.0
+_SHOWN_MAX = 200
 _FAILURES = (
     *(ClientError, MarathonError, MesosError, SyncError, ZooKeeperError),
     *(AnswerError, httpx.HTTPError, ValueError),
@@ -106,14 +108,28 @@ class _Looks:
         leading = self._declared.leading
         if leading is not None:
             found.append(("quota", _of(self._quota, leading)))
+            found.append(("weights", _of(self._weights, leading)))
             if self._declared.networks:
                 found.append(("networks", self._networks))
+        found += self._beside()
         found.append(("strangers", self._strangers))
         names, edge = self._declared.names, self._declared.edge
         if names is not None and leading is not None:
             found.append(("names", lambda: self._names(names, leading)))
         if edge is not None and self._marathon is not None:
             found.append(("edge", _of(self._edge, edge)))
+        return found
+
+    def _beside(self) -> list[tuple[str, Callable[[], Awaitable[Evidence]]]]:
+        """Checks of what stands beside the clusters."""
+        found: list[tuple[str, Callable[[], Awaitable[Evidence]]]] = []
+        engine = self._declared.engine
+        if self._declared.marathon and self._declared.marathon_runs:
+            found.append(("marathon", self._instances))
+        if engine is not None:
+            found.append(("sync engine", lambda: self._engine(*engine)))
+        if self._declared.exporters:
+            found.append(("exporters", self._exporters))
         return found
 
     async def _ensemble(self, group: Group) -> Evidence:
@@ -191,6 +207,38 @@ class _Looks:
         operator = self._operators[group.color]
         held, consumed = await asyncio.gather(operator.quota(), operator.consumption())
         return judge.quota(self._declared, held, consumed)
+
+    async def _weights(self, group: Group) -> Evidence:
+        held = await self._operators[group.color].weights()
+        return judge_services.weights(self._declared.weights, held)
+
+    async def _instances(self) -> Evidence:
+        """Each is asked by itself: a client of all of them would follow the one that leads."""
+        credential = self._declared.marathon_credential_file
+        async with http_client(credential, None, timeout_s=self._timeout_s) as http:
+
+            async def leader_by(address: str) -> str:
+                answer = await http.get(f"http://{address}/v2/leader")
+                answer.raise_for_status()
+                leader: object = answer.json().get("leader")
+                if not isinstance(leader, str):
+                    msg = f"expected {address} to name a leader, saw {answer.text[:_SHOWN_MAX]!r}"
+                    raise AnswerError(msg)
+                return leader
+
+            return judge_services.marathon(await self._each(self._declared.marathon, leader_by))
+
+    async def _engine(self, url: str, token_file: Path) -> Evidence:
+        async with EngineClient(url, token_file, timeout_s=self._timeout_s) as engine:
+            return judge_services.engine(await engine.status())
+
+    async def _exporters(self) -> Evidence:
+        async def ask(url: str) -> str:
+            answer = await self._stranger.get(url)
+            answer.raise_for_status()
+            return answer.text
+
+        return judge_services.exporters(await self._each(self._declared.exporters, ask))
 
     async def _strangers(self) -> Evidence:
         masters = [m for group in self._declared.groups for m in group.masters]

@@ -86,7 +86,7 @@ async def test_a_live_cluster_is_compared_with_what_is_declared(rig: Rig, tmp_pa
     assert {name: one.said for name, one in seen.items() if not one.ok} == {}
     assert set(seen) == {
         "blue ensemble", "blue voters", "blue masters", "blue masters' flags", "blue agents",
-        "blue agents' flags", "networks", "quota", "strangers",
+        "blue agents' flags", "networks", "quota", "weights", "marathon", "strangers",
     }  # fmt: skip
     assert seen["strangers"].numbers == dict.fromkeys(
         [*declared.groups[0].masters, *declared.marathon], 401
@@ -110,6 +110,10 @@ async def differences_are_named(declared: Declared) -> None:
         groups=(more,),
         profiles=(Profile({**RESOURCES, "cpus": 8.0}, {"isolation": "cgroups/cpu"}),),
         quota={"dev": {"cpus": 2.0}},
+        weights={"dev": 2.0},
+        marathon=(*declared.marathon, "127.0.0.1:1"),
+        engine=("http://127.0.0.1:1", declared.secrets or Path()),
+        exporters=("http://127.0.0.1:1/metrics",),
         networks=frozenset({"web", "db"}),
         bootstrapped=frozenset({Color.BLUE}),
         edge=EdgeGroup(("127.0.0.1:1",), "external", frozenset()),
@@ -127,6 +131,10 @@ async def differences_are_named(declared: Declared) -> None:
     assert "127.0.0.1:1 does not answer" in seen["strangers"].said
     assert "log_auto_initialize is true, declared is false" in seen["blue masters' flags"].said
     assert "dev may have everything, declared is cpus 2" in seen["quota"].said
+    assert "dev weighs 1, declared is 2" in seen["weights"].said
+    assert "127.0.0.1:1 names no leader" in seen["marathon"].said
+    assert "could not be asked" in seen["sync engine"].said
+    assert "http://127.0.0.1:1/metrics does not answer" in seen["exporters"].said
     assert "127.0.0.1:1 does not answer" in seen["edge"].said
 
 
