@@ -12,13 +12,16 @@ from tools.progress import run
 
 FOLDER = CHECKOUT / "requirements"
 # The first holds all others, which are constrained by it: one version of each package everywhere.
+_PROJECT = "pyproject.toml"
 LOCKS = {
-    "dev": ("--all-extras", "--group", "dev"),
-    "local": ("--extra", "infra", "--extra", "local", "--extra", "sync"),
+    "dev": ("--all-extras", "--group", "dev", _PROJECT),
+    "local": ("--extra", "infra", "--extra", "local", "--extra", "sync", _PROJECT),
     # What runs beside a cluster; whatever declares one stays out of its images.
-    "images": ("--extra", "local", "--extra", "sync"),
-    "probe": ("--extra", "probe"),
-    "sync": ("--extra", "sync"),
+    "images": ("--extra", "local", "--extra", "sync", _PROJECT),
+    "probe": ("--extra", "probe", _PROJECT),
+    "sync": ("--extra", "sync", _PROJECT),
+    # Nothing of the project itself.
+    "anchors": ("--group", "anchors"),
 }
 _HEADER = "# Written by `make lock` from pyproject.toml; do not edit.\n"
 
@@ -41,8 +44,7 @@ def _compile(name: str, chosen: tuple[str, ...]) -> None:
     command = [
         *(str(BIN / "uv"), "pip", "compile", "--universal", "--generate-hashes"),
         *("--python-version", "3.11", "--no-header", "--no-annotate", "--upgrade"),
-        *("--exclude-newer", "7 days", *chosen, *constraint),
-        *("pyproject.toml", "--output-file", str(fresh)),
+        *("--exclude-newer", "7 days", *chosen, *constraint, "--output-file", str(fresh)),
     ]
     try:
         run(f"Locking requirements/{name}.txt", command, folder=CHECKOUT)

@@ -3,12 +3,8 @@
 - `naive`: the live loop. A data watch on every leaf; when one fires, read the leaf, which sets the
   watch again, and set its copy. Requests are asynchronous, so reads and writes overlap.
 - `copy`: a plain copy. Walk the tree, and read and create one znode after the other.
-- `mirror`: the algorithm of zk-shell's `mirror` command (zk_shell/copy_util.py, version 1.3.4),
-  which is not a dependency: list what the other side has, then for each znode list its children,
-  ask for its stat to skip ephemerals, read data and ACL, ask whether the copy is there, and create
-  it or read it and set it where it differs; delete at last what only the copy has.
 
-None of them has a checkpoint, a fence, a base, or a check of the result.
+Neither has a checkpoint, a fence, a base, or a check of the result.
 """
 
 from __future__ import annotations
@@ -17,12 +13,10 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
 from kazoo.client import KazooClient
-from kazoo.exceptions import NoNodeError
 from kazoo.handlers.threading import AsyncResult
 from kazoo.protocol.states import EventType, WatchedEvent, ZnodeStat
 
@@ -87,43 +81,6 @@ def copy_plainly(source: KazooClient, target: KazooClient, job: AnchorJob) -> in
     return count
 
 
-def mirror(source: KazooClient, target: KazooClient, job: AnchorJob) -> int:
-    """Mirror a tree as zk-shell does; returns how many znodes."""
-    only_there = set(_walk(target, job.target_root, ""))
-    _mirror_one(source, target, job, "")
-    count = 1
-    for rel in _walk(source, job.source_root, ""):
-        only_there.discard(rel)
-        _mirror_one(source, target, job, rel)
-        count += 1
-    for rel in only_there:
-        target.delete(job.target_root + rel, recursive=True)
-    return count
-
-
-def _walk(client: KazooClient, root: str, rel: str) -> Generator[str]:
-    try:
-        names = client.get_children(root + rel)
-    except NoNodeError:
-        return
-    for name in names:
-        stat = client.exists(f"{root}{rel}/{name}")
-        if stat is None or stat.ephemeralOwner:
-            continue
-        yield f"{rel}/{name}"
-        yield from _walk(client, root, f"{rel}/{name}")
-
-
-def _mirror_one(source: KazooClient, target: KazooClient, job: AnchorJob, rel: str) -> None:
-    data, _ = source.get(job.source_root + rel)
-    acl, _ = source.get_acls(job.source_root + rel)
-    path = job.target_root + rel
-    if target.exists(path) is None:
-        target.create(path, data or b"", acl=acl, makepath=True)
-    elif target.get(path)[0] != data:
-        target.set(path, data or b"")
-
-
 def _order() -> str:
     return sys.stdin.readline().strip()
 
@@ -131,7 +88,7 @@ def _order() -> str:
 def main() -> None:
     """Start the child."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("kind", choices=["naive", "copy", "mirror"])
+    parser.add_argument("kind", choices=["naive", "copy"])
     kind = parser.parse_args().kind
     document: Any = json.loads(_order())
     job = AnchorJob(**document)
@@ -149,7 +106,7 @@ def main() -> None:
         if _order() != GO:
             return
         began_at = time.monotonic()
-        count = (copy_plainly if kind == "copy" else mirror)(source, target, job)
+        count = copy_plainly(source, target, job)
         seconds = time.monotonic() - began_at
         say(DONE)
         _order()

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from sync_engine.client import Side
 from sync_engine.wire import ANY_VERSION
 from sync_engine.znode import Znode
-from tests.performance import leaves
+from tests.performance import leaves, zk_shell
 from tests.performance.anchors import AnchorJob
 from tests.performance.child import started
 from tests.performance.engine import held
@@ -18,7 +18,7 @@ from tests.performance.stage import EQUAL_BOUND_S, Stage, UnequalError
 from tests.performance.table import Figure, Sense
 
 PLAIN = "plain kazoo copy"
-MIRROR = "zk-shell's mirror, its algorithm"
+MIRROR = "zk-shell's mirror"
 # By the place of the tree among the sizes' trees.
 _TARGETS_S = (2.0, 15.0)
 _TARGETS_MB = (150.0, 400.0)
@@ -49,7 +49,7 @@ async def first(stage: Stage) -> AsyncGenerator[Figure]:
     They go first: servers that have just been started are slower than any that somebody uses, and
     whoever comes first pays for it.
     """
-    per_znode_s = {PLAIN: await _anchor(stage, "copy"), MIRROR: await _anchor(stage, "mirror")}
+    per_znode_s = {PLAIN: await _plain(stage), MIRROR: await _mirror(stage)}
     for index, count in enumerate(stage.sizes.copies):
         runs = [await _copy(stage, count) for _ in range(1 if index else _RUNS_OF_THE_SMALL)]
         run = sorted(runs, key=lambda run: run.total_s)[len(runs) // 2]
@@ -108,15 +108,27 @@ async def _copy(stage: Stage, count: int) -> _Copy:
     return found
 
 
-async def _anchor(stage: Stage, kind: str) -> float:
+async def _plain(stage: Stage) -> float:
     """Seconds a znode."""
     async with stage.tree(Side.A, stage.sizes.anchor_copy) as rule:
         job = AnchorJob(stage.hosts(Side.A), stage.hosts(Side.B), rule.root, rule.root)
-        async with started("anchors", asdict(job), kind) as copier:
+        async with started("anchors", asdict(job), "copy") as copier:
             await copier.go()
             await copier.done(_ANCHOR_BOUND_S)
             result = await copier.stop()
     return float(result["seconds"]) / int(result["znodes"])
+
+
+async def _mirror(stage: Stage) -> float:
+    """Seconds a znode, as somebody has it who calls the program."""
+    await asyncio.to_thread(zk_shell.program)
+    async with stage.tree(Side.A, stage.sizes.anchor_copy) as rule:
+        source, target = (
+            f"{stage.hosts(side).partition(',')[0]}{rule.root}" for side in (Side.A, Side.B)
+        )
+        seconds = await asyncio.to_thread(zk_shell.mirror, source, target)
+        copied = await stage.contents(Side.B, rule.root)
+    return seconds / len(copied)
 
 
 async def second(stage: Stage) -> AsyncGenerator[Figure]:
