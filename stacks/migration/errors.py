@@ -7,6 +7,7 @@ MigrationError
 ├── StateChangedError       somebody changed the stack between preview and update
 ├── ActFailedError          an act did not come to its end within its bound (retryable: resume)
 ├── UnreachableError        a process that must answer does not (retryable: resume)
+├── AgentsMissingError      masters know no agent of a colour, or too few (retryable: resume)
 ├── JournalError            the journal is unreadable, or tells another story than the stack
 └── RunnerBusyError         another runner holds the lease
 
@@ -15,6 +16,10 @@ Every message says what was expected, what was seen and what to do. `retryable` 
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+
+_TOLD_MAX = 4
 
 
 class MigrationError(Exception):
@@ -59,6 +64,25 @@ class UnreachableError(MigrationError):
     """A process that must answer does not."""
 
     retryable = True
+
+
+class AgentsMissingError(MigrationError):
+    """Masters know no agent of a colour, or too few: nothing that is asked of them is an answer.
+
+    Carries the colour, what was `expected` and the addresses of the agents that were `seen`.
+    """
+
+    retryable = True
+
+    def __init__(self, color: str, expected: str, seen: Sequence[str]) -> None:
+        super().__init__(
+            f"expected agents of {color} to be registered ({expected}), saw none of them among "
+            f"{len(seen)}: {', '.join(seen[:_TOLD_MAX]) or 'nobody'}. See whether they run, and "
+            "which masters they follow"
+        )
+        self.color = color
+        self.expected = expected
+        self.seen = tuple(seen)
 
 
 class JournalError(MigrationError):

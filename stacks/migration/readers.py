@@ -9,10 +9,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from clients.mesos.errors import MesosError
-from clients.mesos.model import Machine, MaintenanceSchedule, Quota
+from clients.mesos.model import Agent, Machine, MaintenanceSchedule, Quota
 from clients.mesos.operator import OperatorClient
 from components.mesos.masters import ELECTION_PATH
 from stacks.migration import marathon
+from stacks.migration.errors import AgentsMissingError
 from stacks.migration.waiting import NotYetError
 from stacks.migration.world import World
 from stacks.topology import Color
@@ -221,6 +222,19 @@ async def framework_states(world: World) -> dict[str, dict[str, Any]]:
     """What each framework says of itself."""
     found = {name: await world.get(f"{url}/state") for name, url in world.frameworks().items()}
     return {**found, **await marathon.states(world)}
+
+
+def own(world: World, color: Color, known: Sequence[Agent]) -> tuple[Agent, ...]:
+    """A colour's own agents among those that masters know.
+
+    Raises:
+        AgentsMissingError: there is none, so that nothing that is asked of them would be an answer.
+    """
+    wanted = world.agents(color)
+    found = tuple(agent for agent in known if agent.address in wanted)
+    if not found:
+        raise AgentsMissingError(color, ", ".join(wanted) or "none", [one.address for one in known])
+    return found
 
 
 async def agent_ids(world: World, color: Color) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import httpx
 from clients.marathon.errors import MarathonError
 from clients.marathon.errors import RetryableError as MarathonRetryableError
 from clients.mesos.errors import MesosError, RetryableError
-from stacks.migration.errors import ActFailedError, UnreachableError
+from stacks.migration.errors import ActFailedError, AgentsMissingError, UnreachableError
 from stacks.migration.updates import Tell
 from sync_engine.client import SyncError
 
@@ -38,7 +38,8 @@ async def wait_until(
         try:
             return await look()
         except (
-            NotYetError, UnreachableError, RetryableError, MarathonRetryableError, httpx.HTTPError
+            NotYetError, AgentsMissingError, UnreachableError, RetryableError,
+            MarathonRetryableError, httpx.HTTPError,
         ) as error:  # fmt: skip
             seen = words_of(error)
         except SyncError as error:

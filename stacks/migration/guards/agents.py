@@ -74,8 +74,8 @@ async def room_on_source(world: World, _: Situation) -> Evidence:
 async def _room(world: World, leaving: Color, coming: Color) -> Evidence:
     operator = await world.operator(await world.leading())
     found = (await operator.agents()).registered
-    need = _total(a.resources for a in found if a.address in world.agents(leaving))
-    have = _total(a.resources for a in found if a.address in world.agents(coming))
+    need = _total(agent.resources for agent in readers.own(world, leaving, found))
+    have = _total(agent.resources for agent in readers.own(world, coming, found))
     short = [name for name in _RESOURCES if have.get(name, 0.0) < need.get(name, 0.0)]
     said = f"{coming} offers {have}, {leaving} {need}"
     numbers = {str(coming): have, str(leaving): need}
@@ -103,8 +103,7 @@ async def target_agents_empty(world: World, _: Situation) -> Evidence:
 
 async def _empty(world: World, color: Color) -> Evidence:
     state = await (await world.operator(await world.leading())).state()
-    own = world.agents(color)
-    ids = {agent.id for agent in state.agents.registered if agent.address in own}
+    ids = {agent.id for agent in readers.own(world, color, state.agents.registered)}
     left = [task.id for task in state.tasks.live if task.agent_id in ids]
     said = f"{len(left)} tasks on {color}'s agents"
     numbers = {"tasks": len(left), "agents": len(ids)}

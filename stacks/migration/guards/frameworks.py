@@ -67,8 +67,7 @@ async def movers_known_back(world: World, _: Situation) -> Evidence:
 
 async def _movers_known(world: World, leaving: Color) -> Evidence:
     state = await (await world.operator(await world.leading())).state()
-    own = world.agents(leaving)
-    ids = {agent.id for agent in state.agents.registered if agent.address in own}
+    ids = {agent.id for agent in readers.own(world, leaving, state.agents.registered)}
     names = {framework.id: framework.name for framework in state.frameworks.registered}
     counts = Counter(names.get(t.framework_id, "?") for t in state.tasks.live if t.agent_id in ids)
     movers = {*world.frameworks(), *([MARATHON] if world.has_marathon else [])}
