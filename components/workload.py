@@ -340,6 +340,12 @@ class Places(Protocol):
         """Address that a member binds."""
         ...
 
+    @property
+    def has_nodes(self) -> bool:
+        """Whether a workload of shape PER_NODE stands on every node that is chosen: then nobody
+        knows its members' addresses before they run."""
+        ...
+
     def task_ports(self, color: str, index: int) -> tuple[int, int] | None:
         """First and last port that an agent may give to tasks; None: those of its default, as on a
         machine that it has for itself."""

@@ -94,7 +94,8 @@ class GateProvider(ResourceProvider):
 
 class Sizes(NamedTuple):
     """How many members the tiers of each colour have, how many servers are to vote (0: all, and
-    nobody sees to it), and how many masters store a change."""
+    nobody sees to it), and how many masters store a change. No `agents`: nodes have them, and no
+    update takes any of them away."""
 
     zookeeper: int
     voters: int
@@ -155,7 +156,7 @@ def _check_sizes(olds: Mapping[str, Any], news: Mapping[str, Any]) -> None:
     # Numbers come back from the engine as floats, and states of before know fewer of them.
     if "zookeeper" in olds:
         zookeeper.check_resize(_ensemble(olds), _ensemble(news))
-    if "agents" in olds:
+    if "agents" in olds and int(news["agents"]):
         agents.check_resize(int(olds["agents"]), int(news["agents"]))
     if "masters" in olds:
         masters.check_resize(_group(olds), _group(news))

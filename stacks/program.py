@@ -123,7 +123,7 @@ class _Stack:
             voters=cluster.zookeeper.voters or 0,
             masters=cluster.masters.replicas,
             quorum=cluster.masters.quorum,
-            agents=cluster.agents.total,
+            agents=cluster.agents.total if self._config.target is TargetKind.LOCAL else 0,
         )
         gate = Gate(migration.standing, migration.permit, sizes)
         self._base = [gate]

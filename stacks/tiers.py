@@ -24,6 +24,7 @@ from components.mesos.masters import (
 from components.network.cni import Networks
 from components.workload import Certificate, Issuer, PortRole, Program, Snapshots
 from components.zookeeper import Launch, ZooKeeperEnsemble, ZooKeeperEnsembleArgs, client_hosts
+from stacks.agents import NodeAgents
 from stacks.config import StackConfig, TargetKind
 from stacks.topology import Color, Position, Tier, Topology
 
@@ -193,7 +194,17 @@ class Tiers:
             )
             made.mesos.extend(agents.ready)
             addresses += agents.addresses
-        made.outputs[f"{color}_agents"] = addresses
+        on_nodes = self._agents_of_nodes(color)
+        made.outputs[f"{color}_agents"] = on_nodes.as_output() if on_nodes else addresses
+
+    def _agents_of_nodes(self, color: Color) -> NodeAgents | None:
+        """What tells a colour's agents where nobody knows their addresses before they run."""
+        target = self._place([], protect=False).target
+        ports = target.task_ports(color, 0)
+        if not target.has_nodes or ports is None:
+            return None
+        port = target.endpoint(Tier.AGENTS, color, PortRole.AGENT, 0).port
+        return NodeAgents(port, ports, self._config.cluster.agents.total)
 
     def _any_masters(self, color: Color) -> tuple[str, ...]:
         """Those of both colours, the own ones first: in the middle of a migration agents follow the

@@ -33,7 +33,8 @@ class Drain:
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """An agent that has registered. `pid` is `slave(1)@ip:port`."""
+    """An agent that has registered. `pid` is `slave(1)@ip:port`; `ports` are the first and last of
+    each range that it gives to tasks."""
 
     id: str
     hostname: str
@@ -48,6 +49,7 @@ class Agent:
     resources: Scalars
     allocated: Scalars
     drain: Drain | None
+    ports: tuple[tuple[int, int], ...] = ()
 
     @property
     def address(self) -> str:

@@ -33,6 +33,7 @@ from clients.mesos.model import (
     Version,
     Window,
 )
+from clients.mesos.resources import ranges_of_ports, scalars
 
 Json = dict[str, Any]
 _P = ParamSpec("_P")
@@ -86,19 +87,6 @@ def _part(body: Json, name: str) -> Json:
     return found or {}
 
 
-def scalars(resources: Iterable[Json] | None) -> Scalars:
-    """Sums by name, of all roles and reservations together."""
-    found: dict[str, float] = {}
-    for resource in resources or ():
-        scalar = resource.get("scalar")
-        if scalar is None:
-            continue
-        name, value = str(resource["name"]), float(scalar["value"])
-        # Sums alone need rounding, and most are of one.
-        found[name] = round(found[name] + value, 3) if name in found else value
-    return found
-
-
 def _scalars_of(resources: Iterable[wire.Resource]) -> Scalars:
     """The same of a task's, a hundred thousand of which come this way."""
     found: dict[str, float] = {}
@@ -145,6 +133,7 @@ def agent(body: Json) -> Agent:
     """One agent, of an answer or an event."""
     info: Json = body["agent_info"]
     registered_at = _time_s(body.get("registered_time"))
+    resources = body.get("total_resources") or info.get("resources")
     return Agent(
         id=str(info["id"]["value"]),
         hostname=str(info["hostname"]),
@@ -156,9 +145,10 @@ def agent(body: Json) -> Agent:
         registered_at=registered_at or 0.0,
         reregistered_at=_time_s(body.get("reregistered_time")),
         attributes={str(a["name"]): attribute(a) for a in info.get("attributes") or ()},
-        resources=scalars(body.get("total_resources") or info.get("resources")),
+        resources=scalars(resources),
         allocated=scalars(body.get("allocated_resources")),
         drain=_drain(body.get("drain_info")),
+        ports=ranges_of_ports(resources),
     )
 
 

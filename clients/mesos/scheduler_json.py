@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from clients.mesos.parse import Json, attribute, checked, refuse, scalars
+from clients.mesos.parse import Json, attribute, checked, refuse
+from clients.mesos.resources import scalars
 from clients.mesos.scheduler_model import (
     Alive,
     Failed,

@@ -206,9 +206,10 @@ class MesosAgents(Component):
 
     def __init__(self, args: MesosAgentsArgs, placing: Placing) -> None:
         name = workload_name(TIER, args.color, args.pool.name)
+        known = 0 if placing.target.has_nodes else args.pool.count
         self.addresses = [
             str(placing.target.endpoint(name, args.color, PortRole.AGENT, index))
-            for index in range(args.pool.count)
+            for index in range(known)
         ]
         super().__init__("mesos", "Agents", _workload(name, args, placing), placing)
         self.finish({"addresses": self.addresses})
@@ -217,7 +218,8 @@ class MesosAgents(Component):
 def _workload(name: str, args: MesosAgentsArgs, placing: Placing) -> Workload:
     pool = args.pool
     members: list[Member] = []
-    for index in range(pool.count):
+    # Agents of nodes have one file: how many are expected must change nothing of them.
+    for index in range(1 if placing.target.has_nodes else pool.count):
         member = f"{name}-{index}"
         endpoint = placing.target.endpoint(name, args.color, PortRole.AGENT, index)
         resources: dict[str, Any] = {

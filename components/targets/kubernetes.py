@@ -121,6 +121,11 @@ class KubernetesTarget:
         host = f"{workload}-{index}.{workload}.{namespace}.svc"
         return Endpoint(host, pod_ports.port(role, color))
 
+    @property
+    def has_nodes(self) -> bool:
+        """Agents are pods of DaemonSets, known by the addresses of their nodes."""
+        return True
+
     def task_ports(self, color: str, index: int) -> tuple[int, int] | None:
         """Half of an agent's usual ones: in a migration both colours' may share a node."""
         del index

@@ -228,6 +228,11 @@ class LocalTarget:
             raise ArgumentsError(msg)
         return Endpoint(LOOPBACK, self.port_base + port_map.offset_of(role, color) + index)
 
+    @property
+    def has_nodes(self) -> bool:
+        """One machine, on which every process has ports of its own."""
+        return False
+
     def task_ports(self, color: str, index: int) -> tuple[int, int] | None:
         """A few of the block: agents share this machine with those of other stacks."""
         first, last = port_map.task_ports(color, index)

@@ -14,6 +14,8 @@ from components.mesos.access import MARATHON_SECRET
 from components.mesos.agents import AgentPool
 from components.mesos.isolation import limits_tasks
 from components.workload import Secret
+from stacks import agents
+from stacks.agents import OwnAgents
 from stacks.config import StackConfig
 from stacks.topology import Color, Lifecycle, Standing, Tier, Topology
 
@@ -37,14 +39,15 @@ class Profile:
 
 @dataclass(frozen=True)
 class Group:
-    """A colour's tiers that exist: addresses as outputs name them. `voting` are ids of the servers
+    """A colour's tiers that exist: addresses as outputs name them, and what tells its agents from
+    others. `voting` are ids of the servers
     of ZooKeeper that are to vote. `leads` is whether one of its masters must lead: not behind a
     leader projection."""
 
     color: Color
     zookeeper: tuple[str, ...] = ()
     masters: tuple[str, ...] = ()
-    agents: tuple[str, ...] = ()
+    agents: OwnAgents | None = None
     voting: frozenset[int] = frozenset()
     leads: bool = True
     agents_drain: bool = False
@@ -147,16 +150,17 @@ def declared(config: StackConfig, standing: Standing, outputs: Mapping[str, Any]
 def _group(
     topology: Topology, color: Color, outputs: Mapping[str, Any], voting: int
 ) -> Group | None:
-    found = {tier: _addresses(outputs.get(f"{color}_{tier}")) for tier in ("masters", "agents")}
+    masters = _addresses(outputs.get(f"{color}_masters"))
+    own_agents = agents.read(outputs.get(f"{color}_agents"))
     hosts = str(outputs.get(f"{color}_zookeeper") or "")
-    if not hosts and not any(found.values()):
+    if not hosts and not masters and own_agents is None:
         return None
     is_target = color is topology.standing.target
     return Group(
         color,
         zookeeper=tuple(hosts.split(",")) if hosts else (),
-        masters=found["masters"],
-        agents=found["agents"],
+        masters=masters,
+        agents=own_agents,
         # The first ones vote; their ids begin with 1.
         voting=frozenset(range(1, voting + 1)),
         # Between the two it is the acts of a transition that decide.

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from clients.mesos.model import Agent, Quota
+from clients.mesos.model import Agents, Quota
 from clients.zookeeper.ensemble import CONFIGURATION_PATH
 from components.network.cni import known
 from stacks.checks.declared import Declared, EdgeGroup, Group, Names, Resources
@@ -117,21 +117,29 @@ def master_flags(
     return _flags(f"{group.color} masters' flags", flags, wanted, group.masters)
 
 
-def agent_flags(declared: Declared, group: Group, flags: Mapping[str, Flags]) -> Evidence:
-    """Agents run with the flags of their pool's profile."""
+def agent_flags(declared: Declared, group: Group, told: Mapping[str, Flags | None]) -> Evidence:
+    """Agents run with the flags of their pool's profile. `told` has every agent of the group, None
+    where it does not tell."""
+    name = f"{group.color} agents' flags"
+    if not told:
+        return evidence(name, [_none_of(group)], "", {"told": 0}, "/flags")
+    flags = {address: found for address, found in told.items() if found is not None}
     profiles = [profile.flags for profile in declared.profiles]
     if len(profiles) == 1:
-        return _flags(f"{group.color} agents' flags", flags, profiles[0], group.agents)
-    problems = [
-        f"{address} does not tell its flags" for address in group.agents if address not in flags
-    ]
+        return _flags(name, flags, profiles[0], tuple(told))
+    problems = [f"{address} does not tell its flags" for address in told if address not in flags]
     problems += [
         f"{address} runs with flags of no declared pool"
         for address, found in flags.items()
         if not any(all(found.get(k) == v for k, v in wanted.items()) for wanted in profiles)
     ]
     said = f"{len(flags)} with flags of one of {len(profiles)} pools"
-    return evidence(f"{group.color} agents' flags", problems, said, {"told": len(flags)}, "/flags")
+    return evidence(name, problems, said, {"told": len(flags)}, "/flags")
+
+
+def _none_of(group: Group) -> str:
+    wanted = group.agents.describe() if group.agents else "none"
+    return f"no agent of {group.color} is registered; declared: {wanted}"
 
 
 def networks(wanted: frozenset[str], flags: Mapping[str, Flags | None]) -> Evidence:
@@ -170,15 +178,16 @@ def _flags(
     return evidence(name, problems, said, {"told": len(flags)}, "/flags")
 
 
-def agents(declared: Declared, group: Group, known: Sequence[Agent]) -> Evidence:
+def agents(declared: Declared, group: Group, known: Agents) -> Evidence:
     """Every declared agent is registered and active, with the resources that are declared."""
-    by_address = {agent.address: agent for agent in known}
-    problems: list[str] = []
-    for address in group.agents:
-        agent = by_address.get(address)
-        if agent is None:
-            problems.append(f"{address} is not registered")
-            continue
+    assert group.agents is not None
+    own = group.agents.own(known.registered)
+    others = (one.agents for one in declared.groups if one.color is not group.color)
+    beside = [agent for other in others if other for agent in other.own(known.registered)]
+    problems = [] if own else [_none_of(group)]
+    problems += group.agents.lacking(known, beside)
+    for agent in own:
+        address = agent.address
         if not agent.active:
             problems.append(f"{address} is not active")
         if agent.deactivated and not group.agents_drain:
@@ -188,8 +197,8 @@ def agents(declared: Declared, group: Group, known: Sequence[Agent]) -> Evidence
         if offered not in wanted:
             said = " or ".join(map(_told, wanted))
             problems.append(f"{address} offers {_told(offered)}, declared is {said}")
-    numbers = {"declared": len(group.agents), "registered": len(by_address)}
-    said = f"{len(group.agents)} agents of {group.color} are registered as they are declared"
+    numbers = {"own": len(own), "registered": len(known.registered)}
+    said = f"{len(own)} agents of {group.color} are registered as they are declared"
     return evidence(f"{group.color} agents", problems, said, numbers, "GET_AGENTS")
 
 
@@ -200,30 +209,26 @@ def limits(
     silent: Sequence[str] = (),
 ) -> Evidence:
     """Where agents say that they hold tasks to their share, a task found that they do. `holds` is
-    what their flags say, None where they do not; `told` is each agent's last canary, as far as
-    frameworks answer, `silent` those that do not. Only a task can tell; where none has, nobody
-    looked."""
+    what the flags of every agent of the group say, None where they do not; `told` is each agent's
+    last canary, as far as frameworks answer, `silent` those that do not. Only a task can tell;
+    where none has, nobody looked."""
     problems: list[str] = []
     within: list[str] = []
-    unseen: dict[str, str] = {}
-    for address in group.agents:
+    unseen = {} if holds else {f"the tier of {group.color}": _none_of(group)}
+    for address, holding in holds.items():
         canary = told.get(address)
-        if holds.get(address) is False:
+        if holding is False:
             continue
-        if holds.get(address) is None:
-            unseen[address] = "it does not tell its flags"
-        elif canary is None:
-            unseen[address] = f"no canary {'is known' if silent else 'has run'} there"
-        elif why := canary.why_untold:
+        if (why := _why_unseen(canary, tells=holding is not None, silent=silent)) is not None:
             unseen[address] = why
-        elif canary.ok:
+        elif canary and canary.ok:
             within.append(address)
-        else:
+        elif canary:
             problems.append(
                 f"{canary.task_id} was not within its limits on {address}: its stderr says which, "
                 "see whether the agent may make control groups"
             )
-    said = f"{len(within)} of {len(group.agents)} {group.color} agents held a canary to its share"
+    said = f"{len(within)} of {len(holds)} {group.color} agents held a canary to its share"
     for framework in silent:
         said += f"; {framework} does not answer"
     for address, why in list(unseen.items())[:_TOLD_MAX]:
@@ -236,6 +241,15 @@ def limits(
     }
     found = evidence(f"{group.color} limits", problems, said, numbers, "frameworks' /state")
     return replace(found, looked=bool(problems) or not unseen)
+
+
+def _why_unseen(canary: Canary | None, *, tells: bool, silent: Sequence[str]) -> str | None:
+    """Why an agent was not looked at; None: it was. `tells`: it tells its flags."""
+    if not tells:
+        return "it does not tell its flags"
+    if canary is None:
+        return f"no canary {'is known' if silent else 'has run'} there"
+    return canary.why_untold
 
 
 def quota(declared: Declared, held: Sequence[Quota], consumed: Mapping[str, Resources]) -> Evidence:

@@ -23,6 +23,7 @@ from clients.zookeeper.ensemble import CONFIGURATION_PATH, parse_configuration
 from components.mesos.isolation import limits_tasks
 from controllers.edge.render import DIGEST_PATH, digest_of
 from controllers.edge.services import find
+from stacks.agents import ListedAgents
 from stacks.checks import canaries, judge, judge_services
 from stacks.checks.declared import Declared, EdgeGroup, Group, Names
 from stacks.checks.errors import AnswerError
@@ -158,7 +159,14 @@ class _Looks:
         return judge.master_flags(group, flags, bootstrapped=bootstrapped, quorum_of=quorum_of)
 
     async def _agents(self, group: Group) -> Evidence:
-        return judge.agents(self._declared, group, (await self._leader().agents()).registered)
+        return judge.agents(self._declared, group, await self._leader().agents())
+
+    async def _agent_addresses(self, group: Group) -> tuple[str, ...]:
+        """Where a group's agents are asked themselves: known, or told by who leads them."""
+        if group.agents is None or isinstance(group.agents, ListedAgents):
+            return () if group.agents is None else group.agents.addresses
+        known = (await self._leader().agents()).registered
+        return tuple(agent.address for agent in group.agents.own(known))
 
     async def _flags_of(self, address: str) -> dict[str, str]:
         answer = await self._http.get(f"http://{address}/flags")
@@ -171,14 +179,13 @@ class _Looks:
         return judge.networks(self._declared.networks, told)
 
     async def _agent_flags(self, group: Group) -> Evidence:
-        told = await self._each(group.agents, self._flags_of)
-        flags = {address: found for address, found in told.items() if found is not None}
-        return judge.agent_flags(self._declared, group, flags)
+        told = await self._each(await self._agent_addresses(group), self._flags_of)
+        return judge.agent_flags(self._declared, group, told)
 
     async def _limits(self, group: Group) -> Evidence:
         known = (await self._leader().agents()).registered
         ids = {agent.id: agent.address for agent in known}
-        flags = await self._each(group.agents, self._flags_of)
+        flags = await self._each(await self._agent_addresses(group), self._flags_of)
         holds = {
             address: None if found is None else limits_tasks(found.get("isolation"))
             for address, found in flags.items()

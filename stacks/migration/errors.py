@@ -69,20 +69,29 @@ class UnreachableError(MigrationError):
 class AgentsMissingError(MigrationError):
     """Masters know no agent of a colour, or too few: nothing that is asked of them is an answer.
 
-    Carries the colour, what was `expected` and the addresses of the agents that were `seen`.
+    Carries the colour, what was `expected` and the addresses of all agents that were `seen`;
+    `lacking` says what of the expected is not there, nothing where none of them is.
     """
 
     retryable = True
 
-    def __init__(self, color: str, expected: str, seen: Sequence[str]) -> None:
+    def __init__(
+        self, color: str, expected: str, seen: Sequence[str], lacking: Sequence[str] = ()
+    ) -> None:
+        others = f"others: {_told(seen, ', ')}" if seen else "no agent at all"
         super().__init__(
-            f"expected agents of {color} to be registered ({expected}), saw none of them among "
-            f"{len(seen)}: {', '.join(seen[:_TOLD_MAX]) or 'nobody'}. See whether they run, and "
-            "which masters they follow"
+            f"expected agents of {color} to be registered: {expected}; saw "
+            f"{_told(lacking, '; ') or others}. See whether they run and which masters they follow"
         )
         self.color = color
         self.expected = expected
         self.seen = tuple(seen)
+        self.lacking = tuple(lacking)
+
+
+def _told(words: Sequence[str], between: str) -> str:
+    more = len(words) - _TOLD_MAX
+    return between.join(words[:_TOLD_MAX]) + (f"{between}{more} more" if more > 0 else "")
 
 
 class JournalError(MigrationError):

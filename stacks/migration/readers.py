@@ -14,7 +14,6 @@ from clients.mesos.operator import OperatorClient
 from components.mesos.masters import ELECTION_PATH
 from stacks.migration import marathon
 from stacks.migration.errors import AgentsMissingError
-from stacks.migration.waiting import NotYetError
 from stacks.migration.world import World
 from stacks.topology import Color
 from sync_engine import client as zookeeper
@@ -175,14 +174,15 @@ async def inventory(world: World, color: Color) -> Inventory:
     default); without tasks it is nothing that anybody could find again.
     """
     state = await (await world.operator(color)).state()
-    declared = {*world.agents(world.source), *world.agents(world.target)}
+    registered = state.agents.registered
+    own_ids = {a.id for c in (world.source, world.target) for a in world.agents(c).own(registered)}
     busy = {task.agent_id for task in state.tasks.live}
     names = {framework.id: framework.name for framework in state.frameworks.registered}
     return Inventory(
         agents=tuple(
             InventoriedAgent(agent.id, agent.address, agent.deactivated)
-            for agent in sorted(state.agents.registered, key=lambda one: one.id)
-            if agent.address in declared or agent.id in busy
+            for agent in sorted(registered, key=lambda one: one.id)
+            if agent.id in own_ids or agent.id in busy
         ),
         tasks=tuple(
             InventoriedTask(
@@ -231,23 +231,25 @@ def own(world: World, color: Color, known: Sequence[Agent]) -> tuple[Agent, ...]
         AgentsMissingError: there is none, so that nothing that is asked of them would be an answer.
     """
     wanted = world.agents(color)
-    found = tuple(agent for agent in known if agent.address in wanted)
+    found = wanted.own(known)
     if not found:
-        raise AgentsMissingError(color, ", ".join(wanted) or "none", [one.address for one in known])
+        raise AgentsMissingError(color, wanted.describe(), [one.address for one in known])
     return found
 
 
-async def agent_ids(world: World, color: Color) -> tuple[str, ...]:
-    """Ids of a colour's own agents, as the leader knows them.
+async def own_agents(world: World, color: Color, *, everywhere: bool = False) -> tuple[Agent, ...]:
+    """A colour's own agents, all that are declared; with `everywhere`, also on every node where the
+    other colour has one.
 
     Raises:
-        NotYetError: not all of them have registered.
+        AgentsMissingError: not all of them have registered.
     """
-    operator = await world.operator(await world.leading())
-    by_address = {agent.address: agent.id for agent in (await operator.agents()).registered}
+    known = await (await world.operator(await world.leading())).agents()
+    found = own(world, color, known.registered)
+    other = world.target if color is world.source else world.source
+    beside = world.agents(other).own(known.registered) if everywhere else ()
     wanted = world.agents(color)
-    missing = [address for address in wanted if address not in by_address]
-    if missing:
-        msg = f"agents that have not registered: {', '.join(missing)}"
-        raise NotYetError(msg)
-    return tuple(by_address[address] for address in wanted)
+    if lacking := wanted.lacking(known, beside):
+        seen = [one.address for one in known.registered]
+        raise AgentsMissingError(color, wanted.describe(), seen, lacking)
+    return found

@@ -23,6 +23,8 @@ from clients.mesos.operator import OperatorClient
 from components.mesos.access import MARATHON_SECRET, SAMPLE_SECRET
 from components.targets.supervisor import Supervisor
 from components.workload import Secret
+from stacks import agents
+from stacks.agents import ListedAgents, OwnAgents
 from stacks.automation import StackRunner
 from stacks.migration.bounds import Bounds
 from stacks.migration.errors import ActFailedError
@@ -79,15 +81,9 @@ class World(Closing):
         """`host:port` of a colour's masters; none while it has none."""
         return self._addresses(f"{color}_masters")
 
-    def agents(self, color: Color) -> tuple[str, ...]:
-        """`host:port` of a colour's agents; none while it has none."""
-        return self._addresses(f"{color}_agents")
-
-    @property
-    def declares_agents(self) -> bool:
-        """Whether agents have the addresses that were declared; where every node has one, nobody
-        knows them before."""
-        return "run_dir" in self._outputs
+    def agents(self, color: Color) -> OwnAgents:
+        """What tells a colour's agents from others; an empty list while it has none."""
+        return agents.read(self._outputs.get(f"{color}_agents")) or ListedAgents()
 
     @property
     def has_marathon(self) -> bool:

@@ -63,6 +63,7 @@ async def test_agents_are_read() -> None:
     assert first.address == "127.0.0.1:15151"
     assert first.attributes == {"color": "blue"}
     assert first.resources == {"cpus": 4.0, "mem": 2048.0, "disk": 1000.0}
+    assert first.ports == ((31000, 31100),)
     assert first.allocated == {"cpus": 0.2, "mem": 64.0}
     assert first.active
     assert first.drain is None

@@ -8,7 +8,7 @@ import pytest
 
 from components.base import HostTarget, Placing
 from components.errors import ArgumentsError
-from components.mesos.agents import MesosAgents, MesosAgentsArgs
+from components.mesos.agents import AgentPool, MesosAgents, MesosAgentsArgs
 from components.mesos.masters import MesosMasters, MesosMastersArgs
 from components.mesos.sample import SampleFramework, SampleFrameworkArgs
 from components.targets.kubernetes import KubernetesTarget
@@ -112,6 +112,20 @@ def test_agents_of_both_colours_stand_on_one_node_each_by_its_name(
 
     assert ports["blue"] != ports["green"]
     assert for_tasks["blue"][1] < for_tasks["green"][0]
+
+
+def test_how_many_nodes_are_expected_changes_nothing_of_their_agents(
+    run: Run, placing: Placing
+) -> None:
+    def declared(count: int) -> list[object]:
+        pool = AgentPool(count=count)
+        args = MesosAgentsArgs("blue", PROGRAM, "zk://h:1/mesos", pool, masters=("m:1",))
+        recorder = run(lambda: MesosAgents(args, placing))
+        caretaker = recorder.named("blue-agents-caretaker", "ConfigMap").inputs["data"]
+        kinds = ("DaemonSet", "ConfigMap", "Service")
+        return [caretaker, *(recorder.named("blue-agents", kind).inputs for kind in kinds)]
+
+    assert declared(2) == declared(5)
 
 
 def test_servers_serve_clients_of_other_pods(run: Run, placing: Placing) -> None:

@@ -64,6 +64,7 @@ def test_a_cluster_serves_as_real_pods_that_can_do_nothing_else(
     assert_leading_to_apps(node, stack)
     assert_confined(node, stack)
     assert_kept_out(node, stack)
+    assert_agents_found(node, stack)
 
 
 @pytest.mark.long
@@ -207,6 +208,46 @@ def pod_like(
         "metadata": {"name": "intruder", "namespace": stack.namespace},
         "spec": {**common, **(spec or {})},
     }
+
+
+def assert_agents_found(node: Node, stack: ClusterStack) -> None:
+    """Checks and guards know the agent by what it is declared with: its address is its node's."""
+    address = f"{ADDRESS}:5051"
+    given = [f"--stack={stack.runner.stack_name}", f"--project={stack.runner.project_dir}"]
+    command = [sys.executable, "-m", "stacks.migration.cli", "check", "--json", *given]
+    done = subprocess.run(
+        node.sandbox.wrap(command), check=False, capture_output=True, text=True, timeout=120
+    )
+    # What does not hold for other reasons is told once more, as an error.
+    told, _ = json.JSONDecoder().raw_decode(done.stdout)
+    checks = {one["name"]: one for one in told["findings"]}
+    for name in ("blue agents", "blue agents' flags", "networks"):
+        assert checks[name]["ok"], checks[name]["said"]
+    assert checks["blue agents"]["numbers"] == {"own": 1, "registered": 1}
+    assert checks["blue agents' flags"]["numbers"] == {"told": 1}
+
+    words = [stack.runner.stack_name, str(stack.runner.project_dir)]
+    seen = json.loads(
+        node.sandbox.run(
+            [sys.executable, "-m", "tests.kubernetes.agents_seen", *words], timeout_s=_COMMAND_S_MAX
+        )
+    )
+    guards = {name: one["ok"] for name, one in seen["guards"].items()}
+    assert guards == {
+        "nothing_in_motion": True,
+        "registered_source_agents": True,
+        "movers_known": True,
+        # Its tasks run there, and nobody of the other colour has been seen.
+        "source_agents_empty": False,
+        "registered_target_agents": False,
+        "room_on_target": False,
+    }, seen["guards"]
+    assert seen["guards"]["movers_known"]["numbers"] == {"sample": 2}
+    assert seen["guards"]["source_agents_empty"]["numbers"]["agents"] == 1
+    assert f"saw others: {address}" in seen["guards"]["room_on_target"]["said"]
+    assert [one["address"] for one in seen["inventory"]["agents"]] == [address]
+    (limits,) = seen["limits"]
+    assert limits["said"].startswith("0 of 1 blue agents"), limits
 
 
 def migrate(node: Node, stack: ClusterStack, phase: int) -> None:

@@ -85,6 +85,9 @@ def test_outputs_and_standing_are_read_from_the_state(dev: StackRunner) -> None:
     assert result.summary["create"] == DEV_RESOURCES + 2
     assert dev.outputs() == result.outputs
     assert result.outputs["blue_zookeeper"].startswith("blue-zookeeper-0.blue-zookeeper.mesos.svc")
+    # Nobody knows where nodes have agents before they run.
+    wanted = {"port": 5051, "task_ports": [31000, 31499], "count": 2}
+    assert result.outputs["blue_agents"] == wanted
     assert dev.actual() == dev.desired()
     assert all(step.op is Op.CREATE for step in result.steps)
 

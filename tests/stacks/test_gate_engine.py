@@ -13,6 +13,7 @@ from pulumi_kubernetes import core, meta
 from components.workload import Program
 from stacks.automation import StackRunner
 from stacks.errors import ConfigError, GateRefusedError, ResourceFailedError
+from stacks.gate import GateProvider, Sizes, standing_properties
 from stacks.program import Programs, declare
 from stacks.steps import Op
 from stacks.topology import Color, Placement, Position, Standing
@@ -156,12 +157,29 @@ def test_sizes_that_an_update_cannot_change_are_kept(dev: StackRunner, walk: Wal
         ("masters: {replicas: 5}", "with the quorum of 5"),
         ("zookeeper: {replicas: 5}", "an ensemble of 3 servers cannot become one of 5"),
         ("zookeeper: {replicas: 1}", "a single server has no majority"),
-        ("agents: {count: 1}", "2 agents cannot become 1"),
     ):
         changed = f"config:\n  mesos-platform:cluster: {{{sizes}}}\n"
         dev.config_file.write_text(text.replace("config:\n", changed))
         with pytest.raises(GateRefusedError, match=told):
             dev.preview()
+
+    # On a cluster this is how many nodes are expected: nothing of an agent may change for that.
+    changed = "config:\n  mesos-platform:cluster: {agents: {count: 1}}\n"
+    dev.config_file.write_text(text.replace("config:\n", changed))
+    assert {step.op for step in dev.preview().changes} == set()
+
+
+def test_agents_of_one_machine_are_not_taken_away_by_an_update() -> None:
+    sizes = Sizes(zookeeper=3, voters=0, masters=3, quorum=2, agents=2)
+    olds = {**standing_properties(at("0")), **sizes._asdict()}
+    news = {**olds, "agents": 1}
+
+    (refused,) = GateProvider().check(olds, news).failures
+
+    assert "2 agents cannot become 1" in refused.reason
+    assert GateProvider().check(olds, {**olds, "agents": 3}).failures == []
+    # Where nodes have them nobody counts them, in a state of before either.
+    assert GateProvider().check(olds, {**olds, "agents": 0}).failures == []
 
 
 @pytest.mark.long

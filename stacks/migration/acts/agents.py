@@ -144,7 +144,7 @@ async def deactivate_target(world: World, _: Situation, tell: Tell) -> Findings:
 
 
 async def _deactivate_own(world: World, color: Color, tell: Tell) -> Findings:
-    ids = await await_registered(world, color, tell)
+    ids = await registered_ids(world, color, tell)
     return Findings((await _deactivate(world, await world.leading(), list(ids), tell),))
 
 
@@ -168,27 +168,36 @@ async def _deactivate(world: World, leading: Color, ids: list[str], tell: Tell) 
 
 async def await_target_agents(world: World, _: Situation, tell: Tell) -> Findings:
     """Wait until the target's own agents have registered."""
-    return _registered(world.target, await await_registered(world, world.target, tell))
+    return await _all_registered(world, world.target, tell)
 
 
 async def await_source_agents(world: World, _: Situation, tell: Tell) -> Findings:
     """Wait until the source's own agents have registered again."""
-    return _registered(world.source, await await_registered(world, world.source, tell))
+    return await _all_registered(world, world.source, tell)
 
 
-def _registered(color: Color, ids: tuple[str, ...]) -> Findings:
+async def _all_registered(world: World, color: Color, tell: Tell) -> Findings:
+    ids = [agent.id for agent in await await_registered(world, color, tell, everywhere=True)]
     said = f"{len(ids)} agents of {color} registered"
-    evidence = Evidence("registered", ok=True, said=said, numbers={"agents": list(ids)})
+    evidence = Evidence("registered", ok=True, said=said, numbers={"agents": ids})
     return Findings((evidence,))
 
 
-async def await_registered(world: World, color: Color, tell: Tell) -> tuple[str, ...]:
-    """Wait for a colour's own agents; returns their ids."""
+async def await_registered(
+    world: World, color: Color, tell: Tell, *, everywhere: bool = False
+) -> tuple[Agent, ...]:
+    """Wait for a colour's own agents; with `everywhere`, on each node where the other has one."""
+
+    async def look() -> tuple[Agent, ...]:
+        return await readers.own_agents(world, color, everywhere=everywhere)
+
     what = f"{color}'s agents to be registered"
-    bound_s = world.bounds.agents_s
-    return await wait_until(
-        what, lambda: readers.agent_ids(world, color), bound_s=bound_s, tell=tell
-    )
+    return await wait_until(what, look, bound_s=world.bounds.agents_s, tell=tell)
+
+
+async def registered_ids(world: World, color: Color, tell: Tell) -> tuple[str, ...]:
+    """Wait for a colour's own agents; returns their ids."""
+    return tuple(agent.id for agent in await await_registered(world, color, tell))
 
 
 async def reactivate_source(world: World, situation: Situation, tell: Tell) -> Findings:
@@ -205,7 +214,7 @@ async def reactivate_target(world: World, _: Situation, tell: Tell) -> Findings:
 
 
 async def _reactivate(world: World, color: Color, but: set[str], tell: Tell) -> Findings:
-    ids = [one for one in await await_registered(world, color, tell) if one not in but]
+    ids = [one for one in await registered_ids(world, color, tell) if one not in but]
     operator = await world.operator(await world.leading())
 
     async def look() -> Evidence:
@@ -240,7 +249,7 @@ async def drain_target(world: World, _: Situation, tell: Tell) -> Findings:
 
 
 async def _drain(world: World, color: Color, tell: Tell) -> Findings:
-    ids = await await_registered(world, color, tell)
+    ids = await registered_ids(world, color, tell)
     operator = await world.operator(await world.leading())
 
     async def look() -> Evidence:

@@ -8,7 +8,7 @@ from typing import Any
 
 from components.mesos.isolation import limits_tasks
 from stacks.migration import readers
-from stacks.migration.acts.agents import await_registered, recorded
+from stacks.migration.acts.agents import await_registered, recorded, registered_ids
 from stacks.migration.acts.apps import move_apps
 from stacks.migration.errors import ActFailedError
 from stacks.migration.evidence import Evidence, Findings
@@ -77,11 +77,15 @@ async def canary(world: World, _: Situation, tell: Tell) -> Findings:
     them set."""
     evidence: list[Evidence] = []
     bound_s = world.bounds.canary_s
+    agents = await await_registered(world, world.target, tell, everywhere=True)
     for name, url in world.frameworks().items():
-        for address in world.agents(world.target):
+        for agent in agents:
+            address = agent.address
             tell(f"{name}: canary on {address}")
-            port = int(address.rpartition(":")[2])
-            body: dict[str, Any] = {"agent_port": port, "timeout_s": bound_s}
+            # On a cluster all of a colour's have one port.
+            body: dict[str, Any] = {
+                "agent_id": agent.id, "agent_port": agent.port, "timeout_s": bound_s
+            }  # fmt: skip
             flags: dict[str, Any] = (await world.get(f"http://{address}/flags"))["flags"]
             if limited := limits_tasks(flags.get("isolation")):
                 body["limited"] = True
@@ -106,7 +110,7 @@ async def move_to_source(world: World, situation: Situation, tell: Tell) -> Find
 
 async def _move(world: World, origin: Color, situation: Situation, tell: Tell) -> Findings:
     """Batch by batch: up elsewhere and healthy, then ended here."""
-    ids = frozenset(await await_registered(world, origin, tell))
+    ids = frozenset(await registered_ids(world, origin, tell))
     apps = await move_apps(world, situation, ids, tell)
     return Findings((*apps, await _move_tasks(world, origin, ids, tell)))
 

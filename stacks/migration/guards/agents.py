@@ -9,11 +9,12 @@ import asyncio
 from collections.abc import Iterable
 
 from clients.mesos.model import Scalars
+from stacks.agents import ListedAgents, NodeAgents
 from stacks.migration import readers
 from stacks.migration.acts import agents
+from stacks.migration.errors import AgentsMissingError
 from stacks.migration.evidence import Evidence
 from stacks.migration.executor import Situation
-from stacks.migration.waiting import NotYetError
 from stacks.migration.world import World
 from stacks.topology import Color
 
@@ -24,9 +25,10 @@ async def clocks_agree(world: World, _: Situation) -> Evidence:
     """Masters and agents that are there have this machine's time, as far as they tell."""
     colors = (world.source, world.target)
     addresses = [address for color in colors for address in world.masters(color)]
-    if world.declares_agents:
-        addresses += [address for color in colors for address in world.agents(color)]
-    else:
+    wanted = [world.agents(color) for color in colors]
+    listed = [each for each in wanted if isinstance(each, ListedAgents)]
+    addresses += [address for each in listed for address in each.addresses]
+    if len(listed) < len(wanted):
         found = await (await world.operator(await world.leading())).agents()
         addresses += [agent.address for agent in found.registered]
     offsets = await asyncio.gather(*map(world.clock_offset_s, addresses))
@@ -44,12 +46,10 @@ async def nothing_in_motion(world: World, _: Situation) -> Evidence:
     """No agent is unreachable, recovering or draining, no task unreachable."""
     operator = await world.operator(await world.leading())
     state = await operator.state()
-    # Else those that have been here are in the registry, and missed below.
-    declared = world.declares_agents
-    own = {*world.agents(world.source), *world.agents(world.target)} if declared else set[str]()
-    known = {agent.address for agent in state.agents.registered}
     problems = [f"agent {one.id} has not come back" for one in state.agents.recovered]
-    problems += [f"agent {address} is not registered" for address in sorted(own - known)]
+    for color in (world.source, world.target):
+        lacking = world.agents(color).lacking(state.agents)
+        problems += [reason for reason in lacking if reason not in problems]
     problems += [f"task {task.id} is unreachable" for task in state.tasks.unreachable]
     problems += [
         f"agent {agent.id} drains" for agent in state.agents.registered if agent.drain is not None
@@ -105,9 +105,18 @@ async def _empty(world: World, color: Color) -> Evidence:
     state = await (await world.operator(await world.leading())).state()
     ids = {agent.id for agent in readers.own(world, color, state.agents.registered)}
     left = [task.id for task in state.tasks.live if task.agent_id in ids]
-    said = f"{len(left)} tasks on {color}'s agents"
-    numbers = {"tasks": len(left), "agents": len(ids)}
-    return Evidence("tasks left", ok=not left, said=said, numbers=numbers, told_by="GET_STATE")
+    said = f"{len(left)} tasks on {len(ids)} agents of {color}"
+    numbers: dict[str, object] = {"tasks": len(left), "agents": len(ids)}
+    lost: list[str] = []
+    if isinstance(world.agents(color), NodeAgents):
+        # Nobody knows whose an agent is that is away, and its tasks may run on.
+        lost = [f"task {task.id} is unreachable" for task in state.tasks.unreachable]
+        lost += [f"agent {one.id} has not come back" for one in state.agents.recovered]
+        numbers["lost"] = lost
+    if lost:
+        said += f", and whose these are nobody knows: {'; '.join(lost[:4])}"
+    ok = not left and not lost
+    return Evidence("tasks left", ok=ok, said=said, numbers=numbers, told_by="GET_STATE")
 
 
 async def cluster_followed(world: World, situation: Situation) -> Evidence:
@@ -150,9 +159,11 @@ async def registered_source_agents(world: World, _: Situation) -> Evidence:
 
 async def _registered(world: World, color: Color) -> Evidence:
     try:
-        ids = await readers.agent_ids(world, color)
-    except NotYetError as error:
-        return Evidence("registered", ok=False, said=str(error), told_by="GET_AGENTS")
-    said = f"{len(ids)} agents of {color} registered"
-    numbers = {"agents": len(ids)}
+        found = await readers.own_agents(world, color, everywhere=True)
+    except AgentsMissingError as error:
+        numbers = {"seen": list(error.seen), "lacking": list(error.lacking)}
+        said = str(error)
+        return Evidence("registered", ok=False, said=said, numbers=numbers, told_by="GET_AGENTS")
+    said = f"{len(found)} agents of {color} registered"
+    numbers = {"agents": len(found)}
     return Evidence("registered", ok=True, said=said, numbers=numbers, told_by="GET_AGENTS")

@@ -151,7 +151,7 @@ def test_without_networks_nothing_stands_in_front_but_the_look(run: Run) -> None
     template, files = declared(run, None)
 
     assert [one["name"] for one in template["spec"]["initContainers"]] == ["node-check"]
-    assert sorted(files) == ["blue-agents-0.json", "blue-agents-1.json"]
+    assert sorted(files) == ["blue-agents-0.json"]
     assert known({}) == known({CONFIG_FLAG: "/etc/cni/net.d"}) == frozenset()
 
 

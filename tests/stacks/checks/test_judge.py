@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from clients.mesos.model import Agent, Quota
+from clients.mesos.model import Agent, Agents, Quota
 from components.network.cni import CONFIG_FLAG
+from stacks.agents import ListedAgents, NodeAgents
 from stacks.checks import judge
 from stacks.checks.declared import Declared, EdgeGroup, Group, Names, Profile, declared
 from stacks.checks.judge import Canary, Server
@@ -24,7 +25,7 @@ GROUP = Group(
     Color.BLUE,
     ("z:1", "z:2", "z:3"),
     MASTERS,
-    ("a:1", "a:2"),
+    ListedAgents(("a:1", "a:2")),
     voting=frozenset({1, 2, 3}),
 )
 RESOURCES = {"cpus": 8.0, "mem": 8192.0, "disk": 8192.0}
@@ -52,6 +53,10 @@ def agent(address: str, **changes: Any) -> Agent:
         resources=RESOURCES, allocated={}, drain=None,
     )  # fmt: skip
     return replace(made, **changes)
+
+
+def known(*registered: Agent) -> Agents:
+    return Agents(registered, ())
 
 
 def test_an_ensemble_with_one_leader_and_all_servers_holds() -> None:
@@ -132,7 +137,7 @@ def test_flags_of_masters_follow_from_their_number() -> None:
 
 
 def test_agents_as_declared_hold_and_others_are_named() -> None:
-    assert judge.agents(DECLARED, GROUP, [agent("a:1"), agent("a:2")]).ok
+    assert judge.agents(DECLARED, GROUP, known(agent("a:1"), agent("a:2"))).ok
     cases = {
         "a:2 is not registered": [agent("a:1")],
         "a:2 is not active": [agent("a:1"), agent("a:2", active=False)],
@@ -142,22 +147,53 @@ def test_agents_as_declared_hold_and_others_are_named() -> None:
             agent("a:2", resources={**RESOURCES, "cpus": 2.0}),
         ],
     }
-    for expected, known in cases.items():
-        found = judge.agents(DECLARED, GROUP, known)
+    for expected, registered in cases.items():
+        found = judge.agents(DECLARED, GROUP, known(*registered))
         assert not found.ok
         assert expected in found.said
+
+
+def test_agents_of_nodes_are_those_that_carry_what_their_colour_was_declared_with() -> None:
+    blue = replace(GROUP, agents=NodeAgents(5051, (31000, 31499), 2))
+    green = replace(GROUP, color=Color.GREEN, agents=NodeAgents(5052, (31500, 31999), 2))
+    wanted = replace(DECLARED, groups=(blue, green))
+    here = [agent(f"n{n}:5051", ports=((31000, 31499),)) for n in (1, 2)]
+    there = [agent(f"n{n}:5052", ports=((31500, 31999),)) for n in (1, 2)]
+
+    assert judge.agents(wanted, blue, known(*here, *there)).ok
+    assert judge.agents(wanted, green, known(*here, *there)).ok
+    none = judge.agents(wanted, green, known(*here))
+    assert "no agent of green is registered; declared: 2 or more" in none.said
+    few = judge.agents(wanted, green, known(*here, there[0]))
+    assert not few.ok
+    assert "no agent at port 5052 of n2, where the other colour has one" in few.said
+    other = agent("n2:5052", ports=((31500, 31999),), resources={**RESOURCES, "cpus": 2.0})
+    assert "n2:5052 offers cpus 2," in judge.agents(wanted, green, known(there[0], other)).said
+
+
+def test_where_no_agent_is_registered_nobody_s_flags_and_limits_hold() -> None:
+    blue = replace(GROUP, agents=NodeAgents(5051, (31000, 31499), 2))
+
+    flags = judge.agent_flags(DECLARED, blue, {})
+    limits = judge.limits(blue, {}, {})
+
+    assert not flags.ok
+    assert "no agent of blue is registered" in flags.said
+    assert (limits.ok, limits.looked) == (True, False)
+    assert "no agent of blue is registered" in limits.said
 
 
 def test_agents_that_are_to_go_may_be_deactivated() -> None:
     draining = replace(GROUP, agents_drain=True)
 
-    assert judge.agents(DECLARED, draining, [agent("a:1", deactivated=True), agent("a:2")]).ok
+    going = known(agent("a:1", deactivated=True), agent("a:2"))
+    assert judge.agents(DECLARED, draining, going).ok
 
 
 def test_an_agent_s_flags_are_those_of_its_profile() -> None:
     wanted = {"isolation": "cgroups/cpu,cgroups/mem"}
     one = replace(DECLARED, profiles=(Profile(RESOURCES, wanted),))
-    right = {address: {**wanted, "port": "1"} for address in GROUP.agents}
+    right = {address: {**wanted, "port": "1"} for address in ("a:1", "a:2")}
 
     assert judge.agent_flags(one, GROUP, right).ok
     wrong = {**right, "a:2": {"isolation": "posix/cpu"}}
@@ -222,6 +258,15 @@ def test_what_a_stack_declares_follows_from_configuration_and_outputs() -> None:
     assert found.edge == EdgeGroup(("e:2",), "external", frozenset({1, 2}))
     assert str(found.credential_file) == "/somewhere/secrets/mesos-operator"
     assert found.leading == GROUP
+
+
+def test_on_kubernetes_agents_are_told_by_what_they_have_alike() -> None:
+    on_nodes = NodeAgents(5051, (31000, 31499), 3)
+    config = parse({"target": "local", "local": {"port_base": 20_000}}, "s")
+
+    (group,) = declared(config, Standing(), {"blue_agents": on_nodes.as_output()}).groups
+
+    assert group.agents == on_nodes
 
 
 def test_on_kubernetes_the_operator_s_credential_is_where_pods_find_it() -> None:

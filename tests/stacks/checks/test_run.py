@@ -16,6 +16,7 @@ import pytest
 from components.mesos.access import MARATHON, MARATHON_SECRET, Access, Framework
 from components.network.cni import CONFIG_FLAG
 from components.workload import Secret
+from stacks.agents import ListedAgents
 from stacks.checks.declared import Declared, EdgeGroup, Group, Profile
 from stacks.checks.run import addresses_of, check
 from stacks.migration.evidence import Evidence
@@ -64,7 +65,7 @@ async def make(rig: Rig, folder: Path) -> Declared:
         Color.BLUE,
         tuple(rig.hosts.split(",")),
         (master.address,),
-        (f"127.0.0.1:{agent.settings.port}",),
+        ListedAgents((f"127.0.0.1:{agent.settings.port}",)),
         voting=frozenset({1}),
     )
     return Declared(
@@ -99,9 +100,10 @@ async def test_a_live_cluster_is_compared_with_what_is_declared(rig: Rig, tmp_pa
 async def differences_are_named(declared: Declared) -> None:
     """The same cluster, of which something else is declared."""
     (group,) = declared.groups
+    assert isinstance(group.agents, ListedAgents)
     more = replace(
         group,
-        agents=(*group.agents, "127.0.0.1:1"),
+        agents=ListedAgents((*group.agents.addresses, "127.0.0.1:1")),
         masters=(*group.masters, "127.0.0.1:1"),
         voting=frozenset({1, 2, 3}),
     )
@@ -162,7 +164,7 @@ async def test_a_canary_tells_whether_agents_hold_it_to_its_share(rig: Rig) -> N
     framework = await rig.framework(tasks=0)
     await until(lambda: agent.id, "the agent is registered", _BOUND_S)
     address = f"127.0.0.1:{agent.settings.port}"
-    group = Group(Color.BLUE, (), (master.address,), (address,))
+    group = Group(Color.BLUE, (), (master.address,), ListedAgents((address,)))
     profile = Profile({}, {"isolation": "cgroups/cpu,cgroups/mem"})
     declared = Declared(Standing(), (group,), (profile,), frameworks=(framework.url,))
 
@@ -182,7 +184,7 @@ async def test_a_canary_tells_whether_agents_hold_it_to_its_share(rig: Rig) -> N
     other = await rig.agent(flags={"isolation": "cgroups/cpu,cgroups/mem"}, number=1, **PATIENT)
     await until(lambda: other.id, "the other agent is registered", _BOUND_S)
     there = f"127.0.0.1:{other.settings.port}"
-    declared = replace(declared, groups=(replace(group, agents=(there,)),))
+    declared = replace(declared, groups=(replace(group, agents=ListedAgents((there,))),))
     await rig.http.post(
         f"{framework.url}/canary", json={**asked, "agent_port": other.settings.port}, timeout=60
     )
@@ -207,7 +209,7 @@ async def test_who_votes_is_what_the_ensemble_itself_holds(tmp_path: Path) -> No
 
 
 async def test_a_cluster_that_does_not_answer_does_not_hold(tmp_path: Path) -> None:
-    group = Group(Color.BLUE, ("127.0.0.1:1",), ("127.0.0.1:1",), ("127.0.0.1:1",))
+    group = Group(Color.BLUE, ("127.0.0.1:1",), ("127.0.0.1:1",), ListedAgents(("127.0.0.1:1",)))
     declared = Declared(Standing(), (group,), (Profile(RESOURCES),), marathon=("127.0.0.1:1",))
 
     findings = await check(declared, timeout_s=1.0)
@@ -238,7 +240,7 @@ async def answering(body: bytes) -> AsyncGenerator[str]:
 
 async def test_an_agent_that_tells_something_else_than_flags_does_not_stop_the_others() -> None:
     async with answering(b'{"flags": ["nothing"]}') as address:
-        group = Group(Color.BLUE, agents=(address,))
+        group = Group(Color.BLUE, agents=ListedAgents((address,)))
         seen = await found(Declared(Standing(), (group,), (Profile(RESOURCES),)))
 
     assert seen["blue agents' flags"].said == f"{address} does not tell its flags"

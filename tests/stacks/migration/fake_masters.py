@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any, cast
@@ -18,6 +19,7 @@ from clients.mesos.model import (
     Task,
 )
 from clients.mesos.operator import OperatorClient
+from stacks.agents import ListedAgents, OwnAgents
 from stacks.migration.bounds import Bounds
 from stacks.migration.executor import Situation
 from stacks.migration.world import World
@@ -92,7 +94,6 @@ def world_of(
     green: Masters,
     *,
     consents: tuple[str, ...] = (),
-    declares_agents: bool = True,
     **parts: Any,
 ) -> World:
     sides = {BLUE: blue, GREEN: green}
@@ -111,8 +112,7 @@ def world_of(
         SimpleNamespace(
             source=BLUE,
             target=GREEN,
-            declares_agents=declares_agents,
-            bounds=Bounds(masters_s=0.0),
+            bounds=Bounds(masters_s=0.0, agents_s=0.0),
             operator=operator,
             leading=leading,
             consents=consented,
@@ -122,12 +122,19 @@ def world_of(
     )
 
 
-def agent(number: int, address: str) -> Agent:
-    return Agent(
-        id=f"agent-{number}", hostname="h", port=1, pid=f"slave(1)@{address}", version="1.11.0",
-        active=True, deactivated=False, registered_at=1.0, reregistered_at=None, attributes={},
-        resources={}, allocated={}, drain=None,
+def agent(number: int, address: str, **changes: Any) -> Agent:
+    host, _, port = address.partition(":")
+    made = Agent(
+        id=f"agent-{number}", hostname=host, port=int(port), pid=f"slave(1)@{address}",
+        version="1.11.0", active=True, deactivated=False, registered_at=1.0, reregistered_at=None,
+        attributes={}, resources={}, allocated={}, drain=None,
     )  # fmt: skip
+    return replace(made, **changes)
+
+
+def listed(**addresses: tuple[str, ...]) -> Callable[[Color], OwnAgents]:
+    """A world's `agents`, of each colour at these addresses."""
+    return lambda color: ListedAgents(addresses.get(color, ()))
 
 
 def framework(name: str) -> Framework:

@@ -17,6 +17,7 @@ from clients.mesos.model import (
     Tasks,
     Window,
 )
+from stacks.agents import NodeAgents
 from stacks.migration.acts.registry import carry
 from stacks.migration.guards.agents import clocks_agree
 from stacks.migration.guards.frameworks import (
@@ -27,6 +28,7 @@ from stacks.migration.guards.frameworks import (
 )
 from stacks.migration.guards.masters import access_equal
 from stacks.migration.world import World
+from stacks.topology import Color
 from tests.stacks.migration.fake_masters import (
     BLUE,
     GREEN,
@@ -34,6 +36,7 @@ from tests.stacks.migration.fake_masters import (
     Masters,
     agent,
     framework,
+    listed,
     task,
     world_of,
 )
@@ -65,7 +68,7 @@ async def test_a_clock_that_is_off_is_named(
         Masters(("a:1",)),
         Masters(()),
         clock_offset_s=offset,
-        agents=lambda color: ("b:1",) if color is BLUE else (),  # pyright: ignore[reportUnknownLambdaType] - a stand-in's method
+        agents=listed(blue=("b:1",)),
     )
     found = await clocks_agree(world, SITUATION)
     assert found.ok is ok
@@ -81,7 +84,12 @@ async def test_agents_that_no_declaration_knows_are_asked_where_they_registered(
 
     masters = Masters(("a:1",))
     masters.known = Agents((agent(1, "10.0.0.2:5051"),), ())
-    world = world_of(masters, Masters(()), declares_agents=False, clock_offset_s=offset)
+
+    def agents(color: Color) -> NodeAgents:
+        del color
+        return NodeAgents(5051, (31000, 31499), 1)
+
+    world = world_of(masters, Masters(()), agents=agents, clock_offset_s=offset)
 
     assert (await clocks_agree(world, SITUATION)).ok
     assert asked == ["a:1", "10.0.0.2:5051"]
@@ -116,7 +124,7 @@ async def test_a_framework_that_nobody_moves_needs_consent(
         Masters(("b:1",), cluster=state),
         Masters(("g:1",)),
         consents=consents,
-        agents=lambda color: ("s:1",) if color is BLUE else ("t:1",),  # pyright: ignore[reportUnknownLambdaType] - a stand-in's method
+        agents=listed(blue=("s:1",), green=("t:1",)),
         frameworks=lambda: {"sample": "http://x"},
         has_marathon=False,
     )
