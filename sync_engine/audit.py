@@ -26,6 +26,7 @@ from sync_engine.comparison import is_reserved
 from sync_engine.context import Subtree
 from sync_engine.decide import View, view
 from sync_engine.direction import Side
+from sync_engine.progress import SILENT, Progress
 from sync_engine.replicator import Replicator
 from sync_engine.report import AuditReport, Difference, SubtreeAudit
 from sync_engine.rows import Row, Stamp
@@ -108,12 +109,15 @@ def _state(seen: View | None) -> _State:
     return None if seen is None or seen.ephemeral else (seen.data_hash, set(seen.acl))
 
 
-async def sum_side(subtree: Subtree, side: Side, *, rest_s: float = 0.0) -> TreeSum:
+async def sum_side(
+    subtree: Subtree, side: Side, *, rest_s: float = 0.0, progress: Progress = SILENT
+) -> TreeSum:
     """Read one side of a subtree in full, with a rest after each hundred znodes or so."""
     found = TreeSum()
     await subtree.catch_up(side)
     async for nodes in subtree.scan(side):
         subtree.counters.compared += len(nodes)
+        progress.advance(len(nodes))
         if rest_s:
             await asyncio.sleep(rest_s)
         for node in nodes:

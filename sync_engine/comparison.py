@@ -16,6 +16,7 @@ from sync_engine.context import Subtree
 from sync_engine.decide import Action, View, assumed, view
 from sync_engine.errors import MultiFailedError, NodeExistsError, zk_error
 from sync_engine.lane import Lane
+from sync_engine.progress import SILENT, Progress
 from sync_engine.reader import gather_answers
 from sync_engine.rows import Row, Stamp
 from sync_engine.settings import RESERVED_PATHS
@@ -26,16 +27,21 @@ from sync_engine.znode import WORLD_ALL, Stat, Znode, is_within, parent
 
 
 async def compare(
-    subtree: Subtree, *, trusted: bool, found_missing: Callable[[list[str]], None]
+    subtree: Subtree,
+    *,
+    trusted: bool,
+    found_missing: Callable[[list[str]], None],
+    progress: Progress = SILENT,
 ) -> AsyncGenerator[list[Work]]:
     """Read the owner's side and yield what must be done; parents come before children."""
-    others = {} if trusted else await _other_side(subtree)
+    others = {} if trusted else await _other_side(subtree, progress)
     seen: set[str] = set()
     await subtree.catch_up(subtree.owner)
     # Everything is looked at anew.
     subtree.counters.unreadable.clear()
     on_unreadable = subtree.counters.unreadable.add
     async for nodes in subtree.scan(subtree.owner, on_unreadable=on_unreadable):
+        progress.advance(len(nodes))
         works: list[Work] = []
         for node in nodes:
             rel = subtree.roots.rel(subtree.owner, node.path)
@@ -111,11 +117,12 @@ def is_reserved(path: str, subtree: Subtree) -> bool:
     return any(is_within(path, reserved) for reserved in RESERVED_PATHS)
 
 
-async def _other_side(subtree: Subtree) -> dict[str, View]:
+async def _other_side(subtree: Subtree, progress: Progress) -> dict[str, View]:
     side = subtree.owner.other
     found: dict[str, View] = {}
     await subtree.catch_up(side)
     async for nodes in subtree.scan(side):
+        progress.advance(len(nodes))
         for node in nodes:
             rel = subtree.roots.rel(side, node.path)
             if rel is None:

@@ -16,13 +16,22 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 from pydantic import BaseModel
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.console import Console, RenderableType
+from rich.progress import (
+    BarColumn,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.progress import Progress as Columns
 
 from sync_engine import api
-from sync_engine.client import EngineClient
+from sync_engine.client import EngineClient, EngineStatus
 from sync_engine.direction import Side
 from sync_engine.errors import FencedError, RulesError, SyncError
+from sync_engine.progress import SILENT, Progress
 from sync_engine.settings import Rules, read_auth, read_rules
 from sync_engine.tls import make_context
 
@@ -140,43 +149,58 @@ def ask(
     *,
     as_json: bool = False,
     waiting: str | None = None,
+    total: Callable[[EngineStatus], int] | None = None,
 ) -> R:
-    """Ask the running engine; `waiting` is drawn meanwhile, with the znodes that it compares."""
+    """Ask the running engine; `waiting` is drawn meanwhile, with the znodes that it compares, as a
+    bar where its status tells the `total`."""
     rules, _ = load(rules_file, as_json=as_json)
 
     async def run() -> R:
         async with EngineClient(f"http://{rules.listen}", rules.token_path) as client:
             if waiting is None:
                 return await work(client)
-            with progress(waiting) as advance:
-                return await _counting(client, work(client), advance)
+            with progress(waiting) as shown:
+                return await _counting(client, work(client), shown, total)
 
     return do(run, as_json=as_json)
 
 
-async def _counting(client: EngineClient, work: Awaitable[R], advance: Callable[[int], None]) -> R:
+async def _counting(
+    client: EngineClient,
+    work: Awaitable[R],
+    shown: Progress,
+    total: Callable[[EngineStatus], int] | None,
+) -> R:
     """Wait for an answer, and count what the engine compares until it comes."""
-    if advance is _nothing:
+    if shown is SILENT:
         return await work
     # Known before it begins: a small subtree is compared before the next look.
-    before = await _compared(client)
+    first = await _status(client)
+    if first is not None and total is not None:
+        shown.expect(total(first))
+    before = _compared(first)
     doing = asyncio.ensure_future(work)
     while True:
         is_last = doing.done()
-        now = await _compared(client)
+        now = _compared(await _status(client))
         if now is not None:
-            advance(now - (now if before is None else before))
+            shown.advance(now - (now if before is None else before))
             before = now
         if is_last:
             return await doing
         await asyncio.wait({doing}, timeout=_COUNT_S)
 
 
-async def _compared(client: EngineClient) -> int | None:
-    """How many znodes it has compared so far; whatever is wrong is the answer's to tell."""
+async def _status(client: EngineClient) -> EngineStatus | None:
+    """How it is; whatever is wrong is the answer's to tell."""
     with suppress(SyncError):
-        return sum(one.compared for one in (await client.status()).subtrees.values())
+        return await client.status()
     return None
+
+
+def _compared(status: EngineStatus | None) -> int | None:
+    """How many znodes it has compared so far."""
+    return None if status is None else sum(one.compared for one in status.subtrees.values())
 
 
 def do(work: Callable[[], Awaitable[R]], *, as_json: bool = False, waiting: str | None = None) -> R:
@@ -203,30 +227,57 @@ def show(report: M, text: Callable[[M], None], *, as_json: bool) -> None:
 
 
 @contextmanager
-def progress(label: str) -> Generator[Callable[[int], None]]:
-    """Count znodes on a terminal; what is given takes how many were done since the last call."""
+def progress(label: str) -> Generator[Progress]:
+    """Count znodes on a terminal: a bar where a total is known, a spinner else."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield _nothing
+        yield SILENT
         return
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
+        _Bar(),
         TextColumn("{task.fields[told]}"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=console, transient=True) as bar:
-        task, done = bar.add_task(label, total=None, told=""), 0
+    with Columns(*columns, console=console, transient=True) as drawn:
+        yield _Drawn(drawn, label)
 
-        def advance(count: int) -> None:
+
+class _Bar(ProgressColumn):
+    """Takes no room while no total is known."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._bar = BarColumn(bar_width=30)
+
+    def render(self, task: Task) -> RenderableType:
+        return "" if task.total is None else self._bar.render(task)
+
+
+class _Drawn(Progress):
+    """A line of the terminal."""
+
+    def __init__(self, drawn: Columns, label: str) -> None:
+        self._drawn, self._label = drawn, label
+        self._total = self._done = 0
+        self._line = drawn.add_task(label, total=None, told="")
+
+    def expect(self, total: int, what: str = "") -> None:
+        self._total, self._done = total, 0
+        label = f"{self._label}: {what}" if what else self._label
+        # A total cannot be taken back from a line that has one.
+        self._drawn.remove_task(self._line)
+        self._line = self._drawn.add_task(label, total=total or None, told="")
+
+    def advance(self, count: int) -> None:
+        self._done += count
+        if not self._done:
             # Nothing is told of what is not counted in znodes.
-            nonlocal done
-            done += count
-            if done:
-                bar.update(task, told=f"{done:,} znodes")
-
-        yield advance
-
-
-def _nothing(count: int) -> None:
-    del count
+            return
+        told = f"{self._done:,} znodes"
+        if self._total:
+            # It was about so many: there may be more by now.
+            self._total = max(self._total, self._done)
+            told = f"{self._done:,} of {self._total:,} znodes"
+        self._drawn.update(self._line, total=self._total or None, completed=self._done, told=told)

@@ -84,6 +84,7 @@ def audit(*, rules_file: Path, as_json: bool, timeout_s: float) -> None:
         lambda client: client.audit(timeout_s=timeout_s),
         as_json=as_json,
         waiting="comparing both sides",
+        total=lambda status: len(Side) * sum(one.znodes for one in status.subtrees.values()),
     )
     show(found, show_audit, as_json=as_json)
     if not found.equal:

@@ -29,6 +29,7 @@ from sync_engine.errors import (
 )
 from sync_engine.hosts import format_server, parse_hosts
 from sync_engine.lane import Lane
+from sync_engine.session import LaneState, SavedSession
 from sync_engine.settings import SideAuth, SideTls, read_auth
 from sync_engine.tls import make_context
 
@@ -198,6 +199,36 @@ async def read(
         raise EnsembleUnreachableError(msg) from None
 
 
+async def are_one(a: EnsembleAddress, b: EnsembleAddress) -> bool:
+    """Whether both lead to the same ensemble, under whatever names. No znode is written.
+
+    Raises:
+        EnsembleUnreachableError: no server of one takes the connection, or it broke.
+    """
+    async with open_lane(a) as lane:
+        return await is_session_known(_lane(b, lane.saved))
+
+
+async def is_session_known(lane: Lane) -> bool:
+    """Whether an ensemble knows the session that this lane, not started yet, was made with: it
+    refuses one that another has opened. The lane is closed; a session that is known goes on, and
+    whoever had it loses the connection."""
+    is_known = True
+
+    def on_state(state: LaneState) -> None:
+        nonlocal is_known
+        if state is LaneState.EXPIRED:
+            is_known = False
+
+    lane.on_state(on_state)
+    try:
+        await lane.start()
+        return is_known
+    finally:
+        # It is its own lane's to end.
+        await lane.close(keep_session=is_known)
+
+
 @contextlib.asynccontextmanager
 async def open_lane(address: EnsembleAddress) -> AsyncGenerator[Lane]:
     """A lane for one errand, on a server that has seen all that was acknowledged before.
@@ -205,14 +236,7 @@ async def open_lane(address: EnsembleAddress) -> AsyncGenerator[Lane]:
     Raises:
         EnsembleUnreachableError: in place of a lost connection, also inside the block.
     """
-    file = address.auth_file
-    auth = None if file is None else SideAuth(scheme=address.scheme, file=file)
-    lane = Lane(
-        address.hosts,
-        read_auth(auth),
-        session_timeout_s=_SESSION_TIMEOUT_S,
-        tls=make_context(address.tls),
-    )
+    lane = _lane(address)
     try:
         await lane.start(bound_s=_TIMEOUT_S)
         await lane.sync()
@@ -223,6 +247,18 @@ async def open_lane(address: EnsembleAddress) -> AsyncGenerator[Lane]:
         raise EnsembleError(str(error)) from None
     finally:
         await lane.close()
+
+
+def _lane(address: EnsembleAddress, saved: SavedSession | None = None) -> Lane:
+    file = address.auth_file
+    auth = None if file is None else SideAuth(scheme=address.scheme, file=file)
+    return Lane(
+        address.hosts,
+        read_auth(auth),
+        session_timeout_s=_SESSION_TIMEOUT_S,
+        saved=saved,
+        tls=make_context(address.tls),
+    )
 
 
 async def _ask(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from sync_engine import documents
@@ -30,6 +30,7 @@ from sync_engine.errors import (
 from sync_engine.fence import Fence
 from sync_engine.held import HeldPaths
 from sync_engine.link import Link
+from sync_engine.progress import SILENT, Progress
 from sync_engine.report import DiffReport, PathDifference
 from sync_engine.resolving import copy_of
 from sync_engine.rules import SubtreeRule
@@ -45,11 +46,9 @@ _UNDECIDED = Decision(Action.NOTHING)
 _CHUNK = 500
 # What a plan holds in memory before it is cut to what was asked for.
 _CHANGES_MAX = 100_000
-Advance = Callable[[int], None]
-"""Told of each further znode that was looked at."""
 
 
-async def plan(rules: Rules, *, limit: int, advance: Advance) -> PlanReport:
+async def plan(rules: Rules, *, limit: int, progress: Progress = SILENT) -> PlanReport:
     """What a run would change now.
 
     Raises:
@@ -58,13 +57,15 @@ async def plan(rules: Rules, *, limit: int, advance: Advance) -> PlanReport:
     async with open_links(rules) as links:
         store = BaseStore.snapshot(rules.state_dir / "base.sqlite")
         found = {
-            rule.name: await _plan_one(rules, rule, links, store, limit, advance)
+            rule.name: await _plan_one(rules, rule, links, store, limit, progress)
             for rule in rules.subtrees
         }
     return PlanReport(subtrees=found, warnings=_warnings(store))
 
 
-async def diff(rules: Rules, names: Sequence[str], *, limit: int, advance: Advance) -> DiffReport:
+async def diff(
+    rules: Rules, names: Sequence[str], *, limit: int, progress: Progress = SILENT
+) -> DiffReport:
     """Which paths differ now, with both versions of the first `limit`; no names are all subtrees.
 
     Raises:
@@ -76,8 +77,10 @@ async def diff(rules: Rules, names: Sequence[str], *, limit: int, advance: Advan
         store = BaseStore.snapshot(rules.state_dir / "base.sqlite")
         for rule in _chosen(rules, names):
             subtree = await _subtree(rules, rule, links, store)
-            a, b = await asyncio.gather(sum_side(subtree, Side.A), sum_side(subtree, Side.B))
-            advance(a.znodes)
+            progress.expect(len(Side) * len(subtree.base), rule.name)
+            a, b = await asyncio.gather(
+                *(sum_side(subtree, side, progress=progress) for side in Side)
+            )
             znodes[rule.name] = a.znodes
             paths = differing(a, b)
             total += len(paths)
@@ -131,22 +134,24 @@ async def _plan_one(  # noqa: PLR0913, PLR0917 - what one subtree's plan is made
     links: Mapping[Side, Link],
     store: BaseStore,
     limit: int,
-    advance: Advance,
+    progress: Progress,
 ) -> SubtreePlan:
     subtree = await _subtree(rules, rule, links, store)
     ways = [subtree, subtree.mirrored(subtree.policy)] if rule.goes_both_ways else [subtree]
     trusted = subtree.base.is_trusted
     counts: Counter[str] = Counter()
     changes: list[PlannedChange] = []
+    # Without a base both sides are read, and nobody knows how much there is.
+    progress.expect(len(ways) * len(subtree.base) if trusted else 0, rule.name)
     for way in ways:
         missing: list[str] = []
-        async for works in compare(way, trusted=trusted, found_missing=missing.extend):
+        async for works in compare(
+            way, trusted=trusted, found_missing=missing.extend, progress=progress
+        ):
             await _note(way, works, counts, changes)
-            advance(len(works))
         gone = [Work(rel, None, None, None, way.base.get(rel), _UNDECIDED) for rel in missing]
         for start in range(0, len(gone), _CHUNK):
             await _note(way, gone[start : start + _CHUNK], counts, changes)
-        advance(len(gone))
     return SubtreePlan(
         owner=subtree.owner,
         has_base=trusted,

@@ -12,12 +12,11 @@ from collections.abc import Mapping
 from sync_engine.acl_fence import is_unreadable
 from sync_engine.base import BaseStore
 from sync_engine.direction import Side
-from sync_engine.ensemble import EnsembleAddress, EnsembleFacts, facts
+from sync_engine.ensemble import EnsembleAddress, EnsembleFacts, facts, is_session_known
 from sync_engine.errors import NoAuthError
 from sync_engine.link import Link
 from sync_engine.offline import open_links
 from sync_engine.provenance import inspect, judge, read_known, read_owners
-from sync_engine.session import LaneState
 from sync_engine.settings import Rules
 from sync_engine.verb_report import CheckReport, ServerCheck, SideCheck
 
@@ -56,8 +55,8 @@ async def check(rules: Rules) -> CheckReport:
             problems += await _would_wait(rules, links, warnings)
             for side, link in links.items():
                 await _look_at_roots(rules, side, link, problems, warnings)
-            # Last: where it is found, side a's connection is lost.
-            if await _are_one(links):
+            # Last: where it is found, side a's connection is lost. A run looks by a znode.
+            if await is_session_known(links[Side.B].lane(links[Side.A].reader.saved)):
                 problems.append(
                     "both sides lead to one ensemble: a session of side a is known on side b; "
                     "correct the rules' hosts"
@@ -121,27 +120,6 @@ async def _would_wait(rules: Rules, links: Mapping[Side, Link], warnings: list[s
         warnings.append(store.damage)
     owners = await read_owners(links, rules.subtrees)
     return [f"a run would wait: {why}" for why in judge(found, read_known(store), owners).reasons]
-
-
-async def _are_one(links: Mapping[Side, Link]) -> bool:
-    """Whether side b's servers know a session of side a: an ensemble refuses another's. A run
-    looks by a znode, and here nothing is written."""
-    session = links[Side.A].reader.saved
-    lane = links[Side.B].lane(session)
-    is_known = True
-
-    def on_state(state: LaneState) -> None:
-        nonlocal is_known
-        if state is LaneState.EXPIRED:
-            is_known = False
-
-    lane.on_state(on_state)
-    try:
-        await lane.start()
-        return is_known
-    finally:
-        # Side a's session is ended by its own lane.
-        await lane.close(keep_session=is_known)
 
 
 async def _look_at_roots(

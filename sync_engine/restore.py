@@ -9,7 +9,7 @@ goes on. Containers and TTL znodes come back as persistent ones, because no file
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import islice
@@ -20,6 +20,7 @@ from sync_engine.acl_fence import same_acl
 from sync_engine.ensemble import EnsembleAddress, open_lane
 from sync_engine.errors import EnsembleError, NodeExistsError, ZkError
 from sync_engine.lane import Lane
+from sync_engine.progress import SILENT, Progress
 from sync_engine.rules import RESERVED_PATHS
 from sync_engine.tree import StoredZnode, stored, verify
 from sync_engine.verb_report import ImportReport
@@ -56,20 +57,22 @@ async def restore(
     file: Path,
     *,
     existing: Existing = Existing.REFUSE,
-    advance: Callable[[int], None] | None = None,
+    progress: Progress = SILENT,
 ) -> ImportReport:
-    """Write a file's znodes; `advance` is told of each further one.
+    """Write a file's znodes.
 
     Raises:
         TreeFileError: the file is damaged; nothing was written.
         EnsembleUnreachableError: no server takes the connection, or it broke; call again.
         EnsembleError: a znode is there with another content, or changed meanwhile.
     """
-    verify(file)
+    total = verify(file).znodes
     created = replaced = unchanged = left = 0
     async with open_lane(address) as lane:
         if existing is Existing.REFUSE:
-            await _check_fits(lane, file)
+            progress.expect(total, "looking what is there")
+            await _check_fits(lane, file, progress)
+        progress.expect(total, "writing")
         for chunk in _chunks(_wanted(file), _CHUNK):
             plan = await _plan(lane, chunk)
             try:
@@ -85,8 +88,7 @@ async def restore(
             replaced += len(plan.differing) if is_replaced else 0
             left += 0 if is_replaced else len(plan.differing)
             unchanged += plan.unchanged
-            if advance is not None:
-                advance(len(chunk))
+            progress.advance(len(chunk))
     return ImportReport(
         znodes=created + replaced + unchanged + left,
         created=created,
@@ -103,11 +105,12 @@ def _wanted(file: Path) -> Generator[StoredZnode]:
             yield znode
 
 
-async def _check_fits(lane: Lane, file: Path) -> None:
+async def _check_fits(lane: Lane, file: Path, progress: Progress) -> None:
     for chunk in _chunks(_wanted(file), _CHUNK):
         plan = await _plan(lane, chunk)
         if plan.differing:
             raise EnsembleError(_differs(plan.differing[0][0].path))
+        progress.advance(len(chunk))
 
 
 async def _plan(lane: Lane, chunk: list[StoredZnode]) -> _Plan:

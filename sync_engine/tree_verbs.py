@@ -82,8 +82,8 @@ def check(*, rules_file: Path, as_json: bool, is_offline: bool) -> None:
 def plan(*, rules_file: Path, as_json: bool, limit: int) -> None:
     """Show what a run would change, and change nothing; exit 4 if it would write."""
     rules = load_rules(rules_file, as_json=as_json)
-    with progress("comparing both sides") as advance:
-        found = do(lambda: offline.plan(rules, limit=limit, advance=advance), as_json=as_json)
+    with progress("comparing both sides") as shown:
+        found = do(lambda: offline.plan(rules, limit=limit, progress=shown), as_json=as_json)
     show(found, show_plan, as_json=as_json)
     if not found.is_empty:
         sys.exit(EXIT_DIFFERENT)
@@ -97,9 +97,9 @@ def plan(*, rules_file: Path, as_json: bool, limit: int) -> None:
 def diff(*, rules_file: Path, as_json: bool, limit: int, subtrees: tuple[str, ...]) -> None:
     """Show what differs in SUBTREES (default: all), with both versions; exit 4 if anything does."""
     rules = load_rules(rules_file, as_json=as_json)
-    with progress("comparing both sides") as advance:
+    with progress("comparing both sides") as shown:
         found = do(
-            lambda: offline.diff(rules, subtrees, limit=limit, advance=advance), as_json=as_json
+            lambda: offline.diff(rules, subtrees, limit=limit, progress=shown), as_json=as_json
         )
     show(found, show_diff, as_json=as_json)
     if found.total:
@@ -127,13 +127,13 @@ def export_(
 
     async def work() -> FileReport:
         address = preflight.address(rules, Side(side))
-        found = await export(address, roots, file, is_wanted=is_wanted, advance=advance)
+        found = await export(address, roots, file, is_wanted=is_wanted, advance=shown.advance)
         return FileReport(znodes=found.znodes, bytes=found.bytes, sha256=found.sha256)
 
     def text(report: FileReport) -> None:
         click.echo(f"{file}: {report.znodes} znodes, {report.bytes} bytes, {report.sha256}")
 
-    with progress(f"exporting side {side}") as advance:
+    with progress(f"exporting side {side}") as shown:
         found = do(work, as_json=as_json)
     show(found, text, as_json=as_json)
 
@@ -160,7 +160,7 @@ def import_(*, rules_file: Path, as_json: bool, side: str, existing: str, file: 
 
     async def work() -> ImportReport:
         return await restore(
-            preflight.address(rules, Side(side)), file, existing=Existing(existing), advance=advance
+            preflight.address(rules, Side(side)), file, existing=Existing(existing), progress=shown
         )
 
     def text(report: ImportReport) -> None:
@@ -169,7 +169,7 @@ def import_(*, rules_file: Path, as_json: bool, side: str, existing: str, file: 
             f"{report.unchanged} unchanged, {report.left} left as they were"
         )
 
-    with progress(f"importing to side {side}") as advance:
+    with progress(f"importing to side {side}") as shown:
         found = do(work, as_json=as_json)
     show(found, text, as_json=as_json)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import tomllib
 from importlib import metadata
 from pathlib import Path
@@ -29,3 +30,20 @@ def test_images_tell_it_too_although_nobody_installs_the_project_there(tmp_path:
     build.tell_version(tmp_path)
     (found,) = metadata.distributions(name=_TOLD["name"], path=[str(tmp_path)])
     assert found.version == _TOLD["version"]
+
+
+@pytest.mark.parametrize(
+    ("given", "is_kept"), [((), False), (("KEEP=1",), True), (("KEEP=0",), False)]
+)
+def test_the_demo_is_kept_where_it_is_asked_for(given: tuple[str, ...], is_kept: bool) -> None:
+    said = subprocess.run(
+        ["make", "--dry-run", "demo", *given],
+        cwd=base.CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    # Its set-up comes before.
+    *_, line = said.stdout.splitlines()
+    assert "python -m stacks.demo" in line
+    assert line.endswith("--keep") is is_kept, line

@@ -70,4 +70,5 @@ def translated(
     passing = (RetryableError, MarathonRetryableError, httpx.HTTPError)
     retryable = isinstance(error, passing) or (isinstance(error, SyncError) and error.retryable)
     kind = UnreachableError if retryable else ActFailedError
-    return kind(words_of(error))
+    seen = words_of(error).removesuffix(".")
+    return kind(f"{seen}. Mend that, then run `migrate resume`, or go back with `migrate rollback`")

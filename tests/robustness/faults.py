@@ -6,11 +6,13 @@ import random
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeVar
 
 # Transitions that begin at phases 1 to 5 of a migration with one client group.
 TRANSITIONS = ("1 -> 2", "2 -> 3", "clients traffic -> target", "3 -> 4", "4 -> 5")
 # A transition takes this long or longer on an idle machine, so most kills fall into the one named.
 DELAY_MAX_S = 10.0
+T = TypeVar("T")
 
 
 class Kind(StrEnum):
@@ -18,7 +20,8 @@ class Kind(StrEnum):
 
     MASTER = "masters"
     ENGINE = "sync-engine"
-    ZOOKEEPER = "zookeeper"
+    BLUE_ZOOKEEPER = "blue-zookeeper"
+    GREEN_ZOOKEEPER = "green-zookeeper"
 
 
 @dataclass(frozen=True)
@@ -40,11 +43,18 @@ class Fault:
 
 
 def plan(seed: int) -> Fault:
-    """The fault of a seed."""
+    """The fault of a seed. Any ten in a row have every kind and every transition among them."""
     chance = random.Random(seed)  # noqa: S311 - repeatable, not secret
     return Fault(
-        transition=chance.choice(TRANSITIONS),
+        transition=_deal(TRANSITIONS, seed),
         delay_s=round(chance.uniform(0, DELAY_MAX_S), 2),
-        kind=chance.choice(list(Kind)),
+        kind=_deal(tuple(Kind), seed),
         choice=chance.random(),
     )
+
+
+def _deal(cards: Sequence[T], seed: int) -> T:
+    """Each seed takes one of a shuffled deck, and a new deck when that is dealt: ten seeds that
+    draw for themselves may well never kill a server of green."""
+    deck, place = divmod(seed, len(cards))
+    return random.Random(deck).sample(cards, len(cards))[place]  # noqa: S311 - as above

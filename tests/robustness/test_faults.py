@@ -1,4 +1,7 @@
-"""Demos during which a master, the engine or a ZooKeeper server is killed, by seed."""
+"""Demos during which a master, the engine or a ZooKeeper server of a colour is killed, by seed.
+
+`FAULT_SEED` is the first of ten; without it the run's seed says which ten.
+"""
 
 from __future__ import annotations
 
@@ -12,36 +15,53 @@ from typing import Any
 
 import pytest
 
-from tests.robustness import faults
+from tests.robustness import faults, seeds
 from tests.robustness.faults import Fault, Kind
 from tests.robustness.rig import CHECKOUT
 
-SEEDS = range(int(os.environ.get("FAULT_SEED", "1")), int(os.environ.get("FAULT_SEED", "1")) + 10)
+_COUNT = 10
+_FIRST = int(os.environ.get("FAULT_SEED", _COUNT * seeds.base()))
+SEEDS = range(_FIRST, _FIRST + _COUNT)
 UNAIDED_MIN = 8
 _RUN_BOUND_S = 900
 
 
 def test_a_seed_always_names_the_same_fault() -> None:
     # As they were when results of them were noted: another Python must not name others.
-    assert faults.plan(1) == Fault("2 -> 3", 5.69, Kind.MASTER, 0.2550690257394217)
-    assert faults.plan(2) == Fault("1 -> 2", 0.92, Kind.ENGINE, 0.8354988781294496)
-    assert faults.plan(10) == Fault("4 -> 5", 0.33, Kind.ENGINE, 0.5780913011344704)
+    assert faults.plan(1) == Fault("4 -> 5", 1.34, Kind.ENGINE, 0.8474337369372327)
+    assert faults.plan(2) == Fault("1 -> 2", 9.56, Kind.MASTER, 0.9478274870593494)
+    assert faults.plan(10) == Fault("1 -> 2", 5.71, Kind.BLUE_ZOOKEEPER, 0.4288890546751146)
 
 
-def test_every_kind_and_transition_is_met_within_a_few_seeds() -> None:
-    plans = [faults.plan(seed) for seed in range(100)]
+@pytest.mark.parametrize("first", range(40))
+def test_ten_seeds_kill_one_of_each_kind_and_one_in_each_transition(first: int) -> None:
+    plans = [faults.plan(seed) for seed in range(first, first + _COUNT)]
 
     assert {plan.kind for plan in plans} == set(Kind)
     assert {plan.transition for plan in plans} == set(faults.TRANSITIONS)
 
 
-def test_a_victim_is_one_of_the_kind_or_nobody() -> None:
-    fault = Fault("1 -> 2", 0.0, Kind.ZOOKEEPER, 0.99)
+def test_ten_seeds_kill_a_server_of_each_colour() -> None:
+    colors, tiers = ("blue", "green"), ("masters", "zookeeper")
+    running = ["sync-engine-0", *(f"{c}-{t}-{i}" for c in colors for t in tiers for i in range(3))]
 
-    assert fault.victim(["blue-zookeeper-0", "green-zookeeper-2", "blue-masters-0"]) == (
-        "green-zookeeper-2"
-    )
-    assert fault.victim(["blue-masters-0"]) is None
+    killed = [faults.plan(seed).victim(running) for seed in range(_COUNT)]
+
+    assert {str(name)[:-2] for name in killed} >= {
+        "sync-engine",
+        "blue-zookeeper",
+        "green-zookeeper",
+    }
+    assert any("masters" in str(name) for name in killed)
+
+
+def test_a_victim_is_one_of_the_kind_or_nobody() -> None:
+    fault = Fault("1 -> 2", 0.0, Kind.GREEN_ZOOKEEPER, 0.99)
+
+    assert fault.victim(
+        ["blue-zookeeper-0", *(f"green-zookeeper-{i}" for i in range(3)), "blue-masters-0"]
+    ) == ("green-zookeeper-2")
+    assert fault.victim(["blue-masters-0", "blue-zookeeper-0"]) is None
 
 
 @pytest.mark.robustness

@@ -101,6 +101,16 @@ async def test_a_standalone_server_is_an_ensemble_of_one(zookeeper: str) -> None
     assert facts.servers[0].mode == "standalone"
 
 
+async def test_one_ensemble_is_known_under_any_name(pair: tuple[Server, Server]) -> None:
+    a, b = (EnsembleAddress(server.hosts, server.auth_file) for server in pair)
+    alias = EnsembleAddress(a.hosts.replace("127.0.0.1", "localhost"))
+
+    assert not await questions.are_one(a, b)
+    assert await questions.are_one(a, alias)
+    assert await questions.are_one(alias, a)
+    assert not await questions.are_one(b, alias)
+
+
 async def test_a_raised_epoch_is_told(tmp_path: Path) -> None:
     server = Server(tmp_path, initial_epoch=40)
     with start_all(server):

@@ -79,10 +79,10 @@ async def test_plan_and_diff_show_only_what_is_taken_in(pair: Pair, tmp_path: Pa
         await b.create(rig.b, None, WORLD_ALL)
         await _make(b, rig.b, "/own")
         rules = parse_rules(rig.document, "rules")
-        found = await offline.plan(rules, limit=100, advance=lambda _: None)
+        found = await offline.plan(rules, limit=100)
         changed = sorted(change.path for change in found.subtrees[rig.name].changes)
         assert changed == [f"{rig.b}/in", f"{rig.b}/in/x"]
-        differing = await offline.diff(rules, [], limit=100, advance=lambda _: None)
+        differing = await offline.diff(rules, [], limit=100)
         assert [one.path_a for one in differing.differences] == [f"{rig.a}/in", f"{rig.a}/in/x"]
 
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
+from sync_engine import wire
 from sync_engine.direction import Side
 from sync_engine.wire import ANY_VERSION, Delete
 from sync_engine.znode import WORLD_ALL
 from tests.sync_engine.memory.ensemble import Client
 from tests.sync_engine.memory.tree import Create
 from tests.sync_engine.memory.world import ROOTS, World
-from tests.sync_engine.rig import Rig, tree, until_equal
+from tests.sync_engine.rig import Rig, is_live, read, tree, until_equal
 from tests.sync_engine.servers import Server
-from tests.waiting import BOUND_S
+from tests.waiting import BOUND_S, until
 
+_MULTI, _LONG_BOUND_S = 500, 90.0
 _NAMES = (
     "grün",
     "日本",
@@ -101,3 +105,35 @@ async def test_real_servers_get_trees_of_every_shape_as_a_first_copy_and_live(
         found = await tree(b, rig.b)
         assert set(found) == {"", *shapes("/copied"), *shapes("/live")}
         assert found["/live/日本"][0] == "/live/日本".encode()
+
+
+@pytest.mark.long
+async def test_real_servers_get_twenty_thousand_children_and_a_hundred_levels(
+    pair: tuple[Server, Server], tmp_path: Path
+) -> None:
+    children = [f"/wide/{number:05}-{'x' * 50}" for number in range(20_000)]
+    levels = ["".join(f"/{level}" for level in range(depth)) for depth in range(1, 101)]
+    rig = Rig(pair, tmp_path)
+    async with rig.lanes() as (a, b):
+
+        async def make(rels: list[str]) -> None:
+            for start in range(0, len(rels), _MULTI):
+                some = rels[start : start + _MULTI]
+                await a.multi([wire.Create(f"{rig.a}{r}", r.encode(), WORLD_ALL) for r in some])
+
+        async def arrived(rels: list[str]) -> bool:
+            return await read(b, f"{rig.b}{rels[-1]}") is not None
+
+        # Half of each is copied, half of it comes while the engine runs.
+        await make(["/wide", *children[:10_000], *levels[:50]])
+        async with rig.engine(live=False) as engine:
+            await until(lambda: is_live(engine), "the first copy", _LONG_BOUND_S)
+            await make([*children[10_000:], *levels[50:]])
+            await until(lambda: arrived(levels), "the last level", _LONG_BOUND_S)
+            audit = await engine.audit(_LONG_BOUND_S)
+            assert audit.equal
+            assert audit.subtrees[rig.name].znodes == 2 + len(children) + len(levels)
+        found = await tree(b, rig.b)
+        assert {rel for rel, (data, _) in found.items() if data != rel.encode()} == {""}
+        assert set(found) == {"", "/wide", *children, *levels}
+        assert (await b.children(f"{rig.b}/wide"))[1].num_children == len(children)
