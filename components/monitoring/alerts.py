@@ -333,6 +333,25 @@ EDGE = (
         "See whether instances answer so themselves, or end without an answer.",
     ),
 )
+REGISTRATOR = (
+    Alert(
+        "RegistratorBehind",
+        "time() - registrator_last_look_timestamp_seconds > 300",
+        "5m",
+        _WARNING,
+        "Consul is not told what runs",
+        "`/readyz` of the registrator says whether Marathon does not answer, as in the middle of a "
+        "migration, or Consul.",
+    ),
+    Alert(
+        "RegistratorLeavesAppsOut",
+        "registrator_problems > 0",
+        "15m",
+        _WARNING,
+        "{{ $value }} apps or labels cannot be registered in Consul",
+        "The registrator's log names them (`registrator.left_out`).",
+    ),
+)
 PROBE = (
     Alert(
         "ProbeCollectorDown",
@@ -359,6 +378,7 @@ GROUPS: Mapping[str, tuple[Alert, ...]] = {
     "marathon": MARATHON,
     "sync-engine": SYNC,
     "edge": EDGE,
+    "registrator": REGISTRATOR,
     "probe": PROBE,
 }
 
