@@ -8,6 +8,7 @@ over. Every call here may be made twice: the catalog is told what is to be, and 
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -29,8 +30,14 @@ from clients.rounds import Rounds
 
 # One server that hangs must not use up the time of all.
 _ATTEMPT_SHARE = 3.0
-_FORBIDDEN, _TOO_MANY, _SERVER_ERRORS = 403, 429, 500
+_FORBIDDEN, _TOO_MANY, _SERVER_ERROR = 403, 429, 500
+_AWAY = frozenset({502, 503, 504})
 _REASON_CHARS_MAX = 200
+# Consul refuses with 500, too; these are its words where it could not ask its leader, or that could
+# not keep what it was told: another try may bring it about.
+_PASSING = re.compile(
+    r"leader|EOF|time(d )?-?out|conn|clos|raft|shut|No known|No path|rate limit", re.IGNORECASE
+)
 _T = TypeVar("_T")
 
 
@@ -187,16 +194,17 @@ class ConsulClient:
         except (httpx.HTTPError, TimeoutError) as error:
             raise _try_again(server, str(error) or type(error).__name__) from None
         said = answer.text.strip()[:_REASON_CHARS_MAX]
-        if answer.status_code >= _SERVER_ERRORS or answer.status_code == _TOO_MANY:
-            raise _try_again(server, f"{answer.status_code}: {said}")
-        if answer.status_code == _FORBIDDEN:
+        status = answer.status_code
+        if status in {_TOO_MANY, *_AWAY} or (status == _SERVER_ERROR and _PASSING.search(said)):
+            raise _try_again(server, f"{status}: {said}")
+        if status == _FORBIDDEN:
             msg = (
                 f"expected {method} {path} to be allowed, saw 403: {said}: give the token a policy "
                 "that lets it write nodes and services"
             )
             raise ForbiddenError(msg)
         if not answer.is_success:
-            msg = f"expected {method} {path} to be taken, saw {answer.status_code}: {said}"
+            msg = f"expected {method} {path} to be taken, saw {status}: {said}"
             raise RequestRefusedError(msg)
         return answer
 

@@ -66,10 +66,10 @@ class Catalog:
     def _put(self, path: str, body: dict[str, Any]) -> httpx.Response:
         name = body["Node"]
         if not name:
-            return httpx.Response(400, text="Must provide node")
+            return httpx.Response(500, text="Must provide node")
         service = body.get("Service")
         if service and service["ID"] in self.refused:
-            return httpx.Response(400, text="Invalid service")
+            return httpx.Response(500, text="Invalid service")
         self.writes.append((path.rpartition("/")[2], body))
         if path == "/v1/catalog/register":
             self._register(name, body, service)
