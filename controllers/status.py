@@ -10,13 +10,13 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from controllers.exposition import CONTENT_TYPE
+from controllers.listener import serving
 
 
 class Status:
@@ -46,23 +46,29 @@ def make_app(status: Status, metrics: Callable[[], str] | None = None) -> Starle
 
 
 async def serve_beside(
-    work: Coroutine[Any, Any, None], app: Starlette, *, host: str, port: int
+    work: Callable[[], Coroutine[Any, Any, None]],
+    app: Starlette,
+    stop: asyncio.Event,
+    *,
+    host: str,
+    port: int,
 ) -> None:
-    """Answer while `work` goes on, until SIGTERM or SIGINT.
+    """Answer while the work goes on, until `stop`.
 
     Raises:
-        Exception: what the work ended with.
+        ListenError: the address cannot be taken.
+        Exception: what the work ended with: the process must not go on answering that it lives.
     """
-    config = uvicorn.Config(app, host=host, port=port, log_level="warning", lifespan="off")
-    server = uvicorn.Server(config)
-    task = asyncio.create_task(work)
-    # It never ends by itself: when it breaks, the process must not go on answering that it lives.
-    task.add_done_callback(lambda _: setattr(server, "should_exit", True))
-    try:
-        # It takes the signals itself, and ends with what came.
-        await server.serve()
-    finally:
-        task.cancel()
-        await asyncio.wait({task})
-    if not task.cancelled():
-        task.result()
+    async with serving(app, host, port):
+        parts: tuple[asyncio.Task[Any], ...] = (
+            asyncio.create_task(work()),
+            asyncio.create_task(stop.wait()),
+        )
+        try:
+            await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in parts:
+                one.cancel()
+            await asyncio.wait(parts)
+        if not parts[0].cancelled():
+            parts[0].result()

@@ -36,7 +36,7 @@ _REASON_CHARS_MAX = 200
 # Consul refuses with 500, too; these are its words where it could not ask its leader, or that could
 # not keep what it was told: another try may bring it about.
 _PASSING = re.compile(
-    r"leader|EOF|time(d )?-?out|conn|clos|raft|shut|No known|No path|rate limit", re.IGNORECASE
+    r"leader|EOF|time(d )?-?out|conn|closed|raft|shut|No known|No path|rate limit", re.IGNORECASE
 )
 _T = TypeVar("_T")
 

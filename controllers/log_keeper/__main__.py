@@ -16,7 +16,7 @@ from clients.errors import ClientError
 from controllers.errors import LogStoreError
 from controllers.log_keeper.keep import Keeper
 from controllers.log_keeper.settings import LogKeeperSettings
-from controllers.process import run
+from controllers.process import run, until_told
 from controllers.status import Status, make_app, serve_beside
 
 _log = structlog.get_logger()
@@ -38,25 +38,31 @@ async def keep(keeper: Keeper, status: Status, every_s: float) -> None:
         await asyncio.sleep(every_s)
 
 
-async def serve(path: Path) -> None:
-    """Keep until SIGTERM or SIGINT.
+async def serve(path: Path, stop: asyncio.Event) -> None:
+    """Keep until `stop`.
 
     Raises:
         SettingsError: the settings cannot be used.
+        ListenError: the address that probes ask cannot be taken.
     """
     settings = LogKeeperSettings.read(path)
     keeper, status = Keeper(settings), Status("Elasticsearch was not asked yet")
-    work = keep(keeper, status, settings.every_s)
     host, port = settings.listen_host, settings.listen_port
     try:
-        await serve_beside(work, make_app(status), host=host, port=port)
+        await serve_beside(
+            lambda: keep(keeper, status, settings.every_s),
+            make_app(status),
+            stop,
+            host=host,
+            port=port,
+        )
     finally:
         await keeper.close()
 
 
 def main() -> int:
     """Start from the command line."""
-    return run("log_keeper", __doc__, serve, ClientError)
+    return run("log_keeper", __doc__, until_told(serve), ClientError)
 
 
 if __name__ == "__main__":

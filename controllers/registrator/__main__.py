@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
 from pathlib import Path
@@ -13,18 +14,19 @@ from pathlib import Path
 from clients.access import Tls
 from clients.consul import ConsulClient
 from clients.marathon import MarathonClient, MarathonError
-from controllers.process import run
+from controllers.process import run, until_told
 from controllers.registrator.driver import Registrator
 from controllers.registrator.metrics import render
 from controllers.registrator.settings import RegistratorSettings
 from controllers.status import Status, make_app, serve_beside
 
 
-async def serve(path: Path) -> None:
-    """Follow until SIGTERM or SIGINT.
+async def serve(path: Path, stop: asyncio.Event) -> None:
+    """Follow until `stop`.
 
     Raises:
         SettingsError: the settings cannot be used.
+        ListenError: the address that probes ask cannot be taken.
         AccessError: a file of Consul's token or TLS cannot be used.
         AuthenticationError: a file of Marathon's credential or TLS cannot be used.
     """
@@ -43,12 +45,12 @@ async def serve(path: Path) -> None:
         )
         app = make_app(status, lambda: render(registrator.counts))
         host, port = settings.listen_host, settings.listen_port
-        await serve_beside(registrator.run(), app, host=host, port=port)
+        await serve_beside(registrator.run, app, stop, host=host, port=port)
 
 
 def main() -> int:
     """Start from the command line."""
-    return run("registrator", __doc__, serve, MarathonError)
+    return run("registrator", __doc__, until_told(serve), MarathonError)
 
 
 if __name__ == "__main__":
