@@ -24,11 +24,15 @@ from clients.consul import (
     Service,
     Status,
 )
+from components.network.discovery import Discovery
 from controllers.registrator.driver import Registrator
 from controllers.registrator.settings import RegistratorSettings
 from controllers.status import Status as Told
+from stacks.checks.declared import Declared, Names
+from stacks.checks.run import check
+from stacks.topology import Standing
 from tests.controllers.registrator.catalog import Catalog
-from tests.controllers.registrator.consul_servers import Server, servers
+from tests.controllers.registrator.consul_servers import ZONE, Server, servers
 from tests.controllers.registrator.source import Marathon, app, task
 from tests.leaving import leave_out
 from tests.waiting import until
@@ -123,6 +127,16 @@ async def until_all_say(found: list[Server], service: str, *addresses: str) -> N
     await until(said, f"{service} is {addresses}", _BOUND_S)
 
 
+async def assert_checked(found: list[Server]) -> None:
+    """`migrate check` finds each server of the zone in each one's answer."""
+    names = Names(tuple(one.dns for one in found), ZONE, Discovery.CONSUL)
+
+    findings = await check(Declared(Standing(), (), (), names=names))
+
+    (evidence,) = (one for one in findings.evidence if one.name == "names")
+    assert evidence.ok, evidence.said
+
+
 @pytest.mark.long
 @pytest.mark.timeout(300)
 async def test_names_follow_an_app_while_servers_come_and_go(consul: Path, tmp_path: Path) -> None:
@@ -133,11 +147,16 @@ async def test_names_follow_an_app_while_servers_come_and_go(consul: Path, tmp_p
             marathon.change([web, db], [task(), task("/shop/db", healthy=False)])
             await until_all_say(found, "web", "10.0.0.1")
             # It is there, and not well.
+            await until(lambda: one.counts.entries.get("critical") == 1, "a look", _BOUND_S)
             await until_all_say(found, "db-shop")
-            await until_all_say(found, "consul", "127.0.0.1")
+            marathon.change([web, db], [task(), task("/shop/db", healthy=True)])
+            await until_all_say(found, "db-shop", "10.0.0.1")
+            await assert_checked(found)
 
+            # A new leader of Marathon has heard of no check yet.
             marathon.change([web, db], [task(number=2, host="10.0.0.2"), task("/shop/db")])
             await until_all_say(found, "web", "10.0.0.2")
+            await until_all_say(found, "db-shop", "10.0.0.1")
             marathon.change([web], [task(number=2, host="10.0.0.2")])
             found[0].kill()
             marathon.change([web], [task(number=3, host="10.0.0.3")])
