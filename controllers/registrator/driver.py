@@ -14,7 +14,13 @@ from typing import Protocol, TypeVar, cast
 
 import structlog
 
-from clients.consul import ConsulClient, ConsulError, Status, UnreachableError
+from clients.consul import (
+    ConsulClient,
+    ConsulError,
+    RequestRefusedError,
+    Status,
+    UnreachableError,
+)
 from clients.dns import look_up
 from clients.errors import DnsError
 from clients.marathon import MarathonError
@@ -170,11 +176,15 @@ class Registrator:
             return
         # Until all is done nobody knows what Consul has.
         self._held = None
+        refused: RequestRefusedError | None = None
         try:
             await self._each(self._register(call) for call in made.registers)
-        finally:
+        except RequestRefusedError as error:
             # Whatever is refused, what has ended is named no more.
-            await self._each(self._deregister(call) for call in deregisters)
+            refused = error
+        await self._each(self._deregister(call) for call in deregisters)
+        if refused is not None:
+            raise refused
         _log.info(
             "registrator.applied",
             registered=len(made.registers),

@@ -16,7 +16,7 @@ _NODE_SERVICES = "/v1/catalog/node-services/"
 
 class Catalog:
     """Nodes by name. `away` are servers that take no connection, `leaderless` those that know no
-    leader; `token` is asked for where there is one."""
+    leader, `lost` paths for which none does; `token` is asked for where there is one."""
 
     def __init__(self) -> None:
         self.nodes: dict[str, dict[str, Any]] = {}
@@ -24,6 +24,7 @@ class Catalog:
         self.checks: dict[str, dict[str, dict[str, Any]]] = {}
         self.away: set[str] = set()
         self.leaderless: set[str] = set()
+        self.lost: set[str] = set()
         self.token: str | None = None
         self.refused: set[str] = set()
         self.writes: list[tuple[str, dict[str, Any]]] = []
@@ -35,7 +36,7 @@ class Catalog:
         if server in self.away:
             message = "connection refused"
             raise httpx.ConnectError(message, request=request)
-        if server in self.leaderless:
+        if server in self.leaderless or request.url.path in self.lost:
             return httpx.Response(500, text=NO_LEADER)
         if self.token and request.headers.get("x-consul-token") != self.token:
             return httpx.Response(403, text="Permission denied: token lacks permission")

@@ -247,6 +247,19 @@ async def test_no_more_is_asked_of_a_consul_that_does_not_answer() -> None:
         assert asyncio.get_running_loop().time() - started < 10 * one.settings.timeout_s
 
 
+async def test_nothing_is_taken_away_before_what_is_new_is_there() -> None:
+    async with rig() as one:
+        one.marathon.change([app()], [task()])
+        await one.registrator.look()
+        one.marathon.change([app()], [task(number=2, host="10.0.0.2")])
+        one.catalog.lost = {"/v1/catalog/register"}
+
+        with pytest.raises(UnreachableError):
+            await one.registrator.look()
+
+        assert one.names == {"web@main-10.0.0.1"}
+
+
 async def test_an_agent_that_is_called_by_name_is_registered_by_its_address() -> None:
     async with rig() as one:
         hosts = ["localhost", "no-such-host.invalid"]
