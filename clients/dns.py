@@ -1,11 +1,12 @@
-"""Asks one name server for addresses of a name: what a check needs, no resolver of a system.
+"""Addresses of names: of one name server that is asked, or of whatever this machine asks.
 
-One question over UDP (RFC 1035), to a server that is named; a truncated answer is an error, because
-a name with so many addresses is not asked for here.
+`resolve` puts one question over UDP (RFC 1035) to a server that is named; a truncated answer is an
+error, because a name with so many addresses is not asked for here. `look_up` is the system's.
 """
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import socket
 import struct
@@ -49,6 +50,21 @@ def resolve(name: str, server: str, *, timeout_s: float) -> tuple[str, ...]:
     except (IndexError, struct.error):
         msg = f"expected an answer of {server} to {name}, saw {answer[:40]!r}"
         raise DnsError(msg) from None
+
+
+async def look_up(host: str) -> tuple[str, ...]:
+    """IPv4 addresses of a host by this machine's own resolver, sorted; of an address, itself.
+
+    Raises:
+        DnsError: it has none here.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        found = await loop.getaddrinfo(host, None, family=socket.AF_INET)
+    except OSError as error:
+        msg = f"expected an address of {host}, saw {error}: run this where the cluster's names are"
+        raise DnsError(msg) from None
+    return tuple(sorted({str(one[4][0]) for one in found}))
 
 
 def _encoded(name: str) -> bytes:

@@ -68,6 +68,7 @@ class PortRole(StrEnum):
     LOG_KEEPER = "log-keeper"
     CONSUL_RPC = "consul-rpc"
     CONSUL_GOSSIP = "consul-gossip"
+    REGISTRATOR = "registrator"
     TASKS = "tasks"
     WEB_ROUTE = "web-route"
 

@@ -32,6 +32,7 @@ from pydantic import (
 from components.mesos.access import Access
 from components.monitoring.probe_watch import Watch
 from components.network.cni import check_beside
+from components.network.discovery import Discovery
 from components.targets.port_map import SIZE, room_for
 from components.workload import PortRole
 from stacks.cluster_spec import ClusterSpec
@@ -205,6 +206,16 @@ class StackConfig(Model):
             raise ValueError(msg)
         if is_local and services.discovery.replicas:
             msg = "services.discovery: only on target kubernetes, whose name servers hand on a zone"
+            raise ValueError(msg)
+        names = services.discovery
+        if (
+            names.kind is Discovery.CONSUL
+            and names.replicas
+            and not self.cluster.marathon.instances
+        ):
+            msg = (
+                "services.discovery: Consul is told of Marathon's apps, and needs an instance of it"
+            )
             raise ValueError(msg)
         if is_local and services.probe.apps:
             msg = "services.probe: only on target kubernetes; here, run `probe agent` itself"

@@ -14,8 +14,9 @@ from components.monitoring.elasticsearch import ElasticsearchArgs
 from components.monitoring.exporter import MesosExporter, MesosExporterArgs
 from components.monitoring.probe_settings import AppsTls, ProbeArgs
 from components.monitoring.probe_watch import Watched, WatchedCluster
-from components.network.discovery import DiscoveryArgs, ServiceDiscovery
+from components.network.discovery import Discovery, DiscoveryArgs, ServiceDiscovery
 from components.network.edge import EdgeProxy, EdgeProxyArgs
+from components.network.registrator import TaskRegistrator, TaskRegistratorArgs
 from components.network.web_route import CERTIFICATE, WebRoute, WebRouteArgs
 from components.security.secrets import SecretStore
 from components.workload import Certificate, Issuer, PortRole, Program
@@ -110,7 +111,25 @@ def _discovery(config: StackConfig, stack: str, beside: Beside, place: Place) ->
     )
     if wanted.stub_zone is not None:
         _stub_zone(config, stack, made, placing)
-    return {"addresses": made.addresses, "zone": made.zone}
+    told = {"kind": str(wanted.kind), "addresses": made.addresses, "zone": made.zone}
+    if wanted.kind is Discovery.CONSUL:
+        told["registrator"] = _registrator(config, beside, made, placing)
+    return told
+
+
+def _registrator(
+    config: StackConfig, beside: Beside, made: ServiceDiscovery, placing: Placing
+) -> str:
+    assert config.kubernetes is not None
+    command = ("python", "-m", "controllers.registrator")
+    args = TaskRegistratorArgs(
+        program=Program(command, config.kubernetes.images.platform),
+        # No other of this Kubernetes cluster has the name.
+        cluster=config.kubernetes.namespace,
+        marathon=tuple(beside.marathon),
+        consul=tuple(made.http),
+    )
+    return TaskRegistrator(args, placing).url
 
 
 def _web_route(config: StackConfig, beside: Beside, placing: Placing) -> list[str]:

@@ -59,7 +59,8 @@ class DiscoveryConfig(Model):
     """Names of tasks, on Kubernetes."""
 
     kind: Discovery = Discovery.MESOS_DNS
-    """`mesos-dns` or `consul`."""
+    """`mesos-dns` or `consul`, which a registrator tells of Marathon's apps
+    (docs/registrator.md)."""
     replicas: int = Field(default=0, ge=0)
     """Servers; 0: none. Consul's come in odd numbers."""
     zone: Annotated[str, AfterValidator(check_zone)] = "mesos"

@@ -7,48 +7,18 @@ compare a ratio of 1 with 90 and can never fire: hence the second kind of case.
 Clusters of several stacks may be looked at by one Prometheus: each rule keeps to one `namespace`,
 the label that the operator gives to whatever it scrapes there (without it all are of one).
 
-Names of metrics are those that controllers.exporter, sync_engine, probe and HAProxy really tell; a
+Names of metrics are those that controllers, sync_engine, probe and HAProxy really tell; a
 test compares.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import yaml
 
-
-class Severity(StrEnum):
-    """Whether somebody is woken."""
-
-    CRITICAL = "critical"
-    WARNING = "warning"
-
-
-@dataclass(frozen=True)
-class Alert:
-    """A rule: fires when `expr` has a sample for `hold`, a duration of Prometheus."""
-
-    name: str
-    expr: str
-    hold: str
-    severity: Severity
-    summary: str
-    meaning: str
-
-    def rule(self) -> dict[str, Any]:
-        """As Prometheus takes it."""
-        return {
-            "alert": self.name,
-            "expr": self.expr,
-            "for": self.hold,
-            "labels": {"severity": str(self.severity)},
-            "annotations": {"summary": self.summary, "description": self.meaning},
-        }
-
+from components.monitoring.alert import Alert, Severity
 
 _LEADER = "and on (namespace, color, master) mesos_master_elected == 1"
 _CRITICAL, _WARNING = Severity.CRITICAL, Severity.WARNING
@@ -333,6 +303,25 @@ EDGE = (
         "See whether instances answer so themselves, or end without an answer.",
     ),
 )
+REGISTRATOR = (
+    Alert(
+        "RegistratorBehind",
+        "time() - registrator_last_look_timestamp_seconds > 300",
+        "5m",
+        _WARNING,
+        "Consul is not told what runs",
+        "`/readyz` of the registrator says whether Marathon does not answer, as in the middle of a "
+        "migration, or Consul.",
+    ),
+    Alert(
+        "RegistratorLeavesAppsOut",
+        "registrator_problems > 0",
+        "15m",
+        _WARNING,
+        "{{ $value }} apps or labels cannot be registered in Consul",
+        "The registrator's log names them (`registrator.left_out`).",
+    ),
+)
 PROBE = (
     Alert(
         "ProbeCollectorDown",
@@ -359,6 +348,7 @@ GROUPS: Mapping[str, tuple[Alert, ...]] = {
     "marathon": MARATHON,
     "sync-engine": SYNC,
     "edge": EDGE,
+    "registrator": REGISTRATOR,
     "probe": PROBE,
 }
 

@@ -33,6 +33,7 @@ SCRAPED: Mapping[str, PortRole] = {
     "exporter": PortRole.EXPORTER,
     "engine": PortRole.ENGINE,
     "edge": PortRole.EDGE_ADMIN,
+    "registrator": PortRole.REGISTRATOR,
 }
 """Tier → the port of its Service that tells metrics at /metrics.
 

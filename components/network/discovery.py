@@ -4,6 +4,9 @@ One of the two answers for a zone of its own (`mesos`, `consul`). CoreDNS hands 
 server block beside its others (`components.network.stub_zone`); pods then resolve
 `web.marathon.mesos` without knowing of it.
 
+Mesos-DNS finds tasks by itself; Consul has of them what a registrator tells it
+(components.network.registrator).
+
 Both belong to a cluster and not to a colour. Mesos-DNS follows the masters that an ensemble names,
 so it is a client of ZooKeeper that moves with the other clients; until it has moved, a leader
 projection leads it to the right masters.
@@ -99,20 +102,22 @@ class DiscoveryArgs:
 
 
 class ServiceDiscovery(Component):
-    """Its servers; `addresses` answer questions, `zone` is what they answer for."""
+    """Its servers; `addresses` answer questions, `http` are where they are told and asked by HTTP,
+    `zone` is what they answer for."""
 
     addresses: list[str]
+    http: list[str]
     zone: str
 
     def __init__(self, args: DiscoveryArgs, placing: Placing) -> None:
         # Mesos-DNS moves with frameworks, and so does its name: see `stacks.migration.contracts`.
         is_client = args.kind is Discovery.MESOS_DNS
         name = workload_name("frameworks" if is_client else "", None, str(args.kind))
-        ends = [
-            placing.target.endpoint(name, None, PortRole.DNS, index)
-            for index in range(args.replicas)
-        ]
-        self.addresses, self.zone = [str(end) for end in ends], args.zone
+        self.addresses, self.http = (
+            [str(placing.target.endpoint(name, None, role, n)) for n in range(args.replicas)]
+            for role in (PortRole.DNS, PortRole.DNS_HTTP)
+        )
+        self.zone = args.zone
         super().__init__("network", "ServiceDiscovery", _workload(name, args, placing), placing)
         self.finish({"addresses": self.addresses, "zone": self.zone})
 

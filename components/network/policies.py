@@ -16,6 +16,7 @@ ZOOKEEPER, MASTERS, AGENTS = "zookeeper", "masters", "agents"
 FRAMEWORKS, CLIENTS, ENGINE = "frameworks", "clients", "engine"
 CARETAKERS = "caretakers"
 EDGE, EXPORTER, DISCOVERY = "edge", "exporter", "discovery"
+REGISTRATOR = "registrator"
 WEB_ROUTE = "web-route"
 LOGS, LOG_KEEPER = "logs", "log-keeper"
 SHIPPERS = "shippers"
@@ -80,6 +81,7 @@ FLOWS = (
     Flow(MONITORING, ENGINE, PortRole.ENGINE),
     Flow(MONITORING, EDGE, PortRole.EDGE_ADMIN),
     Flow(MONITORING, EXPORTER, PortRole.EXPORTER),
+    Flow(MONITORING, REGISTRATOR, PortRole.REGISTRATOR),
     # Four-letter words, and what masters and Marathon say of themselves.
     Flow(PROBE, ZOOKEEPER, _CLIENT),
     Flow(PROBE, MASTERS, PortRole.MASTER),
@@ -104,6 +106,9 @@ FLOWS = (
     # Servers of Consul are a quorum.
     Flow(DISCOVERY, DISCOVERY, PortRole.CONSUL_RPC),
     Flow(DISCOVERY, DISCOVERY, PortRole.CONSUL_GOSSIP),
+    # Nobody else may write to Consul's catalog.
+    Flow(REGISTRATOR, DISCOVERY, PortRole.DNS_HTTP),
+    Flow(REGISTRATOR, FRAMEWORKS, PortRole.MARATHON),
     Flow(DISCOVERY, ZOOKEEPER, _CLIENT),
     Flow(DISCOVERY, MASTERS, PortRole.MASTER),
     Flow(DISCOVERY, AGENTS, PortRole.AGENT),

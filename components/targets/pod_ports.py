@@ -28,6 +28,7 @@ _PORTS = {
     PortRole.LOG_KEEPER: 9096,
     PortRole.CONSUL_RPC: 8300,
     PortRole.CONSUL_GOSSIP: 8301,
+    PortRole.REGISTRATOR: 9106,
     # First of those that agents give to tasks; `Reach` has the last.
     PortRole.TASKS: 31000,
 }

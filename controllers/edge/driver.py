@@ -1,15 +1,12 @@
 """Follows Marathon and keeps the proxy's configuration what its apps ask for.
 
-Events only say that it is time to look; what is done follows from apps and tasks as Marathon has
-them then, so that a lost event costs time and nothing else. While Marathon does not answer (it
-stands still during a migration, and ends with each new leader of Mesos) the proxy serves on with
-what it has: instances that have gone meanwhile fail its own checks.
+While Marathon does not answer (it stands still during a migration, and ends with each new leader of
+Mesos) the proxy serves on with what it has: instances that have gone meanwhile fail its own checks.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from typing import Protocol
 
@@ -18,20 +15,13 @@ import structlog
 from clients.marathon import MarathonClient, MarathonError
 from clients.marathon.errors import PermanentError
 from controllers.edge.render import Configuration, Layout, render
-from controllers.edge.services import Found, Problem, find
+from controllers.edge.services import Found, find
 from controllers.edge.settings import EdgeSettings
 from controllers.errors import NotReloadedError, RefusedError
+from controllers.following import SOON_S, Doubt, Follower
+from controllers.instances import Problem
 
-EVENTS = (
-    "status_update_event",
-    "instance_health_changed_event",
-    "deployment_info",
-    "deployment_step_success",
-    "deployment_success",
-    "deployment_failed",
-)
-_AGAIN_S = 0.5
-_AGAIN_S_MAX = 15.0
+_FAILURES = (MarathonError, RefusedError, NotReloadedError)
 _log = structlog.get_logger()
 
 
@@ -59,9 +49,7 @@ class Edge:
         self._settings = settings
         self._layout = layout
         self._clock = clock
-        self._dirty = asyncio.Event()
-        self._heard_at: float | None = None
-        self._empty_since: float | None = None
+        self._doubt = Doubt(settings.confirm_empty_s, clock, self._tell_empty)
         self._told: frozenset[Problem] = frozenset()
         self._found: Found | None = None
         self.current: Configuration | None = None
@@ -75,15 +63,15 @@ class Edge:
         Raises:
             ProxyEndedError: the proxy has ended.
         """
-        parts = {asyncio.create_task(self._follow()), asyncio.create_task(self._work())}
-        try:
-            done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
-            for one in done:
-                one.result()
-        finally:
-            for one in parts:
-                one.cancel()
-            await asyncio.gather(*parts, return_exceptions=True)
+        await Follower(
+            "edge",
+            self._client,
+            self._apply,
+            failures=_FAILURES,
+            settle_s=self._settings.settle_s,
+            clock=self._clock,
+            on_failure=self._tell_failed,
+        ).run()
 
     async def look(self) -> bool:
         """Look at apps and tasks once, and give the proxy what they ask for, if that is another
@@ -99,7 +87,8 @@ class Edge:
         taken = frozenset({self._settings.http_port, self._settings.admin_port})
         found = find(apps, tasks, group=self._settings.group, taken=taken)
         self._tell(found)
-        if self._is_doubtful(found):
+        had_some = bool(self._found is not None and self._found.services)
+        if self._doubt.holds(doubtful=had_some and not found.services):
             return False
         configuration = render(found.services, self._layout)
         if self.current is not None and configuration.digest == self.current.digest:
@@ -124,17 +113,8 @@ class Edge:
             behind_s=None if heard_at is None else round(self._clock() - heard_at, 3),
         )
 
-    def _is_doubtful(self, found: Found) -> bool:
-        """Whether to wait before believing that nothing is asked for any more."""
-        had_some = self._found is not None and self._found.services
-        if found.services or not had_some:
-            self._empty_since = None
-            return False
-        now = self._clock()
-        if self._empty_since is None:
-            self._empty_since = now
-            _log.warning("edge.empty", confirm_s=self._settings.confirm_empty_s)
-        return now - self._empty_since < self._settings.confirm_empty_s
+    def _tell_empty(self) -> None:
+        _log.warning("edge.empty", confirm_s=self._settings.confirm_empty_s)
 
     def _tell(self, found: Found) -> None:
         problems = frozenset(found.problems)
@@ -142,40 +122,12 @@ class Edge:
             _log.warning("edge.label", app=problem.app_id, label=problem.label, why=problem.why)
         self._told = problems
 
-    async def _follow(self) -> None:
-        """Hear of changes; the first event of a stream is itself one, for what was missed."""
-        pause_s = _AGAIN_S
-        while True:
-            try:
-                async for _ in self._client.events(EVENTS):
-                    pause_s = _AGAIN_S
-                    self._dirty.set()
-                    if self._heard_at is None:
-                        self._heard_at = self._clock()
-            except MarathonError as error:
-                _log.info("edge.stream", error=str(error))
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, _AGAIN_S_MAX)
+    def _tell_failed(self, error: Exception) -> None:
+        permanent = isinstance(error, PermanentError)
+        _log.warning("edge.failed", error=str(error), retryable=not permanent)
 
-    async def _work(self) -> None:
-        while True:
-            self._dirty.clear()
-            heard_at, self._heard_at = self._heard_at, None
-            try:
-                changed = await self.look()
-            except (MarathonError, RefusedError, NotReloadedError) as error:
-                permanent = isinstance(error, PermanentError)
-                _log.warning("edge.failed", error=str(error), retryable=not permanent)
-                self._dirty.set()
-                # What was heard first is still to be learned.
-                self._heard_at = self._heard_at if heard_at is None else heard_at
-                await asyncio.sleep(_AGAIN_S)
-                continue
-            if changed:
-                self._tell_applied(heard_at)
-                await asyncio.sleep(self._settings.reload_interval_s)
-            wait_s = self._settings.resync_s if self._empty_since is None else _AGAIN_S
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
-                    await self._dirty.wait()
-                await asyncio.sleep(self._settings.settle_s)
+    async def _apply(self, heard_at: float | None) -> float:
+        if await self.look():
+            self._tell_applied(heard_at)
+            await asyncio.sleep(self._settings.reload_interval_s)
+        return SOON_S if self._doubt.is_open else self._settings.resync_s

@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import Any
 
 from clients.marathon.model import App, Task
+from controllers.instances import Problem, declared_ports, running
 
 PREFIX = "HAPROXY_"
 GROUP = "HAPROXY_GROUP"
@@ -36,12 +37,9 @@ _HOST = re.compile(
     r"(?:\*\.)?[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*"
 )
 _PATH = re.compile(r"/[A-Za-z0-9._~/-]*")
-_NAME = re.compile(r"[A-Za-z0-9._-]+")
 _BALANCE = frozenset({"roundrobin", "leastconn", "source", "first", "random", "uri"})
 _TRUE, _FALSE = frozenset({"true", "1", "yes"}), frozenset({"false", "0", "no"})
 _PORT_MAX = 65_535
-_KILLING = "TASK_KILLING"
-_SERVING = frozenset({"TASK_RUNNING", _KILLING})
 
 
 class Mode(StrEnum):
@@ -91,18 +89,6 @@ class Service:
 
 
 @dataclass(frozen=True)
-class Problem:
-    """A label that cannot be followed, and why."""
-
-    app_id: str
-    label: str
-    why: str
-
-    def __str__(self) -> str:
-        return f"{self.app_id}: {self.label}: {self.why}"
-
-
-@dataclass(frozen=True)
 class Found:
     """What apps ask for; services by name."""
 
@@ -133,14 +119,14 @@ def find(
     """
     by_name: dict[tuple[str, int], Service] = {}
     problems: list[Problem] = []
-    serving = _serving(apps, tasks)
+    instances = running(apps, tasks)
     for app in sorted(apps, key=lambda one: one.id):
         for service in _of_app(app, group, problems):
             key = (service.name, service.index)
             servers = [
-                Server(str(task.host), task.ports[service.index], task.state == _KILLING)
-                for task in serving.get(app.id, ())
-                if service.index < len(task.ports)
+                Server(one.host, one.task.ports[service.index], one.is_ending)
+                for one in instances.get(app.id, ())
+                if one.is_well and service.index < len(one.task.ports)
             ]
             before = by_name.get(key)
             if before is not None:
@@ -163,19 +149,13 @@ def _by_place(servers: Iterable[Server]) -> tuple[Server, ...]:
     return tuple(Server(*place, is_ending) for place, is_ending in sorted(ending.items()))
 
 
-def _serving(apps: Sequence[App], tasks: Sequence[Task]) -> dict[str, list[Task]]:
-    asked = {app.id for app in apps if app.has_health_checks}
-    found: dict[str, list[Task]] = {}
-    for task in tasks:
-        is_well = task.healthy is True if task.app_id in asked else task.healthy is not False
-        if task.state in _SERVING and is_well and task.host and _NAME.fullmatch(task.host):
-            found.setdefault(task.app_id, []).append(task)
-    return found
-
-
 def _of_app(app: App, group: str, problems: list[Problem]) -> Iterator[Service]:
     labels: dict[str, str] = app.definition.get("labels") or {}
-    ports = _service_ports(app.definition)
+    # Of the tasks' ports in their order; 0: none was given.
+    service_ports = [
+        int(one.get("servicePort") or one.get("port") or 0)
+        for one in declared_ports(app.definition)
+    ]
     by_index: dict[int, dict[str, str]] = {}
     for label, value in sorted(labels.items()):
         if not label.startswith(PREFIX) or label in {GROUP, DEPLOYMENT_GROUP}:
@@ -183,12 +163,12 @@ def _of_app(app: App, group: str, problems: list[Problem]) -> Iterator[Service]:
         found = _LABEL.fullmatch(label)
         if found is None or found["key"] not in KEYS:
             problems.append(Problem(app.id, label, f"not followed; known are {', '.join(KEYS)}"))
-        elif int(found["index"]) >= len(ports):
-            problems.append(Problem(app.id, label, f"the app has {len(ports)} ports"))
+        elif int(found["index"]) >= len(service_ports):
+            problems.append(Problem(app.id, label, f"the app has {len(service_ports)} ports"))
         else:
             by_index.setdefault(int(found["index"]), {})[found["key"]] = value.strip()
     name = labels.get(DEPLOYMENT_GROUP) or app.id
-    for index, port in enumerate(ports):
+    for index, port in enumerate(service_ports):
         given = by_index.get(index, {})
         if group not in _split(given.get("GROUP") or labels.get(GROUP, "")):
             continue
@@ -263,19 +243,6 @@ def _of_form(key: str, text: str, form: re.Pattern[str], what: str) -> str:
 
 def _split(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _service_ports(definition: Mapping[str, Any]) -> list[int]:
-    """Service ports of an app, in the order of its tasks' ports; 0: none was given."""
-    container: dict[str, Any] = definition.get("container") or {}
-    docker: dict[str, Any] = container.get("docker") or {}
-    mappings: list[dict[str, Any]] = (
-        container.get("portMappings") or docker.get("portMappings") or []
-    )
-    if mappings:
-        return [int(one.get("servicePort") or 0) for one in mappings]
-    declared: list[dict[str, Any]] = definition.get("portDefinitions") or []
-    return [int(one.get("port") or 0) for one in declared]
 
 
 def _health_path(definition: Mapping[str, Any], index: int) -> str | None:

@@ -13,6 +13,7 @@ from typing import Any
 from components.mesos.access import MARATHON_SECRET
 from components.mesos.agents import AgentPool
 from components.mesos.isolation import limits_tasks
+from components.network.discovery import Discovery
 from components.workload import Secret
 from stacks import agents
 from stacks.agents import OwnAgents
@@ -55,10 +56,20 @@ class Group:
 
 @dataclass(frozen=True)
 class Names:
-    """A zone's servers, and a name that must have an address."""
+    """A zone's servers. Mesos-DNS is asked who leads; Consul for its servers and an app."""
 
     servers: tuple[str, ...]
-    name: str
+    zone: str
+    kind: Discovery = Discovery.MESOS_DNS
+
+    @property
+    def own(self) -> str:
+        """A name that has an address wherever its zone is served."""
+        return f"leader.{self.zone}" if self.kind is Discovery.MESOS_DNS else self.of("consul")
+
+    def of(self, service: str) -> str:
+        """Where Consul has a service."""
+        return f"{service}.service.{self.zone}"
 
 
 @dataclass(frozen=True)
@@ -136,7 +147,7 @@ def declared(config: StackConfig, standing: Standing, outputs: Mapping[str, Any]
         weights={one.role: one.weight for one in tenants} if tenants else None,
         bootstrapped=frozenset(cluster.masters.bootstrapped),
         quorum_of=cluster.masters.quorum_of,
-        names=Names(_addresses(names["addresses"]), f"leader.{names['zone']}") if names else None,
+        names=_names(names) if names else None,
         networks=frozenset(one.name for one in cluster.networks.declared),
         edge=_edge(edge) if edge else None,
         frameworks=tuple(map(str, dict(outputs.get("frameworks") or {}).values())),
@@ -174,6 +185,12 @@ def _profile(pool: AgentPool) -> Profile:
     flags = {**pool.flags, **isolation}
     resources = {"cpus": pool.cpus, "mem": float(pool.mem_mb), "disk": float(pool.disk_mb)}
     return Profile(resources, {k: v for k, v in flags.items() if k != _OWN_FLAG})
+
+
+def _names(output: Mapping[str, Any]) -> Names:
+    # Outputs of an update before this was told name Mesos-DNS, or a Consul that nobody had told.
+    kind = Discovery(str(output.get("kind", Discovery.MESOS_DNS)))
+    return Names(_addresses(output["addresses"]), str(output["zone"]), kind)
 
 
 def _edge(output: Mapping[str, Any]) -> EdgeGroup:

@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from clients.mesos.model import Agents, Quota
 from clients.zookeeper.ensemble import CONFIGURATION_PATH
 from components.network.cni import known
-from stacks.checks.declared import Declared, EdgeGroup, Group, Names, Resources
+from stacks.checks.declared import Declared, EdgeGroup, Group, Resources
 from stacks.migration.evidence import Evidence
 
 Flags = Mapping[str, str]
+APP_NAMES = "names of apps"
 _TOLD_MAX = 4
 _RECOVERED = "registrar/log/recovered"
 _ENSEMBLE_SIZE = "registrar/log/ensemble_size"
@@ -298,19 +299,28 @@ def anonymous(statuses: Mapping[str, int | None]) -> Evidence:
 
 
 def names(
-    wanted: Names, answers: Mapping[str, Sequence[str] | None], leader: Collection[str]
+    name: str,
+    answers: Mapping[str, Sequence[str] | None],
+    addresses: Collection[str],
+    check: str = "names",
 ) -> Evidence:
-    """Every server of the zone says where the leader is; `leader` are its addresses."""
+    """Every server of the zone answers to a name with some of its addresses, and with no other. A
+    server need not tell all of them: an answer has room for few."""
     problems = [
         f"{server} does not answer"
         if found is None
-        else f"{server} says {', '.join(found) or 'nothing'}"
+        else f"{server} says that {name} is {', '.join(found) or 'nothing'}"
         for server, found in answers.items()
-        if found is None or not set(leader) & set(found)
+        if not found or not set(found) <= set(addresses)
     ]
-    said = f"{len(answers)} servers say that {wanted.name} is {', '.join(leader)}"
+    said = f"{len(answers)} servers say that {name} is {', '.join(sorted(addresses))}"
     numbers = {server: list(found or ()) for server, found in answers.items()}
-    return evidence("names", problems, said, numbers, "DNS")
+    return evidence(check, problems, said, numbers, "DNS")
+
+
+def no_app_names() -> Evidence:
+    """No app has an instance that is well: there is no name to ask for."""
+    return evidence(APP_NAMES, (), "no app has an instance that takes requests", {}, "Marathon")
 
 
 def edge(wanted: EdgeGroup, digest: str, seen: Mapping[str, str | None]) -> Evidence:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import httpx
 
 from clients.access import http_client
-from clients.dns import resolve
-from clients.errors import ClientError, DnsError
+from clients.consul import Status
+from clients.dns import look_up, resolve
+from clients.errors import ClientError
 from clients.marathon import MarathonClient, MarathonError
 from clients.mesos import parse
 from clients.mesos.errors import MesosError
@@ -21,8 +21,10 @@ from clients.mesos.operator import OperatorClient
 from clients.zookeeper import ZooKeeperError
 from clients.zookeeper.ensemble import CONFIGURATION_PATH, parse_configuration
 from components.mesos.isolation import limits_tasks
+from components.network.discovery import Discovery
 from controllers.edge.render import DIGEST_PATH, digest_of
 from controllers.edge.services import find
+from controllers.registrator.entries import find as find_entries
 from stacks.agents import ListedAgents
 from stacks.checks import canaries, judge, judge_services
 from stacks.checks.declared import Declared, EdgeGroup, Group, Names
@@ -115,8 +117,8 @@ class _Looks:
         found += self._beside()
         found.append(("strangers", self._strangers))
         names, edge = self._declared.names, self._declared.edge
-        if names is not None and leading is not None:
-            found.append(("names", lambda: self._names(names, leading)))
+        if names is not None:
+            found += self._all_names(names, leading)
         if edge is not None and self._marathon is not None:
             found.append(("edge", _of(self._edge, edge)))
         return found
@@ -132,6 +134,16 @@ class _Looks:
         if self._declared.exporters:
             found.append(("exporters", self._exporters))
         return found
+
+    def _all_names(
+        self, names: Names, leading: Group | None
+    ) -> Iterator[tuple[str, Callable[[], Awaitable[Evidence]]]]:
+        if names.kind is Discovery.CONSUL:
+            yield "names", _of(self._server_names, names)
+            if self._marathon is not None and self._declared.marathon_runs:
+                yield judge.APP_NAMES, _of(self._app_names, names)
+        elif leading is not None:
+            yield "names", lambda: self._names(names, leading)
 
     async def _ensemble(self, group: Group) -> Evidence:
         seen = await facts(EnsembleAddress(",".join(group.zookeeper)), timeout_s=self._timeout_s)
@@ -266,12 +278,33 @@ class _Looks:
 
     async def _names(self, names: Names, group: Group) -> Evidence:
         leader = await self._operators[group.color].leader()
+        addresses = await look_up(leader.rpartition(":")[0])
+        return judge.names(names.own, await self._answers(names, names.own), addresses)
 
+    async def _server_names(self, names: Names) -> Evidence:
+        """Consul knows of no leader of Mesos, but its servers know each other."""
+        hosts = {server.rpartition(":")[0] for server in names.servers}
+        addresses = [one for host in sorted(hosts) for one in await look_up(host)]
+        return judge.names(names.own, await self._answers(names, names.own), addresses)
+
+    async def _app_names(self, names: Names) -> Evidence:
+        """One app stands for all: the registrator's metrics tell of the others."""
+        assert self._marathon is not None
+        apps, tasks = await asyncio.gather(self._marathon.apps(), self._marathon.tasks())
+        entries = [one for one in find_entries(apps, tasks).entries if one.status is Status.PASSING]
+        if not entries:
+            return judge.no_app_names()
+        first = min(one.name for one in entries)
+        hosts = {one.host for one in entries if one.name == first}
+        addresses = [one for host in sorted(hosts) for one in await look_up(host)]
+        name = names.of(first)
+        return judge.names(name, await self._answers(names, name), addresses, judge.APP_NAMES)
+
+    async def _answers(self, names: Names, name: str) -> dict[str, tuple[str, ...] | None]:
         async def ask(server: str) -> tuple[str, ...]:
-            return await asyncio.to_thread(resolve, names.name, server, timeout_s=self._timeout_s)
+            return await asyncio.to_thread(resolve, name, server, timeout_s=self._timeout_s)
 
-        addresses = await addresses_of(leader.rpartition(":")[0])
-        return judge.names(names, await self._each(names.servers, ask), addresses)
+        return await self._each(names.servers, ask)
 
     async def _edge(self, edge: EdgeGroup) -> Evidence:
         assert self._marathon is not None
@@ -305,21 +338,6 @@ class _Looks:
 
         answers = await asyncio.gather(*(one(address) for address in addresses))
         return dict(zip(addresses, answers, strict=True))
-
-
-async def addresses_of(host: str) -> tuple[str, ...]:
-    """IPv4 addresses of a host: masters are called by name where names outlive pods.
-
-    Raises:
-        DnsError: it has none here.
-    """
-    loop = asyncio.get_running_loop()
-    try:
-        found = await loop.getaddrinfo(host, None, family=socket.AF_INET)
-    except OSError as error:
-        msg = f"expected an address of {host}, saw {error}: run this where the cluster's names are"
-        raise DnsError(msg) from None
-    return tuple(sorted({str(one[4][0]) for one in found}))
 
 
 def _whoever() -> ssl.SSLContext:

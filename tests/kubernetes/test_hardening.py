@@ -85,6 +85,7 @@ def test_pods_may_do_and_reach_what_is_declared(stack: ClusterStack, cluster: Cl
     workloads = {pod["metadata"]["labels"]["app.kubernetes.io/name"]: pod for pod in pods}
     assert {"blue-zookeeper", "green-masters", "blue-agents", "sync-engine"} <= set(workloads)
     assert {"green-masters-exporter", "web-route", "edge-external", "consul"} <= set(workloads)
+    assert "registrator" in workloads
     assert {"logs", "logs-keeper", "filebeat"} <= set(workloads)
     of_marathon = {f"frameworks-marathon-{each}" for each in ("backup", "exporter")}
     assert of_marathon <= set(workloads)

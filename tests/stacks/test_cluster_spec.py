@@ -112,6 +112,18 @@ def test_what_cannot_stand_beside_is_one_message(services: dict[str, Any], expec
     assert len(str(failure.value).splitlines()) == 2
 
 
+def test_consul_needs_a_marathon_whose_apps_it_is_told_of() -> None:
+    values = {
+        "target": "kubernetes",
+        "kubernetes": KUBERNETES,
+        "cluster": {"marathon": {"instances": 0}},
+        "services": {"discovery": {"kind": "consul", "replicas": 3, "image": IMAGES["mesos"]}},
+    }
+
+    with pytest.raises(ConfigError, match=r"services.discovery: Consul is told of Marathon's apps"):
+        parse(values, "any")
+
+
 def test_networks_need_what_puts_them_on_nodes() -> None:
     images = {name: image for name, image in IMAGES.items() if name != "networks"}
     values = {

@@ -193,6 +193,14 @@ CASES: dict[str, Case] = {
         {_ANSWERS % "2xx": "0+80x60", _ANSWERS % "5xx": "0+20x60"},
         {_ANSWERS % "2xx": "0+99x60", _ANSWERS % "5xx": "0+1x60"},
     ),
+    "RegistratorBehind": Case(
+        # promtool begins at 0 of the clock.
+        {"registrator_last_look_timestamp_seconds": "0x60"},
+        {"registrator_last_look_timestamp_seconds": "0+60x60"},
+    ),
+    "RegistratorLeavesAppsOut": Case(
+        {"registrator_problems": "1x60"}, {"registrator_problems": "0x60"}
+    ),
     "ProbeCollectorDown": Case(
         {'probe_agent_collector_up{collector="docker"}': "0x60"},
         {'probe_agent_collector_up{collector="docker"}': "1x60"},

@@ -15,6 +15,7 @@ import yaml
 
 from components.monitoring import alerts, dashboards
 from controllers.exporter import table
+from controllers.registrator import metrics as registrator_metrics
 from probe.agent import status as probe_status
 from sync_engine import metrics as engine_metrics
 from tests.components.monitoring.cases import CASES, Series
@@ -24,13 +25,14 @@ ALERTS = {alert.name: alert for group in alerts.GROUPS.values() for alert in gro
 # What HAProxy 2.6 tells of itself, of what is used here; the edge's tests ask a real one.
 HAPROXY = {"haproxy_backend_active_servers", "haproxy_backend_http_responses_total"}
 _WORD = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
-_OURS = re.compile(r"(?:mesos|marathon|zksync|probe|haproxy)_\w+")
+_OURS = re.compile(r"(?:mesos|marathon|zksync|probe|haproxy|registrator)_\w+")
 
 
 def told() -> set[str]:
-    """Every metric that exporter, engine, probe and proxy tell."""
+    """Every metric that exporter, engine, registrator, probe and proxy tell."""
     probe = set(re.findall(r"probe_agent_\w+", Path(str(probe_status.__file__)).read_text()))
-    return {*table.NAMES, *engine_metrics.METRICS, *probe, *HAPROXY}
+    ours = {*table.NAMES, *engine_metrics.METRICS, *registrator_metrics.NAMES}
+    return {*ours, *probe, *HAPROXY}
 
 
 def run(promtool: str, *words: str) -> str:

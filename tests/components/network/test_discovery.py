@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
-import threading
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -30,6 +26,7 @@ from stacks.steps import Op, Step
 from stacks.topology import Standing
 from tests.components.conftest import Run, run
 from tests.leaving import leave_out
+from tests.names import name_server
 from tests.ports import free_port
 from tests.waiting import block_until
 from tools import cache
@@ -116,49 +113,6 @@ def test_a_stub_zone_names_addresses() -> None:
         stub_zone("mesos", ["mesos-dns.mesos.svc:8053"])
 
 
-@contextmanager
-def answering(name: str, address: str) -> Generator[int]:
-    """A server that knows one name, in place of Mesos-DNS; its port."""
-    port = free_port()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
-        server.bind(("127.0.0.1", port))
-        server.settimeout(0.1)
-        stopping = threading.Event()
-
-        def serve() -> None:
-            while not stopping.is_set():
-                try:
-                    question, peer = server.recvfrom(4096)
-                except TimeoutError:
-                    continue
-                server.sendto(_answer(question, name, address), peer)
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield port
-        finally:
-            stopping.set()
-            thread.join()
-
-
-def _answer(question: bytes, name: str, address: str) -> bytes:
-    end = question.index(b"\0", 12)
-    labels, place = list[str](), 12
-    while question[place]:
-        size = question[place]
-        labels.append(question[place + 1 : place + 1 + size].decode().lower())
-        place += 1 + size
-    asked = question[12 : end + 5]
-    kind = int.from_bytes(question[end + 1 : end + 3], "big")
-    known = ".".join(labels) == name
-    found = known and kind == 1
-    head = question[:2] + (b"\x85\x80" if known else b"\x85\x83")
-    head += b"\0\1" + (b"\0\1" if found else b"\0\0") + b"\0\0\0\0"
-    record = b"\xc0\x0c\0\1\0\1\0\0\0\x05\0\x04" + socket.inet_aton(address) if found else b""
-    return head + asked + record
-
-
 @pytest.fixture(scope="session")
 def coredns() -> Path:
     """The real one; left out where it was not built, which CI takes for a failure."""
@@ -170,7 +124,7 @@ def coredns() -> Path:
 
 
 def test_the_clusters_name_server_hands_the_zone_on(coredns: Path, tmp_path: Path) -> None:
-    with answering("web.marathon.mesos", "192.0.2.7") as port:
+    with name_server({"web.marathon.mesos": "192.0.2.7"}) as port:
         own = free_port()
         corefile = tmp_path / "Corefile"
         block = stub_zone("mesos", [f"127.0.0.1:{port}"])

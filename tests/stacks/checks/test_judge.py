@@ -226,10 +226,16 @@ def test_a_stranger_must_be_refused_everywhere() -> None:
 
 
 def test_names_and_edges_are_compared_with_what_should_be() -> None:
-    names = Names(("d:1", "d:2"), "leader.mesos")
-    assert judge.names(names, dict.fromkeys(names.servers, ("10.0.0.1",)), ("10.0.0.1",)).ok
-    stale = judge.names(names, {"d:1": ("10.0.0.9",), "d:2": None}, ("10.0.0.1",))
-    assert stale.said == "d:1 says 10.0.0.9; d:2 does not answer"
+    name = Names(("d:1", "d:2"), "mesos").own
+    assert name == "leader.mesos"
+    assert judge.names(name, dict.fromkeys(("d:1", "d:2"), ("10.0.0.1",)), ("10.0.0.1",)).ok
+    stale = judge.names(name, {"d:1": ("10.0.0.9",), "d:2": None}, ("10.0.0.1",))
+    assert stale.said == "d:1 says that leader.mesos is 10.0.0.9; d:2 does not answer"
+    # A server need not tell all addresses, but none that ended.
+    both = ("10.0.0.1", "10.0.0.2")
+    assert judge.names("web", {"d:1": both[:1], "d:2": both[1:]}, both).ok
+    assert "is nothing" in judge.names("web", {"d:1": ()}, both).said
+    assert not judge.names("web", {"d:1": both}, both[:1]).ok
     edge = EdgeGroup(("e:1", "e:2"), "external", frozenset())
     assert judge.edge(edge, "abc", {"e:1": "abc", "e:2": "abc"}).ok
     assert "e:2 runs with old" in judge.edge(edge, "abc", {"e:1": "abc", "e:2": "old"}).said
@@ -267,6 +273,19 @@ def test_on_kubernetes_agents_are_told_by_what_they_have_alike() -> None:
     (group,) = declared(config, Standing(), {"blue_agents": on_nodes.as_output()}).groups
 
     assert group.agents == on_nodes
+
+
+def test_consul_is_asked_for_its_servers_as_it_knows_no_leader_of_mesos() -> None:
+    config = parse({"target": "local", "local": {"port_base": 20_000}}, "s")
+    told = {"addresses": ["d:1"], "zone": "names"}
+
+    before = declared(config, Standing(), {"discovery": told}).names
+    found = declared(config, Standing(), {"discovery": {**told, "kind": "consul"}}).names
+
+    assert before is not None
+    assert before.own == "leader.names"
+    assert found is not None
+    assert (found.own, found.of("web")) == ("consul.service.names", "web.service.names")
 
 
 def test_on_kubernetes_the_operator_s_credential_is_where_pods_find_it() -> None:

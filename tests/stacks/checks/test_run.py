@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 from pathlib import Path
@@ -15,14 +16,16 @@ import pytest
 
 from components.mesos.access import MARATHON, MARATHON_SECRET, Access, Framework
 from components.network.cni import CONFIG_FLAG
+from components.network.discovery import Discovery
 from components.workload import Secret
 from stacks.agents import ListedAgents
-from stacks.checks.declared import Declared, EdgeGroup, Group, Profile
-from stacks.checks.run import addresses_of, check
+from stacks.checks.declared import Declared, EdgeGroup, Group, Names, Profile
+from stacks.checks.run import check
 from stacks.migration.evidence import Evidence
 from stacks.topology import Color, Standing
 from tests.local.conftest import rig, zookeeper
 from tests.local.rig import Rig, require_control_groups
+from tests.names import name_server
 from tests.sync_engine.servers import Server, start_all
 from tests.waiting import until
 
@@ -218,9 +221,48 @@ async def test_a_cluster_that_does_not_answer_does_not_hold(tmp_path: Path) -> N
     assert all("127.0.0.1:1" in one.said for one in findings.evidence)
 
 
-async def test_a_leader_that_is_called_by_name_is_compared_by_address() -> None:
-    assert await addresses_of("localhost") == ("127.0.0.1",)
-    assert await addresses_of("192.0.2.7") == ("192.0.2.7",)
+@contextlib.asynccontextmanager
+async def telling_marathon() -> AsyncGenerator[str]:
+    """A Marathon that has one app with an instance on this machine; its address."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        path = (await reader.readuntil(b"\r\n\r\n")).split(b" ")[1].decode().partition("?")[0]
+        one = {"id": "t", "appId": "/web", "host": "127.0.0.1", "ports": [1]}
+        told: dict[str, Any] = {
+            "/v2/leader": {"leader": address},
+            "/v2/apps": {"apps": [{"id": "/web", "portDefinitions": [{"port": 1}]}]},
+            "/v2/tasks": {"tasks": [{**one, "state": "TASK_RUNNING"}]},
+        }
+        body = json.dumps(told[path])
+        head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
+        writer.write(f"{head}\r\nconnection: close\r\n\r\n{body}".encode())
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1") as server:
+        address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield address
+
+
+async def test_consul_is_asked_for_its_servers_and_for_an_app() -> None:
+    own, web = "consul.service.consul", "web.service.consul"
+    said: dict[str, str] = {own: "127.0.0.1", web: "127.0.0.1"}
+    async with telling_marathon() as marathon:
+        with name_server(said) as port:
+            names = Names((f"127.0.0.1:{port}",), "consul", Discovery.CONSUL)
+            given = Declared(Standing(), (), (), marathon=(marathon,), names=names)
+            right = await found(given)
+            # Of an instance that has ended.
+            said[web] = "192.0.2.9"
+            stale = await found(given)
+            del said[web], said[own]
+            empty = await found(given)
+
+    assert right["names"].ok, right["names"].said
+    assert right["names of apps"].said == "1 servers say that web.service.consul is 127.0.0.1"
+    assert stale["names"].ok
+    assert not stale["names of apps"].ok
+    assert [name for name in ("names", "names of apps") if empty[name].ok] == []
 
 
 @contextlib.asynccontextmanager
