@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 from collections.abc import Generator
@@ -9,15 +10,31 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from clients.dns import resolve
 from clients.errors import DnsError
 from components.network.discovery import Discovery, DiscoveryArgs, consul_config
 from components.workload import Program
+from tests.leaving import leave_out
 from tests.ports import free_port
+from tests.waiting import until
+from tools import cache
+from tools.kubernetes_recipes import CONSUL
 
 HOST = "127.0.0.1"
 ZONE = "names"
 _STOP_S = 20.0
+_BOUND_S = 60.0
+
+
+@pytest.fixture(scope="session")
+def consul() -> Path:
+    """The real one; left out where it was not built, which CI takes for a failure."""
+    program = cache.root() / CONSUL.key() / "consul"
+    if not program.exists():
+        leave_out(f"expected {program}: run `make tools-kubernetes`")
+    return program
 
 
 @dataclass
@@ -86,3 +103,11 @@ def servers(program: Path, folder: Path, count: int) -> Generator[list[Server]]:
     finally:
         for one in found:
             one.kill()
+
+
+async def until_all_say(found: list[Server], service: str, *addresses: str) -> None:
+    async def said() -> bool:
+        answers = await asyncio.gather(*(asyncio.to_thread(one.says, service) for one in found))
+        return all(answer == addresses for answer in answers)
+
+    await until(said, f"{service} is {addresses}", _BOUND_S)

@@ -32,25 +32,21 @@ from stacks.checks.declared import Declared, Names
 from stacks.checks.run import check
 from stacks.topology import Standing
 from tests.controllers.registrator.catalog import Catalog
-from tests.controllers.registrator.consul_servers import ZONE, Server, servers
+from tests.controllers.registrator.consul_servers import (
+    ZONE,
+    Server,
+    consul,
+    servers,
+    until_all_say,
+)
 from tests.controllers.registrator.source import Marathon, app, task
-from tests.leaving import leave_out
 from tests.waiting import until
-from tools import cache
-from tools.kubernetes_recipes import CONSUL
+
+__all__ = ["consul"]
 
 MARK = {"mesos-platform": "main"}
 NODE = Node("main-10.0.0.1", "10.0.0.1", {"external-node": "true", **MARK})
 _BOUND_S = 60.0
-
-
-@pytest.fixture(scope="session")
-def consul() -> Path:
-    """The real one; left out where it was not built, which CI takes for a failure."""
-    program = cache.root() / CONSUL.key() / "consul"
-    if not program.exists():
-        leave_out(f"expected {program}: run `make tools-kubernetes`")
-    return program
 
 
 async def has_leader(client: ConsulClient) -> bool:
@@ -117,14 +113,6 @@ async def registering(
             running.cancel()
             with suppress(asyncio.CancelledError):
                 await running
-
-
-async def until_all_say(found: list[Server], service: str, *addresses: str) -> None:
-    async def said() -> bool:
-        answers = await asyncio.gather(*(asyncio.to_thread(one.says, service) for one in found))
-        return all(answer == addresses for answer in answers)
-
-    await until(said, f"{service} is {addresses}", _BOUND_S)
 
 
 async def assert_checked(found: list[Server]) -> None:

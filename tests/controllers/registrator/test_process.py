@@ -10,9 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
+from clients.marathon import MarathonClient
+from tests.controllers.registrator.consul_servers import consul, servers, until_all_say
+from tests.local.conftest import rig, zookeeper
+from tests.local.rig import Rig
 from tests.ports import free_port
-from tests.waiting import block_until
+from tests.waiting import block_until, until
+
+__all__ = ["consul", "rig", "zookeeper"]
 
 _BOUND_S = 60.0
 
@@ -51,6 +58,39 @@ def test_it_lives_while_nobody_answers_and_says_so(tmp_path: Path) -> None:
         process.kill()
         process.communicate()
     assert process.returncode == 0
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+async def test_an_app_of_a_running_marathon_has_its_name(
+    rig: Rig, consul: Path, tmp_path: Path
+) -> None:
+    master = await rig.master(quorum=1)
+    await until(lambda: master.master.elected, "a leader", _BOUND_S)
+    await rig.agent()
+    marathon = await rig.marathon()
+    address = marathon.marathon.settings.host_port
+    with servers(consul, tmp_path, 1) as (server,):
+        process = start(
+            tmp_path,
+            marathon=[address],
+            consul=[server.http],
+            listen_host="127.0.0.1",
+            listen_port=free_port(),
+            confirm_s=0,
+        )
+        try:
+            async with MarathonClient([address], timeout_s=_BOUND_S) as client:
+                await until(lambda: marathon.marathon.link.connected_to, "it leads", _BOUND_S)
+                definition = {"id": "/shop/web", "cmd": "sleep 600", "instances": 1, "cpus": 0.1}
+                await client.create_app({**definition, "mem": 32})
+                await until_all_say([server], "web-shop", "127.0.0.1")
+                await client.delete_app("/shop/web")
+                await until_all_say([server], "web-shop")
+        finally:
+            process.terminate()
+            said, _ = process.communicate(timeout=_BOUND_S)
+    assert process.returncode == 0, said
 
 
 def test_settings_that_cannot_be_are_one_line(tmp_path: Path) -> None:
