@@ -89,6 +89,10 @@ def test_pods_may_do_and_reach_what_is_declared(stack: ClusterStack, cluster: Cl
     assert {"logs", "logs-keeper", "filebeat"} <= set(workloads)
     of_marathon = {f"frameworks-marathon-{each}" for each in ("backup", "exporter")}
     assert of_marathon <= set(workloads)
+    # Masters call it back: that they alone may is among what is compared below.
+    (real,) = workloads["frameworks-marathon"]["spec"]["containers"]
+    assert real["image"].startswith("registry.invalid/marathon@")
+    assert {port["name"] for port in real["ports"]} == {"marathon", "libprocess"}
     for name, pod in workloads.items():
         assert_hardened(name, pod["spec"], everything=name not in _RESTRICTED_NOT_FOR)
     assert_shallow(stack.runner.deployment())
