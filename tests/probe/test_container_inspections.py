@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,6 +73,31 @@ async def test_events_go_on_while_some_inspections_hang(tmp_path: Path) -> None:
 
         # Half of them, because the machine may be busy; an inspection is given up after 5 s.
         assert sorted(taken)[10] < 0.2
+
+
+async def test_one_that_is_gone_before_anybody_could_look_at_it_was_told_of(
+    tmp_path: Path,
+) -> None:
+    crowd = [f"{n:064x}" for n in range(8)]
+    async with looking(tmp_path) as world:
+        told: set[str] = set()
+        put = world.site.ledger["container"].put
+
+        def noting(id_: str, /, **values: Any) -> int:
+            told.add(id_)
+            return put(id_, **values)
+
+        world.site.ledger["container"].put = noting  # type: ignore[method-assign] - notes what is told
+        for id_ in crowd:
+            world.engine.broken[id_] = HANGS
+            world.engine.put(container(id_))
+        for id_ in crowd:
+            world.engine.remove(id_)
+        world.engine.put(container(A))
+        await world.told(A, state="exited")
+
+        assert told == {*crowd, A}
+        assert world.site.ledger["container"].ids() == [A]
 
 
 async def test_containers_that_hang_when_they_are_listed_hold_up_no_event(tmp_path: Path) -> None:

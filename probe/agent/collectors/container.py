@@ -184,6 +184,9 @@ class ContainerCollector:
         if hangs or self._inspections.is_under_way(id_):
             self._tell_event(event)
             self._site.urgent()
+        elif self._table.get(clean(id_), "runtime") is None:
+            # It may be gone before it is its turn; what looks at it says that it is urgent.
+            self._tell_event(event)
         self._about[id_] = event
         self._inspections.ask(id_, is_soon=not hangs)
 
