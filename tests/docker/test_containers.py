@@ -54,11 +54,14 @@ class Looking:
         return dict(table.node(id_)) if id_ in table else None
 
     async def told(self, id_: str, **values: Any) -> dict[str, Any]:
-        """Wait until a container is told of, with these values."""
+        """Wait until a container is told of in full, with these values: an event alone tells its
+        name and state, until it was looked at."""
 
         def find() -> dict[str, Any] | None:
             node = self.node(id_)
-            return node if node is not None and values.items() <= node.items() else None
+            if node is None or "command" not in node or not values.items() <= node.items():
+                return None
+            return node if node["state"] != "running" or "pid" in node else None
 
         return await until(find, f"{values} of {self.node(id_)}", BOUND_S)
 

@@ -336,6 +336,7 @@ async def test_a_killed_roll_out_is_gone_on_with(rig: Rig, tmp_path: Path) -> No
         assert await client.apps() == ()
 
 
+@pytest.mark.long
 async def test_a_killed_drain_is_waited_for_and_not_asked_for_twice(
     rig: Rig, tmp_path: Path
 ) -> None:

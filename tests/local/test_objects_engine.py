@@ -19,6 +19,7 @@ PATIENT: dict[str, Any] = {"zk_session_timeout_s": 30}
 JANUARY_2030_NS = 1_893_456_000 * 10**9
 
 
+@pytest.mark.long
 async def test_objects_are_made_mended_moved_and_taken_back(rig: Rig, tmp_path: Path) -> None:
     (master,) = await rig.masters(count=1, **PATIENT)
     project = Project(tmp_path, example="objects")

@@ -44,6 +44,8 @@ class Passes(Progress):
 def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let what is captured count as a terminal."""
     monkeypatch.setenv("FORCE_COLOR", "1")
+    # Nothing is drawn on a dumb one, as a build may have.
+    monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")
 
 
