@@ -13,8 +13,8 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from sync_engine import wire
 from sync_engine.acl_fence import is_fenced, same_acl
 from sync_engine.context import Subtree
-from sync_engine.decide import Action, View, assumed, view
-from sync_engine.errors import MultiFailedError, NodeExistsError, zk_error
+from sync_engine.decide import Action, Decision, View, assumed, view
+from sync_engine.errors import MultiFailedError, NoAuthError, NodeExistsError, zk_error
 from sync_engine.lane import Lane
 from sync_engine.progress import SILENT, Progress
 from sync_engine.reader import gather_answers
@@ -182,11 +182,15 @@ async def decide_again(subtree: Subtree, works: Sequence[Work]) -> None:
     above = {parent(subtree.target_path(work.rel)) for work in gone}
     # In this order on one connection: what is created after a parent was counted is not missed.
     _, creates, nodes = await asyncio.gather(
-        lane.sync(paths[0]), _creates(lane, sorted(above)), lane.read_many(paths)
+        lane.sync(paths[0]), _creates(lane, sorted(above)), _read_there(lane, paths)
     )
     for work in gone:
         work.siblings = creates.get(parent(subtree.target_path(work.rel)))
     for work, node in zip(works, nodes, strict=True):
+        if isinstance(node, NoAuthError):
+            # What may not be read must not be written over, and must not keep the others waiting.
+            work.decision = Decision(Action.SKIP, reason="no-auth")
+            continue
         work.row = learn_acl(subtree, work, node)
         work.view = view(work.source, work.row)
         original = None if work.view is None else work.view.acl
@@ -195,6 +199,21 @@ async def decide_again(subtree: Subtree, works: Sequence[Work]) -> None:
             subtree.shared.alive.discard(work.rel)
         work.decision = subtree.decide(work.rel, work.view, work.target, work.row)
         work.loser = node
+
+
+async def _read_there(lane: Lane, paths: Sequence[str]) -> Sequence[Znode | NoAuthError | None]:
+    """The other side's copies, one by one where some of them may not be read."""
+    try:
+        return await lane.read_many(paths)
+    except NoAuthError:
+        pass
+    found: list[Znode | NoAuthError | None] = []
+    for path in paths:
+        try:
+            found.append(await lane.read(path))
+        except NoAuthError as error:
+            found.append(error)
+    return found
 
 
 async def _creates(lane: Lane, paths: Sequence[str]) -> dict[str, int]:

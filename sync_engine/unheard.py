@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from sync_engine.checkpoint import Intent, Kind, Record
 from sync_engine.conflicts import ConflictJournal
 from sync_engine.direction import Roots, Side
+from sync_engine.errors import NoAuthError, NoNodeError
+from sync_engine.lane import Lane
 from sync_engine.link import Link
 from sync_engine.znode import Stat, Znode
 
 _REASON = "created-again-by-other"
 _WHY = "its own version was not seen"
-_WHY_GONE = f"{_WHY}, and what replaced it was written over"
+_WHY_GONE = f"{_WHY}, and what replaced it cannot be told any more"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,22 +61,38 @@ class Overwritten:
         owner, lane = record.source_side, link.writer
         updates = [i for i in record.intents if i.kind is Kind.UPDATE]
         paths = [self.roots.path(owner.other, intent.rel) for intent in updates]
-        stats = await asyncio.gather(*map(lane.exists, paths))
+        stats = await asyncio.gather(*(_stat(lane, path) for path in paths))
         hit = {
             path: (intent, stat)
             for path, intent, stat in zip(paths, updates, stats, strict=True)
             if stat is not None and _is_another(intent, stat, zxid)
         }
-        nodes = await lane.read_many(list(hit))
-        for (intent, stat), node in zip(hit.values(), nodes, strict=True):
-            # What a later write of somebody left is not what ours wrote.
-            data = node.data if node is not None and node.stat.mzxid == zxid else None
-            why = _WHY if node is not None and node.stat.mzxid == zxid else _WHY_GONE
+        found = await asyncio.gather(*(_written(lane, path, zxid) for path in hit))
+        for (intent, stat), (is_there, data) in zip(hit.values(), found, strict=True):
+            why = _WHY if is_there else _WHY_GONE
             if intent.source is not None:
                 stat = stat._replace(**intent.source._asdict())  # noqa: PLW2901 - the winner's
             winner = Znode(self.roots.path(owner, intent.rel), data, intent.acl, stat)
             self.report(winner, None, owner.other, why=why)
         return {intent.rel for intent, _ in hit.values()}
+
+
+async def _stat(lane: Lane, path: str) -> Stat | None:
+    """Servers since 3.9.3 tell it only to who may read the znode: then nobody knows which it is."""
+    try:
+        return await lane.exists(path)
+    except NoAuthError:
+        return None
+
+
+async def _written(lane: Lane, path: str, zxid: int) -> tuple[bool, bytes | None]:
+    """What a transaction wrote to a path; False where that cannot be told any more: what a later
+    write of somebody left is not what ours wrote, and what may not be read is nobody's answer."""
+    try:
+        data, stat = await lane.get(path)
+    except (NoNodeError, NoAuthError):
+        return False, None
+    return (True, data) if stat.mzxid == zxid else (False, None)
 
 
 def _is_another(intent: Intent, stat: Stat, zxid: int) -> bool:

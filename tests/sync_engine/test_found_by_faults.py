@@ -183,6 +183,47 @@ def test_znode_that_the_engine_may_no_longer_read_is_not_taken_for_deleted(
     assert ordinary.replicator.subtree.counters.unreadable == set()
 
 
+@pytest.mark.parametrize("dies", [False, True])
+def test_write_of_which_nobody_heard_and_that_hid_what_may_not_be_read_stops_nothing(
+    ordinary: World, dies: bool
+) -> None:
+    a, b = (Client(ordinary.sides[side], f"client-{side}") for side in Side)
+    blind = (Acl(PERM_ALL & ~PERM_READ, "world", "anyone"),)
+    b.write(Delete("/other/apps/x", ANY_VERSION), Create("/other/apps/x", b"unseen", blind))
+    ordinary.sides[Side.B].faults.arm(Fate.LOST_AFTER, codes=frozenset({OpCode.MULTI}))
+    a.write(SetData("/apps/x", b"newer", ANY_VERSION))
+    ordinary.until(lambda: _data(ordinary, "x") == b"newer", "the write")
+    if dies:
+        ordinary.crash()
+        ordinary.start()
+    a.write(SetData("/apps/y", b"newer", ANY_VERSION))
+    ordinary.until(lambda: _data(ordinary, "y") == b"newer", "the next write")
+
+
+def test_copy_that_the_engine_may_not_read_is_not_deleted_and_keeps_no_other_waiting(
+    ordinary: World,
+) -> None:
+    a, b = (Client(ordinary.sides[side], f"client-{side}") for side in Side)
+    blind = (Acl(PERM_ALL & ~PERM_READ, "world", "anyone"),)
+    b.write(SetAcl("/other/apps/x", blind, ANY_VERSION))
+    a.write(Delete("/apps/x", ANY_VERSION))
+    a.write(SetData("/apps/y", b"newer", ANY_VERSION))
+    ordinary.until(lambda: _data(ordinary, "y") == b"newer", "the other's write")
+    ordinary.pass_s(5)
+    assert _data(ordinary, "x") == b"1"
+    assert ordinary.replicator.subtree.counters.skipped == {"/x": "no-auth"}
+
+    b.write(SetAcl("/other/apps/x", WORLD_ALL, ANY_VERSION))
+    ordinary.come_to_rest()
+    assert _data(ordinary, "x") is None
+    assert ordinary.replicator.subtree.counters.skipped == {}
+
+
+def _data(world: World, name: str) -> bytes | None:
+    copy = world.sides[Side.B].copy(f"/other/apps/{name}")
+    return None if copy is None else copy.data
+
+
 def test_znode_that_cannot_be_read_does_not_keep_others_from_being_looked_at(
     ordinary: World,
 ) -> None:

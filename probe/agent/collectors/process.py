@@ -193,7 +193,8 @@ class ProcessCollector:
         try:
             shown = self._command_line(pid)
             self._undescribed.pop(pid, None)
-        except Exception as error:
+        except (StuckError, ValueError, LookupError, RecursionError) as error:
+            # Whoever runs a process chooses its arguments, and must not hide the others with them.
             self._stuck += isinstance(error, StuckError)
             if self._stuck > _STUCK_MAX:
                 raise
