@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from stacks.migration import readers
 from stacks.migration.evidence import Evidence, Findings
 from stacks.migration.executor import Situation
 from stacks.migration.updates import Tell
 from stacks.migration.waiting import NotYetError, wait_until
 from stacks.migration.world import World
-from stacks.topology import Color, Tier
-
-_WORK = "work"
+from stacks.topology import Color
 
 
 async def settled_masters(world: World, color: Color, tell: Tell) -> Evidence:
@@ -73,20 +69,16 @@ async def recovered_masters(world: World, color: Color, tell: Tell, *, leads: bo
 async def reset_target_masters(world: World, _: Situation, tell: Tell) -> Findings:
     """Let the target's masters forget the agents that they led; nothing to do if they led none."""
     color = world.target
-    if not await has_led(world, color):
-        return Findings(numbers={"skipped": f"{color}'s registry knows no agent"})
-    supervisor = world.supervisor()
-    names = [f"{color}-{Tier.MASTERS}-{index}" for index in range(len(world.masters(color)))]
-    tell(f"stopping {', '.join(names)}")
-    # All of them before the first is wiped: one that still has the old log would hand it on.
-    for name in names:
-        await asyncio.to_thread(supervisor.stop, name)
-    for name in names:
-        await asyncio.to_thread(supervisor.wipe, name, [_WORK])
-    for name in names:
-        await asyncio.to_thread(supervisor.start, name)
+    host = await world.masters_host(color)
+    # Of a reset that was cut short some have forgotten and some have not.
+    if not await host.is_halted():
+        await host.start(tell)
+        await recovered_masters(world, color, tell, leads=True)
+        if not await has_led(world, color):
+            return Findings(numbers={"skipped": f"{color}'s registry knows no agent"})
+    wiped = await host.reset(tell)
     evidence = await recovered_masters(world, color, tell, leads=True)
-    return Findings((evidence,), {"wiped": names})
+    return Findings((evidence,), {"wiped": list(wiped)})
 
 
 async def has_led(world: World, color: Color) -> bool:
