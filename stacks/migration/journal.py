@@ -221,6 +221,20 @@ class Story:
                 return record.evidence
         return None
 
+    def was_begun(self, step: str, *, edge: int | None) -> bool:
+        """Whether a step that is under way was begun before on this walk, and did not end well."""
+        begun = 0
+        for record in reversed(self.records):
+            if record.migration != self.migration:
+                break
+            if record.edge != edge:
+                continue
+            is_about = record.kind is Kind.TRANSITION_ENDED or record.name == step
+            if is_about and record.outcome == Outcome.OK:
+                break
+            begun += record.kind is Kind.STEP_STARTED and record.name == step
+        return begun > 1
+
 
 def tell(records: tuple[Record, ...]) -> Story:
     """Read the story of a journal; pure."""

@@ -10,6 +10,8 @@ from stacks.migration.waiting import NotYetError, wait_until
 from stacks.migration.world import World
 from stacks.topology import Color
 
+RESET = "reset target masters"
+
 
 async def settled_masters(world: World, color: Color, tell: Tell) -> Evidence:
     """Wait until one of a colour's masters leads, and every agent is registered with it."""
@@ -36,7 +38,17 @@ async def await_target_masters(world: World, _: Situation, tell: Tell) -> Findin
 
 async def await_source_masters(world: World, _: Situation, tell: Tell) -> Findings:
     """Wait until the source's masters stand ready behind the projected leader."""
+    await start_masters(world, world.source, tell)
     return Findings((await recovered_masters(world, world.source, tell, leads=False),))
+
+
+async def start_masters(world: World, color: Color, tell: Tell) -> None:
+    """Start every master of a colour that does not run.
+
+    A runner that was killed between stopping one and starting it has left it down, and no update
+    makes up for that: what is declared is the same.
+    """
+    await (await world.masters_host(color)).start(tell)
 
 
 async def recovered_masters(world: World, color: Color, tell: Tell, *, leads: bool) -> Evidence:
@@ -66,12 +78,14 @@ async def recovered_masters(world: World, color: Color, tell: Tell, *, leads: bo
 # Registry of the target
 
 
-async def reset_target_masters(world: World, _: Situation, tell: Tell) -> Findings:
+async def reset_target_masters(world: World, situation: Situation, tell: Tell) -> Findings:
     """Let the target's masters forget the agents that they led; nothing to do if they led none."""
     color = world.target
     host = await world.masters_host(color)
-    # Of a reset that was cut short some have forgotten and some have not.
-    if not await host.is_halted():
+    # Of a reset that was cut short some have forgotten and some have not: a group that may never
+    # find a quorum, so it is asked for nothing before all of them have.
+    was_begun = situation.story.was_begun(RESET, edge=situation.transition.edge)
+    if not was_begun and not await host.is_halted():
         await host.start(tell)
         await recovered_masters(world, color, tell, leads=True)
         if not await has_led(world, color):
