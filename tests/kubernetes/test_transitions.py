@@ -35,6 +35,7 @@ WAY = (
     ("6", TARGET),
 )
 BACK = (
+    ("5", TARGET),
     ("4/prepared", TARGET),
     ("4", TARGET),
     ("3/prepared", TARGET),
@@ -125,7 +126,7 @@ def test_the_whole_way_from_blue_to_green(stack: ClusterStack) -> None:
 def test_the_way_back_ends_where_it_began(stack: ClusterStack) -> None:
     begin(stack)
     kept = {pod["metadata"]["uid"] for pod in stack.pods("blue-zookeeper")}
-    for text, groups in WAY[: WAY.index(("5", TARGET)) + 1]:
+    for text, groups in WAY[: WAY.index(("5/prepared", TARGET)) + 1]:
         move(stack, text, groups)
     for text, groups in BACK:
         move(stack, text, groups)
