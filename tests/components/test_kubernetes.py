@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pulumi
 import pytest
 
 from components.base import HostTarget, Placing
@@ -11,6 +12,7 @@ from components.errors import ArgumentsError
 from components.mesos.agents import AgentPool, MesosAgents, MesosAgentsArgs
 from components.mesos.masters import MesosMasters, MesosMastersArgs
 from components.mesos.sample import SampleFramework, SampleFrameworkArgs
+from components.targets import restarting
 from components.targets.kubernetes import KubernetesTarget
 from components.workload import Program
 from components.zookeeper import ZooKeeperEnsemble, ZooKeeperEnsembleArgs
@@ -162,6 +164,43 @@ def test_masters_are_ready_when_their_registry_is_and_refuse_to_begin_anew(
         settings = MasterSettings.model_validate_json(text)
         assert settings.quorum == 3
         assert settings.log_auto_initialize is False
+
+
+def test_an_account_may_restart_and_empty_members_and_nothing_else(
+    run: Run, placing: Placing
+) -> None:
+    target = placing.target
+    assert isinstance(target, KubernetesTarget)
+    wanted = restarting.rules({"blue-masters": 1, "green-masters": 3})
+    args = MesosMastersArgs(color="green", program=PROGRAM, zookeeper_hosts="h:1")
+
+    def declare() -> None:
+        target.declare_account("migration", wanted, pulumi.ResourceOptions())
+        MesosMasters(args, placing)
+
+    recorder = run(declare)
+
+    made = recorder.named("green-masters", "StatefulSet").inputs
+    (claim,) = made["spec"]["volumeClaimTemplates"]
+    # As the StatefulSet will call them.
+    pods = [f"{made['metadata']['name']}-{i}" for i in range(int(made["spec"]["replicas"]))]
+    claims = [f"{claim['metadata']['name']}-{pod}" for pod in pods]
+    role = recorder.named("migration", "Role").inputs
+    assert role["metadata"]["namespace"] == made["metadata"]["namespace"]
+    may = {(resource, verb): rule for rule in role["rules"] for resource in rule["resources"]
+           for verb in rule["verbs"]}  # fmt: skip
+    assert may.keys() == {
+        ("statefulsets", "get"), ("statefulsets", "patch"),
+        ("pods", "get"), ("pods/eviction", "create"),
+        ("persistentvolumeclaims", "get"), ("persistentvolumeclaims", "delete"),
+    }  # fmt: skip
+    assert may["pods/eviction", "create"]["resourceNames"] == ["blue-masters-0", *pods]
+    assert may["persistentvolumeclaims", "delete"]["resourceNames"] == [
+        "state-blue-masters-0",
+        *claims,
+    ]
+    account = recorder.named("migration", "ServiceAccount").inputs
+    assert account["automountServiceAccountToken"] is False
 
 
 def test_another_file_is_another_pod(run: Run, placing: Placing) -> None:

@@ -50,7 +50,7 @@ class FakeCluster:
     def declared(self) -> DeclaredSet:
         return DeclaredSet(self.name, "mesos", 3, SET_UID)
 
-    def host(self, *, ready_s: float = 0.5) -> KubernetesMasters:
+    def host(self, *, ready_s: float = 60.0) -> KubernetesMasters:
         return KubernetesMasters(self, self.declared, ready_s=ready_s)
 
     def world(self) -> World:
@@ -61,7 +61,7 @@ class FakeCluster:
             return self.host()
 
         parts: dict[str, Any] = vars(around) | {"masters_host": masters_host}
-        return cast("World", SimpleNamespace(**parts | {"bounds": Bounds(masters_s=0.5)}))
+        return cast("World", SimpleNamespace(**parts | {"bounds": Bounds(masters_s=60.0)}))
 
     # The controller, the nodes, and what protects claims
 

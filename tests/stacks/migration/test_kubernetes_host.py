@@ -8,17 +8,19 @@ from typing import Any, cast
 
 import pytest
 
-from clients.kubernetes import KubernetesError
+from clients.kubernetes import RefusedError
 from stacks.automation import StackRunner
 from stacks.migration import readers
 from stacks.migration.acts.election import LOWEST_NUMBER_MIN, raise_election_numbers
 from stacks.migration.acts.masters import has_led, reset_target_masters
 from stacks.migration.bounds import Bounds
-from stacks.migration.errors import ActFailedError
+from stacks.migration.errors import ActFailedError, MigrationError, UnreachableError
 from stacks.migration.guards import tables
 from stacks.migration.guards.masters import masters_restartable, target_masters_resettable
 from stacks.migration.hosts.kubernetes import DeclaredSet, KubernetesMasters
 from stacks.migration.phases import BACK, FORWARD, Direction
+from stacks.migration.waiting import translated
+from stacks.migration.work import look_at
 from stacks.migration.world import World
 from stacks.topology import Color, Standing
 from tests.stacks.migration.fake_cluster import OTHERS, FakeCluster
@@ -156,7 +158,7 @@ async def test_a_statefulset_that_the_stack_did_not_make_is_left_alone(
     cluster: FakeCluster,
 ) -> None:
     declared = DeclaredSet(cluster.name, "mesos", 3, "uid-on-another-cluster")
-    host = KubernetesMasters(cluster, declared, ready_s=0.5)
+    host = KubernetesMasters(cluster, declared, ready_s=60.0)
     for call in (host.reset, host.start):
         with pytest.raises(ActFailedError, match="is this the cluster where the stack runs"):
             await call(say_nothing)
@@ -256,7 +258,7 @@ def declared(uid: str) -> dict[str, Any]:
 
 def world_by(tmp_path: Path, *resources: dict[str, Any]) -> World:
     runner = cast("StackRunner", Runner(list(resources)))
-    return World(runner, Standing(), tmp_path, Bounds())
+    return World(runner, Standing(), tmp_path, Bounds(guard_s=0.0))
 
 
 def test_a_statefulset_is_read_from_the_state_whole() -> None:
@@ -276,5 +278,19 @@ async def test_whoever_is_no_pod_is_refused_before_anything_is_stopped(
 ) -> None:
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     async with world_by(tmp_path, declared("u")) as world:
-        with pytest.raises(KubernetesError, match="whose service account token is mounted"):
-            await world.masters_host(Color.GREEN)
+        found = await look_at((target_masters_resettable,), world, SITUATION, say_nothing)
+    assert found.failed is not None
+    assert "whose service account token is mounted" in found.failed.said
+
+
+@pytest.mark.parametrize(
+    ("reason", "expected"),
+    [("Forbidden", ActFailedError), ("InternalError", UnreachableError)],
+)
+def test_what_the_server_refuses_ends_a_step_in_words_of_a_migration(
+    reason: str, expected: type[MigrationError]
+) -> None:
+    error = translated(RefusedError("PATCH /any", reason, "it says why"))
+    assert type(error) is expected
+    assert "it says why" in str(error)
+    assert "`migrate resume`" in str(error)
