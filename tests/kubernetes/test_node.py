@@ -22,9 +22,10 @@ from stacks.migration.journal import Kind, Outcome
 from stacks.migration.phases import OPENING_GUARDS
 from stacks.migration.service import MigrationService
 from stacks.topology import Position
-from tests.kubernetes import node_stack
+from tests.kubernetes import caretaking, node_stack
 from tests.kubernetes.accounts import token_of
 from tests.kubernetes.node import Node
+from tests.kubernetes.node_stack import within
 from tests.kubernetes.sandbox_init import ADDRESS
 from tests.kubernetes.stack import ClusterStack, is_ready
 from tests.providers.cluster.api import Object
@@ -37,6 +38,10 @@ _WALK_S_MAX = 3000
 _MIGRATION_S_MAX = 900.0
 _COMMAND_S_MAX = 120.0
 _EQUAL_S_MAX = 60.0
+_WRITE = (
+    "from kazoo.client import KazooClient; "
+    "client = KazooClient('{host}'); client.start(30); client.create('/mesos/intruder')"
+)
 ACCOUNT = Path("/run/secrets/kubernetes.io/serviceaccount")
 ENSEMBLE = tuple(f"blue-zookeeper-{index}" for index in range(3))
 
@@ -59,7 +64,8 @@ def stack(
 
 @pytest.mark.long
 @pytest.mark.timeout(_BOUND_S)
-def test_a_cluster_serves_as_real_pods_that_can_do_nothing_else(
+@pytest.mark.parametrize("stack", [{"zookeeper_acl": True}], indirect=True)
+def test_a_cluster_serves_as_real_pods_that_can_do_nothing_else_and_is_looked_after(
     node: Node, stack: ClusterStack
 ) -> None:
     assert_serving(node, stack)
@@ -68,6 +74,11 @@ def test_a_cluster_serves_as_real_pods_that_can_do_nothing_else(
     assert_confined(node, stack)
     assert_kept_out(node, stack)
     assert_agents_found(node, stack)
+    # One update for both: it takes minutes until masters have gone one after the other.
+    begun = caretaking.begin(node, stack)
+    caretaking.assert_masters_replaced(node, stack, begun)
+    caretaking.assert_unfit_node_refused(node, stack)
+    caretaking.assert_mended(stack)
 
 
 @pytest.mark.long
@@ -117,12 +128,6 @@ def give_identity(node: Node, stack: ClusterStack) -> None:
     token = token_of(node.plane, stack.namespace, "migration").decode()
     authority = node.plane.authority.own.cert.read_text()
     node.place_secrets(ACCOUNT, {"token": token, "ca.crt": authority})
-
-
-def within(node: Node, stack: ClusterStack, pod: str, command: str) -> tuple[int, str]:
-    """Run a command of bash in a pod; returns how it ended and what it said."""
-    done = node.kubectl("exec", f"--namespace={stack.namespace}", pod, "--", "bash", "-c", command)
-    return done.returncode, f"{done.stdout}{done.stderr}"
 
 
 def assert_serving(node: Node, stack: ClusterStack) -> None:
@@ -202,6 +207,9 @@ def assert_confined(node: Node, stack: ClusterStack) -> None:
     assert (code, said.split()) == (0, [str(Secret.ZOOKEEPER_SUPER)])
     neighbours = f"cat {SECRETS_DIR}/{Secret.MESOS_OPERATOR}"
     refused(node, stack, ENSEMBLE[0], neighbours, "No such file")
+    # Nor may who reaches the ensemble write where masters do, without saying who it is.
+    write = _WRITE.format(host=f"{ENSEMBLE[0]}.blue-zookeeper.{stack.namespace}.svc:2181")
+    refused(node, stack, "blue-masters-0", f'python -c "{write}"', "NoAuthError")
 
 
 def refused(node: Node, stack: ClusterStack, pod: str, command: str, expected: str) -> None:
