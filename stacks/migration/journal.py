@@ -196,6 +196,9 @@ class Story:
     goal: str | None = None
     asked: Values = field(default_factory=dict[str, Any])
     """What the last command set apart from its goal."""
+    is_goal_newer: bool = False
+    """Whether that command came after what is open had begun, and has begun nothing itself: what is
+    open was going somewhere else."""
     open: Open | None = None
     open_transition: str | None = None
     position: Position | None = None
@@ -241,19 +244,29 @@ def tell(records: tuple[Record, ...]) -> Story:
     open_: Open | None = None
     transition: str | None = None
     goal: str | None = None
+    is_newer = False
     asked: Values = {}
     for record in records:
         if record.kind is Kind.GOAL_SET:
-            goal, asked = record.goal, record.evidence
+            goal, asked, is_newer = record.goal, record.evidence, True
         elif record.kind is Kind.TRANSITION_STARTED:
             direction = Direction(record.direction or Direction.FORWARD)
             open_ = Open(direction, edge=record.edge, group=record.group)
-            transition = record.transition
+            transition, is_newer = record.transition, False
         elif _closes(record):
             open_, transition = None, None
     migration = records[-1].migration if records else None
     position = Position.parse(records[-1].position) if records else None
-    return Story(migration, goal, asked, open_, transition, position, records)
+    return Story(
+        migration=migration,
+        goal=goal,
+        asked=asked,
+        is_goal_newer=is_newer,
+        open=open_,
+        open_transition=transition,
+        position=position,
+        records=records,
+    )
 
 
 def _closes(record: Record) -> bool:
