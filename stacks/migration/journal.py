@@ -196,6 +196,9 @@ class Story:
     goal: str | None = None
     asked: Values = field(default_factory=dict[str, Any])
     """What the last command set apart from its goal."""
+    is_goal_newer: bool = False
+    """Whether that command came after what is open had begun, and has begun nothing itself: what is
+    open was going somewhere else."""
     open: Open | None = None
     open_transition: str | None = None
     position: Position | None = None
@@ -221,25 +224,49 @@ class Story:
                 return record.evidence
         return None
 
+    def was_begun(self, step: str, *, edge: int | None) -> bool:
+        """Whether a step that is under way was begun before on this walk, and did not end well."""
+        begun = 0
+        for record in reversed(self.records):
+            if record.migration != self.migration:
+                break
+            if record.edge != edge:
+                continue
+            is_about = record.kind is Kind.TRANSITION_ENDED or record.name == step
+            if is_about and record.outcome == Outcome.OK:
+                break
+            begun += record.kind is Kind.STEP_STARTED and record.name == step
+        return begun > 1
+
 
 def tell(records: tuple[Record, ...]) -> Story:
     """Read the story of a journal; pure."""
     open_: Open | None = None
     transition: str | None = None
     goal: str | None = None
+    is_newer = False
     asked: Values = {}
     for record in records:
         if record.kind is Kind.GOAL_SET:
-            goal, asked = record.goal, record.evidence
+            goal, asked, is_newer = record.goal, record.evidence, True
         elif record.kind is Kind.TRANSITION_STARTED:
             direction = Direction(record.direction or Direction.FORWARD)
             open_ = Open(direction, edge=record.edge, group=record.group)
-            transition = record.transition
+            transition, is_newer = record.transition, False
         elif _closes(record):
             open_, transition = None, None
     migration = records[-1].migration if records else None
     position = Position.parse(records[-1].position) if records else None
-    return Story(migration, goal, asked, open_, transition, position, records)
+    return Story(
+        migration=migration,
+        goal=goal,
+        asked=asked,
+        is_goal_newer=is_newer,
+        open=open_,
+        open_transition=transition,
+        position=position,
+        records=records,
+    )
 
 
 def _closes(record: Record) -> bool:

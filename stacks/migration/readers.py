@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from clients.mesos.errors import MesosError
-from clients.mesos.model import Agent, Machine, MaintenanceSchedule, Quota
+from clients.mesos.model import Agent, Frameworks, Machine, MaintenanceSchedule, Quota
 from clients.mesos.operator import OperatorClient
 from components.mesos.masters import ELECTION_PATH
 from stacks.migration import marathon
@@ -82,12 +82,21 @@ class InventoriedTask:
 
 
 @dataclass(frozen=True)
+class InventoriedFramework:
+    """A framework that must be found again; one that was not `subscribed` was gone already."""
+
+    id: str
+    name: str
+    subscribed: bool
+
+
+@dataclass(frozen=True)
 class Inventory:
-    """All agents and tasks of a cluster, its frameworks' ids by name, and apps' sizes by id."""
+    """All agents, tasks and frameworks of a cluster, and apps' sizes by id."""
 
     agents: tuple[InventoriedAgent, ...] = ()
     tasks: tuple[InventoriedTask, ...] = ()
-    frameworks: Mapping[str, str] = field(default_factory=dict[str, str])
+    frameworks: tuple[InventoriedFramework, ...] = ()
     apps: Mapping[str, int] = field(default_factory=dict[str, int])
 
     def as_dict(self) -> dict[str, Any]:
@@ -95,7 +104,7 @@ class Inventory:
         return {
             "agents": [asdict(one) for one in self.agents],
             "tasks": [asdict(one) for one in self.tasks],
-            "frameworks": dict(self.frameworks),
+            "frameworks": [asdict(one) for one in self.frameworks],
             "apps": dict(self.apps),
         }
 
@@ -105,9 +114,36 @@ class Inventory:
         return cls(
             tuple(InventoriedAgent(**one) for one in values["agents"]),
             tuple(InventoriedTask(**one) for one in values["tasks"]),
-            dict(values["frameworks"]),
+            _frameworks_from(values["frameworks"]),
             dict(values.get("apps") or {}),
         )
+
+    def after(self, earlier: Inventory) -> Inventory:
+        """This, taken while some stand still who were subscribed to the same masters before."""
+        before = {one.id for one in earlier.frameworks if one.subscribed}
+        frameworks = (
+            replace(one, subscribed=one.subscribed or one.id in before) for one in self.frameworks
+        )
+        return replace(self, frameworks=tuple(frameworks))
+
+    @property
+    def framework_ids(self) -> dict[str, str]:
+        """Frameworks' ids by name; of two that have one name, that of who was subscribed."""
+        ordered = sorted(self.frameworks, key=lambda one: one.subscribed)
+        return {one.name: one.id for one in ordered}
+
+    def unsubscribed_in(self, found: Frameworks) -> list[str]:
+        """Frameworks of this that masters do not have subscribed, for people.
+
+        Whoever came to an end meanwhile is missed by nobody.
+        """
+        there = {one.id for one in found.registered if one.connected and one.active}
+        there |= {one.id for one in found.completed}
+        return [
+            f"{one.name} ({one.id})"
+            for one in self.frameworks
+            if one.subscribed and one.id not in there
+        ]
 
     def missing_in(self, other: Inventory) -> list[str]:
         """What of this is not, or not the same, in another one; for people. Empty: all is there."""
@@ -125,6 +161,16 @@ class Inventory:
                 problems.append(f"task {task.id} has process {seen.pid}, not {task.pid}")
         problems += [f"task {task_id} is new" for task_id in found_tasks if task_id not in known]
         return problems
+
+
+def _frameworks_from(
+    values: Mapping[str, str] | Sequence[dict[str, Any]],
+) -> tuple[InventoriedFramework, ...]:
+    if isinstance(values, Mapping):
+        # A journal from before it was said who was subscribed: ids by name.
+        found = values.items()
+        return tuple(InventoriedFramework(id_, name, subscribed=False) for name, id_ in found)
+    return tuple(InventoriedFramework(**one) for one in values)
 
 
 async def candidates(world: World, color: Color) -> tuple[Candidate, ...]:
@@ -177,7 +223,6 @@ async def inventory(world: World, color: Color) -> Inventory:
     registered = state.agents.registered
     own_ids = {a.id for c in (world.source, world.target) for a in world.agents(c).own(registered)}
     busy = {task.agent_id for task in state.tasks.live}
-    names = {framework.id: framework.name for framework in state.frameworks.registered}
     return Inventory(
         agents=tuple(
             InventoriedAgent(agent.id, agent.address, agent.deactivated)
@@ -190,7 +235,10 @@ async def inventory(world: World, color: Color) -> Inventory:
             )
             for task in sorted(state.tasks.live, key=lambda one: one.id)
         ),
-        frameworks={name: id_ for id_, name in names.items()},
+        frameworks=tuple(
+            InventoriedFramework(one.id, one.name, subscribed=one.connected and one.active)
+            for one in sorted(state.frameworks.registered, key=lambda one: one.id)
+        ),
     )
 
 

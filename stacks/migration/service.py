@@ -7,6 +7,7 @@ and `resume` goes on from there.
 
 from __future__ import annotations
 
+import contextlib
 import time
 import uuid
 from dataclasses import dataclass, replace
@@ -169,33 +170,55 @@ class MigrationService:
                 raise PlanError(msg)
             self._asked = {**story.asked, **self._asked}
             executor = self._executor(new=False)
-            standing = await executor.settle()
+            standing = await self._settle(executor, story, self._cut_off(story))
             try:
                 journal.check_agrees(story, standing)
             except journal.JournalError as error:
                 self._note(Kind.REPAIRED, standing, executor, message=str(error))
                 story = journal.tell(self._journal.records())
-            if story.open is not None:
+            if story.open is not None and not story.is_goal_newer:
                 standing = await self._finish(executor, standing, story.open)
+                story = journal.tell(self._journal.records())
             goal = goal_from(story.goal) if story.goal is not None else None
-            return standing if goal is None else await self._go_on(executor, standing, goal)
+            if goal is None or (story.open is None and _is_reached(standing, goal)):
+                return standing
+            return await self._run(executor, standing, planner.plan(standing, goal, story.open))
 
     async def _finish(
         self, executor: Executor, standing: Standing, open_: planner.Open
     ) -> Standing:
-        transition = planner.resume(standing, open_)
-        self._listener(events.PlanMade((transition,), standing))
-        return await executor.run(transition)
+        return await self._run(executor, standing, (planner.resume(standing, open_),))
 
-    async def _go_on(self, executor: Executor, standing: Standing, goal: Goal) -> Standing:
-        """What remains to the goal of the run that was interrupted."""
-        if _is_reached(standing, goal):
-            return standing
-        transitions = planner.plan(standing, goal)
+    async def _run(
+        self, executor: Executor, standing: Standing, transitions: tuple[Transition, ...]
+    ) -> Standing:
         self._listener(events.PlanMade(transitions, standing))
         for transition in transitions:
             standing = await executor.run(transition)
         return standing
+
+    def _cut_off(self, story: Story) -> tuple[Transition, ...]:
+        """What a command wanted that was cut off before it began any of it; nothing where what is
+        open was its own, or where the stack is not where the journal says."""
+        if story.open is None or story.goal is None or not story.is_goal_newer:
+            return ()
+        standing = updates.standing_of(self._runner)
+        with contextlib.suppress(journal.JournalError):
+            journal.check_agrees(story, standing)
+            return planner.plan(standing, goal_from(story.goal), story.open)
+        return ()
+
+    async def _settle(
+        self, executor: Executor, story: Story, transitions: tuple[Transition, ...]
+    ) -> Standing:
+        goes_back = bool(transitions) and transitions[0].direction is phases.Direction.BACK
+        # What an update along these could not create, the way back takes away.
+        creates = (
+            story.open is not None
+            and story.open.direction is phases.Direction.FORWARD
+            and story.open.edge in moves.CREATING_EDGES
+        )
+        return await executor.settle(may_fail=goes_back and creates)
 
     async def _walk(
         self,
@@ -208,19 +231,16 @@ class MigrationService:
             standing, story = self._where()
             _check_direction(standing, goal, direction)
             transitions = planner.plan(standing, goal, story.open)[:count]
+            if count is not None:
+                goal = _goal_of(transitions, standing)
             executor = self._executor(new=_begins(standing, story))
+            # Before anything is touched: whoever is cut off from here on is resumed towards this.
+            self._note(Kind.GOAL_SET, standing, executor, goal=goal_text(goal))
             if story.open is not None:
-                goes_back = transitions[0].direction is phases.Direction.BACK
-                was_forward = story.open.direction is phases.Direction.FORWARD
-                # What an update along these could not create, the way back takes away.
-                creates = was_forward and story.open.edge in moves.CREATING_EDGES
-                standing = await executor.settle(may_fail=goes_back and creates)
-            told = goal_text(goal) if count is None else goal_text(_goal_of(transitions, standing))
-            self._note(Kind.GOAL_SET, standing, executor, goal=told)
-            self._listener(events.PlanMade(transitions, standing))
-            for transition in transitions:
-                standing = await executor.run(transition)
-            return standing
+                standing = await self._settle(executor, story, transitions)
+                # An update that a killed runner left at work may have arrived meanwhile.
+                transitions = planner.plan(standing, goal, story.open)
+            return await self._run(executor, standing, transitions)
 
     # Inside
 

@@ -192,6 +192,11 @@ class World(Closing):
         except ValueError:
             return response.status_code, {"said": response.text}
 
+    @property
+    def has_supervisor(self) -> bool:
+        """Whether the stack's processes are this machine's."""
+        return self._outputs.get("run_dir") is not None
+
     def supervisor(self) -> Supervisor:
         """What runs the processes of a local stack.
 

@@ -52,7 +52,7 @@ ACTS: Mapping[str, Act] = {
     "await agents on source": agents.await_agents_on_source,
     "return deactivations": agents.return_deactivations,
     "await frameworks on source": frameworks.await_frameworks_on_source,
-    "reset target masters": masters.reset_target_masters,
+    masters.RESET: masters.reset_target_masters,
     "deactivate target agents": agents.deactivate_target,
     "move tasks to source": frameworks.move_to_source,
     "drain target agents": agents.drain_target,

@@ -19,18 +19,29 @@ from stacks.topology import Color, Stage
 TAKEN = "inventory"
 TAKEN_AT_REST = "inventory at rest"
 # On these tasks leave agents, and apps are larger for a while.
-_MOVING_EDGES = frozenset({3, 4})
+_MOVING_LAST = 4
+_MOVING_EDGES = frozenset({3, _MOVING_LAST})
 
 
 def recorded(situation: Situation) -> Inventory | None:
     """The inventory of the walk under way, as the journal keeps it."""
-    edge = situation.transition.edge
-    assert edge is not None
     for name in (TAKEN_AT_REST, TAKEN):
-        evidence = situation.story.evidence_of(name, edge=edge)
+        evidence = situation.story.evidence_of(name, edge=_edge(situation))
         if evidence is not None and "inventory" in evidence:
             return Inventory.from_dict(evidence["inventory"])
     return None
+
+
+def last_taken(situation: Situation) -> Inventory:
+    """The inventory of the last walk that took tasks off agents; an empty one where none did."""
+    evidence = situation.story.evidence_of(TAKEN, edge=_MOVING_LAST, earlier_walks=True)
+    return Inventory.from_dict(evidence["inventory"]) if evidence else Inventory()
+
+
+def _edge(situation: Situation) -> int:
+    edge = situation.transition.edge
+    assert edge is not None
+    return edge
 
 
 async def take_inventory(world: World, situation: Situation, tell: Tell) -> Findings:
@@ -54,8 +65,12 @@ async def take_inventory_at_rest(world: World, situation: Situation, tell: Tell)
     forward = situation.transition.direction is phases.Direction.FORWARD
     origin = world.source if forward else world.target
     leading = await world.leading()
-    kept = None if leading is origin else recorded(situation)
-    return _taken(kept or await _read_inventory(world, leading, tell))
+    if leading is not origin and (kept := recorded(situation)) is not None:
+        return _taken(kept)
+    found = await _read_inventory(world, leading, tell)
+    # The stack's own frameworks stand still, and others may not have found a restarted leader.
+    before = situation.story.evidence_of(TAKEN, edge=_edge(situation))
+    return _taken(found.after(Inventory.from_dict(before["inventory"])) if before else found)
 
 
 def _taken(found: Inventory) -> Findings:
@@ -202,9 +217,7 @@ async def registered_ids(world: World, color: Color, tell: Tell) -> tuple[str, .
 
 async def reactivate_source(world: World, situation: Situation, tell: Tell) -> Findings:
     """Offer the source's own agents again, but those that were deactivated before the migration."""
-    evidence = situation.story.evidence_of(TAKEN, edge=4, earlier_walks=True)
-    before = Inventory.from_dict(evidence["inventory"]) if evidence else Inventory()
-    ours = {agent.id for agent in before.agents if agent.deactivated}
+    ours = {agent.id for agent in last_taken(situation).agents if agent.deactivated}
     return await _reactivate(world, world.source, ours, tell)
 
 

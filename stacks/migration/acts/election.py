@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 
 from clients.mesos.errors import ForeignLeaderError
 from stacks.migration import readers
-from stacks.migration.acts.masters import settled_masters
+from stacks.migration.acts.masters import recovered_masters, settled_masters, start_masters
 from stacks.migration.acts.registry import carry
 from stacks.migration.evidence import Evidence, Findings
 from stacks.migration.executor import Situation
@@ -35,6 +35,9 @@ async def raise_election_numbers(world: World, _: Situation, tell: Tell) -> Find
     if await projected(world) is not ProjectionKind.OFF:
         return Findings(numbers={"skipped": "a leader is projected already"})
     color = world.source
+    # One that is down is no candidate, so nobody below would start it.
+    await start_masters(world, color)
+    await recovered_masters(world, color, tell, leads=True)
     restarted: list[str] = []
     # A single master rises by one each time.
     for _turn in range(LOWEST_NUMBER_MIN):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from typing import Any
 
 from components.mesos.isolation import limits_tasks
@@ -13,6 +12,7 @@ from stacks.migration.acts.apps import move_apps
 from stacks.migration.errors import ActFailedError
 from stacks.migration.evidence import Evidence, Findings
 from stacks.migration.executor import Situation
+from stacks.migration.readers import Inventory
 from stacks.migration.updates import Tell
 from stacks.migration.waiting import NotYetError, wait_until
 from stacks.migration.world import World
@@ -37,17 +37,20 @@ async def await_frameworks_on_source(world: World, situation: Situation, tell: T
 async def _await_frameworks(
     world: World, color: Color, situation: Situation, tell: Tell
 ) -> Findings:
-    inventory = recorded(situation)
-    ids = dict(inventory.frameworks) if inventory else {}
-    return Findings((await subscribed(world, color, tell, ids=ids),))
+    inventory = recorded(situation) or Inventory()
+    return Findings((await subscribed(world, color, tell, wanted=inventory),))
 
 
-async def subscribed(world: World, color: Color, tell: Tell, *, ids: Mapping[str, str]) -> Evidence:
-    """Wait until frameworks are subscribed to a colour's masters and have all of their tasks."""
+async def subscribed(world: World, color: Color, tell: Tell, *, wanted: Inventory) -> Evidence:
+    """Wait until frameworks are subscribed to a colour's masters, those of the stack with all of
+    their tasks."""
+    ids = wanted.framework_ids
+    operator = await world.operator(color)
 
     async def look() -> Evidence:
         states = await readers.framework_states(world)
-        problems: list[str] = []
+        away = wanted.unsubscribed_in(await operator.frameworks())
+        problems = [f"{one} is not subscribed" for one in away]
         for name, state in states.items():
             master = state["registered_with"]
             if master not in world.masters(color):
@@ -60,8 +63,10 @@ async def subscribed(world: World, color: Color, tell: Tell, *, ids: Mapping[str
             raise NotYetError("; ".join(problems))
         numbers = {name: _numbers(state) for name, state in states.items()}
         healthy = ", ".join(f"{n}: {s['healthy']}/{s['target']}" for n, s in states.items())
-        said = f"subscribed to {color}, tasks {healthy}"
-        return Evidence("frameworks", ok=True, said=said, numbers=numbers, told_by="their /state")
+        count = sum(one.subscribed for one in wanted.frameworks)
+        said = f"{count} frameworks of the inventory subscribed to {color}, tasks {healthy}"
+        told_by = "GET_FRAMEWORKS, their /state"
+        return Evidence("frameworks", ok=True, said=said, numbers=numbers, told_by=told_by)
 
     what = f"frameworks to be subscribed to {color} with all of their tasks"
     return await wait_until(what, look, bound_s=world.bounds.frameworks_s, tell=tell)

@@ -12,6 +12,7 @@ from stacks.migration.waiting import NotYetError, wait_until
 from stacks.migration.world import World
 from stacks.topology import Color, Tier
 
+RESET = "reset target masters"
 _WORK = "work"
 
 
@@ -40,7 +41,26 @@ async def await_target_masters(world: World, _: Situation, tell: Tell) -> Findin
 
 async def await_source_masters(world: World, _: Situation, tell: Tell) -> Findings:
     """Wait until the source's masters stand ready behind the projected leader."""
+    await start_masters(world, world.source)
     return Findings((await recovered_masters(world, world.source, tell, leads=False),))
+
+
+async def start_masters(world: World, color: Color) -> None:
+    """Start every master of a colour that does not run.
+
+    A runner that was killed between stopping one and starting it has left it down, and no update
+    makes up for that: what is declared is the same. Elsewhere than on this machine the platform
+    starts whatever ended.
+    """
+    if not world.has_supervisor:
+        return
+    supervisor = world.supervisor()
+    for name in _names(world, color):
+        await asyncio.to_thread(supervisor.start, name)
+
+
+def _names(world: World, color: Color) -> list[str]:
+    return [f"{color}-{Tier.MASTERS}-{index}" for index in range(len(world.masters(color)))]
 
 
 async def recovered_masters(world: World, color: Color, tell: Tell, *, leads: bool) -> Evidence:
@@ -70,21 +90,25 @@ async def recovered_masters(world: World, color: Color, tell: Tell, *, leads: bo
 # Registry of the target
 
 
-async def reset_target_masters(world: World, _: Situation, tell: Tell) -> Findings:
+async def reset_target_masters(world: World, situation: Situation, tell: Tell) -> Findings:
     """Let the target's masters forget the agents that they led; nothing to do if they led none."""
     color = world.target
-    if not await has_led(world, color):
-        return Findings(numbers={"skipped": f"{color}'s registry knows no agent"})
+    # Of a reset that was cut short some have forgotten and some have not: a group that may never
+    # find a quorum, so it is asked for nothing before all of them have.
+    if not situation.story.was_begun(RESET, edge=situation.transition.edge):
+        await start_masters(world, color)
+        await recovered_masters(world, color, tell, leads=True)
+        if not await has_led(world, color):
+            return Findings(numbers={"skipped": f"{color}'s registry knows no agent"})
     supervisor = world.supervisor()
-    names = [f"{color}-{Tier.MASTERS}-{index}" for index in range(len(world.masters(color)))]
+    names = _names(world, color)
     tell(f"stopping {', '.join(names)}")
     # All of them before the first is wiped: one that still has the old log would hand it on.
     for name in names:
         await asyncio.to_thread(supervisor.stop, name)
     for name in names:
         await asyncio.to_thread(supervisor.wipe, name, [_WORK])
-    for name in names:
-        await asyncio.to_thread(supervisor.start, name)
+    await start_masters(world, color)
     evidence = await recovered_masters(world, color, tell, leads=True)
     return Findings((evidence,), {"wiped": names})
 

@@ -9,6 +9,7 @@ from collections import Counter
 
 from components.marathon.service import NAME as MARATHON
 from stacks.migration import app_moves, readers
+from stacks.migration.acts import agents
 from stacks.migration.evidence import Evidence
 from stacks.migration.executor import Situation
 from stacks.migration.world import World
@@ -46,13 +47,25 @@ async def tasks_healthy(world: World, _: Situation) -> Evidence:
     return Evidence("tasks", ok=not short, said=said, numbers=numbers, told_by="frameworks' /state")
 
 
-async def frameworks_on_target(world: World, _: Situation) -> Evidence:
-    """Every framework is subscribed to the target's leader."""
+async def frameworks_on_target(world: World, situation: Situation) -> Evidence:
+    """Every framework is subscribed to the target's leader: the stack's own, as they say, and each
+    that was subscribed when the inventory was taken, as the leader says."""
     states = await readers.framework_states(world)
     ours = world.masters(world.target)
     away = {n: s["registered_with"] for n, s in states.items() if s["registered_with"] not in ours}
-    said = f"subscribed elsewhere: {away}" if away else f"{len(states)} frameworks on the target"
-    return Evidence("frameworks", ok=not away, said=said, told_by="frameworks' /state")
+    wanted = agents.recorded(situation) or agents.last_taken(situation)
+    found = await (await world.operator(world.target)).frameworks()
+    missing = wanted.unsubscribed_in(found)
+    count = sum(one.subscribed for one in wanted.frameworks)
+    said = f"{len(states)} frameworks of the stack and {count} of the inventory on the target"
+    if away:
+        said = f"subscribed elsewhere: {away}"
+    elif missing:
+        said = f"not subscribed to the target's leader: {', '.join(missing)}"
+    numbers = {"stack": len(states), "inventory": count, "missing": missing}
+    told_by = "frameworks' /state, GET_FRAMEWORKS"
+    ok = not away and not missing
+    return Evidence("frameworks", ok=ok, said=said, numbers=numbers, told_by=told_by)
 
 
 async def movers_known(world: World, _: Situation) -> Evidence:

@@ -11,6 +11,7 @@ from clients.mesos.model import (
     Agent,
     Agents,
     Framework,
+    Frameworks,
     Machine,
     MaintenanceSchedule,
     MaintenanceStatus,
@@ -53,6 +54,10 @@ class Masters:
     async def state(self) -> State:
         assert self.cluster is not None
         return self.cluster
+
+    async def frameworks(self) -> Frameworks:
+        assert self.cluster is not None
+        return self.cluster.frameworks
 
     async def quota(self) -> tuple[Quota, ...]:
         return tuple(self.kept_quota.values())
@@ -112,7 +117,7 @@ def world_of(
         SimpleNamespace(
             source=BLUE,
             target=GREEN,
-            bounds=Bounds(masters_s=0.0, agents_s=0.0),
+            bounds=Bounds(masters_s=0.0, agents_s=0.0, frameworks_s=0.0),
             operator=operator,
             leading=leading,
             consents=consented,
@@ -137,8 +142,9 @@ def listed(**addresses: tuple[str, ...]) -> Callable[[Color], OwnAgents]:
     return lambda color: ListedAgents(addresses.get(color, ()))
 
 
-def framework(name: str) -> Framework:
-    return Framework(f"id-{name}", name, ("*",), True, True, False, True, 7200.0, frozenset())
+def framework(name: str, **changes: Any) -> Framework:
+    made = Framework(f"id-{name}", name, ("*",), True, True, False, True, 7200.0, frozenset())
+    return replace(made, **changes)
 
 
 def task(name: str, framework_name: str, agent_number: int) -> Task:

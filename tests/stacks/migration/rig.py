@@ -21,6 +21,8 @@ from tests.stacks.migration.fake_world import (
 
 GROUPS = {"traffic": Placement.SOURCE}
 
+PLANNED = "planned"
+
 
 class Rig:
     """A fake stack with what drives it; `service` is made anew as after a new start."""
@@ -40,7 +42,7 @@ class Rig:
             self.folder,
             "test",
             stand_in=StandIn(self.stack, self.work),
-            listener=self.events.append,
+            listener=self.hear,
             checkpoint=self.checkpoint,
         )
 
@@ -51,6 +53,12 @@ class Rig:
         other.stack = FakeStack(self.stack.standing, permits=list(self.stack.permits))
         other.work = FakeWork(other.stack, dict(self.work.model))
         return other
+
+    def hear(self, event: events.Event) -> None:
+        """Also pass the place where a command has said where it wants to go and begun nothing."""
+        self.events.append(event)
+        if isinstance(event, events.PlanMade):
+            self._pass(PLANNED)
 
     def checkpoint(self, transition: Transition, step: Step, when: str) -> None:
         self._pass(f"{transition.name}:{step.name}:{when}")

@@ -15,12 +15,13 @@ from stacks.migration.errors import (
 )
 from stacks.migration.journal import Kind, Outcome
 from stacks.migration.phases import Direction
+from stacks.migration.planner import Transition
 from stacks.topology import Placement, Position, Standing
 from tests.stacks.migration.fake_world import (
     KilledError,
     resources_at,
 )
-from tests.stacks.migration.rig import GROUPS, Rig
+from tests.stacks.migration.rig import GROUPS, PLANNED, Rig
 
 
 def prepare(rig: Rig, edge: int, direction: Direction) -> int:
@@ -154,6 +155,100 @@ def test_a_group_killed_anywhere_on_its_way(tmp_path: Path, placement: Placement
 
         assert rig.stack.standing.groups["traffic"] is placement, place
         assert rig.work.model["traffic"] == placement
+
+
+@pytest.mark.parametrize(("edge", "direction"), WALKS)
+def test_a_command_that_turned_round_and_was_killed_at_once_is_what_is_resumed(
+    tmp_path: Path, edge: int, direction: Direction
+) -> None:
+    origin = Rig(tmp_path / "origin")
+    origin.folder.mkdir()
+    end, start = prepare(origin, edge, direction), phases.start_of(edge, direction).phase
+    possible = [place for place, stood in places(tmp_path, edge, direction) if stood != Position(6)]
+    for number, place in enumerate(possible[::4]):
+        rig = origin.copy(tmp_path / str(number))
+        rig.kill_at = place
+        with rig.watching(), pytest.raises(KilledError):
+            rig.run_to(end)
+        verb = rig.service.rollback if direction is Direction.FORWARD else rig.service.start
+        rig.kill_at = PLANNED
+        try:
+            with pytest.raises(KilledError):
+                asyncio.run(verb(start))
+        except PlanError:
+            continue  # Killed before anything was begun.
+        wanted = _plan_told(rig)
+        rig.work.log.clear()
+
+        asyncio.run(rig.service.resume())
+
+        assert _plan_told(rig) == wanted, place
+        assert rig.stack.standing.position == Position(start), place
+        assert rig.stack.resources == resources_at(rig.stack.standing), place
+        walked = {line.partition(":")[0] for line in rig.work.log}
+        assert walked <= {transition.name for transition in wanted}, place
+
+
+def _plan_told(rig: Rig) -> tuple[Transition, ...]:
+    return next(e for e in reversed(rig.events) if isinstance(e, events.PlanMade)).transitions
+
+
+def test_a_group_that_was_to_turn_round_is_not_taken_further(rig: Rig) -> None:
+    rig.run_to(3)
+    rig.kill_at = "clients traffic -> target:stop group:after"
+    with pytest.raises(KilledError):
+        asyncio.run(rig.service.move_group("traffic", Placement.TARGET))
+    rig.kill_at = PLANNED
+    with pytest.raises(KilledError):
+        asyncio.run(rig.service.move_group("traffic", Placement.SOURCE))
+    rig.work.log.clear()
+
+    asyncio.run(rig.service.resume())
+
+    assert rig.stack.standing.groups["traffic"] is Placement.SOURCE
+    assert not [line for line in rig.work.log if "-> target" in line]
+
+
+def test_a_rollback_killed_while_it_settles_is_what_is_resumed(rig: Rig) -> None:
+    rig.run_to(2)
+    rig.kill_at = "2 -> 3:update to 2/prepared:after"
+    with pytest.raises(KilledError):
+        asyncio.run(rig.service.start(3))
+    del rig.stack.resources["blue-agents-0"]  # So that there is something to settle.
+
+    def die(_: str) -> None:
+        raise KilledError
+
+    rig.stack.during_up = die
+    with pytest.raises(KilledError):
+        asyncio.run(rig.service.rollback())
+    rig.stack.during_up = lambda _: None
+    rig.work.log.clear()
+
+    asyncio.run(rig.service.resume())
+
+    assert rig.stack.standing == Standing(groups=GROUPS)
+    assert not [line for line in rig.work.log if line.startswith("2 -> 3")]
+
+
+def test_a_rollback_goes_on_from_where_an_update_left_at_work_has_arrived(rig: Rig) -> None:
+    rig.run_to(2)
+    rig.kill_at = "2 -> 3:update to 2/moved:before"
+    with pytest.raises(KilledError):
+        asyncio.run(rig.service.start(3))
+
+    def arrive() -> bool:
+        rig.stack.standing = rig.stack.config = rig.stack.standing.at(Position.parse("2/moved"))
+        rig.stack.resources = resources_at(rig.stack.standing)
+        return True
+
+    rig.stack.clear_interrupted = arrive
+    asyncio.run(rig.service.rollback())
+
+    assert rig.stack.standing == Standing(groups=GROUPS)
+    planned = _plan_told(rig)[0].steps
+    assert "await source masters" in {step.name for step in planned}
+    assert "update to 2/moved" not in {step.name for step in planned}
 
 
 def test_resume_goes_on_to_where_the_run_was_going(rig: Rig) -> None:

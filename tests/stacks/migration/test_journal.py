@@ -155,6 +155,23 @@ def test_evidence_is_that_of_the_walk_under_way() -> None:
     assert story.evidence_of("inventory", edge=2, earlier_walks=True) == {"agents": 2}
 
 
+def test_a_step_counts_as_begun_until_it_has_ended_well() -> None:
+    begun = record(Kind.STEP_STARTED, name="reset")
+    failed = record(Kind.STEP_ENDED, name="reset", outcome=Outcome.FAILED)
+    done = record(Kind.STEP_ENDED, name="reset", outcome=Outcome.OK)
+    other = record(Kind.STEP_ENDED, name="another", outcome=Outcome.OK)
+    walked = record(Kind.TRANSITION_ENDED, "3", outcome=Outcome.OK)
+
+    def was_begun(*records: Record) -> bool:
+        return journal.tell(records).was_begun("reset", edge=2)
+
+    assert not was_begun(begun)
+    assert was_begun(begun, other, begun)
+    assert was_begun(begun, failed, begun)
+    assert not was_begun(begun, done, begun)
+    assert not was_begun(begun, failed, walked, begun)
+
+
 FILL = """
 import pathlib, resource, signal, sys
 from stacks.migration.journal import Journal, Kind, Record

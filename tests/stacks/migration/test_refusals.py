@@ -27,7 +27,7 @@ from tests.stacks.migration.fake_world import (
     KilledError,
     resources_at,
 )
-from tests.stacks.migration.rig import GROUPS, Rig
+from tests.stacks.migration.rig import GROUPS, PLANNED, Rig
 
 
 @pytest.mark.parametrize(
@@ -149,6 +149,24 @@ def test_a_failed_creation_can_be_walked_back(rig: Rig) -> None:
     rig.stack.during_up = lambda _: None
 
     asyncio.run(rig.service.rollback())
+
+    assert rig.stack.standing == Standing(groups=GROUPS)
+
+
+def test_a_failed_creation_is_walked_back_by_a_resume_of_the_way_back(rig: Rig) -> None:
+    def fail(when: str) -> None:
+        if when == "gate" and rig.stack.config.position == Position(1):
+            name, reason = "green-zookeeper-0", "port 1 is taken"
+            raise ResourceFailedError(name, reason)
+
+    rig.stack.during_up = fail
+    with pytest.raises(ResourceFailedError):
+        asyncio.run(rig.service.start(1))
+    rig.kill_at = PLANNED
+    with pytest.raises(KilledError):
+        asyncio.run(rig.service.rollback())
+
+    asyncio.run(rig.service.resume())
 
     assert rig.stack.standing == Standing(groups=GROUPS)
 
