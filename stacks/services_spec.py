@@ -66,7 +66,9 @@ class DiscoveryConfig(Model):
     zone: Annotated[str, AfterValidator(check_zone)] = "mesos"
     """What they answer for."""
     image: Image | None = None
-    """Their image."""
+    """Their image. That of Mesos-DNS has `mesos-dns` on PATH or as `/mesos-dns`, a shell, `cat` and
+    `mkdir`. It is a principal of its own with masters, `principal-mesos-dns`, which sees frameworks
+    and tasks and does nothing."""
     stub_zone: StubZoneConfig | None = None
     """None: somebody else tells the cluster's name servers."""
 
