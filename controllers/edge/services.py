@@ -90,10 +90,12 @@ class Service:
 
 @dataclass(frozen=True)
 class Found:
-    """What apps ask for; services by name."""
+    """What apps ask for; services by name. `unknown` are instances of which Marathon knows no
+    health: whether they get requests follows from whether they did."""
 
     services: tuple[Service, ...]
     problems: tuple[Problem, ...]
+    unknown: int = 0
 
 
 class _WrongError(Exception):
@@ -108,26 +110,41 @@ def _wrong(label: str, why: str) -> _WrongError:
 
 
 def find(
-    apps: Sequence[App], tasks: Sequence[Task], *, group: str, taken: frozenset[int] = frozenset()
+    apps: Sequence[App],
+    tasks: Sequence[Task],
+    *,
+    group: str,
+    taken: frozenset[int] = frozenset(),
+    served: Iterable[Service] = (),
 ) -> Found:
     """What apps of a group ask for, and where their instances answer.
 
     An instance gets requests while its task runs and, where its app has health checks, is healthy;
-    one that was asked to end, only while nobody else can take them. `taken` are ports of the edge's
-    own. Where two services want the same port, or the same host and path, the one of the first id
-    has it.
+    one that was asked to end, only while nobody else can take them. A leader of Marathon that was
+    just elected has heard of no check: where it knows no health, who is `served` already stays, and
+    who is not waits. `taken` are ports of the edge's own. Where two services want the same port, or
+    the same host and path, the one of the first id has it.
     """
     by_name: dict[tuple[str, int], Service] = {}
     problems: list[Problem] = []
+    unknown = 0
     instances = running(apps, tasks)
+    places = {
+        (service.name, service.index): {(one.host, one.port) for one in service.servers}
+        for service in served
+    }
     for app in sorted(apps, key=lambda one: one.id):
         for service in _of_app(app, group, problems):
             key = (service.name, service.index)
-            servers = [
-                Server(one.host, one.task.ports[service.index], one.is_ending)
-                for one in instances.get(app.id, ())
-                if one.is_well and service.index < len(one.task.ports)
-            ]
+            servers: list[Server] = []
+            for one in instances.get(app.id, ()):
+                if service.index >= len(one.task.ports):
+                    continue
+                unknown += one.is_well is None
+                server = Server(one.host, one.task.ports[service.index], one.is_ending)
+                is_served = (server.host, server.port) in places.get(key, ())
+                if one.is_well or (one.is_well is None and is_served):
+                    servers.append(server)
             before = by_name.get(key)
             if before is not None:
                 # Another app of the same deployment group: the first one's labels count for both.
@@ -135,7 +152,7 @@ def find(
                 service = before  # noqa: PLW2901 - two apps, one service
             by_name[key] = replace(service, servers=_by_place(servers))
     services = _without_clashes(by_name.values(), taken, problems)
-    return Found(tuple(services), tuple(problems))
+    return Found(tuple(services), tuple(problems), unknown)
 
 
 def _by_place(servers: Iterable[Server]) -> tuple[Server, ...]:
