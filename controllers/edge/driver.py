@@ -7,15 +7,16 @@ Mesos) the proxy serves on with what it has: instances that have gone meanwhile 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import structlog
 
 from clients.marathon import MarathonError
 from clients.marathon.errors import PermanentError
+from controllers.edge.ports import unusable
 from controllers.edge.render import Configuration, Layout, render
-from controllers.edge.services import Found, find
+from controllers.edge.services import Found, Service, find, without_ports
 from controllers.edge.settings import EdgeSettings
 from controllers.errors import NotReloadedError, RefusedError
 from controllers.following import SOON_S, Doubt, Follower, Source
@@ -87,6 +88,9 @@ class Edge:
         taken = frozenset({self._settings.http_port, self._settings.admin_port})
         served = () if self._found is None else self._found.services
         found = find(apps, tasks, group=self._settings.group, taken=taken, served=served)
+        # Those that the proxy has already are its own.
+        new = _ports(found.services) - _ports(served)
+        found = without_ports(found, unusable(self._settings.bind, new))
         self._tell(found)
         had_some = bool(self._found is not None and self._found.services)
         if self._doubt.holds(doubtful=had_some and not found.services):
@@ -132,3 +136,7 @@ class Edge:
             self._tell_applied(heard_at)
             await asyncio.sleep(self._settings.reload_interval_s)
         return SOON_S if self._doubt.is_open else self._settings.resync_s
+
+
+def _ports(services: Iterable[Service]) -> frozenset[int]:
+    return frozenset(one.port for one in services if one.port is not None)

@@ -32,7 +32,9 @@ KEYS: Mapping[str, str] = {
     "STICKY": "`true` sends a client to the same instance again, by a cookie",
 }
 """Of `HAPROXY_<index of the port>_<key>`, what each means."""
-_LABEL = re.compile(rf"{PREFIX}(?P<index>\d+)_(?P<key>[A-Z_]+)")
+# Of bounded length: to read a number of thousands of digits is an error of its own.
+_LABEL = re.compile(rf"{PREFIX}(?P<index>[0-9]{{1,5}})_(?P<key>[A-Z_]+)")
+_PORT = re.compile(r"[0-9]{1,5}")
 _HOST = re.compile(
     r"(?:\*\.)?[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*"
 )
@@ -40,6 +42,9 @@ _PATH = re.compile(r"/[A-Za-z0-9._~/-]*")
 _BALANCE = frozenset({"roundrobin", "leastconn", "source", "first", "random", "uri"})
 _TRUE, _FALSE = frozenset({"true", "1", "yes"}), frozenset({"false", "0", "no"})
 _PORT_MAX = 65_535
+# HAProxy cuts words off at some 8,000, and then finds a backend no more that is called so.
+_NAME_CHARS_MAX = 1_000
+_TOLD_CHARS_MAX = 60
 
 
 class Mode(StrEnum):
@@ -155,6 +160,21 @@ def find(
     return Found(tuple(services), tuple(problems), unknown)
 
 
+def without_ports(found: Found, unusable: Mapping[int, str]) -> Found:
+    """The same without ports that cannot be listened on; who has a host name is served by it."""
+    problems = list(found.problems)
+    services: list[Service] = []
+    for service in found.services:
+        if service.port is None or service.port not in unusable:
+            services.append(service)
+            continue
+        why = f"port {service.port} cannot be listened on: {unusable[service.port]}"
+        _teller(service, problems)("PORT", why)
+        if service.hosts:
+            services.append(replace(service, port=None))
+    return replace(found, services=tuple(services), problems=tuple(problems))
+
+
 def _by_place(servers: Iterable[Server]) -> tuple[Server, ...]:
     """Each place once: a configuration with two servers of one name is refused whole. Tasks may
     share one while an agent has given a port again and the end of who had it is not known yet;
@@ -185,6 +205,10 @@ def _of_app(app: App, group: str, problems: list[Problem]) -> Iterator[Service]:
         else:
             by_index.setdefault(int(found["index"]), {})[found["key"]] = value.strip()
     name = labels.get(DEPLOYMENT_GROUP) or app.id
+    if len(name) > _NAME_CHARS_MAX:
+        why = f"expected a name of at most {_NAME_CHARS_MAX} characters, saw {len(name)}"
+        problems.append(Problem(app.id, DEPLOYMENT_GROUP, why))
+        return
     for index, port in enumerate(service_ports):
         given = by_index.get(index, {})
         if group not in _split(given.get("GROUP") or labels.get(GROUP, "")):
@@ -240,8 +264,8 @@ def _port(given: Mapping[str, str], port: int) -> int | None:
     text = given.get("PORT")
     if text is None:
         return port or None
-    if not text.isdecimal() or not 0 < int(text) <= _PORT_MAX:
-        raise _wrong(label="PORT", why=f"expected a port, saw {text!r}")
+    if not _PORT.fullmatch(text) or not 0 < int(text) <= _PORT_MAX:
+        raise _wrong(label="PORT", why=f"expected a port, saw {text[:_TOLD_CHARS_MAX]!r}")
     return int(text)
 
 
