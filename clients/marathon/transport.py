@@ -163,7 +163,8 @@ class Transport:
     async def stream(
         self, path: str, params: Sequence[tuple[str, str]]
     ) -> AsyncGenerator[httpx.Response]:
-        """Open an event stream with the leader, once. Reading it is not bounded here."""
+        """Open an event stream with the leader, once. Reading it is not bounded here, a refusal
+        is."""
         leader = await self.leader()
         request = self._client.build_request(
             "GET",
@@ -176,16 +177,24 @@ class Transport:
             async with asyncio.timeout(self.timeout_s):
                 response = await self._client.send(request, stream=True)
         except (httpx.HTTPError, TimeoutError) as error:
-            raise self._unreachable(leader, error, sent=True).error from None
+            raise self._unreachable(leader, error, sent=False).error from None
         try:
             if not response.is_success:
-                await response.aread()
+                await self._read_refusal(response, leader)
                 check(f"GET {path}", response, leader)
             yield response
         except TryAgainError as failure:
             raise failure.error from None
         finally:
             await response.aclose()
+
+    async def _read_refusal(self, response: httpx.Response, leader: str) -> None:
+        """A leader that is ending cuts its words off, or leaves them without an end."""
+        try:
+            async with asyncio.timeout(self.timeout_s):
+                await response.aread()
+        except (httpx.HTTPError, TimeoutError) as error:
+            raise self._unreachable(leader, error, sent=False) from None
 
 
 def read_json(what: str, answer: httpx.Response) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ from tests.clients.scripted import Answer, Feed, Scripted, take_all
 
 INSTANCES = ["127.0.0.1:8081", "127.0.0.1:8082", "127.0.0.1:8083"]
 LEADER = INSTANCES[1]
+_BOUND_S = 30.0
 STARTED = {"deploymentId": "d1", "version": "v1"}
 
 
@@ -271,6 +273,23 @@ async def test_a_silent_stream_and_a_page_are_no_streams() -> None:
     async with marathon.client() as client:
         _, end = await take_all(client.events())
     assert isinstance(end, ProtocolError)
+
+
+@pytest.mark.parametrize("end", ["cut", "silent"])
+async def test_a_refused_stream_whose_words_do_not_come_to_an_end_is_an_error_in_time(
+    end: str,
+) -> None:
+    feed = Feed()
+    feed.put(b"shutting")
+    if end == "cut":
+        feed.cut()
+    marathon = Marathon(**{"GET /v2/events": [httpx.Response(503, stream=feed)]})
+    async with marathon.client(timeout_s=0.2) as client, asyncio.timeout(_BOUND_S):
+        found, error = await take_all(client.events())
+    assert found == []
+    assert isinstance(error, UnreachableError)
+    assert ("ReadError" if end == "cut" else "TimeoutError") in str(error)
+    assert feed.is_closed
 
 
 LINE_ENDS = st.sampled_from(["\n", "\r\n", "\r"])
