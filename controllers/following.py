@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Protocol
 
 import structlog
 
 from clients.marathon import MarathonError
+from clients.marathon.model import App, Task
 
 EVENTS = (
     "status_update_event",
@@ -30,7 +31,15 @@ _log = structlog.get_logger()
 
 
 class Source(Protocol):
-    """Tells when something has changed."""
+    """Marathon, as far as it is followed."""
+
+    async def apps(self) -> Sequence[App]:
+        """See clients.marathon."""
+        ...
+
+    async def tasks(self) -> Sequence[Task]:
+        """See clients.marathon."""
+        ...
 
     def events(self, kinds: tuple[str, ...] = ()) -> AsyncGenerator[object]:
         """See clients.marathon; the first event of a stream is itself one, for what was missed."""

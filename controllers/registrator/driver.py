@@ -9,8 +9,8 @@ would not find out. Several of these come to the same catalog; one is enough.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
-from typing import Protocol, TypeVar, cast
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TypeVar, cast
 
 import structlog
 
@@ -24,8 +24,7 @@ from clients.consul import (
 from clients.dns import look_up
 from clients.errors import DnsError
 from clients.marathon import MarathonError
-from clients.marathon.model import App, Task
-from controllers.following import SOON_S, Doubt, Follower
+from controllers.following import SOON_S, Doubt, Follower, Source
 from controllers.instances import Problem
 from controllers.registrator.entries import Entry, find
 from controllers.registrator.metrics import Counts
@@ -46,22 +45,6 @@ from controllers.status import Status as Told
 _log = structlog.get_logger()
 _T = TypeVar("_T")
 _FAILURES = (MarathonError, ConsulError)
-
-
-class Source(Protocol):
-    """Marathon, as far as it is followed."""
-
-    async def apps(self) -> Sequence[App]:
-        """See clients.marathon."""
-        ...
-
-    async def tasks(self) -> Sequence[Task]:
-        """See clients.marathon."""
-        ...
-
-    def events(self, kinds: tuple[str, ...] = ()) -> AsyncGenerator[object]:
-        """See clients.marathon."""
-        ...
 
 
 class Registrator:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from clients.mesos.model import Agents, Quota
 from clients.zookeeper.ensemble import CONFIGURATION_PATH
 from components.network.cni import known
-from stacks.checks.declared import Declared, EdgeGroup, Group, Resources
+from stacks.checks.declared import Declared, Group, Resources
 from stacks.migration.evidence import Evidence
 
 Flags = Mapping[str, str]
@@ -321,19 +321,6 @@ def names(
 def no_app_names() -> Evidence:
     """No app has an instance that is well: there is no name to ask for."""
     return evidence(APP_NAMES, (), "no app has an instance that takes requests", {}, "Marathon")
-
-
-def edge(wanted: EdgeGroup, digest: str, seen: Mapping[str, str | None]) -> Evidence:
-    """Every replica runs with what apps ask for now."""
-    problems = [
-        f"{address} does not answer" if found is None else f"{address} runs with {found}"
-        for address, found in seen.items()
-        if found != digest
-    ]
-    said = f"{len(seen)} replicas of {wanted.group} run with {digest}"
-    if problems:
-        problems.append(f"apps ask for {digest}")
-    return evidence("edge", problems, said, {"wanted": digest, **seen}, "/configuration-digest")
 
 
 def silent(name: str, error: Exception, told_by: str) -> Evidence:

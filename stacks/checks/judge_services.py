@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from stacks.checks.declared import EdgeGroup
 from stacks.checks.judge import evidence
 from stacks.migration.evidence import Evidence
 from sync_engine.client import EngineStatus
@@ -73,3 +74,22 @@ def exporters(told: Mapping[str, str | None]) -> Evidence:
     said = f"{len(told)} exporters hear of all that they ask"
     lines = {url: None if text is None else len(text.splitlines()) for url, text in told.items()}
     return evidence("exporters", problems, said, lines, "/metrics")
+
+
+def edge(
+    wanted: EdgeGroup, digest: str, seen: Mapping[str, str | None], *, unknown: int = 0
+) -> Evidence:
+    """Every replica runs with what apps ask for now. While there are instances of `unknown` health,
+    which replicas serve on where they did, one that runs with something else may be right."""
+    silent_ones = [f"{address} does not answer" for address, one in seen.items() if one is None]
+    others = [
+        f"{address} runs with {one}" for address, one in seen.items() if one not in {None, digest}
+    ]
+    numbers = {"wanted": digest, **seen}
+    said = f"{len(seen)} replicas of {wanted.group} run with {digest}"
+    told_by = "/configuration-digest"
+    if others and unknown and not silent_ones:
+        said = f"Marathon has not heard yet how {unknown} instances are: {'; '.join(others)}"
+        return Evidence("edge", ok=True, said=said, numbers=numbers, told_by=told_by, looked=False)
+    problems = silent_ones + others + ([f"apps ask for {digest}"] if silent_ones or others else [])
+    return evidence("edge", problems, said, numbers, told_by)

@@ -309,14 +309,15 @@ class _Looks:
     async def _edge(self, edge: EdgeGroup) -> Evidence:
         assert self._marathon is not None
         apps, tasks = await asyncio.gather(self._marathon.apps(), self._marathon.tasks())
-        wanted = digest_of(find(apps, tasks, group=edge.group, taken=edge.own_ports).services)
+        found = find(apps, tasks, group=edge.group, taken=edge.own_ports)
 
         async def ask(address: str) -> str:
             answer = await self._stranger.get(f"http://{address}{DIGEST_PATH}")
             answer.raise_for_status()
             return answer.text
 
-        return judge.edge(edge, wanted, await self._each(edge.admin, ask))
+        seen = await self._each(edge.admin, ask)
+        return judge_services.edge(edge, digest_of(found.services), seen, unknown=found.unknown)
 
     def _leader(self) -> OperatorClient:
         leading = self._declared.leading

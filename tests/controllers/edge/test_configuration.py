@@ -90,6 +90,29 @@ def test_requests_go_to_instances_that_run_and_are_healthy() -> None:
     assert asked.health_path == "/ping"
 
 
+def test_who_is_served_stays_while_nobody_knows_how_it_is() -> None:
+    """A leader of Marathon that was just elected has heard of no check."""
+    apps = [checked(app(**{"0_VHOST": "a.example"})), checked(app("/other", (10_002,)))]
+    before = found(apps, [task(port=1, healthy=True), task(port=2, healthy=True)]).services
+    tasks = [
+        task(port=1),
+        task(port=2, state="TASK_KILLING"),
+        # New, or another service's by now: neither was ever found healthy there.
+        task(port=3),
+        task("/other", 1),
+    ]
+
+    after = find(apps, tasks, group="external", served=before)
+
+    by_name = {one.name: one.servers for one in after.services}
+    assert by_name["/web"] == (Server("10.0.0.1", 1), Server("10.0.0.1", 2, is_ending=True))
+    assert by_name["/other"] == ()
+    assert after.unknown == 4
+    # What is known again counts again.
+    ill = find(apps, [task(port=1, healthy=False)], group="external", served=after.services)
+    assert {server for one in ill.services for server in one.servers} == set()
+
+
 def lines_of_servers(tasks: list[Task], **labels: str) -> list[str]:
     text = render(found([app(**{"0_VHOST": "a.example"}, **labels)], tasks).services, LAYOUT).text
     return [line for line in text.splitlines() if line.startswith("  server ")]
@@ -160,6 +183,10 @@ def test_apps_of_one_deployment_group_are_one_service() -> None:
         ("0_MODE", "health"),
         ("0_BALANCE", "roundrobin\n  x"),
         ("0_PORT", "70000"),
+        ("0_PORT", "9" * 5_000),
+        ("0_PORT", "\N{ARABIC-INDIC DIGIT SEVEN}"),
+        ("9" * 5_000 + "_PORT", "1"),
+        ("DEPLOYMENT_GROUP", "g" * 5_000),
         ("0_STICKY", "perhaps"),
         ("0_BACKEND_HEAD", "backend {backend}"),
         ("1_VHOST", "a.example"),

@@ -225,7 +225,7 @@ def test_a_stranger_must_be_refused_everywhere() -> None:
     assert "m:3 does not answer" in found.said
 
 
-def test_names_and_edges_are_compared_with_what_should_be() -> None:
+def test_names_are_compared_with_what_should_be() -> None:
     name = Names(("d:1", "d:2"), "mesos").own
     assert name == "leader.mesos"
     assert judge.names(name, dict.fromkeys(("d:1", "d:2"), ("10.0.0.1",)), ("10.0.0.1",)).ok
@@ -236,9 +236,6 @@ def test_names_and_edges_are_compared_with_what_should_be() -> None:
     assert judge.names("web", {"d:1": both[:1], "d:2": both[1:]}, both).ok
     assert "is nothing" in judge.names("web", {"d:1": ()}, both).said
     assert not judge.names("web", {"d:1": both}, both[:1]).ok
-    edge = EdgeGroup(("e:1", "e:2"), "external", frozenset())
-    assert judge.edge(edge, "abc", {"e:1": "abc", "e:2": "abc"}).ok
-    assert "e:2 runs with old" in judge.edge(edge, "abc", {"e:1": "abc", "e:2": "old"}).said
 
 
 def test_what_a_stack_declares_follows_from_configuration_and_outputs() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stacks.checks import judge_services as judge
+from stacks.checks.declared import EdgeGroup
 from sync_engine.client import EngineStatus
 
 UP = 'mesos_up{color="blue",kind="master",target="m%d:5050"} %s\n'
@@ -74,3 +75,19 @@ def test_exporters_answer_and_hear_of_all_that_they_ask() -> None:
     found = judge.exporters({"http://e/metrics": UP % (1, "1") + UP % (2, "0"), "http://f": None})
 
     assert found.said == "m2:5050 does not answer http://e/metrics; http://f does not answer"
+
+
+def test_edges_are_compared_with_what_should_be() -> None:
+    edge = EdgeGroup(("e:1", "e:2"), "external", frozenset())
+    assert judge.edge(edge, "abc", {"e:1": "abc", "e:2": "abc"}).ok
+    assert "e:2 runs with old" in judge.edge(edge, "abc", {"e:1": "abc", "e:2": "old"}).said
+
+
+def test_an_edge_is_not_judged_by_instances_that_nobody_has_heard_of() -> None:
+    edge = EdgeGroup(("e:1", "e:2"), "external", frozenset())
+    apart = judge.edge(edge, "abc", {"e:1": "abc", "e:2": "old"}, unknown=3)
+    assert (apart.ok, apart.looked) == (True, False)
+    assert "3 instances" in apart.said
+    assert judge.edge(edge, "abc", {"e:1": "abc", "e:2": "abc"}, unknown=3).looked
+    silent = judge.edge(edge, "abc", {"e:1": "old", "e:2": None}, unknown=3)
+    assert (silent.ok, silent.looked) == (False, True)
