@@ -235,8 +235,9 @@ class PluginsCollector:
             else:
                 shown = redactor.pair(column, value, LABEL_CHARS_MAX)
                 hidden += shown == CUT
-            table.set(table.row(id_), column, shown)
+            # Noted before it is told: whoever is interrupted in between takes it back all the same.
             one.told[where] = None if shown == CUT else mark
+            table.set(table.row(id_), column, shown)
         return hidden
 
     def _ours(self, topology: str, scope_id: str) -> str | None:
