@@ -17,6 +17,7 @@ from typing import ClassVar
 
 from probe.agent import docker
 from probe.agent.collector import Capability, Miss, State
+from probe.agent.collectors.container_texts import ContainerTexts
 from probe.agent.collectors.docker_values import facts
 from probe.agent.counters import Counters
 from probe.agent.errors import AbsentError, HttpError, UnreachableError
@@ -60,6 +61,7 @@ class ContainerCollector:
         self._sign_at = site.clock()
         self._unseen = Unseen(site.clock)
         self._counters = Counters(site)
+        self._texts = ContainerTexts(redacts=site.redact)
         self._listening: asyncio.Task[list[None]] | None = None
         self._version = ""
         self._images: set[str] = set()
@@ -107,6 +109,7 @@ class ContainerCollector:
             what = f"{len(self._unseen)} containers that the engine does not tell of"
             what = f"{what} ({self._unseen.problem})"
             misses.append(Miss(what, "an engine that can inspect them"))
+        misses += self._texts.misses()
         if self._counters.blind:
             what = f"counters of {self._counters.blind} containers, whose cgroup cannot be seen"
             grant = "run in the host's pid namespace with /sys/fs/cgroup mounted"
@@ -251,9 +254,10 @@ class ContainerCollector:
         )
 
     def _tell(self, found: docker.Container) -> None:
-        site = self._site
         id_ = clean(found.id)
-        row = self._table.put(id_, host=site.host, **facts(found, redacts=site.redact))
+        arguments = [found.path, *(found.args or [])]
+        texts = self._texts.shown(id_, arguments, found.config.labels or {})
+        row = self._table.put(id_, host=self._site.host, **facts(found), **texts)
         if found.state.pid:
             self._counters.run(id_, row, found.state.pid)
             self._counters.note_change(id_)
@@ -264,5 +268,6 @@ class ContainerCollector:
         self._about.pop(id_, None)
         self._inspections.drop(id_)
         self._unseen.forget(id_)
+        self._texts.forget(clean(id_))
         self._counters.stop(id_)
         self._table.remove(id_)

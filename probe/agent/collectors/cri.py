@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from probe.agent.collector import Capability, Miss, State
+from probe.agent.collectors.container_texts import ContainerTexts
 from probe.agent.counters import Counters
 from probe.agent.cri import Container, Runtime, Status
 from probe.agent.errors import AbsentError, AgentError, HttpError, RefusedError, UnreachableError
 from probe.agent.grpc import UNIMPLEMENTED
 from probe.agent.metering import counted
-from probe.agent.redaction import command_line, shown_pairs
 from probe.agent.site import Site
-from probe.agent.text import LABEL_CHARS_MAX, TEXT_CHARS_MAX, clean, clean_all
+from probe.agent.text import clean, clean_all
 from probe.agent.unseen import Unseen, answer_of
 
 SOCKETS = (
@@ -37,7 +37,6 @@ _OF_OTHERS = (None, "docker", "mesos")
 _LIST_S = 30.0
 _AFTER_EVENT_S = (0.0, 0.1, 1.0)
 _IMAGES_LISTS = 10
-_ARGUMENTS_MAX = 256
 
 
 class CriCollector:
@@ -52,6 +51,7 @@ class CriCollector:
         self._path = path or next((one for one in SOCKETS if Path(one).exists()), SOCKETS[0])
         self._runtime = Runtime(self._path)
         self._counters = Counters(site)
+        self._texts = ContainerTexts(redacts=site.redact)
         self._tasks: list[asyncio.Task[None]] = []
         self._happened = asyncio.Event()
         self._named = ("", "")
@@ -108,6 +108,7 @@ class CriCollector:
         if self._unseen:
             what = f"status of {len(self._unseen)} containers that the runtime does not tell"
             misses.append(Miss(f"{what} ({self._unseen.problem})", "a runtime that tells it"))
+        misses += self._texts.misses()
         if self._counters.blind:
             what = f"counters of {self._counters.blind} containers, whose cgroup cannot be seen"
             grant = "run in the host's pid namespace with /sys/fs/cgroup mounted"
@@ -193,10 +194,8 @@ class CriCollector:
         return one.id not in self._unseen
 
     def _facts(self, one: Container, status: Status) -> dict[str, Any]:
-        redacts = self._site.redact
-        arguments = status.command[:_ARGUMENTS_MAX]
-        shown = command_line(arguments) if redacts else " ".join(arguments)
         return {
+            **self._texts.shown(clean(one.id), status.command, one.labels),
             "host": self._site.host,
             "runtime": self._named[0],
             "name": clean(one.name),
@@ -204,14 +203,12 @@ class CriCollector:
             "image": clean(one.image) or None,
             "image_name": clean(one.image_name) or None,
             "state": one.state,
-            "command": clean(shown, TEXT_CHARS_MAX) or None,
             "pid": status.pid,
             "created_ms": one.created_ms,
             "started_ms": status.started_ms,
             "exit_code": status.exit_code,
             "restarts": one.attempt,
             "addresses": clean_all(list(status.addresses)),
-            "labels": shown_pairs(one.labels, redacts=redacts, chars_max=LABEL_CHARS_MAX),
             "host_network": status.host_network,
             "pause": one.is_sandbox,
         }
@@ -240,5 +237,6 @@ class CriCollector:
     def _remove(self, id_: str) -> None:
         self._known.pop(id_, None)
         self._unseen.forget(id_)
+        self._texts.forget(clean(id_))
         self._counters.stop(clean(id_))
         self._table.remove(clean(id_))
