@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from pathlib import Path
 from typing import TypeVar
 
 import httpx
@@ -17,6 +16,7 @@ from clients.errors import ClientError
 from clients.marathon import MarathonClient, MarathonError
 from clients.mesos import parse
 from clients.mesos.errors import MesosError
+from clients.mesos.model import Agent
 from clients.mesos.operator import OperatorClient
 from clients.zookeeper import ZooKeeperError
 from clients.zookeeper.ensemble import CONFIGURATION_PATH, parse_configuration
@@ -26,8 +26,8 @@ from controllers.edge.render import DIGEST_PATH, digest_of
 from controllers.edge.services import find
 from controllers.registrator.entries import find as find_entries
 from stacks.agents import ListedAgents
-from stacks.checks import canaries, judge, judge_services
-from stacks.checks.declared import Declared, EdgeGroup, Group, Names
+from stacks.checks import canaries, judge, judge_agents, judge_services
+from stacks.checks.declared import Declared, EdgeGroup, Group, Names, WantedEngine
 from stacks.checks.errors import AnswerError
 from stacks.checks.judge import Server
 from stacks.migration.evidence import Evidence, Findings
@@ -130,7 +130,7 @@ class _Looks:
         if self._declared.marathon and self._declared.marathon_runs:
             found.append(("marathon", self._instances))
         if engine is not None:
-            found.append(("sync engine", lambda: self._engine(*engine)))
+            found.append(("sync engine", _of(self._engine, engine)))
         if self._declared.exporters:
             found.append(("exporters", self._exporters))
         return found
@@ -171,7 +171,7 @@ class _Looks:
         return judge.master_flags(group, flags, bootstrapped=bootstrapped, quorum_of=quorum_of)
 
     async def _agents(self, group: Group) -> Evidence:
-        return judge.agents(self._declared, group, await self._leader().agents())
+        return judge_agents.agents(self._declared, group, await self._leader().agents())
 
     async def _agent_addresses(self, group: Group) -> tuple[str, ...]:
         """Where a group's agents are asked themselves: known, or told by who leads them."""
@@ -188,11 +188,15 @@ class _Looks:
     async def _networks(self) -> Evidence:
         known = (await self._leader().agents()).registered
         told = await self._each([agent.address for agent in known], self._flags_of)
-        return judge.networks(self._declared.networks, told)
+        return judge_agents.networks(self._declared.networks, told)
 
     async def _agent_flags(self, group: Group) -> Evidence:
         told = await self._each(await self._agent_addresses(group), self._flags_of)
-        return judge.agent_flags(self._declared, group, told)
+        known: dict[str, Agent] = {}
+        if len(self._declared.profiles) > 1:
+            registered = (await self._leader().agents()).registered
+            known = {agent.address: agent for agent in registered}
+        return judge_agents.agent_flags(self._declared, group, told, known)
 
     async def _limits(self, group: Group) -> Evidence:
         known = (await self._leader().agents()).registered
@@ -215,7 +219,9 @@ class _Looks:
             if agent in ids
         }
         silent = [framework for framework, state in states.items() if state is None]
-        return judge.limits(group, holds, newest, silent)
+        limiting = (one for one in self._declared.profiles if one.limits_tasks)
+        least = sum(one.count for one in limiting)
+        return judge_agents.limits(group, holds, newest, silent, least=least)
 
     async def _state_of(self, framework: str) -> str:
         answer = await self._stranger.get(f"{framework}/state")
@@ -247,9 +253,9 @@ class _Looks:
 
             return judge_services.marathon(await self._each(self._declared.marathon, leader_by))
 
-    async def _engine(self, url: str, token_file: Path) -> Evidence:
-        async with EngineClient(url, token_file, timeout_s=self._timeout_s) as engine:
-            return judge_services.engine(await engine.status())
+    async def _engine(self, wanted: WantedEngine) -> Evidence:
+        async with EngineClient(wanted.url, wanted.token_file, timeout_s=self._timeout_s) as engine:
+            return judge_services.engine(await engine.status(), wanted)
 
     async def _exporters(self) -> Evidence:
         async def ask(url: str) -> str:
@@ -257,7 +263,8 @@ class _Looks:
             answer.raise_for_status()
             return answer.text
 
-        return judge_services.exporters(await self._each(self._declared.exporters, ask))
+        wanted = self._declared.exporters
+        return judge_services.exporters(await self._each(tuple(wanted), ask), wanted)
 
     async def _strangers(self) -> Evidence:
         masters = [m for group in self._declared.groups for m in group.masters]
