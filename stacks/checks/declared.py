@@ -17,6 +17,7 @@ from components.network.discovery import Discovery
 from components.workload import Secret
 from stacks import agents
 from stacks.agents import OwnAgents
+from stacks.checks.declared_objects import WantedObjects, declared_objects
 from stacks.config import StackConfig
 from stacks.topology import Color, Lifecycle, Stage, Standing, Tier, Topology
 
@@ -106,7 +107,8 @@ class Declared:
     `networks`. `quorum_of` is the size that masters' quorum is derived of while their number
     changes. `frameworks` are URLs of those that run canaries, `web_route` are URLs. `weights` are
     roles', None as `quota`. `marathon_runs`: it does not while its state changes sides. `exporters`
-    are URLs of metrics, each with those that it has to ask at least."""
+    are URLs of metrics, each with those that it has to ask at least. `objects` are what the
+    API server has; None on one machine."""
 
     standing: Standing
     groups: tuple[Group, ...]
@@ -124,6 +126,7 @@ class Declared:
     web_route: tuple[str, ...] = ()
     engine: WantedEngine | None = None
     exporters: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    objects: WantedObjects | None = None
     secrets: Path | None = None
 
     @property
@@ -172,6 +175,7 @@ def declared(config: StackConfig, standing: Standing, outputs: Mapping[str, Any]
         web_route=_addresses(outputs.get("web_route")),
         engine=_engine(engine, topology, outputs) if engine else None,
         exporters=_exporters(topology, outputs),
+        objects=declared_objects(config, topology, outputs),
         secrets=_secrets(outputs),
     )
 

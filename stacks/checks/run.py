@@ -13,6 +13,7 @@ from clients.access import http_client
 from clients.consul import Status
 from clients.dns import look_up, resolve
 from clients.errors import ClientError
+from clients.kubernetes import Identity, KubernetesError
 from clients.marathon import MarathonClient, MarathonError
 from clients.mesos import parse
 from clients.mesos.errors import MesosError
@@ -30,6 +31,7 @@ from stacks.checks import canaries, judge, judge_agents, judge_services
 from stacks.checks.declared import Declared, EdgeGroup, Group, Names, WantedEngine
 from stacks.checks.errors import AnswerError
 from stacks.checks.judge import Server
+from stacks.checks.objects import ObjectLooks
 from stacks.migration.evidence import Evidence, Findings
 from sync_engine.client import EngineClient, EnsembleAddress, SyncError, facts, read
 
@@ -37,15 +39,18 @@ _TIMEOUT_S = 5.0
 _SHOWN_MAX = 200
 _FAILURES = (
     *(ClientError, MarathonError, MesosError, SyncError, ZooKeeperError),
-    *(AnswerError, httpx.HTTPError, ValueError),
+    *(AnswerError, KubernetesError, httpx.HTTPError, ValueError),
 )
 _GET_STATE = {"type": "GET_STATE"}
 T = TypeVar("T")
 
 
-async def check(declared: Declared, *, timeout_s: float = _TIMEOUT_S) -> Findings:
-    """Look at everything once; a part that cannot be asked is evidence that does not hold."""
-    looks = _Looks(declared, timeout_s)
+async def check(
+    declared: Declared, *, timeout_s: float = _TIMEOUT_S, identity: Identity | None = None
+) -> Findings:
+    """Look at everything once; a part that cannot be asked is evidence that does not hold. The API
+    server is asked as `identity`; None: as the pod that this runs in, where it is one."""
+    looks = _Looks(declared, timeout_s, identity)
     try:
         found = await asyncio.gather(*(_made(name, look) for name, look in looks.all()))
     finally:
@@ -63,7 +68,7 @@ async def _made(name: str, look: Callable[[], Awaitable[Evidence]]) -> Evidence:
 class _Looks:
     """One look a check; clients are shared."""
 
-    def __init__(self, declared: Declared, timeout_s: float) -> None:
+    def __init__(self, declared: Declared, timeout_s: float, identity: Identity | None) -> None:
         self._declared = declared
         self._timeout_s = timeout_s
         credential = declared.credential_file
@@ -82,6 +87,7 @@ class _Looks:
             if declared.marathon
             else None
         )
+        self._objects = ObjectLooks(declared.objects, identity) if declared.objects else None
 
     async def close(self) -> None:
         for operator in self._operators.values():
@@ -91,6 +97,8 @@ class _Looks:
         await self._http.aclose()
         await self._stranger.aclose()
         await self._browser.aclose()
+        if self._objects is not None:
+            await self._objects.close()
 
     def all(self) -> list[tuple[str, Callable[[], Awaitable[Evidence]]]]:
         """Every check that the stack gives cause for, with its name."""
@@ -121,7 +129,7 @@ class _Looks:
             found += self._all_names(names, leading)
         if edge is not None and self._marathon is not None:
             found.append(("edge", _of(self._edge, edge)))
-        return found
+        return found + (self._objects.all() if self._objects is not None else [])
 
     def _beside(self) -> list[tuple[str, Callable[[], Awaitable[Evidence]]]]:
         """Checks of what stands beside the clusters."""

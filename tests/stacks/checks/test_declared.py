@@ -9,6 +9,7 @@ import pytest
 
 from stacks.agents import NodeAgents
 from stacks.checks.declared import EdgeGroup, WantedEngine, declared
+from stacks.checks.declared_objects import WantedObjects
 from stacks.config import StackConfig, parse
 from stacks.topology import Color, Position, Standing
 from tests.stacks.checks.cases import GROUP, MASTERS
@@ -143,3 +144,51 @@ def test_exporters_ask_masters_of_their_colour_and_marathon_s_where_it_runs() ->
         "http://e:2/metrics": ("w:1",),
     }
     assert list(declared(config, stands_still, outputs).exporters) == ["http://e:1/metrics"]
+
+
+def test_on_kubernetes_copies_and_what_fills_secrets_are_looked_at_where_they_are_declared() -> (
+    None
+):
+    plain = declared(on_kubernetes({}, {}), Standing(), {}).objects
+    store = {"operator": "external-secrets", "store": "main", "path": "mesos"}
+    wanted = on_kubernetes(
+        {"snapshots": {"driver": "disk.csi.example", "every_h": 6}, "secret_store": store},
+        {"marathon": {"instances": 1, "backup": {}}},
+    )
+    outputs = {"probe": {"namespace": "p", "agents_namespace": "p-nodes"}}
+    with_target = declared(wanted, Standing(position=Position.parse("1")), outputs).objects
+
+    assert plain == WantedObjects("mesos", "mesos-agents")
+    assert with_target == WantedObjects(
+        "mesos",
+        "mesos-agents",
+        copied=frozenset(
+            {"blue-zookeeper", "blue-masters", "green-zookeeper", "frameworks-marathon-backup"}
+        ),
+        copies_every_s=6 * 3600,
+        probe=("p", "p-nodes"),
+        filled=True,
+    )
+    by_vault = on_kubernetes({"secret_store": {**store, "operator": "vault"}}, {})
+    objects = declared(by_vault, Standing(), {}).objects
+    assert objects is not None
+    assert not objects.filled
+    on_one_machine = parse({"target": "local", "local": {"port_base": 20_000}}, "s")
+    assert declared(on_one_machine, Standing(), {}).objects is None
+
+
+@pytest.mark.parametrize(("operation", "foreign"), [("eck", {"logs"}), ("plain", set[str]())])
+def test_pods_that_an_operator_makes_are_not_held_to_what_this_stack_declares(
+    operation: str, foreign: set[str]
+) -> None:
+    image = f"i@sha256:{'0' * 64}"
+    logging = {
+        "replicas": 1, "operation": operation, "elasticsearch": image, "filebeat": image,
+    }  # fmt: skip
+    config = on_kubernetes({}, {}, services={"logging": logging})
+
+    found = declared(config, Standing(), {}).objects
+
+    assert found is not None
+    assert found.logs == ("logs", "log-keeper", "shippers")
+    assert found.foreign == foreign
