@@ -14,16 +14,17 @@ from collections.abc import Mapping, Sequence
 from pulumi_kubernetes import core, meta
 
 from components.monitoring.probe_settings import (
+    AGENT,
     CERTIFICATES,
     HOST_RUN,
     RUN,
     SETTINGS,
     TOKENS,
+    WATCHER,
     ProbeArgs,
 )
 from components.monitoring.probe_watch import CREDENTIALS, WATCHED_SECRET
 
-AGENT, WATCHER = "probe-agent", "probe-cluster"
 CAPABILITIES = ("DAC_READ_SEARCH", "NET_ADMIN", "SYS_PTRACE")
 _HOSTED = {"host-run": ("/run", HOST_RUN), "cgroups": ("/sys/fs/cgroup", "/sys/fs/cgroup")}
 _USER = 10001
