@@ -9,12 +9,7 @@ from dataclasses import dataclass
 
 from clients.mesos.model import Quota
 from clients.zookeeper.ensemble import CONFIGURATION_PATH
-<<<<<<< HEAD
-from components.network.cni import known
 from stacks.checks.declared import Declared, Group, Resources
-=======
-from stacks.checks.declared import Declared, EdgeGroup, Group, Resources
->>>>>>> h-f2
 from stacks.migration.evidence import Evidence
 
 Flags = Mapping[str, str]

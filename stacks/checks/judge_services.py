@@ -8,11 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 
-<<<<<<< HEAD
-from stacks.checks.declared import EdgeGroup
-=======
-from stacks.checks.declared import WantedEngine
->>>>>>> h-f2
+from stacks.checks.declared import EdgeGroup, WantedEngine
 from stacks.checks.judge import evidence
 from stacks.migration.evidence import Evidence
 from sync_engine.client import EngineStatus, ProjectionKind, ProjectionStatus
