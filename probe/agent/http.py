@@ -30,7 +30,7 @@ _KEEP_ALIVE = (
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
 )
 _CLOSE_S_MAX = 1.0
-_USER = re.compile(r"(^|://).*@", re.DOTALL)
+_USER = re.compile(r"^(\w{1,16}://|).*@", re.DOTALL)
 _NO_HOST = re.compile(r"[\s@/\\?#,;'\"]")
 
 
