@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from probe.agent import secret_options
 from probe.agent.secret_options import Program
-from probe.agent.secret_shapes import REDACTED, ROOTS, SHAPES, SURE_ROOTS
+from probe.agent.secret_shapes import GLUED_PASSWORDS, REDACTED, ROOTS, SHAPES, SURE_ROOTS
 from probe.agent.text import CUT, LIST_ITEMS_MAX, TEXT_CHARS_MAX, clean, clean_all
 
 __all__ = [
@@ -47,7 +47,8 @@ _PLAIN = re.compile(r"[\w./-]*")
 _DEPTH_MAX = 3
 _PASSWORDS = r"pass(?:word|wd|phrase|code)?|pwd|pw|psk|tokens?|secrets?"
 _NAMES_OF_THEM = (
-    rf"(?:{_PASSWORDS}|(?:api|access|private|secret|enc(?:rypt(?:ion)?)?|master|account|auth"
+    rf"(?:{_PASSWORDS}|{GLUED_PASSWORDS}|secret[-_.]?key[-_.]?base"
+    r"|(?:api|app(?:lication)?|access|private|secret|enc(?:rypt(?:ion)?)?|master|account|auth|unseal"
     r"|licen[sc]e|hmac|sign(?:ing)?|(?:pre-?)?shared|session|subscription|gossip|instrumentation"
     r"|ingest|integration|registration|service|cipher|cookie|jwt|aes|webhook)[-_.]?keys?"
     r"|auth|authorization|credentials?|creds?|bearer|cookie|session[-_.]?id|signature|sas|dsn|salt"
@@ -77,7 +78,7 @@ _HARMLESS = re.compile(
 # Where a secret is, in place of one; a password may look like one, but not like those in `/run`.
 _PLACE = re.compile(rf"{ROOTS}[\w./@-]+|file:///\S+")
 _SURE_PLACE = re.compile(rf"{SURE_ROOTS}[\w./@-]+|file:///\S+")
-_PASSWORD = re.compile(rf"(?:{_PASSWORDS}){_WORD_END}$", re.IGNORECASE)
+_PASSWORD = re.compile(rf"(?:{_PASSWORDS}|{GLUED_PASSWORDS}){_WORD_END}$", re.IGNORECASE)
 _USER_OPTIONS = frozenset(("-u", "-a", "--user", "--auth", "--userpwd", "--proxy-user"))
 # What `user:group` may stand behind.
 _GROUP_OPTIONS = frozenset(("-u", "--user"))
@@ -257,7 +258,8 @@ class _Reading:
         argument more that is the secret.
         """
         is_next = self._first <= 1
-        if argument == "--" or _SURE_OPTION.fullmatch(argument):
+        is_none = argument == "--" or argument in secret_options.FLAGS
+        if is_none or _SURE_OPTION.fullmatch(argument):
             return False
         if _OPTION.fullmatch(argument):
             self._last += 1
@@ -290,7 +292,19 @@ class _Reading:
         if argument.startswith("-") and not sign and is_secret_name(argument):
             self._hides_next = _places(argument)
             return argument
-        return self._user(argument, before, name, value)
+        return self._cluster(argument) or self._user(argument, before, name, value)
+
+    def _cluster(self, argument: str) -> str | None:
+        """An argument of several options, the last of which takes a secret."""
+        for option, place in self._program.clusters:
+            found = option.fullmatch(argument)
+            if found is None:
+                continue
+            if found[2]:
+                return argument if place.fullmatch(found[2]) else f"{found[1]}{REDACTED}"
+            self._hides_next = place
+            return argument
+        return None
 
     def _user(self, argument: str, before: str, name: str, value: str) -> str | None:
         """An argument that tells a user with a password."""
