@@ -28,7 +28,7 @@ ACTS: Mapping[str, Act] = {
     "inventory at rest": agents.take_inventory_at_rest,
     "last replay": registry.replay_registry,
     "flip framework subtrees": ensembles.flip_frameworks,
-    "project leader": election.project_leader,
+    masters.PROJECT: election.project_leader,
     "await agents on target": agents.await_agents_on_target,
     "replay deactivations": agents.replay_deactivations,
     "persist projection": election.persist_projection,

@@ -103,6 +103,10 @@ async def await_agents_on_source(world: World, situation: Situation, tell: Tell)
 
 
 async def _await_same(world: World, color: Color, situation: Situation, tell: Tell) -> Findings:
+    return Findings((await same_inventory(world, color, _needed(situation), tell),))
+
+
+def _needed(situation: Situation) -> Inventory:
     wanted = recorded(situation)
     if wanted is None:
         msg = (
@@ -110,7 +114,7 @@ async def _await_same(world: World, color: Color, situation: Situation, tell: Te
             "back, or go back with `migrate rollback`"
         )
         raise ActFailedError(msg)
-    return Findings((await same_inventory(world, color, wanted, tell),))
+    return wanted
 
 
 async def same_inventory(world: World, color: Color, wanted: Inventory, tell: Tell) -> Evidence:
@@ -143,8 +147,7 @@ async def return_deactivations(world: World, situation: Situation, tell: Tell) -
 async def _carry_deactivations(
     world: World, color: Color, situation: Situation, tell: Tell
 ) -> Findings:
-    inventory = recorded(situation) or Inventory()
-    wanted = [agent.id for agent in inventory.agents if agent.deactivated]
+    wanted = [agent.id for agent in _needed(situation).agents if agent.deactivated]
     return Findings((await _deactivate(world, color, wanted, tell),))
 
 
@@ -232,8 +235,9 @@ async def _reactivate(world: World, color: Color, but: set[str], tell: Tell) -> 
 
     async def look() -> Evidence:
         known = {agent.id: agent for agent in (await operator.agents()).registered}
-        left = [known[one] for one in ids if one in known and known[one].deactivated]
-        for agent in left:
+        # One that is away takes no offers either.
+        left = [one for one in ids if one not in known or known[one].deactivated]
+        for agent in (known[one] for one in left if one in known):
             if _may_come_back(agent):
                 await operator.reactivate_agent(agent.id)
         if left:
@@ -270,7 +274,7 @@ async def _drain(world: World, color: Color, tell: Tell) -> Findings:
         for one in ids:
             if one in known and known[one].drain is None:
                 await operator.drain_agent(one)
-        left = [one for one in ids if one in known and not _is_drained(known[one])]
+        left = [one for one in ids if one not in known or not _is_drained(known[one])]
         if left:
             msg = f"{len(left)} agents of {color} are not drained yet"
             raise NotYetError(msg)

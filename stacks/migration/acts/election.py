@@ -8,19 +8,20 @@ tried; what they write to the source afterwards reaches the target, because mast
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from clients.mesos.errors import ForeignLeaderError
 from stacks.migration import readers
 from stacks.migration.acts.masters import recovered_masters, settled_masters, start_masters
 from stacks.migration.acts.registry import carry
+from stacks.migration.errors import ActFailedError
 from stacks.migration.evidence import Evidence, Findings
 from stacks.migration.executor import Situation
 from stacks.migration.updates import Tell
 from stacks.migration.waiting import NotYetError, wait_until
 from stacks.migration.world import World
 from stacks.topology import Color, Tier
-from sync_engine.client import ProjectionKind
+from sync_engine.client import EngineClient, ProjectionKind, ProjectionStatus
 
 # A leader is projected below every live number, and once more when its kind changes; real masters
 # leave 0 free.
@@ -98,10 +99,26 @@ async def _restart_master(world: World, color: Color, address: str, tell: Tell) 
 
 
 async def projected(world: World) -> ProjectionKind:
-    """How the target's leader is projected; OFF where there is no projection."""
-    status = await (await world.engine()).status()
-    kinds = {projection.kind for projection in status.projections.values()}
+    """How the target's leader is projected; OFF unless all projections are of one kind."""
+    found = await _projections(await world.engine())
+    kinds = {projection.kind for projection in found.values()}
     return kinds.pop() if len(kinds) == 1 else ProjectionKind.OFF
+
+
+async def _projections(engine: EngineClient) -> Mapping[str, ProjectionStatus]:
+    """What the engine projects, by name.
+
+    Raises:
+        ActFailedError: nothing, so that whatever is done to all of it is done to nobody.
+    """
+    found = (await engine.status()).projections
+    if not found:
+        msg = (
+            "expected the sync engine to have the projection of the target's leader in its rules, "
+            "saw none: they are not this stack's. Run `pulumi up`, then `migrate resume`"
+        )
+        raise ActFailedError(msg)
+    return found
 
 
 async def project_leader(world: World, _: Situation, tell: Tell) -> Findings:
@@ -155,7 +172,7 @@ async def _project(
     engine = await world.engine()
     evidence: list[Evidence] = []
     carried: tuple[Evidence, ...] = ()
-    for name in sorted((await engine.status()).projections):
+    for name in sorted(await _projections(engine)):
 
         async def look(projection: str = name) -> Evidence:
             nonlocal carried
@@ -195,7 +212,7 @@ async def lift_fence(world: World, _: Situation, tell: Tell) -> Findings:
 async def _fence(world: World, tell: Tell, *, fenced: bool) -> Findings:
     engine = await world.engine()
     evidence: list[Evidence] = []
-    for name in sorted((await engine.status()).projections):
+    for name in sorted(await _projections(engine)):
 
         async def look(projection: str = name) -> Evidence:
             status = await engine.fence_election(projection, fenced=fenced)

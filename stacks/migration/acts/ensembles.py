@@ -85,8 +85,9 @@ async def equal_audit(world: World, tell: Tell) -> AuditReport:
 
     async def look() -> AuditReport:
         report = await engine.audit(timeout_s=world.bounds.audit_s)
-        if not report.equal:
-            raise NotYetError(audit_evidence(report).said)
+        evidence = audit_evidence(report)
+        if not evidence.ok:
+            raise NotYetError(evidence.said)
         return report
 
     what = "both sides to be equal in an audit"
@@ -105,8 +106,11 @@ def audit_evidence(report: AuditReport) -> Evidence:
     said = f"{znodes} znodes equal, {reread} read again"
     if not report.equal:
         said = f"{len(different)} paths differ: {', '.join(different[:5])}"
+    if not report.subtrees:
+        said = "nothing was compared: no subtree in the engine's rules"
     numbers = {"znodes": znodes, "differences": len(different), "seconds": report.seconds}
-    return Evidence("audit", ok=report.equal, said=said, numbers=numbers, told_by="engine /audit")
+    ok = report.equal and bool(report.subtrees)
+    return Evidence("audit", ok=ok, said=said, numbers=numbers, told_by="engine /audit")
 
 
 async def soak(world: World, _: Situation, tell: Tell) -> Findings:
@@ -169,7 +173,14 @@ async def flip_group_back(world: World, situation: Situation, tell: Tell) -> Fin
 
 async def _framework_subtrees(world: World) -> list[str]:
     status = await (await world.engine()).status()
-    return sorted(name for name in status.subtrees if name.startswith(_FRAMEWORKS))
+    found = sorted(name for name in status.subtrees if name.startswith(_FRAMEWORKS))
+    if not found:
+        msg = (
+            "expected the sync engine to copy subtrees of frameworks, saw none in its rules: they "
+            "are not this stack's. Run `pulumi up`, then `migrate resume`"
+        )
+        raise ActFailedError(msg)
+    return found
 
 
 async def _flip(world: World, subtrees: Sequence[str], to: Side, tell: Tell) -> Findings:

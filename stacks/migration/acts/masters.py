@@ -7,11 +7,13 @@ import asyncio
 from stacks.migration import readers
 from stacks.migration.evidence import Evidence, Findings
 from stacks.migration.executor import Situation
+from stacks.migration.journal import Kind, Outcome, Story
 from stacks.migration.updates import Tell
 from stacks.migration.waiting import NotYetError, wait_until
 from stacks.migration.world import World
 from stacks.topology import Color, Tier
 
+PROJECT = "project leader"
 RESET = "reset target masters"
 _WORK = "work"
 
@@ -98,7 +100,7 @@ async def reset_target_masters(world: World, situation: Situation, tell: Tell) -
     if not situation.story.was_begun(RESET, edge=situation.transition.edge):
         await start_masters(world, color)
         await recovered_masters(world, color, tell, leads=True)
-        if not await has_led(world, color):
+        if not was_shown(situation.story) and not await has_led(world, color):
             return Findings(numbers={"skipped": f"{color}'s registry knows no agent"})
     supervisor = world.supervisor()
     names = _names(world, color)
@@ -111,6 +113,21 @@ async def reset_target_masters(world: World, situation: Situation, tell: Tell) -
     await start_masters(world, color)
     evidence = await recovered_masters(world, color, tell, leads=True)
     return Findings((evidence,), {"wiped": names})
+
+
+def was_shown(story: Story) -> bool:
+    """Whether the target's leader was projected since its masters last forgot what they led.
+
+    Masters list agents that went to the other side for some minutes only; the journal knows longer.
+    """
+    for record in reversed(story.records):
+        if record.migration != story.migration:
+            break
+        if (record.kind, record.outcome) != (Kind.STEP_ENDED, Outcome.OK):
+            continue
+        if record.name in {PROJECT, RESET}:
+            return record.name == PROJECT
+    return False
 
 
 async def has_led(world: World, color: Color) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from clients.mesos.model import Machine, Quota
 from clients.mesos.operator import OperatorClient
 from stacks.migration import readers
-from stacks.migration.acts.masters import has_led
+from stacks.migration.acts.masters import has_led, was_shown
 from stacks.migration.evidence import Evidence, Findings
 from stacks.migration.executor import Situation
 from stacks.migration.readers import Registry
@@ -27,9 +27,9 @@ async def replay_registry(world: World, _: Situation, tell: Tell) -> Findings:
     return Findings((await carry(world, world.source, world.target, tell),))
 
 
-async def return_registry(world: World, _: Situation, tell: Tell) -> Findings:
+async def return_registry(world: World, situation: Situation, tell: Tell) -> Findings:
     """Bring the source's registry to what the target's says, if the target has ever led."""
-    if not await has_led(world, world.target):
+    if not was_shown(situation.story) and not await has_led(world, world.target):
         return Findings(numbers={"skipped": f"{world.target} has led no agent"})
     return Findings((await carry(world, world.target, world.source, tell),))
 

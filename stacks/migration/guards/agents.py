@@ -108,8 +108,10 @@ async def _empty(world: World, color: Color) -> Evidence:
     said = f"{len(left)} tasks on {len(ids)} agents of {color}"
     numbers: dict[str, object] = {"tasks": len(left), "agents": len(ids)}
     lost: list[str] = []
-    if isinstance(world.agents(color), NodeAgents):
-        # Nobody knows whose an agent is that is away, and its tasks may run on.
+    wanted = world.agents(color)
+    if isinstance(wanted, NodeAgents) or wanted.lacking(state.agents):
+        # Nobody knows whose an agent is that is away, and its tasks may run on. Only where agents
+        # are listed and all of them are there, it is somebody else's.
         lost = [f"task {task.id} is unreachable" for task in state.tasks.unreachable]
         lost += [f"agent {one.id} has not come back" for one in state.agents.recovered]
         numbers["lost"] = lost

@@ -116,18 +116,25 @@ async def ensembles_apart(world: World, _: Situation) -> Evidence:
 
 async def owned_by_source(world: World, _: Situation) -> Evidence:
     """Every subtree is the source's."""
-    status = await (await world.engine()).status()
-    away = [name for name, s in status.subtrees.items() if s.owner is not Side.A or s.flipping]
-    said = f"owned by the other side: {', '.join(away)}" if away else "all owned by the source"
-    return Evidence("owners", ok=not away, said=said, told_by="engine /status")
+    return await _owned(world, Side.A, "the source")
 
 
 async def owned_by_target(world: World, _: Situation) -> Evidence:
     """Every subtree is the target's."""
-    status = await (await world.engine()).status()
-    away = [name for name, s in status.subtrees.items() if s.owner is not Side.B or s.flipping]
-    said = f"owned by the other side: {', '.join(away)}" if away else "all owned by the target"
-    return Evidence("owners", ok=not away, said=said, told_by="engine /status")
+    return await _owned(world, Side.B, "the target")
+
+
+async def _owned(world: World, side: Side, owner: str) -> Evidence:
+    subtrees = (await (await world.engine()).status()).subtrees
+    away = [name for name, s in subtrees.items() if s.owner is not side or s.flipping]
+    said = (
+        f"all {len(subtrees)} owned by {owner}" if subtrees else "no subtree in the engine's rules"
+    )
+    if away:
+        said = f"owned by the other side: {', '.join(away)}"
+    ok = bool(subtrees) and not away
+    numbers = {"subtrees": len(subtrees)}
+    return Evidence("owners", ok=ok, said=said, numbers=numbers, told_by="engine /status")
 
 
 async def source_quiet(world: World, _: Situation) -> Evidence:

@@ -136,10 +136,14 @@ async def clients_write(world: World, situation: Situation) -> Evidence:
     """Client groups that run are connected."""
     away: list[str] = []
     rates: dict[str, float] = {}
-    for name, url in world.groups().items():
-        if situation.standing.groups[name] is Placement.STOPPED:
+    urls = world.groups()
+    for name, placement in situation.standing.groups.items():
+        if placement is Placement.STOPPED:
             continue
-        status = await world.get(f"{url}/status")
+        if name not in urls:
+            away.append(f"{name}, which the stack does not export")
+            continue
+        status = await world.get(f"{urls[name]}/status")
         rates[name] = status["rate_per_s"]
         if not status["connected"]:
             away.append(name)

@@ -54,7 +54,9 @@ async def target_masters_apart(world: World, _: Situation) -> Evidence:
     """The target's masters are a quorum of their own, with a recovered and empty registry."""
     metrics = await readers.master_metrics(world, world.target)
     problems = readers.unready(metrics)
-    sizes = {int(values.get(readers.ENSEMBLE_SIZE, 0)) for values in metrics.values()}
+    # Masters that do not tell are taken for a log of all of them.
+    size = len(metrics)
+    sizes = {int(values.get(readers.ENSEMBLE_SIZE, size)) for values in metrics.values()}
     operator = await world.operator(world.target)
     problems += await _quorum_problems(world, sizes)
     if await masters.has_led(world, world.target):
@@ -115,7 +117,7 @@ async def projection_kept(world: World, _: Situation) -> Evidence:
     """The target's leader is shown for good, and the source's election path is fenced."""
     status = await (await world.engine()).status()
     leaders = world.masters(world.target)
-    ok = all(
+    ok = bool(status.projections) and all(
         projection.kind is ProjectionKind.PERSISTENT
         and projection.fenced
         and projection.leader in leaders
@@ -126,7 +128,7 @@ async def projection_kept(world: World, _: Situation) -> Evidence:
         for name, p in status.projections.items()
     ]
     numbers = {name: p.number for name, p in status.projections.items()}
-    said = "; ".join(told) or "no projection"
+    said = "; ".join(told) or "no projection in the engine's rules"
     return Evidence("projection", ok=ok, said=said, numbers=numbers, told_by="engine /status")
 
 
@@ -138,5 +140,9 @@ async def projection_off(world: World, _: Situation) -> Evidence:
         for name, p in status.projections.items()
         if p.kind is not ProjectionKind.OFF or p.fenced
     ]
-    said = f"still projected or fenced: {', '.join(on)}" if on else "no projection"
-    return Evidence("projection", ok=not on, said=said, told_by="engine /status")
+    said = f"still projected or fenced: {', '.join(on)}" if on else "no leader is projected"
+    if not status.projections:
+        # What an engine with such rules left on the source, this one does not tell of.
+        said = "no projection in the engine's rules"
+    ok = bool(status.projections) and not on
+    return Evidence("projection", ok=ok, said=said, told_by="engine /status")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -13,7 +13,7 @@ from stacks.migration import journal
 from stacks.migration.acts.masters import RESET
 from stacks.migration.bounds import Bounds
 from stacks.migration.executor import Situation
-from stacks.migration.journal import Kind, Record
+from stacks.migration.journal import Kind, Outcome, Record
 from stacks.migration.phases import Direction
 from stacks.migration.planner import walk
 from stacks.migration.readers import RECOVERED, Candidate
@@ -35,6 +35,8 @@ class Group:
     """Election number of each master that runs."""
     knows: set[int] = field(default_factory=lambda: {0, 1, 2})
     """Masters whose log has the registry with its agents."""
+    lists: bool = True
+    """Whether agents that went to the other side are still listed."""
     number_next: int = 3
     orders: int = 0
     kill_at: int | None = None
@@ -84,7 +86,7 @@ class Group:
 
     async def agents(self) -> Agents:
         await self.leader()
-        return Agents((agent(1, "a:1"),) if self.knows else (), ())
+        return Agents((agent(1, "a:1"),) if self.knows and self.lists else (), ())
 
     async def metrics(self, master: str) -> dict[str, float]:
         index = self.masters.index(master)
@@ -128,9 +130,10 @@ def world_around(group: Group) -> World:
     return cast("World", SimpleNamespace(**parts))
 
 
-def situation(begun: int, *, step: str = RESET) -> Situation:
-    """On the way back from 3 to 2, with a step begun so many times."""
+def situation(begun: int, *done: str) -> Situation:
+    """On the way back from 3 to 2, with the reset begun so many times after steps that were done."""
     transition = walk(2, Direction.BACK, Position(2))
-    started = Record(Kind.STEP_STARTED, 1.0, "m", "t", "2", name=step, direction="back", edge=2)
-    story = journal.tell((started,) * begun)
+    started = Record(Kind.STEP_STARTED, 1.0, "m", "t", "2", name=RESET, direction="back", edge=2)
+    ended = (replace(started, kind=Kind.STEP_ENDED, name=name, outcome=Outcome.OK) for name in done)
+    story = journal.tell((*ended, *(started,) * begun))
     return Situation(Standing(position=Position(2)), transition, story, "m")

@@ -117,7 +117,7 @@ def world_of(
         SimpleNamespace(
             source=BLUE,
             target=GREEN,
-            bounds=Bounds(masters_s=0.0, agents_s=0.0, frameworks_s=0.0),
+            bounds=Bounds(masters_s=0.0, agents_s=0.0, frameworks_s=0.0, drain_s=0.0),
             operator=operator,
             leading=leading,
             consents=consented,

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import pytest
 
+from clients.mesos.model import Quota
 from stacks.migration import readers
 from stacks.migration.acts.election import LOWEST_NUMBER_MIN, raise_election_numbers
 from stacks.migration.acts.masters import (
+    PROJECT,
+    RESET,
     await_source_masters,
     has_led,
     reset_target_masters,
 )
+from stacks.migration.acts.registry import return_registry
 from stacks.topology import Color
 from tests.stacks.migration.fake_group import Group, situation, world_around
+from tests.stacks.migration.fake_masters import Masters, world_of
 from tests.stacks.migration.fake_world import KilledError
 
 
@@ -67,6 +72,35 @@ async def test_masters_that_led_nobody_are_not_wiped(monkeypatch: pytest.MonkeyP
 
     assert "skipped" in found.numbers
     assert group.numbers == {0: 0, 1: 1, 2: 2}
+
+
+async def test_masters_that_led_agents_which_they_no_longer_list_forget_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    group = make(Color.GREEN, monkeypatch)
+    group.lists = False
+
+    await reset_target_masters(world_around(group), situation(1, PROJECT), say_nothing)
+    assert not group.knows
+
+    found = await reset_target_masters(
+        world_around(group), situation(1, PROJECT, RESET), say_nothing
+    )
+    assert "skipped" in found.numbers
+
+
+@pytest.mark.parametrize(
+    ("done", "is_returned"), [((PROJECT,), True), ((), False), ((PROJECT, RESET), False)]
+)
+async def test_a_registry_is_returned_though_its_agents_left_long_ago(
+    done: tuple[str, ...], is_returned: bool
+) -> None:
+    green = Masters(("g:1",), kept_quota={"batch": Quota("batch", limits={"cpus": 4.0})})
+    blue = Masters(("b:1",))
+
+    await return_registry(world_of(blue, green), situation(1, *done), say_nothing)
+
+    assert bool(blue.kept_quota) is is_returned
 
 
 async def test_a_master_that_is_down_is_started_before_the_target_is_asked_whether_it_led(
