@@ -30,6 +30,7 @@ from components.monitoring.elasticsearch import (
 )
 from components.monitoring.logs import Keeping, Sources
 from components.targets import custom, pods
+from components.targets.hardening import Pod
 from components.targets.image import check_image
 from components.targets.kubernetes import KubernetesTarget
 from components.targets.namespaces import TAKE_BACK
@@ -188,14 +189,8 @@ def elasticsearch_spec(args: LoggingArgs, servers: Workload) -> dict[str, Any]:
         **({"storageClassName": args.storage_class} if args.storage_class else {}),
     }
     pod = {
-        "enableServiceLinks": False,
-        "automountServiceAccountToken": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": servers.user,
-            "fsGroup": servers.user,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        # What containers are held to, and which group their folders want, the operator knows.
+        **Pod(servers.user, has_own_group=False).document(),
         "containers": [
             {
                 "name": "elasticsearch",
