@@ -67,7 +67,7 @@ tools-docker: ## see to it that tests can have a Docker engine (root installs th
 tools-packages: ## install the distribution's programs that tests use: HAProxy, Prometheus (root)
 	@$(PYTHON) -m tools.packages
 
-tools-tests: ## fetch the old ZooKeepers that only tests run
+tools-tests: ## fetch what only tests run: old ZooKeepers, Elasticsearch's grok
 	@$(PYTHON) -m tools.install for-tests
 
 lock: setup ## compile requirements/ anew from pyproject.toml

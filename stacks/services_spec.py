@@ -177,7 +177,8 @@ class ProbeConfig(Model):
 
 
 class LoggingConfig(Model):
-    """Logs of masters, agents and sandboxes in Elasticsearch, on Kubernetes."""
+    """Logs of masters, agents, ZooKeeper, the real Marathon and sandboxes in Elasticsearch, on
+    Kubernetes."""
 
     replicas: int = Field(default=0, ge=0)
     """Servers of Elasticsearch, one or three and more; 0: logs stay where they are."""

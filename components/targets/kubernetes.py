@@ -5,9 +5,9 @@ names, a policy of who may reach it, the pods (components.targets.pods), and for
 not all be away at once a PodDisruptionBudget. Objects are applied with the right to take back
 fields that somebody changed by hand: an update makes what is declared.
 
-Two namespaces: one that admits only pods of the `restricted` level, and one for agents, which no
-such level admits; the reasons stand there as annotations. Secrets are mounted from one Secret that
-somebody else fills; nothing here sees a value.
+Two namespaces: one that admits only pods of the `restricted` level, and one for agents and who else
+lies on nodes, whom no such level admits; the reasons of each stand there as an annotation. Secrets
+are mounted from one Secret that somebody else fills; nothing here sees a value.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class KubernetesTarget:
     size of each claimed volume; pods must be ready within `ready_timeout_s`. `caretaker_program`
     executes `controllers.caretaker`, for workloads whose pods are replaced in an order of their own
     or whose volumes are copied; `api_networks` are those of the API's servers, the nodes' when
-    None.
+    None. `beside_agents` are reasons of others than agents who lie in their namespace.
     """
 
     def __init__(  # noqa: PLR0913 - by keyword, one a key of the configuration
@@ -62,6 +62,7 @@ class KubernetesTarget:
         ready_timeout_s: int = 600,
         caretaker_program: Program | None = None,
         api_networks: Sequence[str] | None = None,
+        beside_agents: Sequence[str] = (),
     ) -> None:
         self._namespace = namespace
         self._storage_class = storage_class
@@ -73,6 +74,7 @@ class KubernetesTarget:
             tuple(networks),
             (namespace, f"{namespace}-agents"),
         )
+        self._why_privileged = "; ".join([_WHY_PRIVILEGED, *beside_agents])
         self._caretaker_program = caretaker_program
         self._spread = spread
         self._ready_timeout_s = ready_timeout_s
@@ -97,7 +99,7 @@ class KubernetesTarget:
                 "namespace-agents",
                 self._agents_namespace,
                 "privileged",
-                {"mesos-platform/why-privileged": _WHY_PRIVILEGED},
+                {"mesos-platform/why-privileged": self._why_privileged},
                 inside,
             ),
         ]
