@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 
 from clients.mesos.model import DrainState
 from controllers.caretaker import copies, draining, rolling
-from controllers.caretaker.cluster import Looked
+from controllers.caretaker.cluster import Looked, Object
 from controllers.caretaker.copies import Copy, LetGo, Make
 from controllers.caretaker.draining import AgentPod
 from controllers.caretaker.rolling import Done, Pod, Replace, Wait
@@ -179,22 +178,22 @@ def test_a_pod_in_which_no_agent_ever_ran_makes_room_for_a_mended_description(
         assert isinstance(step, Wait)
 
 
-@pytest.mark.parametrize(
-    ("containers", "expected"),
-    [
-        ([], False),
-        ([{"state": {"waiting": {"reason": "PodInitializing"}}, "restartCount": 0}], False),
-        ([{"state": {"waiting": {"reason": "ImagePullBackOff"}}, "lastState": {}}], False),
-        ([{"state": {"running": {}}, "restartCount": 0}], True),
-        ([{"state": {"waiting": {}}, "lastState": {"terminated": {}}}], True),
-        ([{"state": {"waiting": {}}, "restartCount": 3}], True),
-    ],
-)
+_CONTAINERS: list[tuple[list[Object], bool]] = [
+    ([], False),
+    ([{"state": {"waiting": {"reason": "PodInitializing"}}, "restartCount": 0}], False),
+    ([{"state": {"waiting": {"reason": "ImagePullBackOff"}}, "lastState": {}}], False),
+    ([{"state": {"running": {}}, "restartCount": 0}], True),
+    ([{"state": {"waiting": {}}, "lastState": {"terminated": {}}}], True),
+    ([{"state": {"waiting": {}}, "restartCount": 3}], True),
+]
+
+
+@pytest.mark.parametrize(("containers", "expected"), _CONTAINERS)
 def test_a_container_that_was_ever_started_has_run(
-    containers: list[dict[str, Any]], *, expected: bool
+    containers: list[Object], *, expected: bool
 ) -> None:
-    metadata = {"name": "a-x1", "uid": "u", "labels": {}}
-    pod = {"metadata": metadata, "spec": {}, "status": {"containerStatuses": containers}}
+    metadata: Object = {"name": "a-x1", "uid": "u", "labels": {}}
+    pod: Object = {"metadata": metadata, "spec": {}, "status": {"containerStatuses": containers}}
 
     assert Looked([pod], "newest", None).pods[0].has_run is expected
 
