@@ -143,16 +143,18 @@ class Logging(pulumi.ComponentResource):
         args = self._args
         if args.operation is Operation.PLAIN:
             return self._run(servers, self._placing.depends_on)
-        self._target.declare_policy(servers, self._opts)
+        policy = self._target.declare_policy(servers, self._opts)
         spec = {"spec": elasticsearch_spec(args, servers)}
         metadata = self._metadata(servers.name, args.namespace)
-        return [custom.foreign(servers.name, ELASTICSEARCH, metadata, spec, self._opts)]
+        after = pulumi.ResourceOptions(depends_on=[policy])
+        opts = pulumi.ResourceOptions.merge(self._opts, after)
+        return [custom.foreign(servers.name, ELASTICSEARCH, metadata, spec, opts)]
 
     def _declare_filebeat(self, depends_on: list[pulumi.Resource]) -> None:
         args = self._args
-        self._target.declare_policy(shipping.value(args.filebeat), self._opts)
+        policy = self._target.declare_policy(shipping.value(args.filebeat), self._opts)
         metadata = self._metadata(shipping.NAME, args.agents_namespace)
-        after = pulumi.ResourceOptions(depends_on=depends_on)
+        after = pulumi.ResourceOptions(depends_on=[*depends_on, policy])
         opts = pulumi.ResourceOptions.merge(self._opts, after)
         if args.operation is Operation.ECK:
             custom.foreign(shipping.NAME, BEAT, metadata, {"spec": beat_spec(args)}, opts)

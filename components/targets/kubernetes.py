@@ -195,10 +195,15 @@ class KubernetesTarget:
             data=pods.files(workload),
             opts=opts,
         )
-        self._declare_services(workload, opts)
-        self.declare_policy(workload, opts)
+        first: list[pulumi.Resource] = [
+            files,
+            *self._declare_services(workload, opts),
+            self.declare_policy(workload, opts),
+            *self._declare_custom(workload, opts),
+            *self._declare_access(workload, opts),
+        ]
         if len(workload.members) > 1 and workload.shape is not Shape.PER_NODE:
-            policy.v1.PodDisruptionBudget(
+            budget = policy.v1.PodDisruptionBudget(
                 workload.name,
                 metadata=self._metadata(workload),
                 spec=policy.v1.PodDisruptionBudgetSpecArgs(
@@ -207,11 +212,12 @@ class KubernetesTarget:
                 ),
                 opts=opts,
             )
-        first = [*self._declare_custom(workload, opts), *self._declare_access(workload, opts)]
-        # A pod that starts anew must find its new file.
+            first.append(budget)
+        # A pod that starts anew must find its new file; and while pods cannot be removed, nothing
+        # of what they need is: their names, who may reach them, how many may be away.
         bound = f"{self._ready_timeout_s}s"
         after = pulumi.ResourceOptions(
-            depends_on=[files, *first],
+            depends_on=first,
             custom_timeouts=pulumi.CustomTimeouts(create=bound, update=bound, delete=bound),
         )
         made = self._declare_pods(workload, pulumi.ResourceOptions.merge(opts, after))
@@ -219,10 +225,10 @@ class KubernetesTarget:
             self._declare_caretaker(workload, made, parent=parent, protect=protect)
         return [made]
 
-    def declare_policy(self, workload: Workload, opts: pulumi.ResourceOptions) -> None:
+    def declare_policy(self, workload: Workload, opts: pulumi.ResourceOptions) -> pulumi.Resource:
         """Declare who may reach a workload's pods, and whom they may: also of pods that somebody
         else makes, with the workload's labels."""
-        networking.v1.NetworkPolicy(
+        return networking.v1.NetworkPolicy(
             workload.name,
             metadata=self._metadata(workload),
             spec=self._reach.spec(workload, pods.labels(workload)),
@@ -276,9 +282,11 @@ class KubernetesTarget:
 
         return api_access.declare(workload, place, opts)
 
-    def _declare_services(self, workload: Workload, opts: pulumi.ResourceOptions) -> None:
+    def _declare_services(
+        self, workload: Workload, opts: pulumi.ResourceOptions
+    ) -> list[pulumi.Resource]:
         if not workload.members[0].ports:
-            return
+            return []
 
         def ports(roles: Sequence[PortRole]) -> list[core.v1.ServicePortArgs]:
             numbers = workload.members[0].ports
@@ -293,7 +301,7 @@ class KubernetesTarget:
                 for protocol in pod_ports.protocols(r)
             ]
 
-        core.v1.Service(
+        headless = core.v1.Service(
             workload.name,
             metadata=self._metadata(workload),
             spec=core.v1.ServiceSpecArgs(
@@ -305,18 +313,20 @@ class KubernetesTarget:
             ),
             opts=opts,
         )
-        if workload.client_ports:
-            name = f"{workload.name}-client"
-            core.v1.Service(
-                name,
-                metadata=self._metadata(workload, name),
-                spec=core.v1.ServiceSpecArgs(
-                    cluster_ip=workload.client_address,
-                    selector=pods.labels(workload),
-                    ports=ports(workload.client_ports),
-                ),
-                opts=opts,
-            )
+        if not workload.client_ports:
+            return [headless]
+        name = f"{workload.name}-client"
+        client = core.v1.Service(
+            name,
+            metadata=self._metadata(workload, name),
+            spec=core.v1.ServiceSpecArgs(
+                cluster_ip=workload.client_address,
+                selector=pods.labels(workload),
+                ports=ports(workload.client_ports),
+            ),
+            opts=opts,
+        )
+        return [headless, client]
 
     def _namespace_of(self, workload: Workload) -> str:
         on_node = workload.shape is Shape.PER_NODE

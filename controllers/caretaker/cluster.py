@@ -122,7 +122,14 @@ def _pod(pod: Object, current: str | None) -> Pod:
         is_current=_part(metadata, "labels").get(_REVISION) == current,
         is_ready=any(c["type"] == "Ready" and c["status"] == "True" for c in conditions),
         is_ending="deletionTimestamp" in metadata,
+        has_run=any(map(_has_run, _part(pod, "status").get("containerStatuses") or [])),
     )
+
+
+def _has_run(container: Object) -> bool:
+    """Whether a container was ever started; one that waits now may have been before."""
+    states = {*_part(container, "state"), *_part(container, "lastState")}
+    return bool(states - {"waiting"}) or bool(container.get("restartCount"))
 
 
 def copy_of(snapshot: Object) -> Copy:

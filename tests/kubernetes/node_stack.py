@@ -100,6 +100,12 @@ def running(
             cluster.delete({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
 
 
+def within(node: Node, stack: ClusterStack, pod: str, command: str) -> tuple[int, str]:
+    """Run a command of bash in a pod; returns how it ended and what it said."""
+    done = node.kubectl("exec", f"--namespace={stack.namespace}", pod, "--", "bash", "-c", command)
+    return done.returncode, f"{done.stdout}{done.stderr}"
+
+
 def _own(node: Node, stack: ClusterStack, known: Mapping[str, str]) -> list[Given]:
     return [
         (stack.namespace, SECRETS_OBJECT, known),

@@ -22,8 +22,9 @@ from stacks.migration.journal import Kind, Outcome
 from stacks.migration.phases import OPENING_GUARDS
 from stacks.migration.service import MigrationService
 from stacks.topology import Position
-from tests.kubernetes import node_stack
+from tests.kubernetes import caretaking, node_stack
 from tests.kubernetes.node import Node
+from tests.kubernetes.node_stack import within
 from tests.kubernetes.sandbox_init import ADDRESS
 from tests.kubernetes.stack import ClusterStack, is_ready
 from tests.providers.cluster.api import Object
@@ -35,6 +36,10 @@ _BOUND_S = 1500
 _MIGRATION_S_MAX = 900.0
 _COMMAND_S_MAX = 120.0
 _EQUAL_S_MAX = 60.0
+_WRITE = (
+    "from kazoo.client import KazooClient; "
+    "client = KazooClient('{host}'); client.start(30); client.create('/mesos/intruder')"
+)
 ENSEMBLE = tuple(f"blue-zookeeper-{index}" for index in range(3))
 
 
@@ -56,7 +61,8 @@ def stack(
 
 @pytest.mark.long
 @pytest.mark.timeout(_BOUND_S)
-def test_a_cluster_serves_as_real_pods_that_can_do_nothing_else(
+@pytest.mark.parametrize("stack", [{"zookeeper_acl": True}], indirect=True)
+def test_a_cluster_serves_as_real_pods_that_can_do_nothing_else_and_is_looked_after(
     node: Node, stack: ClusterStack
 ) -> None:
     assert_serving(node, stack)
@@ -65,6 +71,11 @@ def test_a_cluster_serves_as_real_pods_that_can_do_nothing_else(
     assert_confined(node, stack)
     assert_kept_out(node, stack)
     assert_agents_found(node, stack)
+    # One update for both: it takes minutes until masters have gone one after the other.
+    begun = caretaking.begin(node, stack)
+    caretaking.assert_masters_replaced(node, stack, begun)
+    caretaking.assert_unfit_node_refused(node, stack)
+    caretaking.assert_mended(stack)
 
 
 @pytest.mark.long
@@ -84,12 +95,6 @@ def test_a_cluster_of_real_pods_is_migrated_with_real_guards(
     assert {pod["metadata"]["uid"] for pod in stack.pods("blue-zookeeper")} == before
     for tier in ("green-zookeeper", "green-masters", "sync-engine"):
         assert all(map(is_ready, stack.pods(tier)))
-
-
-def within(node: Node, stack: ClusterStack, pod: str, command: str) -> tuple[int, str]:
-    """Run a command of bash in a pod; returns how it ended and what it said."""
-    done = node.kubectl("exec", f"--namespace={stack.namespace}", pod, "--", "bash", "-c", command)
-    return done.returncode, f"{done.stdout}{done.stderr}"
 
 
 def assert_serving(node: Node, stack: ClusterStack) -> None:
@@ -169,6 +174,9 @@ def assert_confined(node: Node, stack: ClusterStack) -> None:
     assert (code, said.split()) == (0, [str(Secret.ZOOKEEPER_SUPER)])
     neighbours = f"cat {SECRETS_DIR}/{Secret.MESOS_OPERATOR}"
     refused(node, stack, ENSEMBLE[0], neighbours, "No such file")
+    # Nor may who reaches the ensemble write where masters do, without saying who it is.
+    write = _WRITE.format(host=f"{ENSEMBLE[0]}.blue-zookeeper.{stack.namespace}.svc:2181")
+    refused(node, stack, "blue-masters-0", f'python -c "{write}"', "NoAuthError")
 
 
 def refused(node: Node, stack: ClusterStack, pod: str, command: str, expected: str) -> None:
