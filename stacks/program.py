@@ -15,7 +15,7 @@ from typing import Any
 
 import pulumi
 
-from components.base import HostTarget, Placing
+from components.base import HostTarget, Placing, workload_name
 from components.errors import ArgumentsError
 from components.marathon.app import AppArgs, MarathonApp
 from components.marathon.backup import MarathonBackup, MarathonBackupArgs
@@ -30,6 +30,7 @@ from components.mesos.sample import (
 from components.security.secrets import PlatformSecrets, SecretStore
 from components.sync import NAME as ENGINE
 from components.sync import Subtree, SyncEngine, SyncEngineArgs
+from components.targets import restarting
 from components.workload import Program
 from stacks import config as stack_config
 from stacks import environment
@@ -40,6 +41,9 @@ from stacks.services import Beside, declare_services
 from stacks.tenancy import declare_tenants, secret_keys
 from stacks.tiers import TierPrograms, Tiers
 from stacks.topology import Color, Tier, Topology
+
+_MIGRATION_ACCOUNT = "migration"
+"""Service account of whoever migrates, on Kubernetes."""
 
 
 @dataclass(frozen=True)
@@ -182,6 +186,13 @@ class _Stack:
             beside_agents=(shipping.WHY_PRIVILEGED,) if reads_logs else (),
         )
         self._base = [gate, *target.declare_base(pulumi.ResourceOptions(depends_on=[gate]))]
+        # Of masters that do not exist now too: no update of a migration may change an account.
+        masters = {
+            workload_name(Tier.MASTERS, color): self._config.cluster.masters.replicas
+            for color in Color
+        }
+        opts = pulumi.ResourceOptions(depends_on=self._base)
+        target.declare_account(_MIGRATION_ACCOUNT, restarting.rules(masters), opts)
         if kubernetes.secret_store is not None:
             store = SecretStore(**dict(kubernetes.secret_store))
             keys, node_keys = secret_keys(self._config)

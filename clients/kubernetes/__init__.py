@@ -1,7 +1,8 @@
 """A small client of the Kubernetes API, for processes that look after a workload."""
 
-from clients.kubernetes.api import Identity, KubernetesClient, in_cluster
+from clients.kubernetes.api import Access, Identity, KubernetesClient, in_cluster
 from clients.kubernetes.errors import (
+    ForbiddenError,
     KubernetesError,
     RefusedError,
     UnknownKindError,
@@ -9,6 +10,8 @@ from clients.kubernetes.errors import (
 )
 
 __all__ = [
+    "Access",
+    "ForbiddenError",
     "Identity",
     "KubernetesClient",
     "KubernetesError",

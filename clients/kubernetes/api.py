@@ -16,7 +16,12 @@ from typing import Any
 import httpx
 
 from clients.closing import Closing
-from clients.kubernetes.errors import RefusedError, UnknownKindError, UnreachableError
+from clients.kubernetes.errors import (
+    ForbiddenError,
+    RefusedError,
+    UnknownKindError,
+    UnreachableError,
+)
 
 Object = dict[str, Any]
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -34,6 +39,20 @@ class Identity:
     server: str
     token_file: Path
     ca_file: Path
+
+
+@dataclass(frozen=True)
+class Access:
+    """A call that somebody may or may not make; `pods/eviction` names a part of a resource."""
+
+    verb: str
+    group: str
+    resource: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.resource} {self.name}"
 
 
 def in_cluster() -> Identity:
@@ -56,7 +75,9 @@ def in_cluster() -> Identity:
 class KubernetesClient(Closing):
     """One API server, as one service account."""
 
-    def __init__(self, identity: Identity) -> None:
+    def __init__(
+        self, identity: Identity, *, transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
         try:
             context = ssl.create_default_context(cafile=identity.ca_file)
         except OSError as error:
@@ -64,7 +85,11 @@ class KubernetesClient(Closing):
             raise UnreachableError(msg) from None
         self._identity = identity
         self._http = httpx.AsyncClient(
-            base_url=identity.server, verify=context, timeout=_CALL_S_MAX, trust_env=False
+            base_url=identity.server,
+            verify=context,
+            timeout=_CALL_S_MAX,
+            trust_env=False,
+            transport=transport,
         )
 
     async def close(self) -> None:
@@ -114,13 +139,40 @@ class KubernetesClient(Closing):
         """Change fields of an object, by a merge patch."""
         await self._call("PATCH", path, body=change, headers=_MERGE)
 
-    async def delete(self, path: str) -> None:
-        """Ask for an object's removal; gone already is a success."""
+    async def delete(self, path: str, *, uid: str | None = None) -> None:
+        """Ask for an object's removal; gone already is a success.
+
+        With a `uid` another object of that name is left alone, which is one too: it is gone.
+        """
+        body: Object | None = None
+        if uid is not None:
+            preconditions = {"preconditions": {"uid": uid}}
+            body = {"apiVersion": "v1", "kind": "DeleteOptions", **preconditions}
         try:
-            await self._call("DELETE", path)
+            await self._call("DELETE", path, body=body)
         except RefusedError as error:
-            if error.reason != "NotFound":
+            if error.reason != "NotFound" and not (uid and error.reason == "Conflict"):
                 raise
+
+    async def may(self, asked: Access) -> bool:
+        """Whether the caller may do something, by the server's own word; it changes nothing."""
+        resource, _, subresource = asked.resource.partition("/")
+        attributes = {
+            "namespace": asked.namespace,
+            "verb": asked.verb,
+            "group": asked.group,
+            "resource": resource,
+            "subresource": subresource,
+            "name": asked.name,
+        }
+        body = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": attributes},
+        }
+        path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+        status: Object = (await self._call("POST", path, body=body))["status"]
+        return bool(status.get("allowed"))
 
     async def evict(self, namespace: str, pod: str, uid: str) -> bool:
         """Ask for a pod's removal as far as its disruption budget allows; whether it does.
@@ -184,6 +236,6 @@ def _refused(what: str, answer: httpx.Response) -> RefusedError:
     if answer.headers.get("content-type", "").startswith("application/json"):
         status = answer.json()
     fallback = "NotFound" if answer.status_code == _NOT_FOUND else str(answer.status_code)
-    return RefusedError(
-        what, status.get("reason") or fallback, status.get("message") or answer.text.strip()[:200]
-    )
+    reason = status.get("reason") or fallback
+    kind = ForbiddenError if reason == "Forbidden" else RefusedError
+    return kind(what, reason, status.get("message") or answer.text.strip()[:200])

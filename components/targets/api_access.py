@@ -1,18 +1,19 @@
-"""Service accounts of the few workloads that use the API of Kubernetes, and what they may do."""
+"""Service accounts of the few who use the API of Kubernetes, and what they may do there."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import pulumi
 from pulumi_kubernetes import core, rbac
 from pulumi_kubernetes import meta as k8s_meta
 
-from components.workload import Workload
+from components.workload import ApiRule
 
 
 class Place(Protocol):
-    """Metadata of an object beside a workload, or where workloads of shape PER_NODE lie."""
+    """Metadata of an object beside workloads, or where those of shape PER_NODE lie."""
 
     def __call__(self, *, per_node: bool) -> k8s_meta.v1.ObjectMetaArgs:
         """As said above."""
@@ -20,26 +21,24 @@ class Place(Protocol):
 
 
 def declare(
-    workload: Workload, place: Place, opts: pulumi.ResourceOptions
+    name: str, rules: Sequence[ApiRule], place: Place, opts: pulumi.ResourceOptions
 ) -> list[pulumi.Resource]:
-    """Declare the account of a workload, and its rules where their objects lie; returns what its
-    pods wait for."""
-    if not workload.api_rules:
+    """Declare an account, and its rules where their objects lie; returns what pods that use it
+    wait for."""
+    if not rules:
         return []
     beside = place(per_node=False)
     account = core.v1.ServiceAccount(
-        workload.name,
+        name,
         metadata=beside,
         # Pods ask for their token; whoever names the account by mistake gets none.
         automount_service_account_token=False,
         opts=opts,
     )
-    subject = rbac.v1.SubjectArgs(
-        kind="ServiceAccount", name=workload.name, namespace=beside.namespace
-    )
-    metadata = place(per_node=any(rule.per_node for rule in workload.api_rules))
+    subject = rbac.v1.SubjectArgs(kind="ServiceAccount", name=name, namespace=beside.namespace)
+    metadata = place(per_node=any(rule.per_node for rule in rules))
     role = rbac.v1.Role(
-        workload.name,
+        name,
         metadata=metadata,
         rules=[
             rbac.v1.PolicyRuleArgs(
@@ -48,16 +47,14 @@ def declare(
                 verbs=list(rule.verbs),
                 resource_names=list(rule.names) or None,
             )
-            for rule in workload.api_rules
+            for rule in rules
         ],
         opts=opts,
     )
     binding = rbac.v1.RoleBinding(
-        workload.name,
+        name,
         metadata=metadata,
-        role_ref=rbac.v1.RoleRefArgs(
-            api_group="rbac.authorization.k8s.io", kind="Role", name=workload.name
-        ),
+        role_ref=rbac.v1.RoleRefArgs(api_group="rbac.authorization.k8s.io", kind="Role", name=name),
         subjects=[subject],
         opts=opts,
     )

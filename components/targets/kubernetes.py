@@ -25,7 +25,9 @@ from components.targets import api_access, caretaker, custom, namespaces, pod_po
 from components.targets.image import check_image
 from components.targets.namespaces import TAKE_BACK
 from components.targets.network import Reach
+from components.targets.restarting import CLAIM
 from components.workload import (
+    ApiRule,
     Endpoint,
     PortRole,
     Program,
@@ -103,6 +105,25 @@ class KubernetesTarget:
                 inside,
             ),
         ]
+
+    def declare_account(
+        self,
+        name: str,
+        rules: Sequence[ApiRule],
+        opts: pulumi.ResourceOptions,
+        *,
+        labels: dict[str, str] | None = None,
+    ) -> list[pulumi.Resource]:
+        """Declare a service account, and what it may do; returns what pods that use it wait for."""
+
+        def place(*, per_node: bool) -> k8s_meta.v1.ObjectMetaArgs:
+            namespace = self._agents_namespace if per_node else self._namespace
+            return k8s_meta.v1.ObjectMetaArgs(
+                name=name, namespace=namespace, labels=labels, annotations=TAKE_BACK
+            )
+
+        inside = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(provider=self._provider))
+        return api_access.declare(name, rules, place, inside)
 
     @property
     def provider(self) -> pulumi.ProviderResource | None:
@@ -200,7 +221,9 @@ class KubernetesTarget:
             *self._declare_services(workload, opts),
             self.declare_policy(workload, opts),
             *self._declare_custom(workload, opts),
-            *self._declare_access(workload, opts),
+            *self.declare_account(
+                workload.name, workload.api_rules, opts, labels=pods.labels(workload)
+            ),
         ]
         if len(workload.members) > 1 and workload.shape is not Shape.PER_NODE:
             budget = policy.v1.PodDisruptionBudget(
@@ -271,16 +294,6 @@ class KubernetesTarget:
             )
             found.append(custom.snapshot_class(name, metadata, workload.snapshots, opts))
         return found
-
-    def _declare_access(
-        self, workload: Workload, opts: pulumi.ResourceOptions
-    ) -> list[pulumi.Resource]:
-        def place(*, per_node: bool) -> k8s_meta.v1.ObjectMetaArgs:
-            metadata = self._metadata(workload)
-            metadata.namespace = self._agents_namespace if per_node else self._namespace
-            return metadata
-
-        return api_access.declare(workload, place, opts)
 
     def _declare_services(
         self, workload: Workload, opts: pulumi.ResourceOptions
@@ -382,7 +395,7 @@ class KubernetesTarget:
             return None
         return [
             core.v1.PersistentVolumeClaimArgs(
-                metadata=k8s_meta.v1.ObjectMetaArgs(name="state"),
+                metadata=k8s_meta.v1.ObjectMetaArgs(name=CLAIM),
                 spec=core.v1.PersistentVolumeClaimSpecArgs(
                     access_modes=["ReadWriteOnce"],
                     storage_class_name=self._storage_class,

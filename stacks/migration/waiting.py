@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import httpx
 
+from clients.kubernetes import KubernetesError
 from clients.marathon.errors import MarathonError
 from clients.marathon.errors import RetryableError as MarathonRetryableError
 from clients.mesos.errors import MesosError, RetryableError
@@ -42,7 +43,7 @@ async def wait_until(
             MarathonRetryableError, httpx.HTTPError,
         ) as error:  # fmt: skip
             seen = words_of(error)
-        except SyncError as error:
+        except (KubernetesError, SyncError) as error:
             if not error.retryable:
                 raise
             seen = words_of(error)
@@ -64,11 +65,13 @@ def words_of(error: Exception) -> str:
 
 
 def translated(
-    error: MesosError | MarathonError | SyncError | httpx.HTTPError,
+    error: KubernetesError | MesosError | MarathonError | SyncError | httpx.HTTPError,
 ) -> UnreachableError | ActFailedError:
     """Failures of the systems we drive as errors of a migration."""
     passing = (RetryableError, MarathonRetryableError, httpx.HTTPError)
-    retryable = isinstance(error, passing) or (isinstance(error, SyncError) and error.retryable)
+    retryable = isinstance(error, passing) or (
+        isinstance(error, KubernetesError | SyncError) and error.retryable
+    )
     kind = UnreachableError if retryable else ActFailedError
     seen = words_of(error).removesuffix(".")
     return kind(f"{seen}. Mend that, then run `migrate resume`, or go back with `migrate rollback`")

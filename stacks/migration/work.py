@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 
 from clients.errors import AccessError
+from clients.kubernetes import KubernetesError
 from clients.marathon.errors import MarathonError
 from clients.mesos.errors import MesosError
 from components.errors import ComponentError
@@ -48,7 +49,9 @@ class RealWork:
         try:
             async with world:
                 return await self._perform(step, world, situation, tell)
-        except (MesosError, MarathonError, SyncError, httpx.HTTPError) as error:
+        except (
+            KubernetesError, MesosError, MarathonError, SyncError, httpx.HTTPError,
+        ) as error:  # fmt: skip
             raise translated(error) from error
         except (AccessError, ComponentError) as error:
             raise ActFailedError(words_of(error)) from error
@@ -115,8 +118,8 @@ async def _until_it_holds(
         try:
             evidence = await guard(world, situation)
         except (
-            AccessError, MesosError, MarathonError, SyncError, httpx.HTTPError, NotYetError,
-            MigrationError,
+            AccessError, KubernetesError, MesosError, MarathonError, SyncError, httpx.HTTPError,
+            NotYetError, MigrationError,
         ) as error:  # fmt: skip
             evidence = Evidence(name, ok=False, said=words_of(error))
         if evidence.ok or time.monotonic() > deadline:

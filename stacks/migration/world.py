@@ -17,9 +17,11 @@ import httpx
 
 from clients.access import read_credential
 from clients.closing import Closing
+from clients.kubernetes import KubernetesClient, in_cluster
 from clients.marathon import MarathonClient
 from clients.mesos.errors import AuthenticationError, ForeignLeaderError
 from clients.mesos.operator import OperatorClient
+from components.base import workload_name
 from components.mesos.access import MARATHON_SECRET, SAMPLE_SECRET
 from components.targets.supervisor import Supervisor
 from components.workload import Secret
@@ -28,7 +30,10 @@ from stacks.agents import ListedAgents, OwnAgents
 from stacks.automation import StackRunner
 from stacks.migration.bounds import Bounds
 from stacks.migration.errors import ActFailedError
-from stacks.topology import Color, Standing
+from stacks.migration.hosts import MastersHost
+from stacks.migration.hosts.kubernetes import DeclaredSet, KubernetesMasters
+from stacks.migration.hosts.local import LocalMasters
+from stacks.topology import Color, Standing, Tier
 from sync_engine.client import EngineClient, EnsembleAddress
 
 _HTTP_TIMEOUT_S = 10.0
@@ -50,6 +55,7 @@ class World(Closing):
         self._operators: dict[Color, OperatorClient] = {}
         self._engine: EngineClient | None = None
         self._marathon: MarathonClient | None = None
+        self._kubernetes: KubernetesClient | None = None
         self._http: httpx.AsyncClient | None = None
 
     async def close(self) -> None:
@@ -99,6 +105,11 @@ class World(Closing):
         """Frameworks whose tasks on an agent that goes may be killed: the configuration's word."""
         config = await asyncio.to_thread(self.runner.get_config)
         return frozenset(config.drain_consents)
+
+    async def bootstrapped(self) -> frozenset[Color]:
+        """Colours whose masters never begin with an empty log: the configuration's word."""
+        config = await asyncio.to_thread(self.runner.get_config)
+        return frozenset(config.cluster.masters.bootstrapped)
 
     def frameworks(self) -> dict[str, str]:
         """Address of the own interface of each framework that has the sample's."""
@@ -192,25 +203,26 @@ class World(Closing):
         except ValueError:
             return response.status_code, {"said": response.text}
 
-    @property
-    def has_supervisor(self) -> bool:
-        """Whether the stack's processes are this machine's."""
-        return self._outputs.get("run_dir") is not None
-
-    def supervisor(self) -> Supervisor:
-        """What runs the processes of a local stack.
+    async def masters_host(self, color: Color) -> MastersHost:
+        """What runs a colour's masters, where they are restarted.
 
         Raises:
-            ActFailedError: the stack runs elsewhere.
+            ActFailedError: the stack's state does not say.
+            KubernetesError: this process has no identity of a pod's.
         """
+        name = workload_name(Tier.MASTERS, color)
         run_dir = self._outputs.get("run_dir")
-        if run_dir is None:
-            msg = (
-                "expected a stack on this machine, whose processes can be restarted, saw another "
-                "target. Restart them by its means, then run `migrate resume`"
-            )
-            raise ActFailedError(msg)
-        return Supervisor(Path(str(run_dir)))
+        if run_dir is not None:
+            names = [f"{name}-{index}" for index in range(len(self.masters(color)))]
+            return LocalMasters(Supervisor(Path(str(run_dir))), names)
+        declared = DeclaredSet.of(await asyncio.to_thread(self.runner.deployment), name)
+        config = await asyncio.to_thread(self.runner.get_config)
+        assert config.kubernetes is not None
+        if self._kubernetes is None:
+            client = KubernetesClient(in_cluster())
+            self._kubernetes = await self._closing.enter_async_context(client)
+        ready_s = config.kubernetes.ready_timeout_s
+        return KubernetesMasters(self._kubernetes, declared, ready_s=ready_s)
 
     def _client(self) -> httpx.AsyncClient:
         if self._http is None:

@@ -8,17 +8,13 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-import subprocess
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from clients.kubernetes import (
-    Identity,
-    KubernetesClient,
     RefusedError,
     UnknownKindError,
 )
@@ -27,12 +23,11 @@ from controllers.caretaker.cluster import MARK, WorkloadClient
 from controllers.caretaker.driver import Caretaker
 from controllers.caretaker.settings import CaretakerSettings
 from tests.kubernetes import definitions
+from tests.kubernetes.accounts import as_account
 from tests.kubernetes.control_plane import ControlPlane
 from tests.kubernetes.stack import ClusterStack, is_ready
 from tests.providers.cluster.api import Cluster, Object
 from tests.waiting import until
-from tools import locate
-from tools.kubernetes_recipes import KUBERNETES
 
 _BOUND_S = 900
 _ROLL_S_MAX = 240.0
@@ -44,23 +39,6 @@ def settings_of(stack: ClusterStack, name: str) -> CaretakerSettings:
     """What the stack has declared for a caretaker."""
     text = stack.get("v1", "ConfigMap", name)["data"][f"{name}-0.json"]
     return CaretakerSettings.model_validate(json.loads(text))
-
-
-@asynccontextmanager
-async def as_account(
-    plane: ControlPlane, stack: ClusterStack, name: str, folder: Path
-) -> AsyncGenerator[KubernetesClient]:
-    """A client with the token that the kubelet would give a pod."""
-    kubectl = locate.folder(KUBERNETES.full_name) / "kubectl"
-    command = [kubectl, "--kubeconfig", plane.admin, "-n", stack.namespace, "create", "token", name]
-    token = folder / "token"
-    made = await asyncio.to_thread(
-        subprocess.run, command, check=True, capture_output=True, timeout=60
-    )
-    token.write_bytes(made.stdout)
-    identity = Identity(plane.server, token, plane.authority.own.cert)
-    async with KubernetesClient(identity) as client:
-        yield client
 
 
 class Masters:

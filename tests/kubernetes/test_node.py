@@ -23,6 +23,7 @@ from stacks.migration.phases import OPENING_GUARDS
 from stacks.migration.service import MigrationService
 from stacks.topology import Position
 from tests.kubernetes import caretaking, node_stack
+from tests.kubernetes.accounts import token_of
 from tests.kubernetes.node import Node
 from tests.kubernetes.node_stack import within
 from tests.kubernetes.sandbox_init import ADDRESS
@@ -33,6 +34,7 @@ from tests.waiting import block_until
 
 # Two minutes on an idle machine; several times that beside other work.
 _BOUND_S = 1500
+_WALK_S_MAX = 3000
 _MIGRATION_S_MAX = 900.0
 _COMMAND_S_MAX = 120.0
 _EQUAL_S_MAX = 60.0
@@ -40,6 +42,7 @@ _WRITE = (
     "from kazoo.client import KazooClient; "
     "client = KazooClient('{host}'); client.start(30); client.create('/mesos/intruder')"
 )
+ACCOUNT = Path("/run/secrets/kubernetes.io/serviceaccount")
 ENSEMBLE = tuple(f"blue-zookeeper-{index}" for index in range(3))
 
 
@@ -79,22 +82,52 @@ def test_a_cluster_serves_as_real_pods_that_can_do_nothing_else_and_is_looked_af
 
 
 @pytest.mark.long
-@pytest.mark.timeout(_BOUND_S)
+@pytest.mark.timeout(_WALK_S_MAX)
 @pytest.mark.parametrize("stack", [{"tls": {}, "zookeeper_acl": True}], indirect=True)
 def test_a_cluster_of_real_pods_is_migrated_with_real_guards(
     node: Node, stack: ClusterStack
 ) -> None:
-    before = {pod["metadata"]["uid"] for pod in stack.pods("blue-zookeeper")}
+    give_identity(node, stack)
+    before = uids(stack, "blue-zookeeper")
 
     for phase in (1, 2):
-        migrate(node, stack, phase)
+        migrate(node, stack, "start", phase)
+    masters = uids(stack, "blue-masters")
+    led, kept = claims(stack, "green-masters"), claims(stack, "green-zookeeper")
+    # The source's masters are restarted, and its leader is deposed.
+    migrate(node, stack, "start", 3)
+    assert not stack.pods("blue-masters")
+    # The target's forget the agents that they led.
+    migrate(node, stack, "rollback", 2)
 
     assert_guarded(stack)
     assert_nothing_lost(node, stack)
     # What serves was not touched on the way.
-    assert {pod["metadata"]["uid"] for pod in stack.pods("blue-zookeeper")} == before
-    for tier in ("green-zookeeper", "green-masters", "sync-engine"):
+    assert uids(stack, "blue-zookeeper") == before
+    assert not masters & uids(stack, "blue-masters")
+    assert not led & claims(stack, "green-masters")
+    assert claims(stack, "green-zookeeper") == kept
+    for tier in ("blue-masters", "green-zookeeper", "green-masters", "sync-engine"):
         assert all(map(is_ready, stack.pods(tier)))
+
+
+def uids(stack: ClusterStack, workload: str) -> set[str]:
+    """Which pods a workload has."""
+    return {pod["metadata"]["uid"] for pod in stack.pods(workload)}
+
+
+def claims(stack: ClusterStack, workload: str) -> set[str]:
+    """Which claims a workload has."""
+    wanted = f"app.kubernetes.io/name={workload}"
+    found = stack.cluster.list("v1", "PersistentVolumeClaim", stack.namespace, selector=wanted)
+    return {claim["metadata"]["uid"] for claim in found}
+
+
+def give_identity(node: Node, stack: ClusterStack) -> None:
+    """Give whoever migrates what a pod of its account has."""
+    token = token_of(node.plane, stack.namespace, "migration").decode()
+    authority = node.plane.authority.own.cert.read_text()
+    node.place_secrets(ACCOUNT, {"token": token, "ca.crt": authority})
 
 
 def assert_serving(node: Node, stack: ClusterStack) -> None:
@@ -258,9 +291,12 @@ def assert_agents_found(node: Node, stack: ClusterStack) -> None:
     assert limits["said"].startswith("0 of 1 blue agents"), limits
 
 
-def migrate(node: Node, stack: ClusterStack, phase: int) -> None:
+def migrate(node: Node, stack: ClusterStack, verb: str, phase: int) -> None:
     """Walk to a phase from where the cluster's names and addresses hold."""
-    command = [sys.executable, "-m", "stacks.migration.cli", "start", "--yes", f"--to={phase}"]
+    host, _, port = node.plane.server.removeprefix("https://").rpartition(":")
+    pod = [f"KUBERNETES_SERVICE_HOST={host}", f"KUBERNETES_SERVICE_PORT={port}"]
+    verbs = ["stacks.migration.cli", verb, "--yes", f"--to={phase}"]
+    command = ["env", *pod, sys.executable, "-m", *verbs]
     given = [f"--stack={stack.runner.stack_name}", f"--project={stack.runner.project_dir}"]
     try:
         node.sandbox.run([*command, *given], timeout_s=_MIGRATION_S_MAX)
@@ -278,13 +314,15 @@ def assert_guarded(stack: ClusterStack) -> None:
     ended = [record for record in service.history() if record.kind is Kind.STEP_ENDED]
     assert {record.outcome for record in ended} == {Outcome.OK}
     guards = [record for record in ended if record.name == OPENING_GUARDS]
-    assert len(guards) == 2
+    assert len(guards) == 4
     assert all(record.evidence for record in guards)
     # The engine's own word, after the first copy and wherever a guard wants it.
     (audit,) = [record for record in ended if record.name == "audit"]
     assert audit.evidence["audit"]["equal"]
     asked = [one for record in guards for one in record.evidence["findings"]]
-    assert [one["ok"] for one in asked if one["name"] == "audit"] == [True]
+    assert [one["ok"] for one in asked if one["name"] == "audit"] == [True] * 3
+    restarts = [one for one in asked if one["name"] == "restarts"]
+    assert [sorted(one["numbers"]) for one in restarts] == [["blue", "green"], ["green"]]
 
 
 def assert_nothing_lost(node: Node, stack: ClusterStack) -> None:

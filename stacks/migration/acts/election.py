@@ -7,7 +7,6 @@ tried; what they write to the source afterwards reaches the target, because mast
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
 from clients.mesos.errors import ForeignLeaderError
@@ -20,7 +19,7 @@ from stacks.migration.executor import Situation
 from stacks.migration.updates import Tell
 from stacks.migration.waiting import NotYetError, wait_until
 from stacks.migration.world import World
-from stacks.topology import Color, Tier
+from stacks.topology import Color
 from sync_engine.client import EngineClient, ProjectionKind, ProjectionStatus
 
 # A leader is projected below every live number, and once more when its kind changes; real masters
@@ -37,7 +36,7 @@ async def raise_election_numbers(world: World, _: Situation, tell: Tell) -> Find
         return Findings(numbers={"skipped": "a leader is projected already"})
     color = world.source
     # One that is down is no candidate, so nobody below would start it.
-    await start_masters(world, color)
+    await start_masters(world, color, tell)
     await recovered_masters(world, color, tell, leads=True)
     restarted: list[str] = []
     # A single master rises by one each time.
@@ -74,11 +73,9 @@ async def lowest_number(world: World, color: Color) -> Evidence:
 
 
 async def _restart_master(world: World, color: Color, address: str, tell: Tell) -> None:
-    name = f"{color}-{Tier.MASTERS}-{world.masters(color).index(address)}"
-    supervisor = world.supervisor()
+    host = await world.masters_host(color)
     before = {c.number for c in await readers.candidates(world, color)}
-    await asyncio.to_thread(supervisor.stop, name)
-    await asyncio.to_thread(supervisor.start, name)
+    await host.restart(world.masters(color).index(address), tell)
     operator = await world.operator(color)
 
     async def look() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from stacks.migration import readers
 from stacks.migration.evidence import Evidence, Findings
 from stacks.migration.executor import Situation
@@ -11,11 +9,10 @@ from stacks.migration.journal import Kind, Outcome, Story
 from stacks.migration.updates import Tell
 from stacks.migration.waiting import NotYetError, wait_until
 from stacks.migration.world import World
-from stacks.topology import Color, Tier
+from stacks.topology import Color
 
 PROJECT = "project leader"
 RESET = "reset target masters"
-_WORK = "work"
 
 
 async def settled_masters(world: World, color: Color, tell: Tell) -> Evidence:
@@ -43,26 +40,17 @@ async def await_target_masters(world: World, _: Situation, tell: Tell) -> Findin
 
 async def await_source_masters(world: World, _: Situation, tell: Tell) -> Findings:
     """Wait until the source's masters stand ready behind the projected leader."""
-    await start_masters(world, world.source)
+    await start_masters(world, world.source, tell)
     return Findings((await recovered_masters(world, world.source, tell, leads=False),))
 
 
-async def start_masters(world: World, color: Color) -> None:
+async def start_masters(world: World, color: Color, tell: Tell) -> None:
     """Start every master of a colour that does not run.
 
     A runner that was killed between stopping one and starting it has left it down, and no update
-    makes up for that: what is declared is the same. Elsewhere than on this machine the platform
-    starts whatever ended.
+    makes up for that: what is declared is the same.
     """
-    if not world.has_supervisor:
-        return
-    supervisor = world.supervisor()
-    for name in _names(world, color):
-        await asyncio.to_thread(supervisor.start, name)
-
-
-def _names(world: World, color: Color) -> list[str]:
-    return [f"{color}-{Tier.MASTERS}-{index}" for index in range(len(world.masters(color)))]
+    await (await world.masters_host(color)).start(tell)
 
 
 async def recovered_masters(world: World, color: Color, tell: Tell, *, leads: bool) -> Evidence:
@@ -95,24 +83,18 @@ async def recovered_masters(world: World, color: Color, tell: Tell, *, leads: bo
 async def reset_target_masters(world: World, situation: Situation, tell: Tell) -> Findings:
     """Let the target's masters forget the agents that they led; nothing to do if they led none."""
     color = world.target
+    host = await world.masters_host(color)
     # Of a reset that was cut short some have forgotten and some have not: a group that may never
     # find a quorum, so it is asked for nothing before all of them have.
-    if not situation.story.was_begun(RESET, edge=situation.transition.edge):
-        await start_masters(world, color)
+    was_begun = situation.story.was_begun(RESET, edge=situation.transition.edge)
+    if not was_begun and not await host.is_halted():
+        await host.start(tell)
         await recovered_masters(world, color, tell, leads=True)
         if not was_shown(situation.story) and not await has_led(world, color):
             return Findings(numbers={"skipped": f"{color}'s registry knows no agent"})
-    supervisor = world.supervisor()
-    names = _names(world, color)
-    tell(f"stopping {', '.join(names)}")
-    # All of them before the first is wiped: one that still has the old log would hand it on.
-    for name in names:
-        await asyncio.to_thread(supervisor.stop, name)
-    for name in names:
-        await asyncio.to_thread(supervisor.wipe, name, [_WORK])
-    await start_masters(world, color)
+    wiped = await host.reset(tell)
     evidence = await recovered_masters(world, color, tell, leads=True)
-    return Findings((evidence,), {"wiped": names})
+    return Findings((evidence,), {"wiped": list(wiped)})
 
 
 def was_shown(story: Story) -> bool:

@@ -5,7 +5,7 @@ Each looks once and returns evidence; which edge has which is said in `tables.py
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from stacks.migration import readers
 from stacks.migration.acts import masters, registry
@@ -48,6 +48,34 @@ async def _leads(world: World, color: Color) -> Evidence:
     leader = await (await world.operator(color)).leader()
     said = f"{leader} leads {color}"
     return Evidence("leader", ok=True, said=said, numbers={"leader": leader}, told_by="/redirect")
+
+
+async def masters_restartable(world: World, _: Situation) -> Evidence:
+    """Whoever migrates can restart both colours' masters, and empty the target's on the way back.
+
+    That is done while frameworks stand still, or after: what cannot be is refused before.
+    """
+    return await _restartable(world, (world.source, world.target))
+
+
+async def target_masters_resettable(world: World, _: Situation) -> Evidence:
+    """The same at the far end of the edge, where the source has no masters."""
+    return await _restartable(world, (world.target,))
+
+
+async def _restartable(world: World, colors: Sequence[Color]) -> Evidence:
+    found = [await (await world.masters_host(color)).examine() for color in colors]
+    problems = [one.said for one in found if not one.ok]
+    target = world.target
+    if target in await world.bootstrapped():
+        problems.append(
+            f"the way back empties {target}'s masters, and they would refuse to start: take "
+            f"{target} out of cluster.masters.bootstrapped until nobody wants to go back"
+        )
+    said = "; ".join(problems or (one.said for one in found))
+    numbers = {str(color): dict(one.numbers) for color, one in zip(colors, found, strict=True)}
+    told_by = found[0].told_by
+    return Evidence("restarts", ok=not problems, said=said, numbers=numbers, told_by=told_by)
 
 
 async def target_masters_apart(world: World, _: Situation) -> Evidence:

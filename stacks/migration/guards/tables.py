@@ -43,12 +43,14 @@ from stacks.migration.guards.frameworks import (
 )
 from stacks.migration.guards.masters import (
     access_equal,
+    masters_restartable,
     projection_kept,
     projection_off,
     registry_equal,
     source_leads,
     target_leads,
     target_masters_apart,
+    target_masters_resettable,
 )
 from stacks.migration.phases import Direction
 
@@ -63,7 +65,8 @@ OPENING: Mapping[tuple[int | None, Direction], tuple[Guard, ...]] = {
     (1, _F): (*_SYNC, audit_equal, source_leads, nothing_in_motion, tasks_healthy),
     (2, _F): (
         *_SYNC, audit_equal, owned_by_source, source_leads, clocks_agree, frameworks_survive,
-        nothing_in_motion, no_deployment, target_masters_apart, access_equal, tasks_healthy,
+        nothing_in_motion, no_deployment, target_masters_apart, access_equal, masters_restartable,
+        tasks_healthy,
     ),
     (3, _F): (*_SYNC, audit_equal, target_leads, projection_kept, nothing_in_motion, tasks_healthy),
     (4, _F): (
@@ -77,7 +80,9 @@ OPENING: Mapping[tuple[int | None, Direction], tuple[Guard, ...]] = {
     ),
     (0, _B): (source_serves, source_leads),
     (1, _B): (source_serves, source_leads, projection_off, owned_by_source),
-    (2, _B): (*_SYNC, audit_equal, target_leads, no_deployment, tasks_healthy),
+    (2, _B): (
+        *_SYNC, audit_equal, target_leads, target_masters_resettable, no_deployment, tasks_healthy,
+    ),
     (3, _B): (
         *_SYNC, target_leads, registered_source_agents, no_deployment, room_on_source,
         movers_known_back, apps_movable, tasks_healthy,

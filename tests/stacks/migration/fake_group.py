@@ -9,10 +9,12 @@ from typing import Any, cast
 
 from clients.mesos.errors import UnreachableError
 from clients.mesos.model import Agents
+from components.targets.supervisor import State, Status, Supervisor
 from stacks.migration import journal
 from stacks.migration.acts.masters import RESET
 from stacks.migration.bounds import Bounds
 from stacks.migration.executor import Situation
+from stacks.migration.hosts.local import LocalMasters
 from stacks.migration.journal import Kind, Outcome, Record
 from stacks.migration.phases import Direction
 from stacks.migration.planner import walk
@@ -62,6 +64,9 @@ class Group:
             self.numbers[_index(name)] = self.number_next
             self.number_next += 1
         self._obey()
+
+    def status(self, name: str) -> Status:
+        return Status(State.RUNNING if _index(name) in self.numbers else State.STOPPED)
 
     def _obey(self) -> None:
         self.orders += 1
@@ -113,6 +118,10 @@ def world_around(group: Group) -> World:
     async def engine() -> SimpleNamespace:
         return SimpleNamespace(status=status)
 
+    async def masters_host(color: Color) -> LocalMasters:
+        names = [f"{color}-masters-{index}" for index in range(3)]
+        return LocalMasters(cast("Supervisor", group), names)
+
     async def status() -> SimpleNamespace:
         off = SimpleNamespace(kind=ProjectionKind.OFF)
         return SimpleNamespace(projections={"masters": off})
@@ -124,14 +133,13 @@ def world_around(group: Group) -> World:
         "masters": lambda _: group.masters,  # pyright: ignore[reportUnknownLambdaType]
         "operator": operator,
         "engine": engine,
-        "has_supervisor": True,
-        "supervisor": lambda: group,
+        "masters_host": masters_host,
     }
     return cast("World", SimpleNamespace(**parts))
 
 
 def situation(begun: int, *done: str) -> Situation:
-    """On the way back from 3 to 2, with the reset begun so many times after steps that were done."""
+    """On the way back from 3 to 2: the reset begun so many times after steps that were done."""
     transition = walk(2, Direction.BACK, Position(2))
     started = Record(Kind.STEP_STARTED, 1.0, "m", "t", "2", name=RESET, direction="back", edge=2)
     ended = (replace(started, kind=Kind.STEP_ENDED, name=name, outcome=Outcome.OK) for name in done)
