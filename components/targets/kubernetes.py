@@ -301,19 +301,7 @@ class KubernetesTarget:
         if not workload.members[0].ports:
             return []
 
-        def ports(roles: Sequence[PortRole]) -> list[core.v1.ServicePortArgs]:
-            numbers = workload.members[0].ports
-            return [
-                core.v1.ServicePortArgs(
-                    # A name of its own for each; the role's is the port's that all have.
-                    name=str(r) if protocol == "TCP" else f"{r}-{protocol.lower()}",
-                    port=numbers[r],
-                    protocol=protocol,
-                )
-                for r in roles
-                for protocol in pod_ports.protocols(r)
-            ]
-
+        member = workload.members[0]
         headless = core.v1.Service(
             workload.name,
             metadata=self._metadata(workload),
@@ -322,7 +310,7 @@ class KubernetesTarget:
                 # Members of a quorum must find each other before they are ready.
                 publish_not_ready_addresses=True,
                 selector=pods.labels(workload),
-                ports=ports(list(workload.members[0].ports)),
+                ports=pod_ports.of_service(member, list(member.ports)),
             ),
             opts=opts,
         )
@@ -335,7 +323,7 @@ class KubernetesTarget:
             spec=core.v1.ServiceSpecArgs(
                 cluster_ip=workload.client_address,
                 selector=pods.labels(workload),
-                ports=ports(workload.client_ports),
+                ports=pod_ports.of_service(member, workload.client_ports),
             ),
             opts=opts,
         )
