@@ -287,12 +287,13 @@ def _split(text: str) -> list[str]:
 
 
 def _health_path(definition: Mapping[str, Any], index: int) -> str | None:
-    """Path that an app's own health check of a port asks for, where it is one of HTTP."""
+    """Path that an app's own health check of a port asks for, where it is one of HTTP. One that
+    names a port by its number may ask somebody else there; older definitions say 0 for none."""
     for check in definition.get("healthChecks") or ():
         protocol = str(check.get("protocol", "HTTP"))
         path = str(check.get("path") or "/")
         is_plain = protocol in {"HTTP", "MESOS_HTTP"} and _PATH.fullmatch(path)
-        if is_plain and int(check.get("portIndex") or 0) == index:
+        if is_plain and not check.get("port") and int(check.get("portIndex") or 0) == index:
             return path
     return None
 

@@ -17,6 +17,7 @@ import structlog
 from clients.consul import (
     ConsulClient,
     ConsulError,
+    ForbiddenError,
     RequestRefusedError,
     Status,
     UnreachableError,
@@ -159,10 +160,10 @@ class Registrator:
             return
         # Until all is done nobody knows what Consul has.
         self._held = None
-        refused: RequestRefusedError | None = None
+        refused: ForbiddenError | RequestRefusedError | None = None
         try:
             await self._each(self._register(call) for call in made.registers)
-        except RequestRefusedError as error:
+        except (ForbiddenError, RequestRefusedError) as error:
             # Whatever is refused, what has ended is named no more.
             refused = error
         await self._each(self._deregister(call) for call in deregisters)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -350,3 +351,40 @@ def test_events_come_out_however_the_bytes_arrive(texts: list[str], end: str, si
     for start in range(0, len(data), size):
         found += decoder.feed(data[start : start + size])
     assert found == [("k", f"{text}\nmore") for text in texts]
+
+
+class _Counted:
+    """A pattern that counts the characters in which it is looked for."""
+
+    def __init__(self, pattern: re.Pattern[str]) -> None:
+        self._pattern = pattern
+        self.chars = 0
+
+    def split(self, text: str) -> list[str]:
+        self.chars += len(text)
+        return self._pattern.split(text)
+
+
+def test_a_long_line_is_searched_once_however_many_pieces_it_comes_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ends = _Counted(re.compile("\r\n|\n|\r"))
+    monkeypatch.setattr("clients.marathon.events._LINE_END", ends)
+    data = b"event: k\r\ndata: " + b"x" * 500_000 + b"\r\n\r\n"
+    decoder = SseDecoder()
+    found: list[tuple[str, str]] = []
+
+    for start in range(0, len(data), 1_000):
+        found += decoder.feed(data[start : start + 1_000])
+
+    assert found == [("k", "x" * 500_000)]
+    assert ends.chars <= 1.1 * len(data)
+
+
+@pytest.mark.parametrize("piece", [b"data: xxxxxxxxxx", b"data: xxxxxxxxxx\n"])
+def test_an_event_that_does_not_end_is_refused(
+    monkeypatch: pytest.MonkeyPatch, piece: bytes
+) -> None:
+    monkeypatch.setattr("clients.marathon.events.EVENT_CHARS_MAX", 1_000)
+    with pytest.raises(ProtocolError, match="at most 1000 characters, saw one go on: '"):
+        SseDecoder().feed(piece * 200)

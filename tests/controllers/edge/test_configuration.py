@@ -13,7 +13,7 @@ from controllers.edge.render import Layout, render
 from controllers.edge.services import KEYS, Found, Mode, Server, find
 
 LAYOUT = Layout(http="127.0.0.1:80", admin="127.0.0.1:90", bind="127.0.0.1", socket="/run/h.sock")
-CHECK = {"protocol": "HTTP", "path": "/ping", "portIndex": 0}
+CHECK: dict[str, Any] = {"protocol": "HTTP", "path": "/ping", "portIndex": 0}
 
 
 def app(app_id: str = "/web", ports: tuple[int, ...] = (10_001,), /, **labels: str) -> App:
@@ -26,8 +26,8 @@ def app(app_id: str = "/web", ports: tuple[int, ...] = (10_001,), /, **labels: s
     return App(app_id, definition, 1, "v", 0, 1, 0, 0, ())
 
 
-def checked(one: App) -> App:
-    definition = {**one.definition, "healthChecks": [CHECK]}
+def checked(one: App, check: dict[str, Any] = CHECK) -> App:
+    definition = {**one.definition, "healthChecks": [check]}
     return App(one.id, definition, 1, "v", 0, 1, 0, 0, ())
 
 
@@ -88,6 +88,27 @@ def test_requests_go_to_instances_that_run_and_are_healthy() -> None:
     # Nobody looks: a task that runs is taken for well.
     assert [server.port for server in unasked.servers] == [1, 3]
     assert asked.health_path == "/ping"
+
+
+@pytest.mark.parametrize(
+    ("check", "path"),
+    [
+        ({"protocol": "HTTP", "path": "/ping"}, "/ping"),
+        ({"protocol": "HTTP", "path": "/ping", "portIndex": 0, "port": None}, "/ping"),
+        ({"protocol": "HTTP", "path": "/ping", "portIndex": 0, "port": 0}, "/ping"),
+        ({"protocol": "HTTP", "path": "/ping", "portIndex": 1}, None),
+        # An admin port, say: where requests go to, nobody has that path.
+        ({"protocol": "HTTP", "path": "/ping", "port": 9_990}, None),
+        ({"protocol": "MESOS_HTTP", "path": "/ping", "port": 80}, None),
+        ({"protocol": "TCP", "portIndex": 0}, None),
+    ],
+)
+def test_the_edge_asks_what_marathon_asks_of_the_same_port(
+    check: dict[str, Any], path: str | None
+) -> None:
+    (service,) = found([checked(app(), check)]).services
+
+    assert service.health_path == path
 
 
 def test_who_is_served_stays_while_nobody_knows_how_it_is() -> None:
