@@ -22,10 +22,10 @@ _HOUR_S = 3600.0
 
 @dataclass(frozen=True)
 class WantedObjects:
-    """`foreign` are components whose pods another operator makes. `copied` are workloads whose
-    volumes are copied every `copies_every_s`; None: no volumes are. `logs` are components that logs
-    take, none where nobody collects them. `probe` are namespaces of those that watch the cluster,
-    and of its agents. `filled`: objects of External Secrets fill the Secrets."""
+    """`foreign` are components whose pods another operator makes or completes. `copied` are
+    workloads whose volumes are copied every `copies_every_s`; None: no volumes are. `logs` are
+    components that logs take, none where nobody collects them. `probe` are namespaces of those that
+    watch the cluster, and of its agents. `filled`: objects of External Secrets fill the Secrets."""
 
     namespace: str
     agents_namespace: str
@@ -54,7 +54,7 @@ def declared_objects(
     return WantedObjects(
         namespace=kubernetes.namespace,
         agents_namespace=f"{kubernetes.namespace}-agents",
-        foreign=frozenset({LOGS} if by_operator else ()),
+        foreign=frozenset({LOGS, SHIPPERS} if by_operator else ()),
         copied=frozenset(_copied(config, topology) if snapshots else ()),
         copies_every_s=snapshots.every_h * _HOUR_S if snapshots else None,
         logs=(LOGS, LOG_KEEPER, SHIPPERS) if logging.replicas else (),

@@ -177,7 +177,9 @@ def test_on_kubernetes_copies_and_what_fills_secrets_are_looked_at_where_they_ar
     assert declared(on_one_machine, Standing(), {}).objects is None
 
 
-@pytest.mark.parametrize(("operation", "foreign"), [("eck", {"logs"}), ("plain", set[str]())])
+@pytest.mark.parametrize(
+    ("operation", "foreign"), [("eck", {"logs", "shippers"}), ("plain", set[str]())]
+)
 def test_pods_that_an_operator_makes_are_not_held_to_what_this_stack_declares(
     operation: str, foreign: set[str]
 ) -> None:
