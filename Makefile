@@ -58,7 +58,7 @@ setup: ## make this checkout ready to run; the other targets do it by themselves
 tools: ## build or fetch the outside programs
 	@$(PYTHON) -m tools.install
 
-tools-kubernetes: setup ## build a Kubernetes control plane and node for the tests, and Consul (about 20 minutes, once)
+tools-kubernetes: setup ## build a Kubernetes control plane and node for the tests, Consul and Mesos-DNS (about 20 minutes, once)
 	@$(RUN) python -m tools.install kubernetes-rig
 
 tools-docker: ## see to it that tests can have a Docker engine (root installs the distribution's packages)
@@ -67,7 +67,7 @@ tools-docker: ## see to it that tests can have a Docker engine (root installs th
 tools-packages: ## install the distribution's programs that tests use: HAProxy, Prometheus (root)
 	@$(PYTHON) -m tools.packages
 
-tools-tests: ## fetch the old ZooKeepers that only tests run
+tools-tests: ## fetch what only tests run: old ZooKeepers, Elasticsearch's grok
 	@$(PYTHON) -m tools.install for-tests
 
 lock: setup ## compile requirements/ anew from pyproject.toml

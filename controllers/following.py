@@ -7,13 +7,13 @@ them then, so that a lost event costs time and nothing else.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Protocol
 
 import structlog
 
 from clients.marathon import MarathonError
+from clients.marathon.model import App, Task
 
 EVENTS = (
     "status_update_event",
@@ -25,12 +25,21 @@ EVENTS = (
 )
 SOON_S = 0.5
 """Until a look that is to be taken again."""
-_SOON_S_MAX = 15.0
+_LOOK_S_MAX = 5.0
+_SUBSCRIBE_S_MAX = 15.0
 _log = structlog.get_logger()
 
 
 class Source(Protocol):
-    """Tells when something has changed."""
+    """Marathon, as far as it is followed."""
+
+    async def apps(self) -> Sequence[App]:
+        """See clients.marathon."""
+        ...
+
+    async def tasks(self) -> Sequence[Task]:
+        """See clients.marathon."""
+        ...
 
     def events(self, kinds: tuple[str, ...] = ()) -> AsyncGenerator[object]:
         """See clients.marathon; the first event of a stream is itself one, for what was missed."""
@@ -41,8 +50,9 @@ class Follower:
     """Calls `look` after events, and after as many seconds as it returned. It is given the time of
     the first event that it is about, None without one; `clock` is monotonic, in seconds.
 
-    `failures` of a look are told and it is taken again; `name` is the first word of what is logged.
-    Events within `settle_s` after the first lead to one look.
+    `failures` of a look are told and it is taken again: soon, then less and less often, or when
+    there is an event. `name` is the first word of what is logged. Events within `settle_s` after
+    the first lead to one look.
     """
 
     def __init__(  # noqa: PLR0913 - by keyword, what a controller differs in
@@ -94,9 +104,10 @@ class Follower:
             except MarathonError as error:
                 _log.info(f"{self._name}.stream", error=str(error))
             await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, _SOON_S_MAX)
+            pause_s = min(2 * pause_s, _SUBSCRIBE_S_MAX)
 
     async def _work(self) -> None:
+        pause_s = SOON_S
         while True:
             self._dirty.clear()
             heard_at, self._heard_at = self._heard_at, None
@@ -104,15 +115,25 @@ class Follower:
                 wait_s = await self._look(heard_at)
             except self._failures as error:
                 self._on_failure(error)
-                self._dirty.set()
                 # What was heard first is still to be learned.
                 self._heard_at = self._heard_at if heard_at is None else heard_at
+                # What lasts, a refusal say, is not asked for without a rest; who moves meanwhile
+                # does not wait for it.
                 await asyncio.sleep(SOON_S)
+                await self._changed(pause_s - SOON_S)
+                pause_s = min(2 * pause_s, _LOOK_S_MAX)
                 continue
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
-                    await self._dirty.wait()
+            pause_s = SOON_S
+            if await self._changed(wait_s):
                 await asyncio.sleep(self._settle_s)
+
+    async def _changed(self, within_s: float) -> bool:
+        try:
+            async with asyncio.timeout(within_s):
+                await self._dirty.wait()
+        except TimeoutError:
+            return False
+        return True
 
 
 class Doubt:

@@ -185,9 +185,13 @@ class StackConfig(Model):
     @property
     def access(self) -> Access:
         """Who may do what. Agents say who they are, or whoever reaches a master could be one."""
-        probe = self.services.probe
-        is_probed = bool(probe.apps) and Watch.MESOS in probe.watch
-        return dataclasses.replace(self.cluster.access, asks_agents=True, is_probed=is_probed)
+        probe, names = self.services.probe, self.services.discovery
+        return dataclasses.replace(
+            self.cluster.access,
+            asks_agents=True,
+            is_probed=bool(probe.apps) and Watch.MESOS in probe.watch,
+            has_mesos_dns=names.replicas > 0 and names.kind is Discovery.MESOS_DNS,
+        )
 
     @model_validator(mode="after")
     def _has_room_for_services(self) -> StackConfig:

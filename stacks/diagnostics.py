@@ -31,6 +31,9 @@ _PROTECTED = re.compile(
     r"cannot be deleted\s+because it is protected|it is currently marked for protection"
 )
 _WORDS_MAX = 4000
+# What Kubernetes says, and does not say: what to do.
+_FORBIDDEN = re.compile(r'is forbidden: User "[^"]*" cannot')
+_NOT_READY = re.compile(r"failed to fully initialize or become live|failed to become available")
 
 
 @dataclass(frozen=True)
@@ -87,9 +90,15 @@ def error_of(  # noqa: PLR0911 - one a kind of error
 
 
 def _reason(text: str) -> str:
-    """What a provider said, without the engine's and Python's wrapping."""
+    """What a provider said, without the engine's and Python's wrapping, and what to do about it
+    where that provider is known not to say so."""
     found = list(_PROVIDER_ERROR.finditer(text))
-    return (found[-1]["text"] if found else text).strip()[-_WORDS_MAX:]
+    said = (found[-1]["text"] if found else text).strip()[-_WORDS_MAX:]
+    if _FORBIDDEN.search(said):
+        return f"{said}. What was done stays: give this user that right, and update again"
+    if _NOT_READY.search(said):
+        return f"{said}. What was applied stays: mend the cause, and update again"
+    return said
 
 
 def _paragraph(text: str, start: int) -> str:

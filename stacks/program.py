@@ -168,9 +168,11 @@ class _Stack:
             self._base = [gate, secrets]
             self._outputs["run_dir"] = str(target.run_dir)
             return target
+        from components.monitoring import shipping  # noqa: PLC0415 - as above
         from components.targets.kubernetes import KubernetesTarget  # noqa: PLC0415 - as above
 
         assert self._config.kubernetes is not None
+        reads_logs = bool(self._config.services.logging.replicas)
         kubernetes = self._config.kubernetes
         target = KubernetesTarget(
             namespace=kubernetes.namespace,
@@ -181,6 +183,7 @@ class _Stack:
             ready_timeout_s=kubernetes.ready_timeout_s,
             caretaker_program=self._programs.caretaker,
             api_networks=kubernetes.api_networks,
+            beside_agents=(shipping.WHY_PRIVILEGED,) if reads_logs else (),
         )
         self._base = [gate, *target.declare_base(pulumi.ResourceOptions(depends_on=[gate]))]
         # Of masters that do not exist now too: no update of a migration may change an account.

@@ -185,6 +185,8 @@ def _logging(config: StackConfig, stack: str, placing: Placing) -> str:
         storage_class=kubernetes.storage_class,
         volume_gib=kubernetes.volume_gib,
         tolerations=wanted.tolerations,
+        has_marathon=kubernetes.images.marathon is not None
+        and bool(config.cluster.marathon.instances),
     )
     return Logging(f"{stack}-logging", args, placing).url
 

@@ -66,7 +66,9 @@ class DiscoveryConfig(Model):
     zone: Annotated[str, AfterValidator(check_zone)] = "mesos"
     """What they answer for."""
     image: Image | None = None
-    """Their image."""
+    """Their image. That of Mesos-DNS has `mesos-dns` on PATH or as `/mesos-dns`, a shell, `cat` and
+    `mkdir`. It is a principal of its own with masters, `principal-mesos-dns`, which sees frameworks
+    and tasks and does nothing."""
     stub_zone: StubZoneConfig | None = None
     """None: somebody else tells the cluster's name servers."""
 
@@ -175,7 +177,8 @@ class ProbeConfig(Model):
 
 
 class LoggingConfig(Model):
-    """Logs of masters, agents and sandboxes in Elasticsearch, on Kubernetes."""
+    """Logs of masters, agents, ZooKeeper, the real Marathon and sandboxes in Elasticsearch, on
+    Kubernetes."""
 
     replicas: int = Field(default=0, ge=0)
     """Servers of Elasticsearch, one or three and more; 0: logs stay where they are."""

@@ -12,6 +12,7 @@ from tools.prerequisites import program, see_to
 TEST_PROGRAMS = (
     program("haproxy", "haproxy", "the edge is tested with the real proxy"),
     program("promtool", "prometheus", "alert rules and dashboards are tested by Prometheus"),
+    program("prometheus", "prometheus", "it loads the rules as an operator's would"),
 )
 
 

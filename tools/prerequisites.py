@@ -88,7 +88,7 @@ def require_go(wanted: Iterable[Recipe]) -> None:
 
 
 def require_maven(wanted: Iterable[Recipe]) -> None:
-    """See to it that Maven is there for what is not fetched yet among some ZooKeepers.
+    """See to it that Maven is there for what is not fetched yet among some jars.
 
     Raises:
         PrerequisiteError: it is not.
@@ -248,7 +248,9 @@ JDK = Prerequisite(
     _jdk,
     (("openjdk-17-jdk-headless",), ("openjdk-21-jdk-headless",), ("default-jdk-headless",)),
 )
-MAVEN = Prerequisite("Maven", "it fetches ZooKeeper's jars", _maven, (("maven",),))
+MAVEN = Prerequisite(
+    "Maven", "it fetches jars of ZooKeeper and Elasticsearch", _maven, (("maven",),)
+)
 GO = _go_for(
     "pulumi",
     "the Pulumi engine is built from its Go modules",

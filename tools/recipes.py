@@ -143,7 +143,7 @@ def _language_python(recipe: Recipe, into: Path) -> None:
         target.chmod(0o755)
 
 
-def _zookeeper(recipe: Recipe, into: Path) -> None:
+def _jars(recipe: Recipe, into: Path) -> None:
     pom, sums = (HERE / source for source in recipe.sources)
     run(
         f"Fetching the jars of {recipe.full_name} with Maven: {recipe.effort}",
@@ -211,7 +211,7 @@ ZOOKEEPER = Recipe(
     version="3.9.4",
     sources=("zookeeper/pom.xml", "zookeeper/jars.sha256"),
     flags=(),
-    build=_zookeeper,
+    build=_jars,
     platform=machine,
     effort="about half a minute, once",
 )
@@ -227,9 +227,17 @@ ZOOKEEPER_3_5 = replace(
     version="3.5.10",
     sources=("zookeeper-3.5.10/pom.xml", "zookeeper-3.5.10/jars.sha256"),
 )
+# What an ingest pipeline of Elasticsearch takes lines apart with; only tests run it, and nobody is
+# given it by us.
+ELASTICSEARCH_GROK = replace(
+    ZOOKEEPER,
+    name="elasticsearch-grok",
+    version="8.19.0",
+    sources=("elasticsearch-grok/pom.xml", "elasticsearch-grok/jars.sha256"),
+)
 RECIPES = (PULUMI, LANGUAGE_PYTHON, ZOOKEEPER)
 """What set-up builds; what a rig needs besides stands in its own module."""
-TEST_RECIPES = (ZOOKEEPER_3_8, ZOOKEEPER_3_5)
+TEST_RECIPES = (ZOOKEEPER_3_8, ZOOKEEPER_3_5, ELASTICSEARCH_GROK)
 """What nothing but tests runs."""
 FOR_TESTS = "for-tests"
 """Name of all of them for `tools.install`."""

@@ -33,10 +33,20 @@ _ATTEMPT_SHARE = 3.0
 _FORBIDDEN, _TOO_MANY, _SERVER_ERROR = 403, 429, 500
 _AWAY = frozenset({502, 503, 504})
 _REASON_CHARS_MAX = 200
-# Consul refuses with 500, too; these are its words where it could not ask its leader, or that could
-# not keep what it was told: another try may bring it about.
+# Consul refuses with 500, too, and names what it refuses. These are phrases of its own, of raft, of
+# calls between its servers and of the network, where it could not ask its leader, or that could not
+# keep what it was told: another try may bring it about. A name has no space in it, so that none is
+# taken for one of them.
 _PASSING = re.compile(
-    r"leader|EOF|time(d )?-?out|conn|closed|raft|shut|No known|No path|rate limit", re.IGNORECASE
+    r"No cluster leader|No known Consul servers|No path to datacenter|rate limit"
+    r"|Not ready to serve consistent reads|node is not the leader|leadership (?:lost|transfer)"
+    r"|while committing log|timed out enqueuing|rpc error getting client|failed to get conn"
+    r"|didn't get connection|(?:^|: |unexpected )EOF|i/o (?:timeout|deadline)"
+    r"|(?:write|keepalive) timeout"
+    r"|deadline exceeded|context canceled|already shutdown|(?:: |session )shutdown|is shut down"
+    r"|connection (?:refused|reset|closed)|stream (?:closed|reset)|broken pipe"
+    r"|closed network connection",
+    re.IGNORECASE,
 )
 _T = TypeVar("_T")
 

@@ -37,40 +37,52 @@ class SseDecoder:
 
     def __init__(self) -> None:
         self._decode = codecs.getincrementaldecoder("utf-8-sig")().decode
-        self._text = ""
+        # A line that has not ended yet. Its pieces are joined once: a long one comes in thousands.
+        self._pieces: list[str] = []
+        self._chars = 0
+        self._ends_in_cr = False
         self._kind = ""
         self._data: list[str] = []
+        self._data_chars = 0
 
     def feed(self, data: bytes) -> list[tuple[str, str]]:
         """Add bytes; returns the events that are whole now."""
         try:
-            text = self._text + self._decode(data)
+            text = self._decode(data)
         except UnicodeDecodeError:
             msg = f"expected events as text, saw {data[:60]!r}: is this Marathon?"
             raise ProtocolError(msg) from None
-        # A CR at the end may be half of a CRLF, and a line without an end may go on.
-        half = "\r" if text.endswith("\r") else ""
-        *lines, rest = _LINE_END.split(text.removesuffix("\r") if half else text)
-        self._text = rest + half
+        if self._ends_in_cr and text:
+            # It was held back: it may be half of a CRLF.
+            text = f"\r{text}"
+        elif not text:
+            return []
+        self._ends_in_cr = text.endswith("\r")
+        *ends, rest = _LINE_END.split(text.removesuffix("\r") if self._ends_in_cr else text)
         events: list[tuple[str, str]] = []
-        for line in lines:
-            event = self._line(line)
+        for end in ends:
+            event = self._line("".join((*self._pieces, end)))
+            self._pieces, self._chars = [], 0
             if event is not None:
                 events.append(event)
-        if len(self._text) > EVENT_CHARS_MAX:
-            msg = f"expected an event's line, saw one without an end: {self._text[:60]!r}"
+        self._pieces.append(rest)
+        self._chars += len(rest)
+        if self._chars + self._data_chars > EVENT_CHARS_MAX:
+            told = "".join((*self._data[:1], *self._pieces))[:60]
+            most = f"{EVENT_CHARS_MAX} characters"
+            msg = f"expected an event of at most {most}, saw one go on: {told!r}"
             raise ProtocolError(msg)
         return events
 
     @property
     def is_between_events(self) -> bool:
         """Whether nothing is missing; false at the end of a stream means that it was cut."""
-        return not self._data and not self._text.strip()
+        return not self._data and not any(piece.strip() for piece in self._pieces)
 
     def _line(self, line: str) -> tuple[str, str] | None:
         if not line:
             kind, data = self._kind or "message", "\n".join(self._data)
-            self._kind, self._data = "", []
+            self._kind, self._data, self._data_chars = "", [], 0
             return (kind, data) if data else None
         if line.startswith("<"):
             msg = f"expected an event stream, saw {line[:60]!r}: is this Marathon?"
@@ -81,6 +93,7 @@ class SseDecoder:
             self._kind = value
         elif name == "data":
             self._data.append(value)
+            self._data_chars += len(value)
         return None
 
 

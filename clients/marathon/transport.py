@@ -36,8 +36,10 @@ from clients.rounds import Rounds
 
 Params = Mapping[str, str] | Sequence[tuple[str, str]]
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _CONFLICT, _INVALID = 401, 403, 404, 409, 422
-# What a follower says that does not reach its leader, or has none.
-_NO_LEADER = frozenset({502, 503, 504})
+# What is said by a follower without a leader, and by one, or a balancer, that handed the request on
+# and got no answer.
+_NO_LEADER, _NO_ANSWER = 503, frozenset({502, 504})
+_MAYBE = "it may have arrived, so look before repeating it"
 # One instance that hangs must not use up the time of all.
 _ATTEMPT_SHARE = 3.0
 _ACCEPT = {"Accept": "application/json"}
@@ -105,11 +107,15 @@ class Transport:
     async def _find_leader(self, instance: str, deadline: float) -> str:
         if self._any_leader:
             return instance
-        answer = await self._send(instance, "GET", "/v2/leader", deadline)
-        if answer.status_code == _NOT_FOUND:
-            msg = f"expected a leader at {instance}, saw none: wait for the election"
-            raise TryAgainError(NoLeaderError(msg), sent=False)
-        check("GET /v2/leader", answer, instance)
+        try:
+            answer = await self._send(instance, "GET", "/v2/leader", deadline)
+            if answer.status_code == _NOT_FOUND:
+                msg = f"expected a leader at {instance}, saw none: wait for the election"
+                raise TryAgainError(NoLeaderError(msg), sent=False)
+            check("GET /v2/leader", answer, instance)
+        except TryAgainError as failure:
+            # Whatever became of this question, the request itself is still here.
+            raise TryAgainError(failure.error, sent=False) from None
         leader = parse.leader(read_json("GET /v2/leader", answer))
         if leader not in self.instances:
             raise ForeignLeaderError(leader=leader, declared=self.instances)
@@ -144,10 +150,11 @@ class Transport:
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise self._unreachable(address, error, sent=False) from None
         except (httpx.HTTPError, TimeoutError) as error:
-            raise self._unreachable(address, error, sent=True) from None
+            # A question changes nothing, whether it has arrived or not.
+            raise self._unreachable(address, error, sent=method != "GET") from None
 
     def _unreachable(self, address: str, error: Exception, *, sent: bool) -> TryAgainError:
-        maybe = "; it may have arrived, so look before repeating it" if sent else ""
+        maybe = f"; {_MAYBE}" if sent else ""
         told = UnreachableError(
             f"expected an answer of Marathon at {address} in {self.timeout_s:g} s, saw "
             f"{type(error).__name__}{maybe}: is any of {', '.join(self.instances)} up?"
@@ -163,7 +170,8 @@ class Transport:
     async def stream(
         self, path: str, params: Sequence[tuple[str, str]]
     ) -> AsyncGenerator[httpx.Response]:
-        """Open an event stream with the leader, once. Reading it is not bounded here."""
+        """Open an event stream with the leader, once. Reading it is not bounded here, a refusal
+        is."""
         leader = await self.leader()
         request = self._client.build_request(
             "GET",
@@ -176,16 +184,24 @@ class Transport:
             async with asyncio.timeout(self.timeout_s):
                 response = await self._client.send(request, stream=True)
         except (httpx.HTTPError, TimeoutError) as error:
-            raise self._unreachable(leader, error, sent=True).error from None
+            raise self._unreachable(leader, error, sent=False).error from None
         try:
             if not response.is_success:
-                await response.aread()
+                await self._read_refusal(response, leader)
                 check(f"GET {path}", response, leader)
             yield response
         except TryAgainError as failure:
             raise failure.error from None
         finally:
             await response.aclose()
+
+    async def _read_refusal(self, response: httpx.Response, leader: str) -> None:
+        """A leader that is ending cuts its words off, or leaves them without an end."""
+        try:
+            async with asyncio.timeout(self.timeout_s):
+                await response.aread()
+        except (httpx.HTTPError, TimeoutError) as error:
+            raise self._unreachable(leader, error, sent=False) from None
 
 
 def read_json(what: str, answer: httpx.Response) -> Any:
@@ -213,9 +229,14 @@ def check(what: str, answer: httpx.Response, address: str) -> None:
     if answer.is_success:
         return
     text, body = _told(answer)
-    if status in _NO_LEADER:
+    if status == _NO_LEADER:
         error = NoLeaderError(f"expected a leader behind {address}, saw {status}: {text}")
         raise TryAgainError(error, sent=False)
+    if status in _NO_ANSWER:
+        msg = (
+            f"expected the leader behind {address} to answer {what}, saw {status}: {text}; {_MAYBE}"
+        )
+        raise TryAgainError(UnreachableError(msg), sent=True)
     if answer.text.lstrip().startswith("<") and status not in {_UNAUTHORIZED, _FORBIDDEN}:
         msg = f"expected Marathon at {address}, saw an HTML page with status {status}"
         raise ProtocolError(msg)

@@ -7,6 +7,8 @@ PaaSTA's bounces. What must hold, whatever is seen and wherever it is interrupte
 - up before down: an action never takes the healthy instances of both versions below the minimum;
 - a version that is not healthy in time, or fails more than its budget allows, goes, and the old one
   is whole again before it does;
+- an old version that is itself not healthy in time holds nobody up: the new one grows beside it,
+  and a deployment that would keep it for ever is undone once nothing is lost with it;
 - memory may be lost: a step is then soaked once more, and nothing else happens.
 
 Rolling goes batch by batch, canary share by share, blue-green all at once with traffic moved in one
@@ -115,7 +117,11 @@ class Observed:
 
 @dataclass(frozen=True)
 class Memory:
-    """What must be known from one decision to the next. Times in seconds, of one clock."""
+    """What must be known from one decision to the next. Times in seconds, of one clock.
+
+    `old_troubled_since_s`: the old version is being deployed, or not whole; `old_down_since_s`:
+    nothing of it is healthy.
+    """
 
     step: int = 0
     began_s: float | None = None
@@ -123,6 +129,9 @@ class Memory:
     traffic: Version = Version.OLD
     failed: str | None = None
     is_undoing: bool = False
+    is_undoing_old: bool = False
+    old_troubled_since_s: float | None = None
+    old_down_since_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -190,6 +199,17 @@ class Decision:
 
 def decide(spec: RolloutSpec, memory: Memory, observed: Observed, now_s: float) -> Decision:
     """Decide the next thing to do. The same inputs give the same decision."""
+    memory = _watch_old(memory, observed.old, now_s)
+    if _is_to_be_undone(spec, memory, observed, now_s):
+        # What held the new one back may have been this, so its time begins anew.
+        memory = replace(
+            memory,
+            is_undoing_old=True,
+            began_s=now_s,
+            old_troubled_since_s=None,
+            old_down_since_s=None,
+        )
+        return Decision(Undo(Version.OLD), memory, "the old version's deployment does not end")
     if observed.new is not None:
         memory = _judge(spec, memory, observed, observed.new, now_s)
     if memory.failed is not None:
@@ -197,6 +217,40 @@ def decide(spec: RolloutSpec, memory: Memory, observed: Observed, now_s: float) 
     if observed.new is None:
         return _begin(spec, memory, observed.old, now_s)
     return _go_on(spec, memory, observed, observed.new, now_s)
+
+
+def _watch_old(memory: Memory, old: Standing | None, now_s: float) -> Memory:
+    """Since when the old version is not what it should be; memory that was lost begins anew."""
+    troubled_s = now_s if memory.old_troubled_since_s is None else memory.old_troubled_since_s
+    down_s = now_s if memory.old_down_since_s is None else memory.old_down_since_s
+    is_troubled = old is not None and (old.is_locked or old.healthy < old.instances)
+    is_down = old is not None and old.healthy == 0
+    return replace(
+        memory,
+        old_troubled_since_s=troubled_s if is_troubled else None,
+        old_down_since_s=down_s if is_down else None,
+    )
+
+
+def _lasts(spec: RolloutSpec, since_s: float | None, now_s: float) -> bool:
+    return since_s is not None and now_s - since_s >= spec.ready_timeout_s
+
+
+def _is_to_be_undone(spec: RolloutSpec, memory: Memory, observed: Observed, now_s: float) -> bool:
+    """Whether the old version's deployment would go on for ever, and nothing is lost with it.
+
+    A deployment whose instances do not become healthy does not end, and an app that is being
+    deployed cannot be removed. Undoing what created an app removes it, so there must be nothing
+    healthy in it, or all of the new version, which gets the requests already.
+    """
+    old, new = observed.old, observed.new
+    if old is None or not old.is_locked or memory.is_undoing_old:
+        return False
+    if _lasts(spec, memory.old_down_since_s, now_s):
+        return True
+    carries_all = new is not None and new.healthy >= max(spec.minimum, 1)
+    is_moved = memory.failed is None and memory.traffic is Version.NEW
+    return carries_all and is_moved and _lasts(spec, memory.old_troubled_since_s, now_s)
 
 
 def _judge(
@@ -227,9 +281,18 @@ def _judge(
 
 def _begin(spec: RolloutSpec, memory: Memory, old: Standing | None, now_s: float) -> Decision:
     if old is not None and old.is_locked:
-        return Decision(Wait(), memory, "the old version is being deployed")
+        # One that is whole is waited for: somebody deploys it beside others, and that ends.
+        is_stuck = old.healthy < old.instances and _lasts(spec, memory.old_troubled_since_s, now_s)
+        if not is_stuck:
+            return Decision(Wait(), memory, "the old version is being deployed")
     first = spec.steps[0] if old is not None else spec.instances
-    return Decision(Create(first), Memory(began_s=now_s), f"the new version begins with {first}")
+    memory = Memory(
+        began_s=now_s,
+        is_undoing_old=memory.is_undoing_old,
+        old_troubled_since_s=memory.old_troubled_since_s,
+        old_down_since_s=memory.old_down_since_s,
+    )
+    return Decision(Create(first), memory, f"the new version begins with {first}")
 
 
 def _go_on(
@@ -247,48 +310,61 @@ def _go_on(
     if left_s > 0:
         return Decision(Wait(), memory, f"{where}: {wanted} healthy, watched for {left_s:g} s more")
     if memory.step == len(spec.steps) - 1:
-        return _replace_old(memory, observed.old, now_s)
-    if observed.old is None:
-        return Decision(Done(), memory, "only the new version is there")
+        return _replace_old(spec, memory, observed.old, now_s)
     return _next_step(spec, memory, observed.old, new, now_s)
 
 
-def _replace_old(memory: Memory, old: Standing | None, now_s: float) -> Decision:
+def _replace_old(spec: RolloutSpec, memory: Memory, old: Standing | None, now_s: float) -> Decision:
     """All of the new version is healthy, and was watched."""
+    is_moved = memory.traffic is Version.NEW
     if old is None:
-        return Decision(Done(), memory, "only the new version is there")
-    if old.is_locked:
+        if is_moved:
+            return Decision(Done(), memory, "only the new version is there")
+        moved = replace(memory, traffic=Version.NEW)
+        return Decision(Move(Version.NEW), moved, "only the new version is there")
+    if old.is_locked and (is_moved or not _lasts(spec, memory.old_troubled_since_s, now_s)):
         return Decision(Wait(), memory, "the old version is being deployed")
-    if memory.traffic is Version.OLD:
+    if not is_moved:
         moved = replace(memory, traffic=Version.NEW, healthy_since_s=now_s)
         return Decision(Move(Version.NEW), moved, "the new version is whole")
     return Decision(Delete(Version.OLD), memory, "the new version carries all")
 
 
 def _next_step(
-    spec: RolloutSpec, memory: Memory, old: Standing, new: Standing, now_s: float
+    spec: RolloutSpec, memory: Memory, old: Standing | None, new: Standing, now_s: float
 ) -> Decision:
     """Take from the old version what this step has brought, then begin the next step."""
+    if old is None:
+        # Nobody is left to be spared: all that is missing comes at once.
+        return _following(spec, memory, len(spec.steps) - 1, now_s)
     wanted = spec.instances - spec.steps[memory.step]
-    if old.is_locked:
+    # What is not there to be taken is not waited for any longer: the new version grows beside it.
+    is_left_alone = _lasts(spec, memory.old_troubled_since_s, now_s)
+    if old.is_locked and not is_left_alone:
         return Decision(Wait(), memory, "the old version is being deployed")
-    if old.instances > wanted:
+    if old.instances > wanted and not is_left_alone:
         # Those that go may be the healthy ones.
         left = new.healthy + min(old.healthy, wanted)
         if old.healthy < old.instances or left < spec.minimum:
             told = f"{left} would stay healthy, {spec.minimum} must"
             return Decision(Wait(), memory, f"the old version is not taken from: {told}")
         return Decision(Scale(Version.OLD, wanted), memory, f"{wanted} of the old version stay")
-    following = replace(memory, step=memory.step + 1, began_s=now_s, healthy_since_s=None)
-    count = spec.steps[following.step]
-    reason = f"step {following.step + 1} of {len(spec.steps)}: {count} of the new version"
-    return Decision(Scale(Version.NEW, count), following, reason)
+    return _following(spec, memory, memory.step + 1, now_s)
+
+
+def _following(spec: RolloutSpec, memory: Memory, step: int, now_s: float) -> Decision:
+    count = spec.steps[step]
+    memory = replace(memory, step=step, began_s=now_s, healthy_since_s=None)
+    reason = f"step {step + 1} of {len(spec.steps)}: {count} of the new version"
+    return Decision(Scale(Version.NEW, count), memory, reason)
 
 
 def _go_back(spec: RolloutSpec, memory: Memory, observed: Observed) -> Decision:
     """Make the old version whole, then send traffic there, then remove the new one."""
     reason = f"going back: {memory.failed}"
     old, new = observed.old, observed.new
+    if old is None and new is not None:
+        reason += "; the old version is not there any more, and the new one stands"
     if old is None or new is None:
         return Decision(RolledBack(), memory, reason)
     if old.is_locked or old.healthy < min(spec.minimum, old.instances):

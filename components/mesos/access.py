@@ -7,7 +7,8 @@ the file that holds `principal:secret`.
 
 Frameworks of the platform's own have a principal each: it subscribes with its role, runs tasks as
 the users that are named, and does nothing else. So have agents where they are to say who they are:
-theirs registers agents; and the probe where it looks at the cluster: its own sees and does nothing.
+theirs registers agents; and the probe and Mesos-DNS where they look at the cluster: their own see
+and do nothing.
 Without rules each credential that a master knows is an operator's, so these have rules wherever
 they are known; whoever else is known may do everything.
 With tenants what no rule allows is refused (`permissive` is off); the operator may do everything,
@@ -29,10 +30,11 @@ AGENT = "agent"
 MARATHON = "marathon"
 SAMPLE = "sample"
 PROBE = "probe"
+MESOS_DNS = "mesos-dns"
 COMMON_ROLE = "*"
 ZOOKEEPER = "zookeeper-mesos"
 """Secret with `user:password` of masters, agents and frameworks on ZooKeeper."""
-_OWN_PRINCIPALS = (OPERATOR, AGENT, MARATHON, SAMPLE, PROBE)
+_OWN_PRINCIPALS = (OPERATOR, AGENT, MARATHON, SAMPLE, PROBE, MESOS_DNS)
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?")
 _ROLE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
 # Actions on what everybody has, with the word that their rules call their objects by.
@@ -78,6 +80,8 @@ _SEEN_BY_PROBE = (
     *("get_endpoints", "get_maintenance_schedules", "get_maintenance_statuses", "get_quotas"),
     *("view_executors", "view_frameworks", "view_roles", "view_tasks"),
 )
+# Of what it reads, a master's state, names are made of these and of agents, which all may see.
+_SEEN_BY_MESOS_DNS = ("view_frameworks", "view_tasks")
 
 
 @dataclass(frozen=True)
@@ -168,7 +172,8 @@ def secret_of(principal: str) -> str:
 @dataclass(frozen=True)
 class Access:
     """All tenants of a cluster. `asks_agents`: agents say who they are without tenants too;
-    `frameworks` are the platform's own; `is_probed`: the probe looks at the cluster.
+    `frameworks` are the platform's own; `is_probed`: the probe looks at the cluster;
+    `has_mesos_dns`: so does Mesos-DNS.
 
     Raises:
         ArgumentsError: a role or a principal is declared twice.
@@ -178,6 +183,7 @@ class Access:
     asks_agents: bool = False
     frameworks: tuple[Framework, ...] = ()
     is_probed: bool = False
+    has_mesos_dns: bool = False
 
     def __post_init__(self) -> None:
         _once("role", [tenant.role for tenant in self.tenants])
@@ -197,8 +203,8 @@ class Access:
     def master_secrets(self) -> tuple[str, ...]:
         """Secrets that masters must know, besides the operator's."""
         agents = () if self.agent_secret is None else (self.agent_secret,)
-        probe = (PROBE_SECRET,) if self.is_probed else ()
-        return (*agents, *probe, *(one.secret for one in (*self.frameworks, *self.principals)))
+        onlookers = map(secret_of, self._onlookers)
+        return (*agents, *onlookers, *(one.secret for one in (*self.frameworks, *self.principals)))
 
     def check_capacity(self, capacity: Mapping[str, float]) -> None:
         """Refuse guarantees that all agents together cannot give: masters would, once they are
@@ -239,12 +245,11 @@ class Access:
         return rules
 
     def _rules_of_the_platforms_own(self) -> dict[str, Any]:
-        """Agents register and nobody else does; frameworks subscribe and run tasks; the probe sees;
+        """Agents register and nobody else does; frameworks subscribe and run tasks; onlookers see;
         none of them does anything else.
         """
         asked = () if self.agent_secret is None else (AGENT,)
-        probe = (PROBE,) if self.is_probed else ()
-        restricted = [*asked, *probe, *(own.name for own in self.frameworks)]
+        restricted = [*asked, *self._onlookers, *(own.name for own in self.frameworks)]
         rules: dict[str, Any] = {"permissive": True}
         for actions in (_OPERATOR_ACTIONS, _ROLE_ACTIONS, _USER_ACTIONS, _OWN_ACTIONS):
             for action, objects in actions.items():
@@ -260,10 +265,17 @@ class Access:
     def _rules_of_own(self) -> list[dict[str, dict[str, Any]]]:
         """What each of the platform's own is let do, by action; agents have one rule more."""
         found = [_rules_of(own) for own in self.frameworks]
-        if self.is_probed:
-            objects = _OPERATOR_ACTIONS | _ROLE_ACTIONS | _USER_ACTIONS
-            found.append({one: _rule([PROBE], objects[one], None) for one in _SEEN_BY_PROBE})
+        objects = _OPERATOR_ACTIONS | _ROLE_ACTIONS | _USER_ACTIONS
+        for name, seen in self._onlookers.items():
+            found.append({one: _rule([name], objects[one], None) for one in seen})
         return found
+
+    @property
+    def _onlookers(self) -> dict[str, tuple[str, ...]]:
+        """Those that see and do nothing, with the actions that let them."""
+        probe = {PROBE: _SEEN_BY_PROBE} if self.is_probed else {}
+        names = {MESOS_DNS: _SEEN_BY_MESOS_DNS} if self.has_mesos_dns else {}
+        return {**probe, **names}
 
     @staticmethod
     def _allow(rules: dict[str, Any], tenant: Tenant, one: Principal) -> None:
@@ -303,5 +315,7 @@ SAMPLE_SECRET = secret_of(SAMPLE)
 """The sample framework's own with masters, and that of whoever has its tasks moved."""
 PROBE_SECRET = secret_of(PROBE)
 """The probe's own with masters: it sees, and does nothing."""
+MESOS_DNS_SECRET = secret_of(MESOS_DNS)
+"""That of Mesos-DNS with masters: it sees frameworks and tasks, and does nothing."""
 NOBODY = Access()
 """Nobody but the operator is known."""

@@ -5,8 +5,8 @@ the user `elastic` has its password in the Secret `logs-es-elastic-user`: with t
 it, without one somebody does, in both namespaces, like the Secret `logs-tls` where no issuer is
 named. No value of either is ever seen here.
 
-Objects are proved on a real API server and patterns on lines of real logs; neither Elasticsearch
-nor Filebeat has run in this project's tests.
+Objects are proved on a real API server, and patterns on lines of real logs by the library that
+Elasticsearch has for them; neither Elasticsearch nor Filebeat has run in this project's tests.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from components.monitoring.elasticsearch import (
 )
 from components.monitoring.logs import Keeping, Sources
 from components.targets import custom, pods
+from components.targets.hardening import Pod
 from components.targets.image import check_image
 from components.targets.kubernetes import KubernetesTarget
 from components.targets.namespaces import TAKE_BACK
@@ -54,7 +55,8 @@ _KEEPER_TIER = "log-keeper"
 @dataclass(frozen=True)
 class LoggingArgs:
     """`elasticsearch` and `filebeat` are images of `version`; `keeper` executes
-    `controllers.log_keeper`. `namespace` and `agents_namespace` are the stack's.
+    `controllers.log_keeper`. `namespace` and `agents_namespace` are the stack's. `has_marathon`
+    says that the real Marathon runs: what its stand-in writes are no lines of Java.
 
     Raises:
         ArgumentsError: the version is none that this is written for.
@@ -72,6 +74,7 @@ class LoggingArgs:
     storage_class: str | None = None
     volume_gib: int = 10
     tolerations: tuple[str, ...] = ()
+    has_marathon: bool = False
 
     def __post_init__(self) -> None:
         check_version(self.version)
@@ -92,16 +95,20 @@ class LoggingArgs:
     @property
     def sources(self) -> Sources:
         """Where logs lie on nodes."""
+        own = f"/var/log/pods/{self.namespace}"
         work = f"{pods.STATE_DIR}/{{}}-agents*/work"
         return Sources(
             {
                 color: (
-                    f"/var/log/pods/{self.namespace}_{color}-masters-*_*/masters/*.log",
+                    f"{own}_{color}-masters-*_*/masters/*.log",
                     f"/var/log/pods/{self.agents_namespace}_{color}-agents-*_*/agents/*.log",
                 )
                 for color in self.colors
             },
             {color: (work.format(color),) for color in self.colors},
+            {color: (f"{own}_{color}-zookeeper-*_*/zookeeper/*.log",) for color in self.colors},
+            # Not those who copy its state and tell its metrics.
+            (f"{own}_frameworks-marathon-[0-9]*_*/frameworks/*.log",) if self.has_marathon else (),
         )
 
 
@@ -136,16 +143,18 @@ class Logging(pulumi.ComponentResource):
         args = self._args
         if args.operation is Operation.PLAIN:
             return self._run(servers, self._placing.depends_on)
-        self._target.declare_policy(servers, self._opts)
+        policy = self._target.declare_policy(servers, self._opts)
         spec = {"spec": elasticsearch_spec(args, servers)}
         metadata = self._metadata(servers.name, args.namespace)
-        return [custom.foreign(servers.name, ELASTICSEARCH, metadata, spec, self._opts)]
+        after = pulumi.ResourceOptions(depends_on=[policy])
+        opts = pulumi.ResourceOptions.merge(self._opts, after)
+        return [custom.foreign(servers.name, ELASTICSEARCH, metadata, spec, opts)]
 
     def _declare_filebeat(self, depends_on: list[pulumi.Resource]) -> None:
         args = self._args
-        self._target.declare_policy(shipping.value(args.filebeat), self._opts)
+        policy = self._target.declare_policy(shipping.value(args.filebeat), self._opts)
         metadata = self._metadata(shipping.NAME, args.agents_namespace)
-        after = pulumi.ResourceOptions(depends_on=depends_on)
+        after = pulumi.ResourceOptions(depends_on=[*depends_on, policy])
         opts = pulumi.ResourceOptions.merge(self._opts, after)
         if args.operation is Operation.ECK:
             custom.foreign(shipping.NAME, BEAT, metadata, {"spec": beat_spec(args)}, opts)
@@ -188,14 +197,8 @@ def elasticsearch_spec(args: LoggingArgs, servers: Workload) -> dict[str, Any]:
         **({"storageClassName": args.storage_class} if args.storage_class else {}),
     }
     pod = {
-        "enableServiceLinks": False,
-        "automountServiceAccountToken": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": servers.user,
-            "fsGroup": servers.user,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        # What containers are held to, and which group their folders want, the operator knows.
+        **Pod(servers.user, has_own_group=False).document(),
         "containers": [
             {
                 "name": "elasticsearch",

@@ -1,10 +1,8 @@
-"""Logs of masters, agents and tasks: where they lie, how lines are taken apart, how long they stay.
+"""Logs of masters, agents, ZooKeeper, Marathon and tasks: where they lie, how long they stay.
 
-Filebeat reads; an ingest pipeline of Elasticsearch takes lines apart; a life cycle removes old
-indices. Masters and agents write glog to their pods' logs: a letter for the level, month and day,
-time, thread, source, text; what follows without such a beginning (a stack trace, a dump of flags)
-belongs to the line before. What tasks write is theirs and stays as it is: agent, framework,
-executor and container stand in its path.
+Filebeat reads, and joins what belongs to one line (components.monitoring.log_lines); an ingest
+pipeline of Elasticsearch takes lines apart; a life cycle removes old indices. What tasks write is
+theirs and stays as it is: agent, framework, executor and container stand in its path.
 
 Documents alone; `components.monitoring.log_stack` puts them where they are read.
 """
@@ -13,42 +11,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from components.errors import ArgumentsError
+from components.monitoring.log_lines import GLOG, JAVA, KINDS, SANDBOX_PATH, Lines
 
-PIPELINE = "mesos-platform-glog"
 POLICY = "mesos-platform-logs"
 TEMPLATE = "mesos-platform-logs"
 STREAM = "logs-mesos.platform-default"
 """The data stream that all of it goes to."""
-# Filebeat and Elasticsearch have regular expressions of their own; these are of the part that both
-# and Python share.
-LINE_BEGINS = r"^[IWEF][0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]+ "
-DEFINITIONS: Mapping[str, str] = {
-    "GLOGLEVEL": "[IWEF]",
-    "GLOGDAY": "[0-9]{4}",
-    "GLOGTIME": r"[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]+",
-    "GLOGTHREAD": "[0-9]+",
-    "GLOGFILE": r"[^ :\]]+",
-    "GLOGLINE": "[0-9]+",
-    "GLOGTEXT": r"(?:.|\n)*",
-    # What a unit of systemd puts in front, where journals are read in place of files.
-    "JOURNAL": r"(?:[A-Z][a-z]{2} +[0-9]+ [0-9:]{8} [^ ]+ [^ ]+\[[0-9]+\]: )?",
-}
-GROK = (
-    "^%{JOURNAL}%{GLOGLEVEL:glog.level}%{GLOGDAY:glog.day} %{GLOGTIME:glog.time} "
-    "+%{GLOGTHREAD:process.thread.id} %{GLOGFILE:log.origin.file.name}:"
-    r"%{GLOGLINE:log.origin.file.line}\] %{GLOGTEXT:message}$"
-)
-LEVELS = {"I": "info", "W": "warning", "E": "error", "F": "fatal"}
-SANDBOX_PATH = (
-    "%{}/slaves/%{mesos.agent.id}/frameworks/%{mesos.framework.id}/executors/%{mesos.executor.id}"
-    "/runs/%{mesos.container.id}/%{mesos.stream}"
-)
 _MULTILINE_LINES_MAX = 500
 _DAYS_MAX = 3650
 
@@ -72,50 +45,6 @@ class Keeping:
                 f"saw {self.warm_after_days}, {self.days} and {self.index_gib}"
             )
             raise ArgumentsError(msg)
-
-
-def pipeline() -> dict[str, Any]:
-    """The ingest pipeline for lines of glog. A line that is none stays whole, and says why."""
-    return {
-        "description": "Lines of glog, as masters and agents of Mesos write them",
-        "processors": [
-            {
-                "grok": {
-                    "field": "message",
-                    "patterns": [GROK],
-                    "pattern_definitions": dict(DEFINITIONS),
-                }
-            },
-            {
-                "script": {
-                    "description": "The letter as a word",
-                    "params": LEVELS,
-                    "source": "ctx.log.level = params[ctx.glog.level]",
-                }
-            },
-            # glog writes no year; Elasticsearch takes the present one.
-            {"set": {"field": "glog.at", "value": "{{glog.day}} {{glog.time}}"}},
-            {
-                "date": {
-                    "field": "glog.at",
-                    "formats": ["MMdd HH:mm:ss.SSSSSS"],
-                    "timezone": "UTC",
-                }
-            },
-            {
-                "convert": {
-                    "field": "log.origin.file.line",
-                    "type": "integer",
-                    "ignore_missing": True,
-                }
-            },
-            {"remove": {"field": "glog"}},
-        ],
-        "on_failure": [
-            {"append": {"field": "tags", "value": "not-glog"}},
-            {"set": {"field": "error.message", "value": "{{_ingest.on_failure_message}}"}},
-        ],
-    }
 
 
 def policy(keeping: Keeping) -> dict[str, Any]:
@@ -148,6 +77,10 @@ def template() -> dict[str, Any]:
     """What a new index of the data stream is made from."""
     keyword = {"type": "keyword", "ignore_above": 1024}
     ids = {"agent", "framework", "executor", "container"}
+    names = (
+        *("log.level", "log.logger", "log.origin.file.name", "log.origin.function"),
+        *("process.thread.name", "mesos.color", "mesos.role", "mesos.stream"),
+    )
     return {
         "index_patterns": [f"{STREAM}*"],
         "data_stream": {},
@@ -158,12 +91,9 @@ def template() -> dict[str, Any]:
                 "properties": {
                     "@timestamp": {"type": "date"},
                     "message": {"type": "match_only_text"},
-                    "log.level": keyword,
-                    "log.origin.file.name": keyword,
+                    "error.stack_trace": {"type": "match_only_text"},
                     "log.origin.file.line": {"type": "integer"},
-                    "mesos.color": keyword,
-                    "mesos.role": keyword,
-                    "mesos.stream": keyword,
+                    **dict.fromkeys(names, keyword),
                     **{f"mesos.{name}.id": keyword for name in sorted(ids)},
                 }
             },
@@ -175,7 +105,7 @@ def requests(keeping: Keeping) -> tuple[tuple[str, dict[str, Any]], ...]:
     """Path and body of each PUT that Elasticsearch needs, in order; each may be made again."""
     return (
         (f"/_ilm/policy/{POLICY}", policy(keeping)),
-        (f"/_ingest/pipeline/{PIPELINE}", pipeline()),
+        *((f"/_ingest/pipeline/{kind.pipeline}", kind.document()) for kind in KINDS),
         (f"/_index_template/{TEMPLATE}", template()),
     )
 
@@ -187,11 +117,13 @@ def mark(body: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Sources:
-    """Patterns of a node's paths by colour: logs of pods that write glog, and agents' work
-    folders."""
+    """Patterns of a node's paths: by colour logs of pods that write glog, agents' work folders and
+    logs of ZooKeeper's pods; and those of Marathon's, which has no colour."""
 
     glog: Mapping[str, tuple[str, ...]]
     work_dirs: Mapping[str, tuple[str, ...]]
+    zookeeper: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    marathon: tuple[str, ...] = ()
 
 
 def filebeat(sources: Sources, output: Mapping[str, Any]) -> dict[str, Any]:
@@ -201,7 +133,17 @@ def filebeat(sources: Sources, output: Mapping[str, Any]) -> dict[str, Any]:
         ArgumentsError: there is nothing to read.
     """
     inputs = [
-        *(_glog(color, folders) for color, folders in sources.glog.items() if folders),
+        *(
+            _lines(GLOG, f"glog-{color}", folders, {"mesos.color": color})
+            for color, folders in sources.glog.items()
+            if folders
+        ),
+        *(
+            _lines(JAVA, f"zookeeper-{color}", folders, {"mesos.color": color})
+            for color, folders in sources.zookeeper.items()
+            if folders
+        ),
+        *([_lines(JAVA, "marathon", sources.marathon, {})] if sources.marathon else []),
         *(_sandboxes(color, folders) for color, folders in sources.work_dirs.items() if folders),
     ]
     if not inputs:
@@ -212,7 +154,10 @@ def filebeat(sources: Sources, output: Mapping[str, Any]) -> dict[str, Any]:
         "output.elasticsearch": {
             **output,
             "index": STREAM,
-            "pipelines": [{"pipeline": PIPELINE, "when.equals": {"mesos.stream": "glog"}}],
+            "pipelines": [
+                {"pipeline": kind.pipeline, "when.equals": {"mesos.stream": kind.kind}}
+                for kind in KINDS
+            ],
         },
         # Templates and life cycle are ours: see `requests`.
         "setup.template.enabled": False,
@@ -245,10 +190,12 @@ def output_of(
     return output
 
 
-def _glog(color: str, paths: tuple[str, ...]) -> dict[str, Any]:
+def _lines(
+    kind: Lines, name: str, paths: tuple[str, ...], fields: Mapping[str, str]
+) -> dict[str, Any]:
     return {
         "type": "filestream",
-        "id": f"glog-{color}",
+        "id": name,
         "paths": list(paths),
         # Of a file that was rotated, the rest is read under its new name. Lines begin with a time
         # in nanoseconds, so the first bytes tell one file from another.
@@ -261,14 +208,14 @@ def _glog(color: str, paths: tuple[str, ...]) -> dict[str, Any]:
             {
                 "multiline": {
                     "type": "pattern",
-                    "pattern": LINE_BEGINS,
+                    "pattern": kind.begins,
                     "negate": True,
                     "match": "after",
                     "max_lines": _MULTILINE_LINES_MAX,
                 }
             },
         ],
-        "fields": {"mesos.color": color, "mesos.stream": "glog"},
+        "fields": {**fields, "mesos.stream": kind.kind},
         "fields_under_root": True,
     }
 
@@ -295,21 +242,3 @@ def _sandboxes(color: str, folders: tuple[str, ...]) -> dict[str, Any]:
             {"dissect": {"tokenizer": SANDBOX_PATH, "field": "log.file.path", "target_prefix": ""}}
         ],
     }
-
-
-def as_python(grok: str) -> re.Pattern[str]:
-    """A pattern of grok for tests and previews: fields become groups, dots in them two underscores.
-
-    Raises:
-        ArgumentsError: it names what is not defined here.
-    """
-
-    def expanded(found: re.Match[str]) -> str:
-        name, _, target = found[1].partition(":")
-        if name not in DEFINITIONS:
-            msg = f"expected a definition of {name}, saw {', '.join(DEFINITIONS)}"
-            raise ArgumentsError(msg)
-        group = target.replace(".", "__")
-        return f"(?P<{group}>{DEFINITIONS[name]})" if group else f"(?:{DEFINITIONS[name]})"
-
-    return re.compile(re.sub(r"%\{([^}]+)\}", expanded, grok))

@@ -24,8 +24,13 @@ from pulumi_kubernetes import apps, core, meta, networking, rbac
 from components.base import token
 from components.monitoring import permissions, probe_pods
 from components.monitoring.permissions import Rule
-from components.monitoring.probe_pods import AGENT, WATCHER
-from components.monitoring.probe_settings import ProbeArgs, agent_settings, watcher_settings
+from components.monitoring.probe_settings import (
+    AGENT,
+    WATCHER,
+    ProbeArgs,
+    agent_settings,
+    watcher_settings,
+)
 from components.monitoring.probe_watch import WATCHED_SECRET
 from components.security.secrets import SecretStore
 from components.targets import custom, namespaces

@@ -14,45 +14,41 @@ from collections.abc import Mapping, Sequence
 from pulumi_kubernetes import core, meta
 
 from components.monitoring.probe_settings import (
+    AGENT,
     CERTIFICATES,
     HOST_RUN,
     RUN,
     SETTINGS,
     TOKENS,
+    WATCHER,
     ProbeArgs,
 )
 from components.monitoring.probe_watch import CREDENTIALS, WATCHED_SECRET
+from components.targets.hardening import ROOT, Container, Pod
 
-AGENT, WATCHER = "probe-agent", "probe-cluster"
 CAPABILITIES = ("DAC_READ_SEARCH", "NET_ADMIN", "SYS_PTRACE")
 _HOSTED = {"host-run": ("/run", HOST_RUN), "cgroups": ("/sys/fs/cgroup", "/sys/fs/cgroup")}
-_USER = 10001
 
 
 def agent(args: ProbeArgs) -> core.v1.PodSpecArgs:
     """An agent of a node."""
-    security = core.v1.SecurityContextArgs(
-        allow_privilege_escalation=False,
-        read_only_root_filesystem=True,
-        run_as_user=0,
-        capabilities=core.v1.CapabilitiesArgs(drop=["ALL"], add=list(CAPABILITIES)),
+    security = Container(
+        adds=CAPABILITIES,
+        # Sockets of runtimes are root's.
+        user=ROOT,
         # Where a node has AppArmor, runtimes' own profile lets a process look at none of another
         # profile, whatever its capabilities: no owner of a connection would be known.
-        app_armor_profile=core.v1.AppArmorProfileArgs(type="Unconfined"),
+        app_armor="Unconfined",
     )
     hosted = {name: inside for name, (_, inside) in _HOSTED.items()}
     return core.v1.PodSpecArgs(
+        **Pod(user=None).args(),
         host_pid=True,
         host_network=True,
         dns_policy="ClusterFirstWithHostNet",
-        enable_service_links=False,
-        automount_service_account_token=False,
         termination_grace_period_seconds=10,
         # Nodes that let no other pods in are looked at too.
         tolerations=[core.v1.TolerationArgs(operator="Exists")],
-        security_context=core.v1.PodSecurityContextArgs(
-            seccomp_profile=core.v1.SeccompProfileArgs(type="RuntimeDefault")
-        ),
         containers=[_container(args, "agent", args.agent_memory_mb, security, hosted)],
         volumes=[*_volumes(AGENT, args), *_host_volumes()],
     )
@@ -60,11 +56,6 @@ def agent(args: ProbeArgs) -> core.v1.PodSpecArgs:
 
 def watcher(args: ProbeArgs, labels: Mapping[str, str]) -> core.v1.PodSpecArgs:
     """One of those that watch the cluster, on another node than those with the same labels."""
-    security = core.v1.SecurityContextArgs(
-        allow_privilege_escalation=False,
-        read_only_root_filesystem=True,
-        capabilities=core.v1.CapabilitiesArgs(drop=["ALL"]),
-    )
     apart = core.v1.PodAffinityTermArgs(
         topology_key="kubernetes.io/hostname",
         label_selector=meta.v1.LabelSelectorArgs(match_labels=labels),
@@ -73,23 +64,15 @@ def watcher(args: ProbeArgs, labels: Mapping[str, str]) -> core.v1.PodSpecArgs:
     # Of Mesos; an agent of a node has none.
     credentials = {"credentials": CREDENTIALS} if args.watched.keys else {}
     return core.v1.PodSpecArgs(
-        enable_service_links=False,
+        **Pod(asks_api=True).args(),
         service_account_name=WATCHER,
-        automount_service_account_token=True,
         termination_grace_period_seconds=10,
         affinity=core.v1.AffinityArgs(
             pod_anti_affinity=core.v1.PodAntiAffinityArgs(
                 preferred_during_scheduling_ignored_during_execution=[wish]
             )
         ),
-        security_context=core.v1.PodSecurityContextArgs(
-            run_as_non_root=True,
-            run_as_user=_USER,
-            run_as_group=_USER,
-            fs_group=_USER,
-            seccomp_profile=core.v1.SeccompProfileArgs(type="RuntimeDefault"),
-        ),
-        containers=[_container(args, "watcher", args.watcher_memory_mb, security, credentials)],
+        containers=[_container(args, "watcher", args.watcher_memory_mb, Container(), credentials)],
         volumes=[
             *_volumes(WATCHER, args),
             *(_secret(volume, WATCHED_SECRET, args.watched.keys) for volume in credentials),
@@ -101,7 +84,7 @@ def _container(
     args: ProbeArgs,
     name: str,
     memory_mb: int,
-    security: core.v1.SecurityContextArgs,
+    security: Container,
     more: Mapping[str, str],
 ) -> core.v1.ContainerArgs:
     program, settings = list(args.program.command), ["--settings", f"{SETTINGS}/settings.json"]
@@ -115,7 +98,7 @@ def _container(
         name=name,
         image=args.program.image,
         command=[*program, "agent", "run", *settings],
-        security_context=security,
+        security_context=security.args(),
         resources=core.v1.ResourceRequirementsArgs(
             requests={"cpu": "50m", "memory": memory}, limits={"memory": memory}
         ),

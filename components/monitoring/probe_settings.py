@@ -18,6 +18,8 @@ from components.monitoring.probe_watch import NOTHING, Watched
 from components.targets.image import check_image
 from components.workload import Program
 
+AGENT, WATCHER = "probe-agent", "probe-cluster"
+"""Names of what runs on each node, and of those that watch the cluster."""
 SETTINGS, TOKENS, RUN = "/etc/probe", "/run/secrets/probe", "/run/probe"
 """Folders of a pod: its settings, tokens for apps, and its socket."""
 CERTIFICATES = "/run/secrets/probe-tls"

@@ -9,7 +9,8 @@ Mesos-DNS finds tasks by itself; Consul has of them what a registrator tells it
 
 Both belong to a cluster and not to a colour. Mesos-DNS follows the masters that an ensemble names,
 so it is a client of ZooKeeper that moves with the other clients; until it has moved, a leader
-projection leads it to the right masters.
+projection leads it to the right masters. They ask who reads their state: Mesos-DNS is a principal
+of its own that sees and does nothing (components.network.mesos_dns).
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from typing import Any
 
 from components.base import Component, Placing, workload_name
 from components.errors import ArgumentsError
+from components.mesos.access import MESOS_DNS_SECRET
 from components.mesos.masters import ELECTION_PATH
+from components.network import mesos_dns
 from components.workload import (
     Member,
     Needs,
@@ -125,7 +128,8 @@ class ServiceDiscovery(Component):
 def mesos_dns_config(
     *, zookeeper: str | None, listener: str, port: int, http_port: int, args: DiscoveryArgs
 ) -> dict[str, Any]:
-    """Of Mesos-DNS (its configuration parameters of 0.7 and later)."""
+    """Of Mesos-DNS (its configuration parameters of 0.7 and later), without who it is to masters:
+    that is a secret, which comes in where it starts."""
     return {
         "zk": zookeeper,
         "masters": [],
@@ -185,61 +189,75 @@ def consul_config(  # noqa: PLR0913 - by keyword, what its file says
 
 
 def _workload(name: str, args: DiscoveryArgs, placing: Placing) -> Workload:
-    members: list[Member] = []
     is_consul = args.kind is Discovery.CONSUL
-    for index in range(args.replicas):
-        member = f"{name}-{index}"
-        dns = placing.target.endpoint(name, None, PortRole.DNS, index)
-        http = placing.target.endpoint(name, None, PortRole.DNS_HTTP, index)
-        places: dict[str, Any] = {
-            "listener": placing.target.listen_host(),
-            "port": dns.port,
-            "http_port": http.port,
-            "args": args,
-        }
-        if is_consul:
-            peers = [
-                placing.target.endpoint(name, None, PortRole.DNS, other).host
-                for other in range(args.replicas)
-            ]
-            data = f"{placing.target.directory(member)}/{_CONSUL_DATA}"
-            own = {
-                role: placing.target.endpoint(name, None, role, index).port
-                for role in (PortRole.CONSUL_RPC, PortRole.CONSUL_GOSSIP)
-            }
-            config = consul_config(
-                node=member,
-                peers=peers,
-                data=data,
-                rpc_port=own[PortRole.CONSUL_RPC],
-                gossip_port=own[PortRole.CONSUL_GOSSIP],
-                **places,
-            )
-        else:
-            own = {}
-            hosts = args.zookeeper_hosts
-            zookeeper = None if hosts is None else f"zk://{hosts}{ELECTION_PATH}"
-            config = mesos_dns_config(zookeeper=zookeeper, **places)
-        ports = {PortRole.DNS: dns.port, PortRole.DNS_HTTP: http.port, **own}
-        members.append(Member(member, index, json.dumps(config, indent=2) + "\n", ports))
+    member_of = _consul if is_consul else _mesos_dns
     return Workload(
         name=name,
         tier=TIER,
         color=None,
         shape=Shape.STATEFUL,
-        program=args.program,
-        members=tuple(members),
-        config_suffix=".json",
-        arguments=("agent", "-config-file", "{config}")
-        if is_consul
-        else ("-config", "{config}", "-logtostderr"),
+        # What Mesos-DNS is told is put together where it starts.
+        program=args.program if is_consul else Program(("sh",), args.program.image),
+        members=tuple(member_of(name, index, args, placing) for index in range(args.replicas)),
+        config_suffix=".json" if is_consul else ".sh",
+        arguments=("agent", "-config-file", "{config}") if is_consul else ("{config}",),
         readiness=Readiness(Probe.TCP, PortRole.DNS_HTTP),
         volumes=(_CONSUL_DATA,) if is_consul else (),
+        secrets=() if is_consul else (MESOS_DNS_SECRET,),
+        writes_secrets=not is_consul,
         running=is_consul or args.zookeeper_hosts is not None,
         needs=Needs(memory_mb=256, cpus=0.1),
         client_ports=(PortRole.DNS,),
         client_address=args.address,
     )
+
+
+def _mesos_dns(name: str, index: int, args: DiscoveryArgs, placing: Placing) -> Member:
+    member, target = f"{name}-{index}", placing.target
+    ports = _ports(name, index, placing, PortRole.DNS, PortRole.DNS_HTTP)
+    hosts = args.zookeeper_hosts
+    config = mesos_dns_config(
+        zookeeper=None if hosts is None else f"zk://{hosts}{ELECTION_PATH}",
+        listener=target.listen_host(),
+        port=ports[PortRole.DNS],
+        http_port=ports[PortRole.DNS_HTTP],
+        args=args,
+    )
+    instance = mesos_dns.Instance(
+        config,
+        target.secret(MESOS_DNS_SECRET),
+        target.private_dir(member),
+        args.program.command[0],
+    )
+    return Member(member, index, mesos_dns.script(instance), ports)
+
+
+def _consul(name: str, index: int, args: DiscoveryArgs, placing: Placing) -> Member:
+    member, target = f"{name}-{index}", placing.target
+    ports = _ports(
+        name,
+        index,
+        placing,
+        *(PortRole.DNS, PortRole.DNS_HTTP, PortRole.CONSUL_RPC, PortRole.CONSUL_GOSSIP),
+    )
+    config = consul_config(
+        node=member,
+        peers=[
+            target.endpoint(name, None, PortRole.DNS, other).host for other in range(args.replicas)
+        ],
+        listener=target.listen_host(),
+        port=ports[PortRole.DNS],
+        http_port=ports[PortRole.DNS_HTTP],
+        rpc_port=ports[PortRole.CONSUL_RPC],
+        gossip_port=ports[PortRole.CONSUL_GOSSIP],
+        data=f"{target.directory(member)}/{_CONSUL_DATA}",
+        args=args,
+    )
+    return Member(member, index, json.dumps(config, indent=2) + "\n", ports)
+
+
+def _ports(name: str, index: int, placing: Placing, *roles: PortRole) -> dict[PortRole, int]:
+    return {role: placing.target.endpoint(name, None, role, index).port for role in roles}
 
 
 def stub_zone(zone: str, servers: list[str]) -> str:

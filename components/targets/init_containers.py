@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pulumi_kubernetes import core
 
 from components.errors import ArgumentsError
+from components.targets.hardening import Container
 from components.targets.image import check_image
 from components.workload import NodeSetup, Workload
 
@@ -61,7 +62,7 @@ def _checks(
             name="node-check",
             image=workload.program.image,
             command=list(workload.on_nodes.check_command),
-            security_context=_security(),
+            security_context=Container().args(),
             volume_mounts=reading,
         )
     ]
@@ -94,7 +95,8 @@ def _setups(
                 period_seconds=_PERIOD_S,
                 failure_threshold=_STARTS_S_MAX // _PERIOD_S,
             ),
-            security_context=_security(setup.capabilities),
+            # What it does to the node, and no more: see components.network.cni.
+            security_context=Container(adds=setup.capabilities).args(),
             volume_mounts=[
                 core.v1.VolumeMountArgs(name="config", mount_path=config_dir, read_only=True),
                 core.v1.VolumeMountArgs(name="tmp", mount_path=tmp),
@@ -106,11 +108,3 @@ def _setups(
 
 def _file(setup: NodeSetup) -> str:
     return f"{setup.name}.json"
-
-
-def _security(added: Sequence[str] = ()) -> core.v1.SecurityContextArgs:
-    return core.v1.SecurityContextArgs(
-        allow_privilege_escalation=False,
-        read_only_root_filesystem=True,
-        capabilities=core.v1.CapabilitiesArgs(drop=["ALL"], add=list(added) or None),
-    )

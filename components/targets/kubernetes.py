@@ -5,9 +5,9 @@ names, a policy of who may reach it, the pods (components.targets.pods), and for
 not all be away at once a PodDisruptionBudget. Objects are applied with the right to take back
 fields that somebody changed by hand: an update makes what is declared.
 
-Two namespaces: one that admits only pods of the `restricted` level, and one for agents, which no
-such level admits; the reasons stand there as annotations. Secrets are mounted from one Secret that
-somebody else fills; nothing here sees a value.
+Two namespaces: one that admits only pods of the `restricted` level, and one for agents and who else
+lies on nodes, whom no such level admits; the reasons of each stand there as an annotation. Secrets
+are mounted from one Secret that somebody else fills; nothing here sees a value.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class KubernetesTarget:
     size of each claimed volume; pods must be ready within `ready_timeout_s`. `caretaker_program`
     executes `controllers.caretaker`, for workloads whose pods are replaced in an order of their own
     or whose volumes are copied; `api_networks` are those of the API's servers, the nodes' when
-    None.
+    None. `beside_agents` are reasons of others than agents who lie in their namespace.
     """
 
     def __init__(  # noqa: PLR0913 - by keyword, one a key of the configuration
@@ -64,6 +64,7 @@ class KubernetesTarget:
         ready_timeout_s: int = 600,
         caretaker_program: Program | None = None,
         api_networks: Sequence[str] | None = None,
+        beside_agents: Sequence[str] = (),
     ) -> None:
         self._namespace = namespace
         self._storage_class = storage_class
@@ -75,6 +76,7 @@ class KubernetesTarget:
             tuple(networks),
             (namespace, f"{namespace}-agents"),
         )
+        self._why_privileged = "; ".join([_WHY_PRIVILEGED, *beside_agents])
         self._caretaker_program = caretaker_program
         self._spread = spread
         self._ready_timeout_s = ready_timeout_s
@@ -99,7 +101,7 @@ class KubernetesTarget:
                 "namespace-agents",
                 self._agents_namespace,
                 "privileged",
-                {"mesos-platform/why-privileged": _WHY_PRIVILEGED},
+                {"mesos-platform/why-privileged": self._why_privileged},
                 inside,
             ),
         ]
@@ -214,10 +216,17 @@ class KubernetesTarget:
             data=pods.files(workload),
             opts=opts,
         )
-        self._declare_services(workload, opts)
-        self.declare_policy(workload, opts)
+        first: list[pulumi.Resource] = [
+            files,
+            *self._declare_services(workload, opts),
+            self.declare_policy(workload, opts),
+            *self._declare_custom(workload, opts),
+            *self.declare_account(
+                workload.name, workload.api_rules, opts, labels=pods.labels(workload)
+            ),
+        ]
         if len(workload.members) > 1 and workload.shape is not Shape.PER_NODE:
-            policy.v1.PodDisruptionBudget(
+            budget = policy.v1.PodDisruptionBudget(
                 workload.name,
                 metadata=self._metadata(workload),
                 spec=policy.v1.PodDisruptionBudgetSpecArgs(
@@ -226,13 +235,12 @@ class KubernetesTarget:
                 ),
                 opts=opts,
             )
-        name, labels = workload.name, pods.labels(workload)
-        account = self.declare_account(name, workload.api_rules, opts, labels=labels)
-        first = [*self._declare_custom(workload, opts), *account]
-        # A pod that starts anew must find its new file.
+            first.append(budget)
+        # A pod that starts anew must find its new file; and while pods cannot be removed, nothing
+        # of what they need is: their names, who may reach them, how many may be away.
         bound = f"{self._ready_timeout_s}s"
         after = pulumi.ResourceOptions(
-            depends_on=[files, *first],
+            depends_on=first,
             custom_timeouts=pulumi.CustomTimeouts(create=bound, update=bound, delete=bound),
         )
         made = self._declare_pods(workload, pulumi.ResourceOptions.merge(opts, after))
@@ -240,10 +248,10 @@ class KubernetesTarget:
             self._declare_caretaker(workload, made, parent=parent, protect=protect)
         return [made]
 
-    def declare_policy(self, workload: Workload, opts: pulumi.ResourceOptions) -> None:
+    def declare_policy(self, workload: Workload, opts: pulumi.ResourceOptions) -> pulumi.Resource:
         """Declare who may reach a workload's pods, and whom they may: also of pods that somebody
         else makes, with the workload's labels."""
-        networking.v1.NetworkPolicy(
+        return networking.v1.NetworkPolicy(
             workload.name,
             metadata=self._metadata(workload),
             spec=self._reach.spec(workload, pods.labels(workload)),
@@ -287,24 +295,14 @@ class KubernetesTarget:
             found.append(custom.snapshot_class(name, metadata, workload.snapshots, opts))
         return found
 
-    def _declare_services(self, workload: Workload, opts: pulumi.ResourceOptions) -> None:
+    def _declare_services(
+        self, workload: Workload, opts: pulumi.ResourceOptions
+    ) -> list[pulumi.Resource]:
         if not workload.members[0].ports:
-            return
+            return []
 
-        def ports(roles: Sequence[PortRole]) -> list[core.v1.ServicePortArgs]:
-            numbers = workload.members[0].ports
-            return [
-                core.v1.ServicePortArgs(
-                    # A name of its own for each; the role's is the port's that all have.
-                    name=str(r) if protocol == "TCP" else f"{r}-{protocol.lower()}",
-                    port=numbers[r],
-                    protocol=protocol,
-                )
-                for r in roles
-                for protocol in pod_ports.protocols(r)
-            ]
-
-        core.v1.Service(
+        member = workload.members[0]
+        headless = core.v1.Service(
             workload.name,
             metadata=self._metadata(workload),
             spec=core.v1.ServiceSpecArgs(
@@ -312,22 +310,24 @@ class KubernetesTarget:
                 # Members of a quorum must find each other before they are ready.
                 publish_not_ready_addresses=True,
                 selector=pods.labels(workload),
-                ports=ports(list(workload.members[0].ports)),
+                ports=pod_ports.of_service(member, list(member.ports)),
             ),
             opts=opts,
         )
-        if workload.client_ports:
-            name = f"{workload.name}-client"
-            core.v1.Service(
-                name,
-                metadata=self._metadata(workload, name),
-                spec=core.v1.ServiceSpecArgs(
-                    cluster_ip=workload.client_address,
-                    selector=pods.labels(workload),
-                    ports=ports(workload.client_ports),
-                ),
-                opts=opts,
-            )
+        if not workload.client_ports:
+            return [headless]
+        name = f"{workload.name}-client"
+        client = core.v1.Service(
+            name,
+            metadata=self._metadata(workload, name),
+            spec=core.v1.ServiceSpecArgs(
+                cluster_ip=workload.client_address,
+                selector=pods.labels(workload),
+                ports=pod_ports.of_service(member, workload.client_ports),
+            ),
+            opts=opts,
+        )
+        return [headless, client]
 
     def _namespace_of(self, workload: Workload) -> str:
         on_node = workload.shape is Shape.PER_NODE

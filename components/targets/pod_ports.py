@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from components.workload import PortRole
+from collections.abc import Sequence
+
+from pulumi_kubernetes import core
+
+from components.workload import Member, PortRole
 
 _PORTS = {
     PortRole.ZOOKEEPER_CLIENT: 2181,
@@ -43,6 +47,20 @@ _BOTH_PROTOCOLS = frozenset({PortRole.DNS, PortRole.CONSUL_GOSSIP})
 def protocols(role: PortRole) -> tuple[str, ...]:
     """What a role is served by, the usual one first."""
     return ("UDP", "TCP") if role in _BOTH_PROTOCOLS else ("TCP",)
+
+
+def of_service(member: Member, roles: Sequence[PortRole]) -> list[core.v1.ServicePortArgs]:
+    """Ports of a service before members that serve roles as this one does."""
+    return [
+        core.v1.ServicePortArgs(
+            # A name of its own for each; the role's is the port's that all have.
+            name=str(role) if protocol == "TCP" else f"{role}-{protocol.lower()}",
+            port=member.ports[role],
+            protocol=protocol,
+        )
+        for role in roles
+        for protocol in protocols(role)
+    ]
 
 
 def port(role: PortRole, color: str | None) -> int:

@@ -1,8 +1,7 @@
 """Pods of a workload, and what every one of them must have.
 
-One place, so that no component can forget it: no root, no capabilities, a read-only root, seccomp,
-no API token, no service links (a Service named `marathon` would inject `MARATHON_PORT`, which
-Marathon reads as a flag), bounds of memory, and members on hosts of their own.
+One place, so that no component can forget it: the hardening that all pods share
+(components.targets.hardening), bounds of memory, and members on hosts of their own.
 
 Agents are the exception. They start other people's containers, so they are the node's: its network
 (an agent is its address), its processes, and a folder of it under the same path inside and outside.
@@ -17,7 +16,7 @@ import shlex
 from pulumi_kubernetes import core
 from pulumi_kubernetes import meta as k8s_meta
 
-from components.targets import init_containers
+from components.targets import hardening, init_containers
 from components.workload import NODE_NAME, POD_IP, Probe, Readiness, Shape, Spread, Workload
 
 CONFIG_DIR = "/etc/mesos-platform"
@@ -33,8 +32,6 @@ _CERTIFICATE_FILES = ("tls.crt", "tls.key", "ca.crt")
 _MEMBER = "MEMBER"
 # Of what is made of secrets: a few lines.
 _PRIVATE_BYTES_MAX = "1Mi"
-# A user of no other meaning, for images that are made for none.
-_USER = 10001
 _STOP_S_MIN = 30
 _PERIOD_S = 5
 # A server may have to read gigabytes before it opens its port.
@@ -79,10 +76,10 @@ def template(workload: Workload, spread: Spread) -> core.v1.PodTemplateSpecArgs:
 
 def _pod(workload: Workload, spread: Spread) -> core.v1.PodSpecArgs:
     on_node = workload.shape is Shape.PER_NODE
-    user = workload.user or _USER
+    # Whatever user their image is made for: agents are the node's, and so is their folder.
+    user = hardening.ROOT if on_node else workload.user or hardening.USER
     return core.v1.PodSpecArgs(
-        enable_service_links=False,
-        automount_service_account_token=bool(workload.api_rules),
+        **hardening.Pod(user, asks_api=bool(workload.api_rules)).args(),
         service_account_name=workload.name if workload.api_rules else None,
         node_selector=dict(workload.on_nodes.selector) or None,
         tolerations=[
@@ -95,14 +92,6 @@ def _pod(workload: Workload, spread: Spread) -> core.v1.PodSpecArgs:
         # Names of Services, which a node's own resolver does not know.
         dns_policy="ClusterFirstWithHostNet" if on_node else None,
         termination_grace_period_seconds=max(_STOP_S_MIN, workload.stop_timeout_s),
-        security_context=core.v1.PodSecurityContextArgs(
-            run_as_non_root=None if on_node else True,
-            # Whatever user their image is made for: agents are the node's, and so is their folder.
-            run_as_user=0 if on_node else user,
-            run_as_group=None if on_node else user,
-            fs_group=None if on_node else user,
-            seccomp_profile=core.v1.SeccompProfileArgs(type="RuntimeDefault"),
-        ),
         affinity=None if on_node else _affinity(workload, spread),
         topology_spread_constraints=None if on_node else _zones(workload, spread),
         init_containers=init_containers.declare(
@@ -188,12 +177,8 @@ def _container(workload: Workload) -> core.v1.ContainerArgs:
             failure_threshold=_TROUBLED_PERIODS_MAX,
         ),
         readiness_probe=_probe(workload),
-        security_context=core.v1.SecurityContextArgs(
-            allow_privilege_escalation=None if on_node else False,
-            privileged=True if on_node else None,
-            read_only_root_filesystem=True,
-            capabilities=None if on_node else core.v1.CapabilitiesArgs(drop=["ALL"]),
-        ),
+        # An agent mounts, makes control groups and becomes the users of its tasks.
+        security_context=hardening.Container(is_node=on_node).args(),
         volume_mounts=_mounts(workload),
     )
 

@@ -100,22 +100,29 @@ class Decision:
     past: Past
 
 
+def forget(rule: Rule, past: Past, now_s: float) -> Past:
+    """What is left to remember where one could not look."""
+    return Past(past.changed_at_s, _within(past.wishes, now_s - rule.stabilise_s))
+
+
 def decide(rule: Rule, past: Past, look: Look) -> Decision:
     """Decide. A decision for as many instances as there are changes nothing."""
     now = look.instances
+    # What was wished before a time in which nobody looked was not wished through all of it.
+    unseen = forget(rule, past, look.now_s)
     if rule.is_paused or look.is_locked:
         cause = Cause.PAUSED if rule.is_paused else Cause.LOCKED
         reason = "paused by its settings" if rule.is_paused else "a deployment is running"
-        return Decision(now, cause, reason, past)
+        return Decision(now, cause, reason, unseen)
     bounded = min(max(now, rule.instances_min), rule.instances_max)
     if bounded != now:
         bounds = f"{rule.instances_min} to {rule.instances_max}"
         reason = f"{now} instances, {bounds} are allowed"
-        return _change(bounded, Cause.OUT_OF_BOUNDS, reason, past, look.now_s)
+        return _change(bounded, Cause.OUT_OF_BOUNDS, reason, unseen, look.now_s)
     if look.value is None or not math.isfinite(look.value) or look.value < 0:
-        return Decision(now, Cause.UNKNOWN, f"value {look.value}: nothing is changed", past)
+        return Decision(now, Cause.UNKNOWN, f"value {look.value}: nothing is changed", unseen)
     wish, told = _wish(rule, now, look.value)
-    wishes = (*_recent(past.wishes, look.now_s - rule.stabilise_s), Wish(look.now_s, wish))
+    wishes = (*_recent(past.wishes, look.now_s, rule.stabilise_s), Wish(look.now_s, wish))
     past = Past(past.changed_at_s, wishes)
     if wish != now:
         return (_up if wish > now else _down)(rule, past, look, wish, told)
@@ -144,7 +151,15 @@ def _proportional(rule: Rule, now: int, value: float) -> int:
     return math.ceil(min(now * (value / rule.target), most))
 
 
-def _recent(wishes: Sequence[Wish], since_s: float) -> tuple[Wish, ...]:
+def _recent(wishes: Sequence[Wish], now_s: float, stabilise_s: float) -> tuple[Wish, ...]:
+    """Wishes of the time that a lower one must last, and the one that held when it began: looks may
+    be further apart than that."""
+    recent = _within(wishes, now_s - stabilise_s)
+    before = len(wishes) - len(recent)
+    return (*wishes[max(0, before - 1) : before], *recent) if stabilise_s else recent
+
+
+def _within(wishes: Sequence[Wish], since_s: float) -> tuple[Wish, ...]:
     return tuple(wish for wish in wishes if wish.at_s > since_s)
 
 
@@ -172,7 +187,7 @@ def _covers(past: Past, now_s: float, stabilise_s: float) -> bool:
     """Whether it was watched long enough; a controller that has just begun was not."""
     if stabilise_s == 0:
         return True
-    # Half of the time at least, because looks may be far apart and older ones are forgotten.
+    # Half of the time at least: where it was not looked for a while, older wishes are forgotten.
     return now_s - past.wishes[0].at_s >= stabilise_s / 2
 
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
-from clients.marathon import MarathonClient, MarathonError
-from controllers.autoscaler.decide import Cause, Decision, Look, Past, decide
+from clients.marathon import MarathonClient, MarathonError, UnreachableError
+from controllers.autoscaler.decide import Cause, Decision, Look, Past, decide, forget
 from controllers.autoscaler.metrics import Metrics
 from controllers.autoscaler.settings import AppSettings
 from controllers.errors import MetricError
@@ -99,8 +99,13 @@ class Autoscaler:
 
     async def _scale(self, settings: AppSettings, scaled: Scaled) -> str | None:
         """Look and scale; returns what could not be known."""
-        app = await self._client.app(settings.app_id)
+        try:
+            app = await self._client.app(settings.app_id)
+        except MarathonError:
+            scaled.past = forget(settings.rule, scaled.past, self._clock())
+            raise
         if app is None:
+            scaled.past = forget(settings.rule, scaled.past, self._clock())
             _log.warning("autoscaler.no_app", app=settings.app_id)
             return f"expected an app {settings.app_id}, saw none: create it, or leave it out here"
         value = failed = None
@@ -117,6 +122,9 @@ class Autoscaler:
                 await self._client.scale_app(settings.app_id, decision.instances)
             except MarathonError as error:
                 scaled.decisions[-1] = replace(scaled.decisions[-1], failed=str(error))
+                if isinstance(error, UnreachableError):
+                    # It may have arrived: until that shows, another change would be one on top.
+                    scaled.past = decision.past
                 raise
         # A change that was refused did not happen, and is not rested from.
         scaled.past = decision.past

@@ -14,7 +14,8 @@ Object = dict[str, Any]
 MARK = "mesos-platform/draining"
 """Annotation of a DaemonSet: the agent that its caretaker drains."""
 _REVISION = "controller-revision-hash"
-_SNAPSHOTS = "snapshot.storage.k8s.io/v1"
+SNAPSHOTS = "snapshot.storage.k8s.io/v1"
+"""Group and version of copies."""
 
 
 class Looked:
@@ -36,7 +37,7 @@ class WorkloadClient:
         self._core = f"/api/v1/{space}"
         self._apps = f"/apis/apps/v1/{space}"
         self._path = f"{self._apps}/{settings.kind}/{settings.workload}"
-        self._snapshots = f"/apis/{_SNAPSHOTS}/{space}/volumesnapshots"
+        self._snapshots = f"/apis/{SNAPSHOTS}/{space}/volumesnapshots"
 
     async def look(self) -> Looked | None:
         """Its pods; None while there is no such workload, or its controller has not seen what is
@@ -80,7 +81,7 @@ class WorkloadClient:
             UnknownKindError: the cluster knows no VolumeSnapshots.
         """
         found = await self._client.list(self._snapshots, self._settings.labels)
-        return [_copy(each) for each in found]
+        return [copy_of(each) for each in found]
 
     async def perform(self, call: Call, how: CopySettings) -> None:
         """Make a copy, or let one go."""
@@ -88,7 +89,7 @@ class WorkloadClient:
             await self._client.delete(f"{self._snapshots}/{call.name}")
             return
         body: Object = {
-            "apiVersion": _SNAPSHOTS,
+            "apiVersion": SNAPSHOTS,
             "kind": "VolumeSnapshot",
             "metadata": {"name": call.name, "labels": self._settings.labels},
             "spec": {
@@ -121,10 +122,18 @@ def _pod(pod: Object, current: str | None) -> Pod:
         is_current=_part(metadata, "labels").get(_REVISION) == current,
         is_ready=any(c["type"] == "Ready" and c["status"] == "True" for c in conditions),
         is_ending="deletionTimestamp" in metadata,
+        has_run=any(map(_has_run, _part(pod, "status").get("containerStatuses") or [])),
     )
 
 
-def _copy(snapshot: Object) -> Copy:
+def _has_run(container: Object) -> bool:
+    """Whether a container was ever started; one that waits now may have been before."""
+    states = {*_part(container, "state"), *_part(container, "lastState")}
+    return bool(states - {"waiting"}) or bool(container.get("restartCount"))
+
+
+def copy_of(snapshot: Object) -> Copy:
+    """A VolumeSnapshot, as the API tells it."""
     status = _part(snapshot, "status")
     made = datetime.fromisoformat(snapshot["metadata"]["creationTimestamp"])
     return Copy(

@@ -3,7 +3,9 @@
 Tasks end with an agent's pod, so it is drained first: one agent at a time, so that the others have
 room for what moves. A drain that we begin is written down (the mark) before the call, and taken
 back after the new pod has registered; a drain that somebody else began is theirs: its pod may be
-replaced, and it stays drained. Values in, one step out.
+replaced, and it stays drained. A pod in which no agent has ever run has no tasks: when a newer
+description is there it goes at once, or a description that was wrong could not be mended by another
+one, because its agent never registers. Values in, one step out.
 """
 
 from __future__ import annotations
@@ -58,6 +60,8 @@ def next_step(  # noqa: PLR0911 - one a step
     agents: Sequence[AgentPod], *, marked: str | None
 ) -> Step:
     """Decide the next step; `marked` is the agent that we are draining."""
+    if idle := [one.pod for one in agents if _is_idle(one.pod)]:
+        return Replace(idle[0], "it is old, and no agent has run in it")
     if marked is not None:
         return _go_on(agents, marked)
     if ending := [one.pod.name for one in agents if one.pod.is_ending]:
@@ -75,6 +79,10 @@ def next_step(  # noqa: PLR0911 - one a step
     if first.drain is DrainState.DRAINING:
         return Wait(f"somebody drains the agent of {first.pod.name}")
     return Mark(first.agent_id)
+
+
+def _is_idle(pod: Pod) -> bool:
+    return not (pod.is_current or pod.is_ready or pod.is_ending or pod.has_run)
 
 
 def _go_on(  # noqa: PLR0911 - one a step

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Pod:
-    """A member's pod. `is_current`: of the newest description."""
+    """A member's pod. `is_current`: of the newest description; `has_run`: its program was started
+    there at least once, which a node check that fails or a missing image keeps it from."""
 
     name: str
     ordinal: int
@@ -21,6 +22,7 @@ class Pod:
     is_current: bool
     is_ready: bool
     is_ending: bool = False
+    has_run: bool = True
 
 
 @dataclass(frozen=True)

@@ -7,18 +7,19 @@ Mesos) the proxy serves on with what it has: instances that have gone meanwhile 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import structlog
 
-from clients.marathon import MarathonClient, MarathonError
+from clients.marathon import MarathonError
 from clients.marathon.errors import PermanentError
+from controllers.edge.ports import unusable
 from controllers.edge.render import Configuration, Layout, render
-from controllers.edge.services import Found, find
+from controllers.edge.services import Found, Service, find, without_ports
 from controllers.edge.settings import EdgeSettings
 from controllers.errors import NotReloadedError, RefusedError
-from controllers.following import SOON_S, Doubt, Follower
+from controllers.following import SOON_S, Doubt, Follower, Source
 from controllers.instances import Problem
 
 _FAILURES = (MarathonError, RefusedError, NotReloadedError)
@@ -38,13 +39,13 @@ class Edge:
 
     def __init__(
         self,
-        client: MarathonClient,
+        source: Source,
         proxy: Proxy,
         settings: EdgeSettings,
         layout: Layout,
         clock: Callable[[], float],
     ) -> None:
-        self._client = client
+        self._source = source
         self._proxy = proxy
         self._settings = settings
         self._layout = layout
@@ -65,7 +66,7 @@ class Edge:
         """
         await Follower(
             "edge",
-            self._client,
+            self._source,
             self._apply,
             failures=_FAILURES,
             settle_s=self._settings.settle_s,
@@ -83,9 +84,13 @@ class Edge:
             NotReloadedError: it did not take it in time.
             ProxyEndedError: it has ended.
         """
-        apps, tasks = await asyncio.gather(self._client.apps(), self._client.tasks())
+        apps, tasks = await asyncio.gather(self._source.apps(), self._source.tasks())
         taken = frozenset({self._settings.http_port, self._settings.admin_port})
-        found = find(apps, tasks, group=self._settings.group, taken=taken)
+        served = () if self._found is None else self._found.services
+        found = find(apps, tasks, group=self._settings.group, taken=taken, served=served)
+        # Those that the proxy has already are its own.
+        new = _ports(found.services) - _ports(served)
+        found = without_ports(found, unusable(self._settings.bind, new))
         self._tell(found)
         had_some = bool(self._found is not None and self._found.services)
         if self._doubt.holds(doubtful=had_some and not found.services):
@@ -131,3 +136,7 @@ class Edge:
             self._tell_applied(heard_at)
             await asyncio.sleep(self._settings.reload_interval_s)
         return SOON_S if self._doubt.is_open else self._settings.resync_s
+
+
+def _ports(services: Iterable[Service]) -> frozenset[int]:
+    return frozenset(one.port for one in services if one.port is not None)

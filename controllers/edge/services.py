@@ -32,7 +32,9 @@ KEYS: Mapping[str, str] = {
     "STICKY": "`true` sends a client to the same instance again, by a cookie",
 }
 """Of `HAPROXY_<index of the port>_<key>`, what each means."""
-_LABEL = re.compile(rf"{PREFIX}(?P<index>\d+)_(?P<key>[A-Z_]+)")
+# Of bounded length: to read a number of thousands of digits is an error of its own.
+_LABEL = re.compile(rf"{PREFIX}(?P<index>[0-9]{{1,5}})_(?P<key>[A-Z_]+)")
+_PORT = re.compile(r"[0-9]{1,5}")
 _HOST = re.compile(
     r"(?:\*\.)?[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*"
 )
@@ -40,6 +42,9 @@ _PATH = re.compile(r"/[A-Za-z0-9._~/-]*")
 _BALANCE = frozenset({"roundrobin", "leastconn", "source", "first", "random", "uri"})
 _TRUE, _FALSE = frozenset({"true", "1", "yes"}), frozenset({"false", "0", "no"})
 _PORT_MAX = 65_535
+# HAProxy cuts words off at some 8,000, and then finds a backend no more that is called so.
+_NAME_CHARS_MAX = 1_000
+_TOLD_CHARS_MAX = 60
 
 
 class Mode(StrEnum):
@@ -90,10 +95,12 @@ class Service:
 
 @dataclass(frozen=True)
 class Found:
-    """What apps ask for; services by name."""
+    """What apps ask for; services by name. `unknown` are instances of which Marathon knows no
+    health: whether they get requests follows from whether they did."""
 
     services: tuple[Service, ...]
     problems: tuple[Problem, ...]
+    unknown: int = 0
 
 
 class _WrongError(Exception):
@@ -108,26 +115,41 @@ def _wrong(label: str, why: str) -> _WrongError:
 
 
 def find(
-    apps: Sequence[App], tasks: Sequence[Task], *, group: str, taken: frozenset[int] = frozenset()
+    apps: Sequence[App],
+    tasks: Sequence[Task],
+    *,
+    group: str,
+    taken: frozenset[int] = frozenset(),
+    served: Iterable[Service] = (),
 ) -> Found:
     """What apps of a group ask for, and where their instances answer.
 
     An instance gets requests while its task runs and, where its app has health checks, is healthy;
-    one that was asked to end, only while nobody else can take them. `taken` are ports of the edge's
-    own. Where two services want the same port, or the same host and path, the one of the first id
-    has it.
+    one that was asked to end, only while nobody else can take them. A leader of Marathon that was
+    just elected has heard of no check: where it knows no health, who is `served` already stays, and
+    who is not waits. `taken` are ports of the edge's own. Where two services want the same port, or
+    the same host and path, the one of the first id has it.
     """
     by_name: dict[tuple[str, int], Service] = {}
     problems: list[Problem] = []
+    unknown = 0
     instances = running(apps, tasks)
+    places = {
+        (service.name, service.index): {(one.host, one.port) for one in service.servers}
+        for service in served
+    }
     for app in sorted(apps, key=lambda one: one.id):
         for service in _of_app(app, group, problems):
             key = (service.name, service.index)
-            servers = [
-                Server(one.host, one.task.ports[service.index], one.is_ending)
-                for one in instances.get(app.id, ())
-                if one.is_well and service.index < len(one.task.ports)
-            ]
+            servers: list[Server] = []
+            for one in instances.get(app.id, ()):
+                if service.index >= len(one.task.ports):
+                    continue
+                unknown += one.is_well is None
+                server = Server(one.host, one.task.ports[service.index], one.is_ending)
+                is_served = (server.host, server.port) in places.get(key, ())
+                if one.is_well or (one.is_well is None and is_served):
+                    servers.append(server)
             before = by_name.get(key)
             if before is not None:
                 # Another app of the same deployment group: the first one's labels count for both.
@@ -135,7 +157,22 @@ def find(
                 service = before  # noqa: PLW2901 - two apps, one service
             by_name[key] = replace(service, servers=_by_place(servers))
     services = _without_clashes(by_name.values(), taken, problems)
-    return Found(tuple(services), tuple(problems))
+    return Found(tuple(services), tuple(problems), unknown)
+
+
+def without_ports(found: Found, unusable: Mapping[int, str]) -> Found:
+    """The same without ports that cannot be listened on; who has a host name is served by it."""
+    problems = list(found.problems)
+    services: list[Service] = []
+    for service in found.services:
+        if service.port is None or service.port not in unusable:
+            services.append(service)
+            continue
+        why = f"port {service.port} cannot be listened on: {unusable[service.port]}"
+        _teller(service, problems)("PORT", why)
+        if service.hosts:
+            services.append(replace(service, port=None))
+    return replace(found, services=tuple(services), problems=tuple(problems))
 
 
 def _by_place(servers: Iterable[Server]) -> tuple[Server, ...]:
@@ -168,6 +205,10 @@ def _of_app(app: App, group: str, problems: list[Problem]) -> Iterator[Service]:
         else:
             by_index.setdefault(int(found["index"]), {})[found["key"]] = value.strip()
     name = labels.get(DEPLOYMENT_GROUP) or app.id
+    if len(name) > _NAME_CHARS_MAX:
+        why = f"expected a name of at most {_NAME_CHARS_MAX} characters, saw {len(name)}"
+        problems.append(Problem(app.id, DEPLOYMENT_GROUP, why))
+        return
     for index, port in enumerate(service_ports):
         given = by_index.get(index, {})
         if group not in _split(given.get("GROUP") or labels.get(GROUP, "")):
@@ -223,8 +264,8 @@ def _port(given: Mapping[str, str], port: int) -> int | None:
     text = given.get("PORT")
     if text is None:
         return port or None
-    if not text.isdecimal() or not 0 < int(text) <= _PORT_MAX:
-        raise _wrong(label="PORT", why=f"expected a port, saw {text!r}")
+    if not _PORT.fullmatch(text) or not 0 < int(text) <= _PORT_MAX:
+        raise _wrong(label="PORT", why=f"expected a port, saw {text[:_TOLD_CHARS_MAX]!r}")
     return int(text)
 
 
@@ -246,12 +287,13 @@ def _split(text: str) -> list[str]:
 
 
 def _health_path(definition: Mapping[str, Any], index: int) -> str | None:
-    """Path that an app's own health check of a port asks for, where it is one of HTTP."""
+    """Path that an app's own health check of a port asks for, where it is one of HTTP. One that
+    names a port by its number may ask somebody else there; older definitions say 0 for none."""
     for check in definition.get("healthChecks") or ():
         protocol = str(check.get("protocol", "HTTP"))
         path = str(check.get("path") or "/")
         is_plain = protocol in {"HTTP", "MESOS_HTTP"} and _PATH.fullmatch(path)
-        if is_plain and int(check.get("portIndex") or 0) == index:
+        if is_plain and not check.get("port") and int(check.get("portIndex") or 0) == index:
             return path
     return None
 

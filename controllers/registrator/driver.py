@@ -9,14 +9,15 @@ would not find out. Several of these come to the same catalog; one is enough.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
-from typing import Protocol, TypeVar, cast
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TypeVar, cast
 
 import structlog
 
 from clients.consul import (
     ConsulClient,
     ConsulError,
+    ForbiddenError,
     RequestRefusedError,
     Status,
     UnreachableError,
@@ -24,8 +25,7 @@ from clients.consul import (
 from clients.dns import look_up
 from clients.errors import DnsError
 from clients.marathon import MarathonError
-from clients.marathon.model import App, Task
-from controllers.following import SOON_S, Doubt, Follower
+from controllers.following import SOON_S, Doubt, Follower, Source
 from controllers.instances import Problem
 from controllers.registrator.entries import Entry, find
 from controllers.registrator.metrics import Counts
@@ -46,22 +46,6 @@ from controllers.status import Status as Told
 _log = structlog.get_logger()
 _T = TypeVar("_T")
 _FAILURES = (MarathonError, ConsulError)
-
-
-class Source(Protocol):
-    """Marathon, as far as it is followed."""
-
-    async def apps(self) -> Sequence[App]:
-        """See clients.marathon."""
-        ...
-
-    async def tasks(self) -> Sequence[Task]:
-        """See clients.marathon."""
-        ...
-
-    def events(self, kinds: tuple[str, ...] = ()) -> AsyncGenerator[object]:
-        """See clients.marathon."""
-        ...
 
 
 class Registrator:
@@ -176,10 +160,10 @@ class Registrator:
             return
         # Until all is done nobody knows what Consul has.
         self._held = None
-        refused: RequestRefusedError | None = None
+        refused: ForbiddenError | RequestRefusedError | None = None
         try:
             await self._each(self._register(call) for call in made.registers)
-        except RequestRefusedError as error:
+        except (ForbiddenError, RequestRefusedError) as error:
             # Whatever is refused, what has ended is named no more.
             refused = error
         await self._each(self._deregister(call) for call in deregisters)

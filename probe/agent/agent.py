@@ -77,7 +77,8 @@ class Agent:
 
     async def run(self) -> None:
         """Work until cancelled."""
-        self._log.event("agent.began", host=self.site.host, apps=list(self.settings.apps))
+        apps = [str(outlet.place) for outlet in self.publisher.outlets]
+        self._log.event("agent.began", host=self.site.host, apps=apps)
         with self.runner.watchdog.watching():
             await self._work()
 

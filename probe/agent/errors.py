@@ -10,6 +10,7 @@
     │   ├── AnswerError          retryable: an answer that cannot be read
     │   └── RefusedError         permanent: an answer that says no; `status` says how
     ├── NetlinkError         retryable: the kernel refuses a question
+    ├── OccupiedError        retryable: another one serves at a socket
     ├── StuckError           retryable: a step of a collector that did not end
     ├── NotGrantedError      permanent: an act that no grant allows
     └── NotRunningError      permanent: no agent answers at the status socket
@@ -72,6 +73,12 @@ class NetlinkError(AgentError):
     def __init__(self, message: str, *, errno: int) -> None:
         self.errno = errno
         super().__init__(message)
+
+
+class OccupiedError(AgentError):
+    """Another one serves at a socket, or its path is that of something else."""
+
+    retryable = True
 
 
 class StuckError(AgentError):

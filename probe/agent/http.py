@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import socket
 import ssl
 from collections.abc import AsyncGenerator, Callable, Mapping
@@ -29,6 +30,8 @@ _KEEP_ALIVE = (
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
 )
 _CLOSE_S_MAX = 1.0
+_USER = re.compile(r"^(\w{1,16}://|).*@", re.DOTALL)
+_NO_HOST = re.compile(r"[\s@/\\?#,;'\"]")
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ class Place:
 def parse_place(url: str) -> Place:
     """Read `http://host:port/path`, `https://…` or `unix:///path/of/socket`.
 
+    A user in it is refused: it would not be asked as, and told to whoever reads logs.
+
     Raises:
         SettingsError: it is none of these.
     """
@@ -59,7 +64,8 @@ def parse_place(url: str) -> Place:
         parts, port = urlsplit(""), None
     if parts.scheme == "unix" and parts.path:
         return Place("localhost", unix_socket=parts.path)
-    if parts.scheme in {"http", "https"} and _is_host(parts.hostname) and _is_path(parts.path):
+    is_plain = "@" not in parts.netloc and _is_path(parts.path)
+    if parts.scheme in {"http", "https"} and is_host(parts.hostname) and is_plain:
         assert parts.hostname is not None, "it was looked at just now"
         is_tls = parts.scheme == "https"
         return Place(
@@ -68,14 +74,17 @@ def parse_place(url: str) -> Place:
             is_tls=is_tls,
             path=parts.path.rstrip("/"),
         )
-    msg = f"expected http://host:port, https://host:port or unix:///socket, saw {url!r}"
+    # What stands before the last @ may be a password, whatever is in it.
+    seen = _USER.sub(r"\1…@", url)
+    msg = "expected http://host:port, https://host:port or unix:///socket, and no user in it"
+    msg = f"{msg}, saw {seen!r}"
     raise SettingsError(msg)
 
 
-def _is_host(name: str | None) -> bool:
+def is_host(name: str | None) -> bool:
     """Whether a resolver can be asked for it."""
     try:
-        return bool(name) and bool(name.encode("idna"))
+        return bool(name) and _NO_HOST.search(name) is None and bool(name.encode("idna"))
     except UnicodeError:
         return False
 

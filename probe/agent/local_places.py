@@ -7,9 +7,11 @@ its host is this very one. A network namespace of a container is another place.
 from __future__ import annotations
 
 import ipaddress
+import re
 
 from probe.agent.site import Site
 
+_PORT = re.compile(r"[0-9]{1,5}")
 _LOOPBACK = "127.0.0.1"
 
 
@@ -62,7 +64,7 @@ class LocalPlaces:
 def split(address: str) -> tuple[str, int]:
     """Host and port; port 0 for what is no `host:port`."""
     host, _, port = address.rpartition(":")
-    return host.strip("[]"), int(port) if port.isdigit() else 0
+    return host.strip("[]"), int(port) if _PORT.fullmatch(port) else 0
 
 
 def _exact(host: str) -> str:

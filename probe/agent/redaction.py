@@ -15,12 +15,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 from probe.agent import secret_options
 from probe.agent.secret_options import Program
-from probe.agent.secret_shapes import REDACTED, ROOTS, SHAPES, SURE_ROOTS
+from probe.agent.secret_shapes import GLUED_PASSWORDS, REDACTED, ROOTS, SHAPES, SURE_ROOTS
 from probe.agent.text import CUT, LIST_ITEMS_MAX, TEXT_CHARS_MAX, clean, clean_all
 
 __all__ = [
     "READ_CHARS_MAX",
     "REDACTED",
+    "THING_CHARS_MAX",
+    "Redactor",
     "command_line",
     "is_secret_name",
     "redact",
@@ -31,6 +33,8 @@ __all__ = [
 
 READ_CHARS_MAX = 8192
 """So much of a text is read: more than is ever shown of one, for it is cut once secrets are out."""
+THING_CHARS_MAX = 16 * 1024
+"""So much is read of all labels of one thing, or of all that a plugin tells of it."""
 # What is told by its end (`user:password@`) is no secret any more where a text was cut before that
 # end. No shape has its end further away, but for those that are told by their begin.
 _REACH_CHARS = 2048
@@ -43,7 +47,8 @@ _PLAIN = re.compile(r"[\w./-]*")
 _DEPTH_MAX = 3
 _PASSWORDS = r"pass(?:word|wd|phrase|code)?|pwd|pw|psk|tokens?|secrets?"
 _NAMES_OF_THEM = (
-    rf"(?:{_PASSWORDS}|(?:api|access|private|secret|enc(?:rypt(?:ion)?)?|master|account|auth"
+    rf"(?:{_PASSWORDS}|{GLUED_PASSWORDS}|secret[-_.]?key[-_.]?base"
+    r"|(?:api|app(?:lication)?|access|private|secret|enc(?:rypt(?:ion)?)?|master|account|auth|unseal"
     r"|licen[sc]e|hmac|sign(?:ing)?|(?:pre-?)?shared|session|subscription|gossip|instrumentation"
     r"|ingest|integration|registration|service|cipher|cookie|jwt|aes|webhook)[-_.]?keys?"
     r"|auth|authorization|credentials?|creds?|bearer|cookie|session[-_.]?id|signature|sas|dsn|salt"
@@ -73,7 +78,7 @@ _HARMLESS = re.compile(
 # Where a secret is, in place of one; a password may look like one, but not like those in `/run`.
 _PLACE = re.compile(rf"{ROOTS}[\w./@-]+|file:///\S+")
 _SURE_PLACE = re.compile(rf"{SURE_ROOTS}[\w./@-]+|file:///\S+")
-_PASSWORD = re.compile(rf"(?:{_PASSWORDS}){_WORD_END}$", re.IGNORECASE)
+_PASSWORD = re.compile(rf"(?:{_PASSWORDS}|{GLUED_PASSWORDS}){_WORD_END}$", re.IGNORECASE)
 _USER_OPTIONS = frozenset(("-u", "-a", "--user", "--auth", "--userpwd", "--proxy-user"))
 # What `user:group` may stand behind.
 _GROUP_OPTIONS = frozenset(("-u", "--user"))
@@ -108,6 +113,35 @@ def is_secret_name(name: str) -> bool:
     return bool(_NAME.search(bare) or _CAMEL.search(bare))
 
 
+class Redactor:
+    """Judges the texts of one thing, all of them together up to a bound: whoever names a thing may
+    give it hundreds of labels, of which each takes a tenth of a second.
+
+    A text for which nothing is left is not shown. `left` counts down.
+    """
+
+    def __init__(self, chars_max: int = THING_CHARS_MAX) -> None:
+        self.left = chars_max
+
+    def text(self, text: str, chars_max: int) -> str:
+        """A text without secrets that show by their shape, as it is sent."""
+        return self._shown(text, _without_shapes, chars_max)
+
+    def pair(self, name: str, value: str, chars_max: int) -> str:
+        """The value of a label or variable, as it is sent."""
+        if _is_secret(name, value):
+            return REDACTED
+        return self._shown(value, _of_value(value), chars_max)
+
+    def _shown(self, text: str, judged: Callable[[str], str], chars_max: int) -> str:
+        # Behind what is shown so much is read as half a secret may be long.
+        reads = min(self.left, chars_max + _REACH_CHARS)
+        if len(text) > reads and reads <= _REACH_CHARS:
+            return CUT
+        self.left -= min(len(text), reads)
+        return clean(_bounded(text, judged, reads), chars_max)
+
+
 def redact(text: str) -> str:
     """A text without secrets that show by their shape."""
     return _bounded(text, _without_shapes)
@@ -115,19 +149,20 @@ def redact(text: str) -> str:
 
 def redact_pair(name: str, value: str) -> str:
     """The value of a label or variable, without what is secret in it."""
-    if _is_secret(name, value):
-        return REDACTED
-    # A command is told by labels too.
-    return _bounded(value, shell_line if _has_blanks(value) else _without_shapes)
+    return REDACTED if _is_secret(name, value) else _bounded(value, _of_value(value))
 
 
 def shown_pairs(pairs: Mapping[str, str], *, redacts: bool, chars_max: int) -> list[str]:
     """Labels as they are sent, `name=value`, cut where there are too many or too long ones."""
-    shown = [
-        f"{clean(name)}={clean(redact_pair(name, value) if redacts else value, chars_max)}"
-        for name, value in sorted(pairs.items())[:LIST_ITEMS_MAX]
-    ]
-    return clean_all(shown, 2 * TEXT_CHARS_MAX)
+    first = sorted(pairs.items())[:LIST_ITEMS_MAX]
+    redactor = Redactor()
+    # Few long ones leave nothing for the others, so they come last.
+    shown = {
+        name: redactor.pair(name, value, chars_max) if redacts else clean(value, chars_max)
+        for name, value in sorted(first, key=lambda pair: len(pair[1]))
+    }
+    pairs_shown = [f"{clean(name)}={value}" for name, value in shown.items()]
+    return clean_all(pairs_shown, 2 * TEXT_CHARS_MAX)
 
 
 def command_line(arguments: Sequence[str]) -> str:
@@ -175,6 +210,11 @@ def _without_shapes(text: str) -> str:
     return _BASIC.sub(_basic, text)
 
 
+def _of_value(value: str) -> Callable[[str], str]:
+    """How a value is judged: a command may be told by labels too."""
+    return shell_line if _has_blanks(value) else _without_shapes
+
+
 def _has_blanks(text: str) -> bool:
     return " " in text or "\n" in text or "\t" in text
 
@@ -207,7 +247,7 @@ class _Reading:
             return shown
         # What has blanks in it may be a line for a shell: that of this machine, or of another.
         is_line = _has_blanks(argument) or (self._is_shell and _SHELL_OPTION.fullmatch(before))
-        if is_line and self._depth < _DEPTH_MAX:
+        if is_line and self._depth < _DEPTH_MAX and not _is_one_word(argument):
             return shell_line(argument, self._depth)
         return _without_shapes(argument)
 
@@ -218,7 +258,8 @@ class _Reading:
         argument more that is the secret.
         """
         is_next = self._first <= 1
-        if argument == "--" or _SURE_OPTION.fullmatch(argument):
+        is_none = argument == "--" or argument in secret_options.FLAGS
+        if is_none or _SURE_OPTION.fullmatch(argument):
             return False
         if _OPTION.fullmatch(argument):
             self._last += 1
@@ -251,7 +292,19 @@ class _Reading:
         if argument.startswith("-") and not sign and is_secret_name(argument):
             self._hides_next = _places(argument)
             return argument
-        return self._user(argument, before, name, value)
+        return self._cluster(argument) or self._user(argument, before, name, value)
+
+    def _cluster(self, argument: str) -> str | None:
+        """An argument of several options, the last of which takes a secret."""
+        for option, place in self._program.clusters:
+            found = option.fullmatch(argument)
+            if found is None:
+                continue
+            if found[2]:
+                return argument if place.fullmatch(found[2]) else f"{found[1]}{REDACTED}"
+            self._hides_next = place
+            return argument
+        return None
 
     def _user(self, argument: str, before: str, name: str, value: str) -> str | None:
         """An argument that tells a user with a password."""
@@ -297,6 +350,14 @@ def _first_words(words: Sequence[str], begin: int) -> list[str]:
         if len(found) == secret_options.LOOKED_AT:
             break
     return found
+
+
+def _is_one_word(text: str) -> bool:
+    """Whether a shell would read it as what it is: one that has been judged already."""
+    if text[:1] in {"'", '"'}:
+        return False
+    found = _WORD.match(text)
+    return found is not None and found.end() == len(text)
 
 
 def _unquoted(word: str, reading: _Reading) -> str:

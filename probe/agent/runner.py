@@ -212,5 +212,10 @@ def _absent(error: AbsentError) -> Capability:
 
 
 def _told(error: Exception) -> str:
+    if isinstance(error, ExceptionGroup):
+        # Of several that failed at once the first says more than that there are some.
+        first: Exception = error.exceptions[0]
+        others = len(error.exceptions) - 1
+        return f"{_told(first)} (and {others} more)" if others else _told(first)
     text = str(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

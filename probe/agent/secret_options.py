@@ -19,6 +19,9 @@ class Program(NamedTuple):
     """A pattern of the word, and how far behind it the secret stands, options not counted."""
     account: bool = False
     """An argument may be `user/password@database`."""
+    clusters: tuple[tuple[re.Pattern[str], re.Pattern[str]], ...] = ()
+    """Several options of one letter behind one dash, the last of which takes a secret, joined to it
+    (group 2) or as the next argument; and what that may be without being one."""
 
 
 def _word(pattern: str, distance: int) -> tuple[re.Pattern[str], int]:
@@ -34,7 +37,11 @@ _MONGO = Program(joined=("-p",), after=("-p",))
 _SNMP = Program(joined=("-c", "-A", "-X"), after=("-c", "-A", "-X"))
 _CAPITAL_P = Program(joined=("-P",), after=("-P", "--pw"))
 _LOWER_P = Program(after=("-p", "-pw"))
-_LDAP = Program(joined=("-w",), after=("-w",))
+_LDAP = Program(
+    joined=("-w",),
+    after=("-w",),
+    clusters=((re.compile(r"(-[AcCILMnNQtuvxZ]{1,16}w)(.*)", re.DOTALL), re.compile(r"(?!)")),),
+)
 _SMB = Program(after=("-U", "--user"))
 _ORACLE = Program(account=True)
 PROGRAMS: Mapping[str, Program] = {
@@ -53,7 +60,17 @@ PROGRAMS: Mapping[str, Program] = {
     **dict.fromkeys(("7z", "7za", "7zr"), Program(joined=("-p",))),
     "sshpass": Program(joined=("-p",), after=("-p",)),
     "redis-cli": Program(joined=("-a",), after=("-a",)),
-    "curl": Program(joined=("-u", "-U"), after=("-u", "--user", "-U", "--proxy-user")),
+    "curl": Program(
+        joined=("-u", "-U"),
+        after=("-u", "--user", "-U", "--proxy-user"),
+        # Cookies, or the name of a file with them.
+        clusters=(
+            (
+                re.compile(r"(-[#0-9aBfgGiIjJklLMnNOpqRsSvVZ]{0,32}b)(.*)", re.DOTALL),
+                re.compile(r"[^=]*"),
+            ),
+        ),
+    ),
     "openssl": Program(after=("-passin", "-passout", "-pass", "-k", "-K")),
     "consul": Program(after=("-encrypt", "--encrypt")),
     "serf": Program(after=("-encrypt",)),
@@ -67,7 +84,7 @@ PROGRAMS: Mapping[str, Program] = {
     "htpasswd": Program(
         words=(_word(r"-(?!\w*n)(?=\w*b)\w{1,64}", 3), _word(r"-(?=\w*n)\w{1,64}", 2))
     ),
-    "vault": Program(words=(_word("login", 1),)),
+    "vault": Program(words=(_word("login|unseal|rekey|generate-root", 1),)),
     "mc": Program(words=(_word("set", 4), _word("add", 3), _word("add", 4))),
     "rabbitmqctl": Program(words=(_word("add_user|change_password|authenticate_user", 2),)),
     "nmcli": Program(words=(_word("password", 1),)),
@@ -82,6 +99,8 @@ LOOKED_AT = 4
 # What stands behind these is a name of somebody's choice: `docker run --name mysql -p 80:80 x`.
 _NAMING = frozenset(("--name", "--hostname", "-h", "--network", "--link", "--namespace"))
 _UNIONS = 256
+FLAGS = frozenset(("-cancel", "-init", "-migrate", "-reset", "-status", "-help", "--help"))
+"""Options that stand where a secret may stand, and are none."""
 
 
 def program(before: str, argument: str, known: Program) -> Program:
@@ -105,6 +124,7 @@ def _united(one: Program, other: Program) -> Program:
         tuple(dict.fromkeys(one.after + other.after)),
         tuple(dict.fromkeys(one.words + other.words)),
         one.account or other.account,
+        tuple(dict.fromkeys(one.clusters + other.clusters)),
     )
 
 

@@ -10,16 +10,23 @@ REDACTED = "•••"
 ROOTS = r"/(?:etc|var|run|opt|home|usr|root|mnt|srv|tmp|dev|secrets?)/"
 # Of these not even a password begins so.
 SURE_ROOTS = r"/(?:run|var/run|secrets?)/"
+# `pass` and `pw` stand alone elsewhere: a compass is none.
+GLUED_PASSWORDS = (
+    r"(?:admin|bind|db|ftp|http|ldap|login|my|pg|proxy|redis|root|rpc|smtp|ssh|ssl|sudo|user|vnc)"
+    r"(?:pass|pw)"
+)
 _NAMED = (
     r"((?:^|[?&;,=\s'\"{{([\\])[\w.-]{{0,64}}?{names}s?\\{{0,3}}[\"']?\s{{0,2}}[=:]\s{{0,2}})"
     r"(?:(\\{{0,3}}[\"'])(?!file:///|{roots})[^\"'\\]{{1,512}}"
     r"|(?![\s\"'\\]|file:///|{roots})[^&;,\s\"'}}\\]{{1,512}})"
 )
 _PASSWORDS = (
-    r"(?:password|passwd|passphrase|pwd|secret|token|(?<![a-z])pass|(?<![a-z])pw|(?<![a-z])psk)"
+    r"(?:password|passwd|passphrase|pwd|secret|token|(?<![a-z])pass|(?<![a-z])pw|(?<![a-z])psk"
+    rf"|(?<![a-z]){GLUED_PASSWORDS})"
 )
 _KEYS = (
-    r"(?:(?:api|access|account|auth|licen[sc]e|hmac|sign(?:ing)?)[-_]?key|credential|signature|sig"
+    r"(?:(?:api|access|account|auth|licen[sc]e|hmac|sign(?:ing)?|(?<![a-z])app|master|private|secret"
+    r"|unseal)[-_]?key|secret[-_]?key[-_]?base|credential|signature|sig"
     r"|(?:basic|digest)[-_]?auth(?:[-_.]user)?)"
 )
 SHAPES = (

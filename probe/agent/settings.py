@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 
 from probe.agent.errors import SettingsError
 from probe.agent.grants import check_names
-from probe.agent.http import parse_place
+from probe.agent.http import is_host, parse_place
 
 DEFAULT_SOCKET = "/run/probe/agent.sock"
 _FILE_BYTES_MAX = 1024 * 1024
 _LOOKUPS_PER_S_MAX = 100
+# Of seconds 11 days, of megabytes a million: what is more is a mistake, and ends in numbers that
+# nobody can be sent.
+_NUMBER_MAX = 1_000_000
+_PORT_MAX = 65_535
 COLLECTORS = (
     *("host", "container", "cri", "process", "mesos_container"),
     *("connections", "names", "mesos", "plugins", "kubernetes"),
@@ -178,18 +182,18 @@ def parse_settings(data: bytes, where: str) -> Settings:
         raise SettingsError(msg) from None
     unknown = sorted(set(settings.collectors) - set(COLLECTORS))
     if unknown:
-        msg = f"expected collectors of {', '.join(COLLECTORS)}, saw {', '.join(unknown)}"
-        raise SettingsError(msg)
-    asked = (*settings.sync_engines, *settings.mesos_agents)
-    for url in (*settings.apps, *(one.url for one in asked)):
-        parse_place(url)
-    if settings.docker_host:
-        parse_place(settings.docker_host.replace("tcp://", "http://", 1))
+        _refuse(f"collectors of {', '.join(COLLECTORS)}", ", ".join(unknown))
     check_names(settings.controls)
+    _check_numbers(settings)
+    _check_places(settings)
+    _check_each_once(settings)
+    return settings
+
+
+def _check_numbers(settings: Settings) -> None:
     if not 0 <= settings.dns_lookups_per_s <= _LOOKUPS_PER_S_MAX:
-        msg = f"expected dns_lookups_per_s of 0 to {_LOOKUPS_PER_S_MAX}"
-        msg = f"{msg}, saw {settings.dns_lookups_per_s:g}"
-        raise SettingsError(msg)
+        seen = f"{settings.dns_lookups_per_s:g}"
+        _refuse(f"dns_lookups_per_s of 0 to {_LOOKUPS_PER_S_MAX}", seen)
     numbers = {
         "publish_interval_s": settings.publish_interval_s,
         "lease_s": settings.lease_s,
@@ -199,16 +203,51 @@ def parse_settings(data: bytes, where: str) -> Settings:
         "kubernetes.lease_s": settings.kubernetes.lease_s,
     }
     for name, value in numbers.items():
-        if value <= 0:
-            msg = f"expected {name} above 0, saw {value:g}"
-            raise SettingsError(msg)
+        # What is no number is neither above nor below one.
+        if not 0 < value <= _NUMBER_MAX:
+            _refuse(f"{name} above 0 and of at most {_NUMBER_MAX}", f"{value:g}")
     if settings.lease_s < 2 * settings.publish_interval_s:
-        msg = (
-            f"expected lease_s of at least two publish intervals, saw {settings.lease_s:g} for "
-            f"{settings.publish_interval_s:g}: nodes would look gone between two reports"
-        )
-        raise SettingsError(msg)
-    return settings
+        seen = f"{settings.lease_s:g} for {settings.publish_interval_s:g}"
+        seen = f"{seen}: nodes would look gone between two reports"
+        _refuse("lease_s of at least two publish intervals", seen)
+
+
+def _check_places(settings: Settings) -> None:
+    asked = (*settings.sync_engines, *settings.mesos_agents)
+    for url in (*settings.apps, *(one.url for one in asked)):
+        parse_place(url)
+    if settings.docker_host:
+        parse_place(settings.docker_host.replace("tcp://", "http://", 1))
+    for one in settings.mesos:
+        for address in (*one.masters, *one.zookeeper, *one.marathon):
+            _check_address(one.cluster, address)
+        for address in one.agents:
+            _check_address(one.cluster, address.replace("*:", "any:", 1))
+
+
+def _check_address(cluster: str, address: str) -> None:
+    host, _, port = address.rpartition(":")
+    is_port = port.isascii() and port.isdigit() and 0 < int(port[:6]) <= _PORT_MAX
+    if not is_port or not is_host(host.removeprefix("[").removesuffix("]")):
+        seen = f"…@{host.rpartition('@')[2]}:{port}" if "@" in address else address
+        _refuse(f"host:port in the lists of cluster {cluster!r}", repr(seen[:200]))
+
+
+def _check_each_once(settings: Settings) -> None:
+    names = {
+        "clusters in `mesos`": [one.cluster for one in settings.mesos],
+        "engines in `sync_engines`": [one.url for one in settings.sync_engines],
+        "agents in `mesos_agents`": [one.url for one in settings.mesos_agents],
+    }
+    for what, given in names.items():
+        twice = [one for one in dict.fromkeys(given) if given.count(one) > 1]
+        if twice or "" in given:
+            _refuse(f"{what} each once, by its name", ", ".join(twice) or "an empty one")
+
+
+def _refuse(expected: str, seen: str) -> NoReturn:
+    msg = f"expected {expected}, saw {seen}"
+    raise SettingsError(msg)
 
 
 def _load(data: bytes) -> Any:
@@ -219,5 +258,9 @@ def _load(data: bytes) -> Any:
     try:
         loaded = yaml.safe_load(data)
     except yaml.YAMLError as error:
-        raise ValueError(str(error)) from None
+        # Its text quotes the line, where somebody may have put what belongs into a file.
+        mark = getattr(error, "problem_mark", None)
+        place = "" if mark is None else f" in line {mark.line + 1}, column {mark.column + 1}"
+        msg = f"no YAML ({type(error).__name__}{place})"
+        raise ValueError(msg) from None
     return {} if loaded is None else loaded

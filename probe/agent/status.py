@@ -7,12 +7,19 @@ through it: `/control/NAME` is refused without a grant.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 
-from probe.agent.errors import HttpError, NotGrantedError, NotRunningError, SettingsError
+from probe.agent.errors import (
+    HttpError,
+    NotGrantedError,
+    NotRunningError,
+    OccupiedError,
+    SettingsError,
+)
 from probe.agent.grants import Grants
 from probe.agent.http import Connection, Place
 from probe.agent.log import Log
@@ -21,6 +28,7 @@ from probe.agent.unix_http import REQUEST_S_MAX, Request, Response, SocketServer
 
 _OK = 200
 _CONTROL = "/control/"
+_AGAIN_S = 5.0
 
 
 class CollectorStatus(msgspec.Struct):
@@ -122,11 +130,27 @@ class StatusServer:
         self._log = log
 
     async def run(self) -> None:
-        """Serve until cancelled; an agent without it works on."""
-        try:
-            await SocketServer(Path(self._path), self._answer).run()
-        except OSError as error:
-            self._log.trouble("status socket", f"{self._path}: {error.strerror}")
+        """Serve until cancelled; an agent without it works on.
+
+        Where another agent serves, it may be about to end: one follows the other on a node.
+        """
+        while True:
+            server = SocketServer(Path(self._path), self._answer)
+            listening = asyncio.create_task(self._note(server.listening))
+            try:
+                await server.run()
+            except OccupiedError as error:
+                self._log.trouble("status socket", str(error))
+            except OSError as error:
+                self._log.trouble("status socket", f"{self._path}: {error.strerror}")
+                return
+            finally:
+                listening.cancel()
+            await asyncio.sleep(_AGAIN_S)
+
+    async def _note(self, listening: asyncio.Event) -> None:
+        await listening.wait()
+        self._log.well("status socket")
 
     def _answer(self, request: Request) -> Response:
         if request.path.startswith(_CONTROL):

@@ -10,14 +10,19 @@ import asyncio
 import contextlib
 import os
 import socket
+import stat
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 
 import h11
 
+from probe.agent.errors import OccupiedError
+
 REQUEST_S_MAX = 5.0
 _REQUEST_BYTES_MAX = 16 * 1024
+# Whether somebody serves there the kernel says at once, but for one whose queue is full.
+_CONNECT_S_MAX = 1.0
 
 
 @dataclass(frozen=True)
@@ -56,21 +61,25 @@ class SocketServer:
         """Set once the socket is there."""
 
     async def run(self) -> None:
-        """Serve until cancelled; the file goes with it.
+        """Serve until cancelled; the file goes with it, if it is still this one's.
 
         Raises:
+            OccupiedError: another one serves there, or there is something else.
             OSError: the socket cannot be made.
         """
         self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        self._path.unlink(missing_ok=True)
+        _make_way(self._path)
         with _bound(self._path, self._mode) as listening:
-            server = await asyncio.start_unix_server(self._serve, sock=listening)
-            self.listening.set()
+            own = _identity(self._path)
             try:
+                server = await asyncio.start_unix_server(self._serve, sock=listening)
+                self.listening.set()
                 async with server:
                     await server.serve_forever()
             finally:
-                self._path.unlink(missing_ok=True)
+                # Somebody may have removed it, and another one may serve there now.
+                if own is not None and _identity(self._path) == own:
+                    self._path.unlink(missing_ok=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -103,6 +112,42 @@ class SocketServer:
             protocol.send(h11.EndOfMessage()),
         )
         return b"".join(part or b"" for part in parts)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _make_way(path: Path) -> None:
+    """Remove the socket that one has left behind who did not end well.
+
+    Raises:
+        OccupiedError: another one serves there, or there is something else.
+    """
+    try:
+        is_socket = stat.S_ISSOCK(path.lstat().st_mode)
+    except FileNotFoundError:
+        return
+    if not is_socket:
+        msg = f"expected a socket or nothing at {path}, saw something else: name another path"
+        raise OccupiedError(msg)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+        asking.settimeout(_CONNECT_S_MAX)
+        try:
+            asking.connect(str(path))
+        except FileNotFoundError:
+            return
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
+            return
+        except (TimeoutError, BlockingIOError):
+            pass  # It is there, and busy.
+    msg = f"expected nobody at {path}, saw that another runs: end it, or name another path"
+    raise OccupiedError(msg)
 
 
 @contextlib.contextmanager

@@ -122,8 +122,10 @@ async def _word(host: str, port: int, word: str) -> str:
     except TimeoutError:
         msg = f"expected an answer of {host}:{port} within {_TIMEOUT_S:g} s, saw none"
         raise UnreachableError(msg) from None
-    except OSError as error:
-        msg = f"expected a connection to {host}:{port}, saw: {error.strerror or error}"
+    # What no resolver and no kernel takes: a name with an empty label, a port that there is not.
+    except (OSError, UnicodeError, OverflowError) as error:
+        shown = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        msg = f"expected a connection to {host}:{port}, saw: {shown}"
         raise UnreachableError(msg) from None
     return data.decode("utf-8", "replace")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from stacks.checks.errors import AnswerError
-from stacks.checks.judge import Canary
+from stacks.checks.judge_agents import Canary
 
 
 class _Canary(BaseModel):

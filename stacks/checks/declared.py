@@ -17,20 +17,26 @@ from components.network.discovery import Discovery
 from components.workload import Secret
 from stacks import agents
 from stacks.agents import OwnAgents
+from stacks.checks.declared_objects import WantedObjects, declared_objects
 from stacks.config import StackConfig
-from stacks.topology import Color, Lifecycle, Standing, Tier, Topology
+from stacks.topology import Color, Lifecycle, Stage, Standing, Tier, Topology
 
 Resources = Mapping[str, float]
 # It says where an agent stands, and not how it holds its tasks.
 _OWN_FLAG = "cgroups_root"
+# An output, and the key of its exporter among those of colours.
+_MARATHON = "marathon"
 
 
 @dataclass(frozen=True)
 class Profile:
-    """What agents of a pool offer, and a part of the flags that they run with."""
+    """What agents of a pool offer, a part of the flags that they run with, and how many of them
+    there are at least. `pool` is None where a cluster has agents of one kind."""
 
     resources: Resources
     flags: Mapping[str, str] = field(default_factory=dict[str, str])
+    count: int = 1
+    pool: str | None = None
 
     @property
     def limits_tasks(self) -> bool:
@@ -82,13 +88,27 @@ class EdgeGroup:
 
 
 @dataclass(frozen=True)
+class WantedEngine:
+    """The sync engine's URL and the file of its token. `projection`: whether one of `leaders`, the
+    target's masters, stands in the source's election path for good; `fence`: whether nobody else
+    may enter there. None of either: a transition changes it."""
+
+    url: str
+    token_file: Path
+    projection: bool | None = None
+    fence: bool | None = None
+    leaders: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Declared:
     """All of it. `quota` are roles' limits, None where the stack declares no tenants: then roles
     are compared with what masters hold. An agent is of one of the `profiles`, and knows the
     `networks`. `quorum_of` is the size that masters' quorum is derived of while their number
     changes. `frameworks` are URLs of those that run canaries, `web_route` are URLs. `weights` are
-    roles', None as `quota`. `marathon_runs`: it does not while its state changes sides. `engine` is
-    the sync engine's URL with the file of its token, `exporters` are URLs of metrics."""
+    roles', None as `quota`. `marathon_runs`: it does not while its state changes sides. `exporters`
+    are URLs of metrics, each with those that it has to ask at least. `objects` are what the
+    API server has; None on one machine."""
 
     standing: Standing
     groups: tuple[Group, ...]
@@ -104,8 +124,9 @@ class Declared:
     edge: EdgeGroup | None = None
     frameworks: tuple[str, ...] = ()
     web_route: tuple[str, ...] = ()
-    engine: tuple[str, Path] | None = None
-    exporters: tuple[str, ...] = ()
+    engine: WantedEngine | None = None
+    exporters: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    objects: WantedObjects | None = None
     secrets: Path | None = None
 
     @property
@@ -141,7 +162,7 @@ def declared(config: StackConfig, standing: Standing, outputs: Mapping[str, Any]
         standing=standing,
         groups=tuple(group for group in groups if group is not None),
         profiles=tuple(map(_profile, cluster.agents.declared_pools)),
-        marathon=_addresses(outputs.get("marathon")),
+        marathon=_addresses(outputs.get(_MARATHON)),
         marathon_runs=topology.framework_color is not None,
         quota={one.role: dict(one.limits) for one in tenants if one.limits} if tenants else None,
         weights={one.role: one.weight for one in tenants} if tenants else None,
@@ -152,8 +173,9 @@ def declared(config: StackConfig, standing: Standing, outputs: Mapping[str, Any]
         edge=_edge(edge) if edge else None,
         frameworks=tuple(map(str, dict(outputs.get("frameworks") or {}).values())),
         web_route=_addresses(outputs.get("web_route")),
-        engine=(str(engine["url"]), Path(str(engine["token_file"]))) if engine else None,
-        exporters=tuple(map(str, dict(outputs.get("exporters") or {}).values())),
+        engine=_engine(engine, topology, outputs) if engine else None,
+        exporters=_exporters(topology, outputs),
+        objects=declared_objects(config, topology, outputs),
         secrets=_secrets(outputs),
     )
 
@@ -184,7 +206,34 @@ def _profile(pool: AgentPool) -> Profile:
     isolation = pool.isolation.flags(_OWN_FLAG) if pool.isolation else {}
     flags = {**pool.flags, **isolation}
     resources = {"cpus": pool.cpus, "mem": float(pool.mem_mb), "disk": float(pool.disk_mb)}
-    return Profile(resources, {k: v for k, v in flags.items() if k != _OWN_FLAG})
+    flags = {name: value for name, value in flags.items() if name != _OWN_FLAG}
+    return Profile(resources, flags, pool.count, pool.name)
+
+
+def _engine(
+    output: Mapping[str, Any], topology: Topology, outputs: Mapping[str, Any]
+) -> WantedEngine:
+    standing = topology.standing
+    # The way forward fences before it moves, the way back lifts the fence before.
+    moved = standing.position.stage is Stage.MOVED
+    return WantedEngine(
+        str(output["url"]),
+        Path(str(output["token_file"])),
+        projection=topology.projection,
+        fence=None if moved else topology.projection,
+        leaders=_addresses(outputs.get(f"{standing.target}_masters")),
+    )
+
+
+def _exporters(topology: Topology, outputs: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """That of Marathon has nobody to hear of while Marathon stands still."""
+    urls: dict[str, Any] = dict(outputs.get("exporters") or {})
+    stands_still = topology.framework_color is None
+    return {
+        str(url): _addresses(outputs.get(_MARATHON if name == _MARATHON else f"{name}_masters"))
+        for name, url in urls.items()
+        if not (name == _MARATHON and stands_still)
+    }
 
 
 def _names(output: Mapping[str, Any]) -> Names:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from pathlib import Path
 from typing import TypeVar
 
 import httpx
@@ -14,9 +13,11 @@ from clients.access import http_client
 from clients.consul import Status
 from clients.dns import look_up, resolve
 from clients.errors import ClientError
+from clients.kubernetes import Identity, KubernetesError
 from clients.marathon import MarathonClient, MarathonError
 from clients.mesos import parse
 from clients.mesos.errors import MesosError
+from clients.mesos.model import Agent
 from clients.mesos.operator import OperatorClient
 from clients.zookeeper import ZooKeeperError
 from clients.zookeeper.ensemble import CONFIGURATION_PATH, parse_configuration
@@ -26,10 +27,11 @@ from controllers.edge.render import DIGEST_PATH, digest_of
 from controllers.edge.services import find
 from controllers.registrator.entries import find as find_entries
 from stacks.agents import ListedAgents
-from stacks.checks import canaries, judge, judge_services
-from stacks.checks.declared import Declared, EdgeGroup, Group, Names
+from stacks.checks import canaries, judge, judge_agents, judge_services
+from stacks.checks.declared import Declared, EdgeGroup, Group, Names, WantedEngine
 from stacks.checks.errors import AnswerError
 from stacks.checks.judge import Server
+from stacks.checks.objects import ObjectLooks
 from stacks.migration.evidence import Evidence, Findings
 from sync_engine.client import EngineClient, EnsembleAddress, SyncError, facts, read
 
@@ -37,15 +39,18 @@ _TIMEOUT_S = 5.0
 _SHOWN_MAX = 200
 _FAILURES = (
     *(ClientError, MarathonError, MesosError, SyncError, ZooKeeperError),
-    *(AnswerError, httpx.HTTPError, ValueError),
+    *(AnswerError, KubernetesError, httpx.HTTPError, ValueError),
 )
 _GET_STATE = {"type": "GET_STATE"}
 T = TypeVar("T")
 
 
-async def check(declared: Declared, *, timeout_s: float = _TIMEOUT_S) -> Findings:
-    """Look at everything once; a part that cannot be asked is evidence that does not hold."""
-    looks = _Looks(declared, timeout_s)
+async def check(
+    declared: Declared, *, timeout_s: float = _TIMEOUT_S, identity: Identity | None = None
+) -> Findings:
+    """Look at everything once; a part that cannot be asked is evidence that does not hold. The API
+    server is asked as `identity`; None: as the pod that this runs in, where it is one."""
+    looks = _Looks(declared, timeout_s, identity)
     try:
         found = await asyncio.gather(*(_made(name, look) for name, look in looks.all()))
     finally:
@@ -63,7 +68,7 @@ async def _made(name: str, look: Callable[[], Awaitable[Evidence]]) -> Evidence:
 class _Looks:
     """One look a check; clients are shared."""
 
-    def __init__(self, declared: Declared, timeout_s: float) -> None:
+    def __init__(self, declared: Declared, timeout_s: float, identity: Identity | None) -> None:
         self._declared = declared
         self._timeout_s = timeout_s
         credential = declared.credential_file
@@ -82,6 +87,7 @@ class _Looks:
             if declared.marathon
             else None
         )
+        self._objects = ObjectLooks(declared.objects, identity) if declared.objects else None
 
     async def close(self) -> None:
         for operator in self._operators.values():
@@ -91,6 +97,8 @@ class _Looks:
         await self._http.aclose()
         await self._stranger.aclose()
         await self._browser.aclose()
+        if self._objects is not None:
+            await self._objects.close()
 
     def all(self) -> list[tuple[str, Callable[[], Awaitable[Evidence]]]]:
         """Every check that the stack gives cause for, with its name."""
@@ -121,7 +129,7 @@ class _Looks:
             found += self._all_names(names, leading)
         if edge is not None and self._marathon is not None:
             found.append(("edge", _of(self._edge, edge)))
-        return found
+        return found + (self._objects.all() if self._objects is not None else [])
 
     def _beside(self) -> list[tuple[str, Callable[[], Awaitable[Evidence]]]]:
         """Checks of what stands beside the clusters."""
@@ -130,7 +138,7 @@ class _Looks:
         if self._declared.marathon and self._declared.marathon_runs:
             found.append(("marathon", self._instances))
         if engine is not None:
-            found.append(("sync engine", lambda: self._engine(*engine)))
+            found.append(("sync engine", _of(self._engine, engine)))
         if self._declared.exporters:
             found.append(("exporters", self._exporters))
         return found
@@ -171,7 +179,7 @@ class _Looks:
         return judge.master_flags(group, flags, bootstrapped=bootstrapped, quorum_of=quorum_of)
 
     async def _agents(self, group: Group) -> Evidence:
-        return judge.agents(self._declared, group, await self._leader().agents())
+        return judge_agents.agents(self._declared, group, await self._leader().agents())
 
     async def _agent_addresses(self, group: Group) -> tuple[str, ...]:
         """Where a group's agents are asked themselves: known, or told by who leads them."""
@@ -188,11 +196,15 @@ class _Looks:
     async def _networks(self) -> Evidence:
         known = (await self._leader().agents()).registered
         told = await self._each([agent.address for agent in known], self._flags_of)
-        return judge.networks(self._declared.networks, told)
+        return judge_agents.networks(self._declared.networks, told)
 
     async def _agent_flags(self, group: Group) -> Evidence:
         told = await self._each(await self._agent_addresses(group), self._flags_of)
-        return judge.agent_flags(self._declared, group, told)
+        known: dict[str, Agent] = {}
+        if len(self._declared.profiles) > 1:
+            registered = (await self._leader().agents()).registered
+            known = {agent.address: agent for agent in registered}
+        return judge_agents.agent_flags(self._declared, group, told, known)
 
     async def _limits(self, group: Group) -> Evidence:
         known = (await self._leader().agents()).registered
@@ -215,7 +227,9 @@ class _Looks:
             if agent in ids
         }
         silent = [framework for framework, state in states.items() if state is None]
-        return judge.limits(group, holds, newest, silent)
+        limiting = (one for one in self._declared.profiles if one.limits_tasks)
+        least = sum(one.count for one in limiting)
+        return judge_agents.limits(group, holds, newest, silent, least=least)
 
     async def _state_of(self, framework: str) -> str:
         answer = await self._stranger.get(f"{framework}/state")
@@ -247,9 +261,9 @@ class _Looks:
 
             return judge_services.marathon(await self._each(self._declared.marathon, leader_by))
 
-    async def _engine(self, url: str, token_file: Path) -> Evidence:
-        async with EngineClient(url, token_file, timeout_s=self._timeout_s) as engine:
-            return judge_services.engine(await engine.status())
+    async def _engine(self, wanted: WantedEngine) -> Evidence:
+        async with EngineClient(wanted.url, wanted.token_file, timeout_s=self._timeout_s) as engine:
+            return judge_services.engine(await engine.status(), wanted)
 
     async def _exporters(self) -> Evidence:
         async def ask(url: str) -> str:
@@ -257,7 +271,8 @@ class _Looks:
             answer.raise_for_status()
             return answer.text
 
-        return judge_services.exporters(await self._each(self._declared.exporters, ask))
+        wanted = self._declared.exporters
+        return judge_services.exporters(await self._each(tuple(wanted), ask), wanted)
 
     async def _strangers(self) -> Evidence:
         masters = [m for group in self._declared.groups for m in group.masters]
@@ -309,14 +324,15 @@ class _Looks:
     async def _edge(self, edge: EdgeGroup) -> Evidence:
         assert self._marathon is not None
         apps, tasks = await asyncio.gather(self._marathon.apps(), self._marathon.tasks())
-        wanted = digest_of(find(apps, tasks, group=edge.group, taken=edge.own_ports).services)
+        found = find(apps, tasks, group=edge.group, taken=edge.own_ports)
 
         async def ask(address: str) -> str:
             answer = await self._stranger.get(f"http://{address}{DIGEST_PATH}")
             answer.raise_for_status()
             return answer.text
 
-        return judge.edge(edge, wanted, await self._each(edge.admin, ask))
+        seen = await self._each(edge.admin, ask)
+        return judge_services.edge(edge, digest_of(found.services), seen, unknown=found.unknown)
 
     def _leader(self) -> OperatorClient:
         leading = self._declared.leading

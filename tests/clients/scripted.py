@@ -19,7 +19,7 @@ class Feed(httpx.AsyncByteStream):
     """A body that arrives when the test says so; `end` ends it, `cut` breaks it."""
 
     def __init__(self) -> None:
-        self._pieces: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._pieces: asyncio.Queue[bytes | Exception | None] = asyncio.Queue()
         self.is_closed = False
 
     def put(self, data: bytes) -> None:
@@ -37,8 +37,13 @@ class Feed(httpx.AsyncByteStream):
     def end(self) -> None:
         self._pieces.put_nowait(None)
 
+    def cut(self) -> None:
+        self._pieces.put_nowait(httpx.ReadError("cut"))
+
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while (piece := await self._pieces.get()) is not None:
+            if isinstance(piece, Exception):
+                raise piece
             yield piece
 
     async def aclose(self) -> None:

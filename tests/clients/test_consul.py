@@ -36,6 +36,24 @@ def client(answer: httpx.Response, token_file: Path | None = None) -> ConsulClie
         (httpx.Response(429, text="Your IP is issuing too many"), UnreachableError),
         (httpx.Response(403, text="Permission denied"), ForbiddenError),
         (httpx.Response(500, text="rpc error making call: EOF"), UnreachableError),
+        (httpx.Response(500, text="rpc error making call: No cluster leader"), UnreachableError),
+        (
+            httpx.Response(500, text="rpc error making call: leadership lost while committing log"),
+            UnreachableError,
+        ),
+        (
+            httpx.Response(500, text="rpc error getting client: failed to get conn: dial tcp: x"),
+            UnreachableError,
+        ),
+        (
+            httpx.Response(500, text="rpc error making call: i/o deadline exceeded"),
+            UnreachableError,
+        ),
+        # Names may have the same words in them.
+        *(
+            (httpx.Response(500, text=f"Invalid service: {name}"), RequestRefusedError)
+            for name in ("bad-connect", "closed", "leader-of-raft", "shut-geof", "time-out")
+        ),
         (httpx.Response(500, text="rpc error making call: Must provide node"), RequestRefusedError),
         (httpx.Response(400, text="Missing node name"), RequestRefusedError),
         (httpx.Response(200, text="<html>"), ProtocolError),

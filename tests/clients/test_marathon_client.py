@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,8 @@ from tests.clients.scripted import Answer, Feed, Scripted, take_all
 
 INSTANCES = ["127.0.0.1:8081", "127.0.0.1:8082", "127.0.0.1:8083"]
 LEADER = INSTANCES[1]
+_BOUND_S = 30.0
+APPS = httpx.Response(200, json={"apps": []})
 STARTED = {"deploymentId": "d1", "version": "v1"}
 
 
@@ -117,6 +121,47 @@ async def test_a_write_that_may_have_arrived_is_not_repeated() -> None:
         with pytest.raises(UnreachableError, match="may have arrived"):
             await client.scale_app("/a", 2)
     assert marathon.writes == ["PUT /v2/apps/a"]
+
+
+@pytest.mark.parametrize("status", [502, 504])
+async def test_a_write_that_a_proxy_got_no_answer_to_is_not_repeated(status: int) -> None:
+    path = "POST /v2/apps/a/restart"
+    lost = [httpx.Response(status, text="no answer"), httpx.Response(200, json=STARTED)]
+    marathon = Marathon(**{path: lost, "GET /v2/apps": [*lost[:1], APPS]})
+    async with marathon.client() as client:
+        with pytest.raises(UnreachableError, match=f"saw {status}.*may have arrived"):
+            await client.restart_app("/a")
+        assert marathon.writes == [path]
+        # A question is.
+        assert await client.apps() == ()
+
+
+async def test_a_write_is_repeated_that_an_instance_without_a_leader_refused() -> None:
+    path = "PUT /v2/apps/a"
+    answers = [httpx.Response(503, text="no leader"), httpx.Response(200, json=STARTED)]
+    marathon = Marathon(**{path: answers})
+    async with marathon.client() as client:
+        assert await client.scale_app("/a", 2) == Started("d1", "v1")
+    assert marathon.writes == [path, path]
+
+
+@pytest.mark.parametrize("trouble", ["hangs", "504"])
+async def test_a_write_waits_for_no_instance_that_cannot_say_who_leads(trouble: str) -> None:
+    def lost(_: httpx.Request) -> httpx.Response:
+        if trouble == "504":
+            return httpx.Response(504)
+        raise httpx.ReadTimeout("no answer")
+
+    path = "PUT /v2/apps/a"
+    marathon = Marathon(
+        **{"GET /v2/leader": [lost, leads()], path: [httpx.Response(200, json=STARTED)]}
+    )
+    async with marathon.client() as client:
+        assert await client.scale_app("/a", 2) == Started("d1", "v1")
+    assert [f"{one.url.host}:{one.url.port}" for one in marathon.requests] == [
+        INSTANCES[0], INSTANCES[1], LEADER,
+    ]  # fmt: skip
+    assert marathon.writes == [path]
 
 
 REFUSALS: list[tuple[httpx.Response, type[Exception], str]] = [
@@ -273,6 +318,23 @@ async def test_a_silent_stream_and_a_page_are_no_streams() -> None:
     assert isinstance(end, ProtocolError)
 
 
+@pytest.mark.parametrize("end", ["cut", "silent"])
+async def test_a_refused_stream_whose_words_do_not_come_to_an_end_is_an_error_in_time(
+    end: str,
+) -> None:
+    feed = Feed()
+    feed.put(b"shutting")
+    if end == "cut":
+        feed.cut()
+    marathon = Marathon(**{"GET /v2/events": [httpx.Response(503, stream=feed)]})
+    async with marathon.client(timeout_s=0.2) as client, asyncio.timeout(_BOUND_S):
+        found, error = await take_all(client.events())
+    assert found == []
+    assert isinstance(error, UnreachableError)
+    assert ("ReadError" if end == "cut" else "TimeoutError") in str(error)
+    assert feed.is_closed
+
+
 LINE_ENDS = st.sampled_from(["\n", "\r\n", "\r"])
 TEXTS = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), min_size=1)
 
@@ -289,3 +351,40 @@ def test_events_come_out_however_the_bytes_arrive(texts: list[str], end: str, si
     for start in range(0, len(data), size):
         found += decoder.feed(data[start : start + size])
     assert found == [("k", f"{text}\nmore") for text in texts]
+
+
+class _Counted:
+    """A pattern that counts the characters in which it is looked for."""
+
+    def __init__(self, pattern: re.Pattern[str]) -> None:
+        self._pattern = pattern
+        self.chars = 0
+
+    def split(self, text: str) -> list[str]:
+        self.chars += len(text)
+        return self._pattern.split(text)
+
+
+def test_a_long_line_is_searched_once_however_many_pieces_it_comes_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ends = _Counted(re.compile("\r\n|\n|\r"))
+    monkeypatch.setattr("clients.marathon.events._LINE_END", ends)
+    data = b"event: k\r\ndata: " + b"x" * 500_000 + b"\r\n\r\n"
+    decoder = SseDecoder()
+    found: list[tuple[str, str]] = []
+
+    for start in range(0, len(data), 1_000):
+        found += decoder.feed(data[start : start + 1_000])
+
+    assert found == [("k", "x" * 500_000)]
+    assert ends.chars <= 1.1 * len(data)
+
+
+@pytest.mark.parametrize("piece", [b"data: xxxxxxxxxx", b"data: xxxxxxxxxx\n"])
+def test_an_event_that_does_not_end_is_refused(
+    monkeypatch: pytest.MonkeyPatch, piece: bytes
+) -> None:
+    monkeypatch.setattr("clients.marathon.events.EVENT_CHARS_MAX", 1_000)
+    with pytest.raises(ProtocolError, match="at most 1000 characters, saw one go on: '"):
+        SseDecoder().feed(piece * 200)

@@ -137,6 +137,26 @@ def test_the_probe_sees_everything_on_the_map_and_does_nothing(tenants: tuple[Te
 
 
 @pytest.mark.parametrize("tenants", [(), (Tenant("dev", principals=(Principal("spark"),)),)])
+@pytest.mark.parametrize("is_probed", [True, False])
+def test_mesos_dns_sees_what_names_are_made_of_and_does_nothing(
+    tenants: tuple[Tenant, ...], is_probed: bool
+) -> None:
+    own = (Framework(SAMPLE),)
+    access = Access(tenants, True, own, is_probed=is_probed, has_mesos_dns=True)
+    rules = LocalAccess(dict.fromkeys(["operator", "mesos-dns", "agent"], "x"), access.acls())
+
+    assert "principal-mesos-dns" in access.master_secrets
+    for action in (*OTHERS, "register_frameworks", "run_tasks"):
+        is_seen = action in {"view_frameworks", "view_tasks"}
+        assert rules.allows(action, "mesos-dns", "anybody's") is is_seen, action
+    assert rules.allows("view_frameworks", "operator", "anybody's")
+    assert not rules.allows("view_frameworks", "agent", "anybody's")
+    assert "principal-mesos-dns" not in Access(tenants, True, own).master_secrets
+    with pytest.raises(ArgumentsError, match=r"none of the platform's own .*mesos-dns"):
+        Principal("mesos-dns")
+
+
+@pytest.mark.parametrize("tenants", [(), (Tenant("dev", principals=(Principal("spark"),)),)])
 @pytest.mark.parametrize("asks_agents", [True, False])
 def test_a_framework_of_our_own_subscribes_runs_tasks_and_does_nothing_else(
     tenants: tuple[Tenant, ...], asks_agents: bool

@@ -48,10 +48,11 @@ SPECS = st.builds(
 
 @dataclass(frozen=True)
 class World:
-    """Two versions; the new one's instances become healthy up to `works`.
+    """Two versions; the new one's instances become healthy up to `works`, those of the old one up
+    to `old_works` (None: all).
 
-    As in Marathon, a deployment whose instances do not become healthy never ends. `before` is what
-    undoing it comes back to.
+    As in Marathon, a deployment whose instances do not become healthy never ends. `before` and
+    `old_before` are what undoing it comes back to.
     """
 
     old: Standing | None
@@ -59,18 +60,17 @@ class World:
     works: int
     traffic: Version = Version.OLD
     before: Standing | None = None
+    old_works: int | None = None
+    old_before: Standing | None = None
 
     def healthy(self) -> int:
         return sum(s.healthy for s in (self.old, self.new) if s is not None)
 
     def settle(self) -> World:
         """Time passes: instances become healthy, and deployments of those that do end."""
-        old = None if self.old is None else Standing(self.old.instances, self.old.instances)
-        if self.new is None:
-            return replace(self, old=old)
-        healthy = min(self.new.instances, self.works)
-        is_locked = healthy < self.new.instances
-        return replace(self, old=old, new=Standing(self.new.instances, healthy, is_locked))
+        return replace(
+            self, old=_settled(self.old, self.old_works), new=_settled(self.new, self.works)
+        )
 
     def act(self, decision: Decision) -> World:
         world = self
@@ -81,8 +81,14 @@ class World:
                 world = self._scale(version, instances)
             case Move(to):
                 world = replace(self, traffic=to)
-            case Undo():
+            case Undo(Version.NEW):
                 world = replace(self, new=self.before)
+            case Undo(Version.OLD):
+                assert self.old is not None
+                assert self.old.is_locked
+                # What was there before worked.
+                works = self.old_before and self.old_before.instances
+                world = replace(self, old=self.old_before, old_works=works)
             case Delete(version):
                 gone = self.old if version is Version.OLD else self.new
                 assert gone is not None
@@ -96,9 +102,16 @@ class World:
         was = self.old if version is Version.OLD else self.new
         assert was is not None
         assert not was.is_locked
-        before = was if version is Version.NEW else self.before
+        kept = "before" if version is Version.NEW else "old_before"
         now = Standing(instances, min(instances, was.healthy))
-        return replace(self, **{str(version): now, "before": before})
+        return replace(self, **{str(version): now, kept: was})
+
+
+def _settled(standing: Standing | None, works: int | None) -> Standing | None:
+    if standing is None:
+        return None
+    healthy = standing.instances if works is None else min(standing.instances, works)
+    return Standing(standing.instances, healthy, is_locked=healthy < standing.instances)
 
 
 def walk(
@@ -162,6 +175,95 @@ def test_a_first_version_needs_nobodys_place(spec: RolloutSpec) -> None:
     assert decisions[0].action == Create(spec.instances)
     assert isinstance(decisions[-1].action, Done)
     assert world.new == Standing(spec.instances, spec.instances)
+
+
+@st.composite
+def sick(draw: st.DrawFn, instances: int) -> World:
+    """An old version whose deployment never ends: what created it, or what made it larger."""
+    there = draw(st.integers(1, instances))
+    healthy = draw(st.integers(0, there - 1))
+    kept = draw(st.integers(0, healthy))
+    before = Standing(kept, kept) if kept else None
+    old = Standing(there, healthy, is_locked=True)
+    return World(old, None, instances, old_works=healthy, old_before=before)
+
+
+@law
+@given(SPECS, st.data(), st.frozensets(st.integers(0, 60), max_size=5))
+def test_an_old_version_that_never_becomes_healthy_is_replaced_all_the_same(
+    spec: RolloutSpec, data: st.DataObject, forget: frozenset[int]
+) -> None:
+    world, decisions = walk(spec, data.draw(sick(spec.instances)), forget=forget)
+    assert isinstance(decisions[-1].action, Done)
+    assert world.old is None
+    assert world.new == Standing(spec.instances, spec.instances)
+    assert world.traffic is Version.NEW
+
+
+@law
+@given(SPECS, st.data())
+def test_a_roll_out_that_was_interrupted_is_turned_round_although_the_new_version_is_sick(
+    spec: RolloutSpec, data: st.DataObject
+) -> None:
+    # Declared again, the former version is the new one: some of it is there and works.
+    there = data.draw(st.integers(1, spec.instances))
+    start = replace(data.draw(sick(spec.instances)), new=Standing(there, there))
+    world, decisions = walk(spec, start)
+    assert isinstance(decisions[-1].action, Done)
+    assert world.old is None
+    assert world.new == Standing(spec.instances, spec.instances)
+
+
+@law
+@given(SPECS, st.integers(1, 12))
+def test_an_old_version_that_lies_down_without_a_deployment_holds_nobody_up(
+    spec: RolloutSpec, there: int
+) -> None:
+    memory, new = Memory(), Standing(spec.steps[0], spec.steps[0])
+    for number in range(1000):
+        seen = Observed(Standing(there, 0), new)
+        decision = decide(spec, memory, seen, number * TICK_S)
+        memory = decision.memory
+        match decision.action:
+            case Scale(Version.NEW, instances):
+                new = Standing(instances, instances)
+            case Delete(Version.OLD):
+                break
+            case _:
+                assert isinstance(decision.action, Wait | Move), decision
+    assert new == Standing(spec.instances, spec.instances)
+
+
+def test_what_created_a_sick_version_is_undone_once_and_after_its_time() -> None:
+    spec = RolloutSpec(Strategy.ROLLING, 3, ready_timeout_s=100)
+    sick = Observed(Standing(3, 0, is_locked=True), None)
+    first = decide(spec, Memory(), sick, 0)
+    assert first.action == Wait()
+    assert decide(spec, first.memory, sick, 99).action == Wait()
+    undone = decide(spec, first.memory, sick, 100)
+    assert undone.action == Undo(Version.OLD)
+    following = decide(spec, undone.memory, sick, 110)
+    assert following.action == Wait()
+    # It goes on after that, too: nobody waits for it a third time.
+    assert decide(spec, following.memory, sick, 210).action == Create(1)
+
+
+def test_a_deployment_of_a_version_that_is_whole_is_waited_for_and_never_undone() -> None:
+    spec = RolloutSpec(Strategy.ROLLING, 3, ready_timeout_s=100)
+    whole = Observed(Standing(3, 3, is_locked=True), None)
+    memory = decide(spec, Memory(), whole, 0).memory
+    assert decide(spec, memory, whole, 10_000).action == Wait()
+
+
+def test_healthy_instances_of_a_sick_version_stay_until_the_new_one_gets_the_requests() -> None:
+    spec = RolloutSpec(Strategy.BLUE_GREEN, 3, soak_s=0, ready_timeout_s=100)
+    half, whole = Standing(3, 1, is_locked=True), Standing(3, 3)
+    memory = decide(spec, Memory(), Observed(half, None), 0).memory
+    begun = decide(spec, memory, Observed(half, None), 100)
+    assert begun.action == Create(3)
+    moved = decide(spec, begun.memory, Observed(half, whole), 110)
+    assert moved.action == Move(Version.NEW)
+    assert decide(spec, moved.memory, Observed(half, whole), 120).action == Undo(Version.OLD)
 
 
 def test_what_fails_more_than_its_budget_goes_back() -> None:

@@ -19,8 +19,10 @@ import pytest
 from kazoo.client import KazooClient
 
 from components.monitoring.alerts import ZOOKEEPER_METRICS
+from components.monitoring.log_lines import JAVA, LEVELS
 from components.zookeeper_image import Server, ready_command, script
 from tests import ports
+from tests.components.monitoring.log_events import by_python, joined
 from tests.waiting import block_until
 from tools import locate
 
@@ -137,6 +139,24 @@ def test_servers_serve_only_together_above_their_epoch_and_tell_their_metrics(
         assert b"QuorumPeerMain" in arguments
         assert b"a-password" not in arguments
         assert b"superDigest" not in arguments
+    assert_logs_are_taken_apart(servers, folder)
+
+
+def assert_logs_are_taken_apart(servers: list[Server], folder: Path) -> None:
+    """What Filebeat reads of such servers is what the pipeline for lines of Java is written for."""
+    levels: set[str] = set()
+    traced = False
+    for one in servers:
+        # The last one may be half written.
+        *events, _ = joined(JAVA, (folder / f"server-{one.myid}.log").read_text().splitlines())
+        for event in events:
+            fields = by_python(JAVA, event)
+            assert fields is not None, event
+            levels.add(LEVELS[fields["log.level"]])
+            traced |= "\n\tat " in fields.get("error.stack_trace", "")
+    assert {"info", "warning"} <= levels
+    # Of connections to servers that were not there yet.
+    assert traced
 
 
 def sha1(text: str) -> bytes:

@@ -125,6 +125,34 @@ def test_a_dip_is_not_followed_and_a_lower_load_is() -> None:
     assert lower[-1].instances == 2
 
 
+@pytest.mark.parametrize(
+    ("stabilise_s", "every_s"), [(15, 15.05), (10, 15.05), (30, 31), (60, 600)]
+)
+def test_a_lower_load_is_followed_however_far_looks_are_apart(
+    stabilise_s: float, every_s: float
+) -> None:
+    rule = Rule(1, 20, target=100.0, stabilise_s=stabilise_s, cool_down_down_s=0)
+
+    decisions = follow(rule, [100.0, 100.0, 10.0, 10.0], 10, every_s=every_s)
+
+    # One low look alone is a dip.
+    assert [one.cause for one in decisions[2:]] == [Cause.STABILISING, Cause.SCALED_DOWN]
+
+
+def test_a_lower_load_is_followed_at_once_where_none_has_to_last() -> None:
+    rule = Rule(1, 20, target=100.0, stabilise_s=0, cool_down_down_s=0)
+
+    assert follow(rule, [100.0, 10.0], 10)[-1].cause is Cause.SCALED_DOWN
+
+
+def test_a_dip_before_a_time_in_which_nothing_was_known_is_no_lower_load() -> None:
+    rule = Rule(1, 20, target=100.0, stabilise_s=300, cool_down_down_s=0)
+
+    decisions = follow(rule, [100.0] * 30 + [10.0] + [None] * 60 + [10.0], 10)
+
+    assert {decision.instances for decision in decisions} == {10}
+
+
 def test_a_paused_rule_changes_nothing() -> None:
     rule = Rule(2, 10, target=100.0, is_paused=True)
     assert decide(rule, Past(), look(900.0)).cause is Cause.PAUSED
@@ -213,6 +241,43 @@ async def test_what_is_not_known_or_refused_changes_nothing() -> None:
     assert world.instances == 4, "a refused change is not rested from"
     await autoscaler.round(())
     assert autoscaler.decisions == {}
+
+
+async def test_a_change_whose_answer_got_lost_is_rested_from() -> None:
+    world, now_s = World(200.0), 0.0
+
+    def lost(request: httpx.Request) -> httpx.Response:
+        world.scale(request)
+        raise httpx.ReadTimeout("no answer")
+
+    world.answers["PUT /v2/apps/a"] = [lost]
+    async with world.client as client:
+        autoscaler = Autoscaler(client, world.metrics, lambda: now_s)
+        await autoscaler.round((APP,))
+        now_s = APP.cool_down_up_s / 2
+        await autoscaler.round((APP,))
+    assert world.writes == ["PUT /v2/apps/a"]
+    first, second = autoscaler.decisions["/a"]
+    assert first.failed is not None
+    assert second.cause is Cause.COOLING_DOWN
+
+
+@pytest.mark.parametrize("absent", [False, True])
+async def test_what_was_wished_before_marathon_was_away_is_forgotten(absent: bool) -> None:
+    app = APP.model_copy(update={"cool_down_down_s": 0.0})
+    world, now_s = World(10.0), 0.0
+    world.instances = 4
+    gone = httpx.Response(404 if absent else 500, json={"message": "gone"})
+    async with world.client as client:
+        autoscaler = Autoscaler(client, world.metrics, lambda: now_s)
+        await autoscaler.round((app,))
+        world.answers["GET /v2/apps/a"] = [gone]
+        now_s = 3_600.0
+        await autoscaler.round((app,))
+        world.answers["GET /v2/apps/a"] = [world.app]
+        await autoscaler.round((app,))
+    assert world.writes == []
+    assert autoscaler.decisions["/a"][-1].cause is Cause.STABILISING
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from clients.mesos.model import DrainState
 from controllers.caretaker import copies, draining, rolling
+from controllers.caretaker.cluster import Looked, Object
 from controllers.caretaker.copies import Copy, LetGo, Make
 from controllers.caretaker.draining import AgentPod
 from controllers.caretaker.rolling import Done, Pod, Replace, Wait
@@ -158,6 +159,43 @@ def test_what_is_not_known_or_not_over_is_waited_for(
 
     assert isinstance(step, Wait)
     assert reason in step.reason
+
+
+@pytest.mark.parametrize("marked", [None, "x"])
+@pytest.mark.parametrize("known", [None, "x"])
+def test_a_pod_in_which_no_agent_ever_ran_makes_room_for_a_mended_description(
+    known: str | None, marked: str | None
+) -> None:
+    stuck = Pod("a", 0, "u", is_current=False, is_ready=False, has_run=False)
+    serving = AgentPod(Pod("b", 0, "v", is_current=False, is_ready=True), "y")
+
+    step = draining.next_step([serving, AgentPod(stuck, known)], marked=marked)
+
+    assert step == Replace(stuck, "it is old, and no agent has run in it")
+    # Of the newest description, it is what somebody has to look at; once it goes, it goes.
+    for other in (replace(stuck, is_current=True), replace(stuck, is_ending=True)):
+        step = draining.next_step([serving, AgentPod(other, known)], marked=marked)
+        assert isinstance(step, Wait)
+
+
+_CONTAINERS: list[tuple[list[Object], bool]] = [
+    ([], False),
+    ([{"state": {"waiting": {"reason": "PodInitializing"}}, "restartCount": 0}], False),
+    ([{"state": {"waiting": {"reason": "ImagePullBackOff"}}, "lastState": {}}], False),
+    ([{"state": {"running": {}}, "restartCount": 0}], True),
+    ([{"state": {"waiting": {}}, "lastState": {"terminated": {}}}], True),
+    ([{"state": {"waiting": {}}, "restartCount": 3}], True),
+]
+
+
+@pytest.mark.parametrize(("containers", "expected"), _CONTAINERS)
+def test_a_container_that_was_ever_started_has_run(
+    containers: list[Object], *, expected: bool
+) -> None:
+    metadata: Object = {"name": "a-x1", "uid": "u", "labels": {}}
+    pod: Object = {"metadata": metadata, "spec": {}, "status": {"containerStatuses": containers}}
+
+    assert Looked([pod], "newest", None).pods[0].has_run is expected
 
 
 @st.composite

@@ -18,7 +18,7 @@ from kazoo.exceptions import KazooException, NodeExistsError
 
 from clients.zookeeper import EnsembleClient, ZooKeeperError
 from components.zookeeper_image import Server
-from controllers.caretaker.membership import Join, Leave, Step
+from controllers.caretaker.membership import Join, Leave
 from controllers.caretaker.rolling import Done
 from controllers.caretaker.settings import EnsembleSettings, MemberSettings
 from controllers.caretaker.voting import Voting
@@ -70,9 +70,9 @@ class Servers:
         hosts = [address(one) for one in self.all[:voters]]
         return EnsembleClient(hosts, Path(self.all[0].super_file), timeout_s=10)
 
-    async def resize(self, voters: int) -> list[Step]:
-        """Take steps until so many vote; returns those that changed something."""
-        taken: list[Step] = []
+    async def resize(self, voters: int) -> list[Join | Leave]:
+        """Take steps until so many vote; returns those that are known to have changed something."""
+        taken: list[Join | Leave] = []
         async with self.client(voters) as client:
             voting = Voting(self.settings(voters), client)
 
@@ -147,7 +147,9 @@ def children(one: Server) -> list[str]:
         client.close()
 
 
-@pytest.mark.robustness
+# 70 s of a processor; five minutes where others wanted both processors ten times over.
+@pytest.mark.long
+@pytest.mark.timeout(900)
 async def test_three_servers_become_five_and_three_again_and_nothing_is_lost(
     tmp_path: Path,
 ) -> None:
@@ -171,7 +173,8 @@ async def test_three_servers_become_five_and_three_again_and_nothing_is_lost(
             assert await servers.voters() == {1, 2, 3}
 
             grown = await servers.resize(_LARGE)
-            assert sorted(step.server for step in grown if isinstance(step, Join)) == [4, 5]
+            # One whose answer was lost was made all the same.
+            assert {(type(step), step.server) for step in grown} <= {(Join, 4), (Join, 5)}
             assert await servers.voters() == {1, 2, 3, 4, 5}
 
             # The larger one bears the loss of two, whatever their files say.
@@ -181,7 +184,7 @@ async def test_three_servers_become_five_and_three_again_and_nothing_is_lost(
             await servers.start(1, 2, voters=_LARGE)
 
             shrunk = await servers.resize(_SMALL)
-            assert sorted(step.server for step in shrunk if isinstance(step, Leave)) == [4, 5]
+            assert {(type(step), step.server) for step in shrunk} <= {(Leave, 4), (Leave, 5)}
             servers.kill(4, 5)
             so_far = len(writer.acknowledged)
             await until(lambda: len(writer.acknowledged) > so_far + 20, "writes go on", _BOUND_S)

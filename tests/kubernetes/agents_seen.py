@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from stacks.automation import StackRunner
 from stacks.checks import run as cluster_check
-from stacks.checks.declared import Profile, declared
+from stacks.checks.declared import declared
 from stacks.migration import readers
 from stacks.migration.bounds import Bounds
 from stacks.migration.errors import MigrationError
@@ -49,7 +49,7 @@ async def _look(runner: StackRunner, folder: Path) -> dict[str, Any]:
         taken = await readers.inventory(world, world.source)
     wanted = declared(runner.get_config(), standing, runner.outputs())
     # As if the pool declared that it holds tasks to their share.
-    profiles = tuple(Profile(one.resources, _LIMITS) for one in wanted.profiles)
+    profiles = tuple(replace(one, flags=_LIMITS) for one in wanted.profiles)
     checks = await cluster_check.check(replace(wanted, profiles=profiles))
     limits = [one.as_dict() for one in checks.evidence if one.name.endswith(" limits")]
     return {"guards": found, "inventory": taken.as_dict(), "limits": limits}

@@ -69,6 +69,12 @@ class ClusterStack:
         text = yaml.safe_dump({"config": values}, sort_keys=False)
         self.runner.config_file.write_text(text)
 
+    def reconfigure(self, key: str, change: Mapping[str, Any]) -> None:
+        """Write these keys of a part of the configuration; what else there is stays."""
+        document = yaml.safe_load(self.runner.config_file.read_text())
+        document["config"].setdefault(f"mesos-platform:{key}", {}).update(change)
+        self.runner.config_file.write_text(yaml.safe_dump(document, sort_keys=False))
+
     def get(self, api_version: str, kind: str, name: str) -> Object:
         """An object of the stack, which must be there."""
         for namespace in (self.namespace, self.agents_namespace):

@@ -256,6 +256,8 @@ def assert_names(stack: ClusterStack) -> None:
     service = stack.get("v1", "Service", "frameworks-mesos-dns-client")["spec"]
     asked = {(port["protocol"], port["port"]) for port in service["ports"]}
     assert asked == {("UDP", 8053), ("TCP", 8053)}
+    assert "principal-mesos-dns" in json.dumps([p["spec"] for p in stack.pods("blue-masters")])
+    assert "principal-mesos-dns" in json.dumps(stack.pods("frameworks-mesos-dns")[0]["spec"])
     found = stack.cluster.get("v1", "ConfigMap", *STUB_ZONE)
     assert found is not None
     assert f"forward . {service['clusterIP']}:8053 {{" in found["data"]["mesos.server"]

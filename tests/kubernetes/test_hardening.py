@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from components.network.policies import (
+    AGENTS,
     BROWSERS,
     FLOWS,
     GUESTS,
@@ -35,7 +36,15 @@ from tests.providers.cluster.api import Cluster, Object
 from tests.providers.cluster.errors import RefusedError
 
 _BOUND_S = 600
-_RESTRICTED_NOT_FOR = {"blue-agents", "green-agents", "filebeat"}
+# Whom no restricted namespace admits, and how the namespace that does says why.
+_RESTRICTED_NOT_FOR = {
+    "blue-agents": "agents start other people's containers",
+    "green-agents": "agents start other people's containers",
+    "filebeat": "Filebeat reads logs",
+    "probe-agent": "agents look at the node",
+}
+_ASK_THE_API = ("-caretaker", "probe-cluster")
+_WHY = "mesos-platform/why-privileged"
 _NAME = "kubernetes.io/metadata.name"
 OUTSIDE = {
     GUESTS: (MAY_USE_ZOOKEEPER, "true"),
@@ -77,16 +86,16 @@ def privileged_pod(namespace: str) -> Object:
 @pytest.mark.timeout(_BOUND_S)
 def test_pods_may_do_and_reach_what_is_declared(stack: ClusterStack, cluster: Cluster) -> None:
     with_both_colours(stack)
-    pods = [
-        pod
-        for namespace in (stack.namespace, stack.agents_namespace)
-        for pod in cluster.list("v1", "Pod", namespace)
-    ]
+    state = stack.runner.deployment()
+    namespaces = namespaces_of(state, cluster)
+    assert len(namespaces) == 4
+    pods = [pod for name in namespaces for pod in cluster.list("v1", "Pod", name)]
     workloads = {pod["metadata"]["labels"]["app.kubernetes.io/name"]: pod for pod in pods}
     assert {"blue-zookeeper", "green-masters", "blue-agents", "sync-engine"} <= set(workloads)
     assert {"green-masters-exporter", "web-route", "edge-external", "consul"} <= set(workloads)
     assert "registrator" in workloads
     assert {"logs", "logs-keeper", "filebeat"} <= set(workloads)
+    assert {"probe-agent", "probe-cluster"} <= set(workloads)
     of_marathon = {f"frameworks-marathon-{each}" for each in ("backup", "exporter")}
     assert of_marathon <= set(workloads)
     # Masters call it back: that they alone may is among what is compared below.
@@ -95,9 +104,21 @@ def test_pods_may_do_and_reach_what_is_declared(stack: ClusterStack, cluster: Cl
     assert {port["name"] for port in real["ports"]} == {"marathon", "libprocess"}
     for name, pod in workloads.items():
         assert_hardened(name, pod["spec"], everything=name not in _RESTRICTED_NOT_FOR)
-    assert_shallow(stack.runner.deployment())
-    assert_admission(stack, cluster)
-    assert_reachable(stack, pods, cluster.list("networking.k8s.io/v1", "NetworkPolicy"))
+    assert_shallow(state)
+    assert_admission(namespaces, pods, cluster)
+    policies = cluster.list("networking.k8s.io/v1", "NetworkPolicy")
+    assert_reachable(namespaces, pods, policies)
+
+
+def namespaces_of(state: Mapping[str, Any], cluster: Cluster) -> dict[str, Object]:
+    """Those that the stack has made, by name, as they are on the server."""
+    names = [
+        one["inputs"]["metadata"]["name"]
+        for one in state["resources"]
+        if one["type"] == "kubernetes:core/v1:Namespace"
+    ]
+    found = {name: cluster.get("v1", "Namespace", name) for name in names}
+    return {name: each for name, each in found.items() if each is not None}
 
 
 def assert_shallow(state: Mapping[str, Any]) -> None:
@@ -118,19 +139,31 @@ def assert_shallow(state: Mapping[str, Any]) -> None:
     assert max(map(depth, above)) < _DEPTH_MAX
 
 
-def assert_admission(stack: ClusterStack, cluster: Cluster) -> None:
-    """The server admits nothing beyond the level, but for agents, whose namespace says why."""
-    with pytest.raises(RefusedError, match='violates PodSecurity "restricted'):
-        cluster.create(privileged_pod(stack.namespace))
-    agents = cluster.get("v1", "Namespace", stack.agents_namespace)
-    assert agents is not None
-    assert "network" in agents["metadata"]["annotations"]["mesos-platform/why-privileged"]
+def assert_admission(
+    namespaces: Mapping[str, Object], pods: list[Object], cluster: Cluster
+) -> None:
+    """The server admits nothing beyond the level; where there is none, the namespace says why of
+    each who lies in it."""
+    for name, namespace in namespaces.items():
+        metadata = namespace["metadata"]
+        if metadata["labels"]["pod-security.kubernetes.io/enforce"] == "restricted":
+            with pytest.raises(RefusedError, match='violates PodSecurity "restricted'):
+                cluster.create(privileged_pod(name))
+            continue
+        here = {
+            pod["metadata"]["labels"]["app.kubernetes.io/name"]
+            for pod in pods
+            if pod["metadata"]["namespace"] == name
+        }
+        assert here <= _RESTRICTED_NOT_FOR.keys()
+        for workload in here:
+            assert _RESTRICTED_NOT_FOR[workload] in metadata["annotations"][_WHY]
 
 
 def assert_hardened(name: str, spec: dict[str, Any], *, everything: bool) -> None:
     assert spec["enableServiceLinks"] is False
-    # Who looks after pods uses the API, and nobody else does.
-    assert spec["automountServiceAccountToken"] is name.endswith("-caretaker")
+    # Who looks after pods uses the API, and who watches the cluster, and nobody else does.
+    assert spec["automountServiceAccountToken"] is name.endswith(_ASK_THE_API)
     assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     (_,) = spec["containers"]
     for container in (*spec["containers"], *spec.get("initContainers", ())):
@@ -145,9 +178,11 @@ def assert_hardened(name: str, spec: dict[str, Any], *, everything: bool) -> Non
         assert spec["securityContext"]["runAsNonRoot"] is True
 
 
-def assert_reachable(stack: ClusterStack, pods: list[Object], policies: list[Object]) -> None:
+def assert_reachable(
+    namespaces: Mapping[str, Object], pods: list[Object], policies: list[Object]
+) -> None:
     """No pod is unselected, and who reaches whom is what the list of flows says."""
-    peers = {pod["metadata"]["name"]: peer_of(stack, pod) for pod in pods}
+    peers = {pod["metadata"]["name"]: peer_of(namespaces, pod) for pod in pods}
     for name, (label, value) in OUTSIDE.items():
         peers[f"a-{name}"] = outsider(name, {label: value})
     peers["a-stranger"] = outsider("stranger", {})
@@ -180,11 +215,12 @@ def is_covered(source: Peer, target: Object) -> bool:
     return leaves_by_policy or arrives_by_policy
 
 
-def peer_of(stack: ClusterStack, pod: Object) -> Peer:
+def peer_of(namespaces: Mapping[str, Object], pod: Object) -> Peer:
     on_node = bool(pod["spec"].get("hostNetwork"))
+    namespace = pod["metadata"]["namespace"]
     return Peer(
-        namespace=pod["metadata"]["namespace"],
-        namespace_labels={_NAME: pod["metadata"]["namespace"]},
+        namespace=namespace,
+        namespace_labels=namespaces[namespace]["metadata"]["labels"],
         labels=pod["metadata"]["labels"],
         address="10.0.0.7" if on_node else "10.244.0.7",
         on_node_network=on_node,
@@ -196,8 +232,10 @@ def outsider(name: str, namespace_labels: dict[str, str]) -> Peer:
 
 
 def is_declared(source: Peer, target: Object, role: str) -> bool:
-    """What the list of flows says."""
+    """What the list of flows says. Who uses its node's network is its node, to policies, and so is
+    an agent: what agents may, each of them may."""
     labels = target["metadata"]["labels"]
+    tier = AGENTS if source.on_node_network else source.labels.get("app.kubernetes.io/component")
     for flow in FLOWS:
         if flow.target != labels["app.kubernetes.io/component"] or flow.role != role:
             continue
@@ -205,7 +243,7 @@ def is_declared(source: Peer, target: Object, role: str) -> bool:
             name, value = OUTSIDE[flow.source]
             matches = source.namespace_labels.get(name) == value
         else:
-            matches = source.labels.get("app.kubernetes.io/component") == flow.source
+            matches = tier == flow.source
             color = source.labels.get("mesos-platform/color")
             if flow.within_color and color != labels.get("mesos-platform/color"):
                 matches = False

@@ -7,10 +7,15 @@ from __future__ import annotations
 
 import pytest
 
+from stacks.errors import ResourceFailedError
 from stacks.migration import updates
 from stacks.steps import Op
 from stacks.topology import Color, Placement, Position, Standing
+from tests.kubernetes import rights
+from tests.kubernetes.control_plane import ControlPlane
 from tests.kubernetes.stack import DIGEST, ClusterStack
+from tests.kubernetes.test_midway import assert_refused, belongings
+from tests.providers.kubernetes import APPLIES
 
 SOURCE = {"traffic": Placement.SOURCE}
 STOPPED = {"traffic": Placement.STOPPED}
@@ -91,13 +96,17 @@ def begin(stack: ClusterStack) -> None:
     assert workloads(stack) == of("blue", *TIERS) | SHARED
 
 
-# Thirteen updates of the real engine, each waits for pods.
+# Fourteen updates of the real engine, each waits for pods.
 @pytest.mark.long
 @pytest.mark.timeout(1200)
-def test_the_whole_way_from_blue_to_green(stack: ClusterStack) -> None:
+def test_the_whole_way_from_blue_to_green_whose_last_removal_is_refused_midway(
+    stack: ClusterStack, plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
     begin(stack)
     seen: dict[str, set[str]] = {}
     for text, groups in WAY:
+        if text == "6":
+            fail_to_remove_the_source(stack, plane, monkeypatch)
         updated = move(stack, text, groups)
         assert Op.REPLACE not in {step.op for step in updated.changes}
         seen[text] = workloads(stack)
@@ -119,6 +128,40 @@ def test_the_whole_way_from_blue_to_green(stack: ClusterStack) -> None:
     stack.runner.up()
     # The colours exchange their roles, and nothing that runs is touched.
     assert stack.versions() == before
+
+
+def fail_to_remove_the_source(
+    stack: ClusterStack, plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who may remove the engine, and not the ensemble, gets as far as that; what serves is as it
+    was, and the ensemble has all that it had."""
+    ensemble = belongings(stack)["blue-zookeeper"]
+    served = serving(stack)
+    keeper = rights.without_removal_of_stateful_sets(plane, stack, but="sync-engine")
+    monkeypatch.setenv(APPLIES, str(keeper))
+
+    with pytest.raises(ResourceFailedError) as failure:
+        move(stack, "6", TARGET)
+
+    monkeypatch.setenv(APPLIES, str(plane.admin))
+    assert failure.value.resource == "blue-zookeeper"
+    assert_refused(failure.value)
+    assert "sync-engine" not in workloads(stack)
+    assert belongings(stack)["blue-zookeeper"] == ensemble
+    assert serving(stack) == served
+    # The configuration points where the stack stands, and holds no permit that somebody may find.
+    assert stack.runner.desired() == stack.runner.actual()
+    assert stack.runner.get_config().migration.permit is None
+
+
+def serving(stack: ClusterStack) -> dict[str, str]:
+    """The target colour's objects and what both share, by what the server counts writes by."""
+    leaving = ("blue-", "state-blue-", "sync-engine", "state-sync-engine")
+    return {
+        name: version
+        for name, version in stack.versions().items()
+        if not name.partition(" ")[2].startswith(leaving)
+    }
 
 
 @pytest.mark.long

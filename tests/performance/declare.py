@@ -1,8 +1,9 @@
 """Measure previews: `python -m tests.performance.declare`.
 
 A stack on target `kubernetes` in the middle of a migration, with all that can be declared: both
-colours, pools, tenants, certificates, secrets by reference, copies of volumes, the edge, names,
-metrics, the way to web interfaces. How long its preview takes, and what runs beside the engine for
+colours, pools, tenants, certificates, secrets by reference, copies of volumes, networks of
+containers, Marathon and copies of its state, the edge, names, metrics, logs, the way to web
+interfaces, the probe. How long its preview takes, and what runs beside the engine for
 it. Objects live in the engine's state alone, so no API server is measured. Prints each figure and
 writes all of them to build/bench/declare.json; never fails because something was slow.
 """
@@ -20,6 +21,7 @@ from pathlib import Path
 
 import yaml
 
+from components.monitoring.log_stack import BEAT, ELASTICSEARCH
 from components.monitoring.telemetry import OPERATOR
 from components.targets.custom import CERT_MANAGER, SNAPSHOTS
 from stacks.automation import StackRunner
@@ -39,7 +41,14 @@ _TIMES = 3
 _PREVIEW_S = 15.0
 _BESIDE_MB = 400.0
 _MB = 1024 * 1024
-_GROUPS = (CERT_MANAGER, SNAPSHOTS, OPERATOR, "secrets.hashicorp.com/v1beta1")
+_GROUPS = (
+    CERT_MANAGER,
+    SNAPSHOTS,
+    OPERATOR,
+    ELASTICSEARCH[0],
+    BEAT[0],
+    "secrets.hashicorp.com/v1beta1",
+)
 # Both ensembles and both groups of masters; agents of the source.
 _POSITION = Position(2)
 
@@ -105,13 +114,11 @@ def declared(project: Path) -> StackRunner:
     kubernetes.pop("operator")
     for key in ("tls", "sasl_users", "snapshots"):
         kubernetes[key] = ha["mesos-platform:kubernetes"][key]
-    config["mesos-platform:cluster"]["marathon"] = {"instances": 2}
-    image = kubernetes["images"]["platform"]
-    config["mesos-platform:services"] = {
-        **ha["mesos-platform:services"],
-        "edge": {"replicas": 2, "image": image},
-        "discovery": {"replicas": 2, "image": image},
-    }
+    images = kubernetes["images"]
+    images["networks"] = ha["mesos-platform:kubernetes"]["images"]["networks"]
+    for key in ("marathon", "networks"):
+        config["mesos-platform:cluster"][key] = ha["mesos-platform:cluster"][key]
+    config["mesos-platform:services"] = ha["mesos-platform:services"]
     (project / "Pulumi.bench.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
     runner = StackRunner("bench", project)
     runner.init()

@@ -75,6 +75,7 @@ class FakeEngine:
     containers: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     images: list[dict[str, Any]] = field(default_factory=lambda: [IMAGE])
     hangs: bool = False
+    images_hang: bool = False
     broken: dict[str, int | None] = field(default_factory=dict[str, int | None])
     requests: int = 0
     _listeners: set[asyncio.StreamWriter] = field(default_factory=set[asyncio.StreamWriter])
@@ -111,12 +112,12 @@ class FakeEngine:
         self.containers.pop(id_, None)
         self.tell("destroy", id_)
 
-    def tell(self, action: str, id_: str, kind: str = "container") -> None:
+    def tell(self, action: str, id_: str, kind: str = "container", **attributes: str) -> None:
         """Send an event."""
         event: dict[str, Any] = {
             "Type": kind,
             "Action": action,
-            "Actor": {"ID": id_, "Attributes": {}},
+            "Actor": {"ID": id_, "Attributes": attributes},
         }
         line = json.dumps(event).encode() + b"\n"
         for writer in self._listeners:
@@ -145,7 +146,8 @@ class FakeEngine:
             elif isinstance(event, h11.ConnectionClosed):
                 return False
         self.requests += 1
-        if self.hangs or self.broken.get(_id_in(path), 0) is None:
+        is_images = path.startswith("/images") and self.images_hang
+        if self.hangs or is_images or self.broken.get(_id_in(path), 0) is None:
             await reader.read()
             return False
         if path.startswith("/events"):

@@ -21,9 +21,8 @@ from click.testing import CliRunner
 
 from probe.agent.agent import Agent
 from probe.agent.doctor import count, sees_host
-from probe.agent.errors import SettingsError
 from probe.agent.log import Log
-from probe.agent.settings import COLLECTORS, Settings, parse_settings, read_settings
+from probe.agent.settings import COLLECTORS, read_settings
 from probe.agent.status import CollectorStatus, StatusServer
 from probe.cli import main
 from probe.console import EXIT_NOT_RUNNING, EXIT_SETTINGS, EXIT_UNWELL
@@ -324,40 +323,12 @@ def test_the_doctor_tells_the_host_s_processes_even_where_others_are_hidden(
     assert sees_host(str(tmp_path)) is sees
 
 
-WRONG = {
-    "an unknown key": ({"hots": "x"}, "hots"),
-    "another type": ({"lease_s": "long"}, "lease_s"),
-    "an unknown collector": ({"collectors": ["hosts"]}, "hosts"),
-    "an address without a scheme": ({"apps": ["localhost:80"]}, "http://host:port"),
-    "an engine that nothing here can ask": ({"docker_host": "ssh://h"}, "unix:///socket"),
-    "no interval": ({"publish_interval_s": 0}, "above 0"),
-    "more lookups than a server bears": ({"dns_lookups_per_s": 1000}, "of 0 to 100"),
-    "a lease that runs out between two reports": ({"lease_s": 4}, "two publish intervals"),
-}
-
-
-@pytest.mark.parametrize(("given", "says"), WRONG.values(), ids=WRONG.keys())
-def test_wrong_settings_are_refused_before_anything_starts(
-    tmp_path: Path, given: dict[str, Any], says: str
-) -> None:
-    with pytest.raises(SettingsError, match="expected") as raised:
-        parse_settings(json.dumps(given).encode(), "file")
-    assert says in str(raised.value)
-
-
 def test_a_wrong_file_ends_with_its_own_code(tmp_path: Path) -> None:
     done = run("once", "--settings", str(tmp_path / "none.yaml"))
     assert done.returncode == EXIT_SETTINGS
     assert "none.yaml" in done.stderr
     (tmp_path / "broken.yaml").write_text("a: [")
     assert run("once", "--settings", str(tmp_path / "broken.yaml")).returncode == EXIT_SETTINGS
-
-
-def test_settings_may_be_yaml() -> None:
-    found = parse_settings(b"host: n\nmesos:\n- cluster: blue\n  masters: ['h:5050']\n", "file")
-    assert found.host == "n"
-    assert found.mesos[0].masters == ("h:5050",)
-    assert parse_settings(b"", "file") == Settings()
 
 
 def test_the_hot_process_loads_nothing_that_costs_megabytes() -> None:

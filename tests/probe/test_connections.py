@@ -11,8 +11,12 @@ from typing import Any
 
 import pytest
 
-from probe.agent.netlink import LISTEN_STATES, OPEN_STATES, TCP, SocketDiagnostics
+from probe.agent.collectors.connections import ConnectionsCollector
+from probe.agent.netlink import LISTEN_STATES, OPEN_STATES, TCP, Dumped, SocketDiagnostics
+from probe.agent.place import Place
 from probe.agent.proc_net import Tables
+from probe.agent.site import KnownContainer
+from tests.probe.sites import Clock, site
 
 
 def listening() -> tuple[socket.socket, socket.socket, socket.socket]:
@@ -239,3 +243,45 @@ def test_both_sides_of_a_container_s_connections_are_one_edge_with_both_owners()
     listeners = {(one["port"], one.get("container")) for one in told["endpoint"].values()}
     assert listeners == {(8080, "c"), (9090, None)}
     assert told["after"].get(9090, 0) == 0
+
+
+class Sockets:
+    """Sockets of a container's namespace: one, until it is closed; `fails`: too many open files."""
+
+    def __init__(self) -> None:
+        remote, local = bytes((10, 9, 9, 9)), bytes((10, 0, 0, 2))
+        self._one = Dumped(b"k", local, 40_000, remote, 80, 7)
+        self.fails = False
+        self.is_open = True
+
+    def keys(
+        self, place: Place, protocol: int, states: int, known: set[bytes]
+    ) -> tuple[set[bytes], list[Dumped]]:
+        if place.namespace and self.fails:
+            self.fails = False
+            raise OSError(24, "Too many open files")
+        if not place.namespace or not self.is_open or (protocol, states) != (TCP, OPEN_STATES):
+            return set(), []
+        return {b"k"}, [] if b"k" in known else [self._one]
+
+
+async def test_an_edge_of_a_namespace_that_could_not_be_looked_at_once_is_closed_with_its_sockets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, sockets = Clock(), Sockets()
+    made = site(clock=clock)
+    made.containers["x"] = KnownContainer("x", 4_242, 1)
+    collector = ConnectionsCollector(made)
+    monkeypatch.setattr(collector, "_keys", sockets.keys)
+    monkeypatch.setattr("probe.agent.proc_net.usage", lambda _proc, _pid: (1, round(clock.now)))
+
+    async def open_after_look() -> list[object]:
+        clock.now += 3
+        await collector.collect()
+        return [edge.get("open") for _, edge in made.ledger["connection"]]
+
+    sockets.fails = True
+    await open_after_look()
+    assert await open_after_look() == [1]
+    sockets.is_open = False
+    assert await open_after_look() == [0]

@@ -75,6 +75,51 @@ async def test_events_go_on_while_some_inspections_hang(tmp_path: Path) -> None:
         assert sorted(taken)[10] < 0.2
 
 
+async def test_events_go_on_while_images_are_not_listed(tmp_path: Path) -> None:
+    async with looking(tmp_path) as world:
+        engine = world.engine
+        engine.images_hang = True
+        requests = engine.requests
+        engine.tell("pull", "nginx:1.28", "image")
+        await until(lambda: engine.requests > requests, "it asks for them")
+        began = time.monotonic()
+        engine.put(container(A))
+        await world.told(A, state="exited")
+
+        # A question is given up after 5 s.
+        assert time.monotonic() - began < 4.0
+
+
+async def test_images_that_cannot_be_listed_are_missed_and_listed_when_they_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("probe.agent.docker._TIMEOUT_S", 0.5)
+    async with looking(tmp_path) as world:
+        engine, images = world.engine, world.site.ledger["container_image"]
+        engine.images_hang = True
+        engine.tell("pull", "nginx:1.28", "image")
+
+        def misses() -> str:
+            return str(world.collector.capability().misses)
+
+        await until(lambda: "images (" in misses(), "they are missed")
+        engine.images_hang = False
+        engine.images = []
+        engine.tell("delete", "nginx:1.27", "image")
+        await until(lambda: not len(images), "they are listed")
+        assert world.collector.capability().misses == ()
+
+
+@pytest.mark.parametrize(("code", "told"), [("137", 137), ("\u00b2", None), ("9" * 5_000, None)])
+async def test_an_end_is_told_whatever_its_exit_code_is(
+    tmp_path: Path, code: str, told: int | None
+) -> None:
+    async with looking(tmp_path, broken={A: HANGS}) as world:
+        world.engine.tell("die", A, name="web", exitCode=code)
+        node = await world.told(A, state="exited")
+        assert node.get("exit_code") == told
+
+
 async def test_one_that_is_gone_before_anybody_could_look_at_it_was_told_of(
     tmp_path: Path,
 ) -> None:

@@ -7,7 +7,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -261,7 +261,7 @@ async def test_a_container_whose_status_cannot_be_had_is_missed_alone(
         runtime.error = None
         clock.now += 60
         await collector.collect()
-        assert table.get("b", "command") == "run b"
+        await until(lambda: table.get("b", "command") == "run b", "it is asked for again")
         assert collector.capability().state is State.FULL
     finally:
         await collector.close()
@@ -280,3 +280,115 @@ async def test_a_runtime_that_hangs_is_not_taken_for_a_container_that_does(
             await collector.collect()
     finally:
         await collector.close()
+
+
+class Eventful(Broken):
+    """A runtime whose statuses and images hang where a test says so, and that tells of events."""
+
+    def __init__(self) -> None:
+        super().__init__(UnreachableError("saw none"))
+        self.listed: dict[str, Container] = {}
+        self.hangs: set[str] = set()
+        self.freed = asyncio.Event()
+        self.asked: list[str] = []
+        self._happened = asyncio.Event()
+
+    def put(self, id_: str, state: str = "running", **more: Any) -> None:
+        self.listed[id_] = Container(id_, id_, state, "", **more)
+        self._happened.set()
+
+    def end(self, id_: str) -> None:
+        del self.listed[id_]
+        self._happened.set()
+
+    async def containers(self) -> list[Container]:
+        await asyncio.sleep(0)
+        return list(self.listed.values())
+
+    async def status(self, of: Container) -> Status:
+        self.asked.append(of.id)
+        if of.id in self.hangs:
+            await self.freed.wait()
+        return Status(None, ["run", of.id], host_network=True if of.is_sandbox else None)
+
+    async def images(self) -> list[Image]:
+        if "images" in self.hangs:
+            await asyncio.Event().wait()
+        return []
+
+    async def events(self) -> AsyncGenerator[str]:
+        while True:
+            await self._happened.wait()
+            self._happened.clear()
+            yield ""
+
+
+@contextlib.asynccontextmanager
+async def following(
+    monkeypatch: pytest.MonkeyPatch, *ids: str, hangs: Iterable[str] = ()
+) -> AsyncGenerator[tuple[Eventful, Seen]]:
+    runtime = Eventful()
+    runtime.hangs |= set(hangs)
+    for id_ in ids:
+        runtime.put(id_)
+    monkeypatch.setattr(cri, "Runtime", runtime.at)
+    monkeypatch.setattr(cri, "_LISTED_S_MAX", 0.2)
+    seen = Seen(Path("none.sock"))
+    try:
+        await seen.collector.start()
+        await seen.collector.collect()
+        yield runtime, seen
+    finally:
+        await seen.collector.close()
+
+
+async def test_events_are_followed_while_statuses_and_images_hang(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hangs = ("h1", "h2", "images")
+    async with following(monkeypatch, "a", "h1", hangs=hangs) as (runtime, seen):
+        await seen.told("a", command="run a")
+        runtime.put("h2")
+        await until(lambda: "h2" in runtime.asked, "it hangs")
+        before = seen.news.count
+        runtime.put("b")
+        await seen.told("b", command="run b")
+        runtime.put("a", "exited")
+        await seen.told("a", state="exited")
+        assert seen.news.count >= before + 2
+        assert not seen.row("h2")
+        # One that ends while it is looked at is gone.
+        runtime.end("h2")
+        runtime.put("c")
+        await seen.told("c", command="run c")
+        runtime.put("h2")
+        runtime.hangs.discard("h2")
+        runtime.put("h2", "exited")
+        await seen.told("h2", state="exited")
+
+
+async def test_a_container_comes_after_its_sandbox_whose_network_it_is_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with following(monkeypatch, hangs=("pod",)) as (runtime, seen):
+        runtime.put("app", sandbox="pod")
+        runtime.put("pod", is_sandbox=True)
+        runtime.put("other")
+        await seen.told("other", state="running")
+        assert runtime.asked.count("app") == 0
+        runtime.freed.set()
+        row = await seen.told("pod", state="running")
+        assert row["host_network"] is True
+        row = await seen.told("app", state="running")
+        assert row["pause"] is False
+
+
+async def test_containers_of_a_sandbox_that_is_told_of_have_its_network(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with following(monkeypatch) as (runtime, seen):
+        runtime.put("app", sandbox="pod")
+        runtime.put("pod", is_sandbox=True)
+        row = await seen.told("app", state="running")
+        assert row["host_network"] is True
+        assert runtime.asked[:2] == ["pod", "app"]

@@ -343,3 +343,26 @@ def test_outside_of_a_cluster_there_is_nothing_to_ask(tmp_path: Path) -> None:
     found = access.find(None, str(tmp_path), environment)
     assert found.place == Place("fd00::1", 443, is_tls=True)
     assert found.namespace == "monitoring"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"token: @s3cr3t-token-value",
+        b"token: s3cr3t: token-value",
+        b'token: "s3cr3t-token\\q"',
+        b'token: "s3cr3t\\ntoken"',
+        "token: s3cr3t-t\u00f6ken".encode(),
+    ],
+)
+def test_a_token_that_cannot_be_read_is_told_by_its_place_alone(
+    tmp_path: Path, line: bytes
+) -> None:
+    file = tmp_path / "kubeconfig"
+    whole = kubeconfig(tmp_path, {"token": "TOKEN"}).read_text()
+    file.write_bytes(
+        whole.replace('"token": "TOKEN"', "\n  TOKEN\n").encode().replace(b"TOKEN", line)
+    )
+    with pytest.raises(SettingsError, match=r"in line 2|printable") as raised:
+        access.of_kubeconfig(file)
+    assert "s3cr3t" not in str(raised.value)

@@ -326,6 +326,6 @@ def test_a_container_of_docker_names_its_pod_as_the_api_server_does() -> None:
     document = {"Id": "abc", "Config": {"Labels": {"io.kubernetes.pod.uid": "u-1"}}}
     found = msgspec.json.decode(json.dumps(document), type=docker.Container)
 
-    assert facts(found, redacts=True)["pod"] == "u-1"
+    assert facts(found)["pod"] == "u-1"
     status = {"name": "app", "containerID": "docker://abc", "state": RUNNING}
     assert pod(containerStatuses=[status])["containers"] == [found.id]

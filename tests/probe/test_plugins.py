@@ -14,8 +14,10 @@ import pytest
 
 from probe.agent.collector import State
 from probe.agent.collectors.plugins import PluginsCollector
+from probe.agent.errors import StuckError
 from probe.agent.redaction import REDACTED
 from probe.agent.site import KnownProcess, Site
+from probe.report.table import Table
 from tests.probe.sites import site
 
 CONTAINER = "a" * 64
@@ -245,6 +247,33 @@ async def test_what_a_plugin_told_goes_when_it_fails_and_comes_back_with_it(tmp_
         assert made.ledger["host"].node("node")["x:iowait:iowait"] == 1.5
         assert made.ledger["plugin"].node("node;iowait")["failures"] == 1
         await collector.close()
+
+
+@pytest.mark.parametrize("stuck_at", range(1, 5))
+async def test_what_a_plugin_told_goes_when_its_look_was_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stuck_at: int
+) -> None:
+    written = 0
+    write = Table.set
+
+    def interrupted(self: Table, row: int, column: str, value: Any) -> None:
+        nonlocal written
+        write(self, row, column, value)
+        written += column.startswith("x:") and value is not None
+        if written == stuck_at and value is not None:
+            raise StuckError
+
+    made = place()
+    monkeypatch.setattr(Table, "set", interrupted)
+    async with serving(tmp_path, iowait=saying(report())):
+        collector = PluginsCollector(made, str(tmp_path))
+        with pytest.raises(StuckError):
+            await collector.collect()
+        await collector.close()
+
+    assert made.ledger["host"].node("node") == {"name": "node"}
+    assert made.ledger["container"].node(CONTAINER) == {"name": "web"}
+    assert made.ledger["process"].node("node;77;5") == {"pid": 77}
 
 
 async def test_a_plugin_that_keeps_failing_is_asked_less_and_less_often(tmp_path: Path) -> None:

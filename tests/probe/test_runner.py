@@ -191,7 +191,7 @@ async def test_one_look_goes_on_without_a_collector_that_cannot_be_made(
     async with agent.once():
         work = agent.runner.work
         assert work["container"].capability.state is State.FAILED
-        assert "ssh://me@elsewhere" in (work["container"].problem or "")
+        assert "ssh://…@elsewhere" in (work["container"].problem or "")
         assert work["host"].looks == 1
         assert len(agent.ledger["host"]) == 1
 
@@ -298,6 +298,18 @@ async def test_a_trouble_that_goes_on_is_written_once() -> None:
     async with running(Stage(always)) as stage:
         await until(lambda: len(stage.made[0]) > 5, "it failed often")
         assert stage.events() == ["trouble.began"]
+
+
+async def test_the_first_of_several_failures_at_once_is_told() -> None:
+    def both(_: int) -> None:
+        failures = [ValueError("this one"), KeyError("that one")]
+        raise ExceptionGroup("of a group", [ExceptionGroup("inside", failures)])
+
+    async with running(Stage(both, nothing)) as stage:
+        work = await until(lambda: stage.runner.work.get(NAMES[0]), "it works")
+        told = await until(lambda: work.problem, "it is told")
+
+    assert told == "ValueError: this one (and 1 more)"
 
 
 async def test_what_is_absent_is_not_a_failure() -> None:

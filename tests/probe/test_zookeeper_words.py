@@ -104,3 +104,9 @@ async def test_one_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatc
     async with server:
         with pytest.raises(UnreachableError, match="within"):
             await zookeeper.ask("127.0.0.1", server.sockets[0].getsockname()[1])
+
+
+@pytest.mark.parametrize(("host", "port"), [("127.0.0.1", 70_000), ("zk1..example", 2181)])
+async def test_an_address_that_cannot_be_is_one_where_nobody_answers(host: str, port: int) -> None:
+    with pytest.raises(UnreachableError, match="expected a connection"):
+        await zookeeper.ask(host, port)

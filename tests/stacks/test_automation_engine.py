@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,8 @@ from stacks.errors import (
 )
 from stacks.steps import Op
 from tests.stacks.conftest import CHECKOUT, DEV, DEV_RESOURCES
+
+_WITH_PODS = {"StatefulSet", "Deployment", "DaemonSet"}
 
 
 def test_a_stack_that_was_never_initialised_is_said(project: Path) -> None:
@@ -99,6 +102,20 @@ def test_a_destroyed_stack_begins_again(dev: StackRunner) -> None:
 
     assert dev.actual() is None
     assert len(dev.preview().changes) == DEV_RESOURCES
+
+
+def test_pods_go_before_anything_that_they_need(dev: StackRunner) -> None:
+    dev.up()
+
+    resources: list[dict[str, Any]] = dev.deployment()["resources"]
+    objects = [one for one in resources if "metadata" in one.get("inputs", {})]
+    with_pods = [one for one in objects if one["inputs"]["kind"] in _WITH_PODS]
+    assert len(with_pods) == 8
+    for pods in with_pods:
+        labels = pods["inputs"]["metadata"]["labels"]
+        own = {one["urn"] for one in objects if one["inputs"]["metadata"].get("labels") == labels}
+        # The engine removes what depends before that on which it depends.
+        assert own - {pods["urn"]} <= set(pods["dependencies"]), pods["urn"]
 
 
 def test_the_committed_dev_stack_stays_as_it_is(

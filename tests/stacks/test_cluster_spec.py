@@ -10,6 +10,7 @@ import yaml
 
 from stacks.config import parse
 from stacks.errors import ConfigError
+from stacks.tenancy import secret_keys
 
 
 def networks(**kinds: Any) -> dict[str, Any]:
@@ -122,6 +123,31 @@ def test_consul_needs_a_marathon_whose_apps_it_is_told_of() -> None:
 
     with pytest.raises(ConfigError, match=r"services.discovery: Consul is told of Marathon's apps"):
         parse(values, "any")
+
+
+@pytest.mark.parametrize(
+    ("discovery", "is_known"),
+    [
+        ({"kind": "mesos-dns", "replicas": 2, "image": IMAGES["mesos"]}, True),
+        ({"kind": "consul", "replicas": 3, "image": IMAGES["mesos"]}, False),
+        ({"kind": "mesos-dns"}, False),
+    ],
+)
+def test_masters_know_mesos_dns_where_it_is_and_its_secret_has_a_key(
+    discovery: dict[str, Any], is_known: bool
+) -> None:
+    values = {
+        "target": "kubernetes",
+        "kubernetes": KUBERNETES,
+        "services": {"discovery": discovery},
+    }
+
+    config = parse(values, "any")
+
+    own = "principal-mesos-dns"
+    assert (own in config.access.master_secrets) is is_known
+    keys, node_keys = secret_keys(config)
+    assert (own in keys, own in node_keys) == (is_known, False)
 
 
 def test_networks_need_what_puts_them_on_nodes() -> None:

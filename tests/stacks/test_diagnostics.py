@@ -59,6 +59,31 @@ def test_a_failed_resource_is_named_with_what_it_said() -> None:
     assert error.reason == "blue-masters-1: expected port 1 to be free"
 
 
+_FORBIDDEN = (
+    'statefulsets.apps "blue-zookeeper" is forbidden: User "deployer" cannot delete resource '
+    '"statefulsets" in API group "apps" in the namespace "mesos"'
+)
+_NOT_READY = (
+    '1 error occurred:\n\t* the Kubernetes API server reported that "mesos/blue-zookeeper" failed '
+    "to fully initialize or become live: timed out"
+)
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (_FORBIDDEN, "What was done stays: give this user that right, and update again"),
+        (_NOT_READY, "What was applied stays: mend the cause, and update again"),
+    ],
+)
+def test_what_kubernetes_says_is_told_with_what_to_do(said: str, expected: str) -> None:
+    error = error_of("rig", [Diagnostic(URN, f"deleting urn: {said}")], "")
+
+    assert isinstance(error, ResourceFailedError)
+    assert said in error.reason
+    assert error.reason.endswith(expected)
+
+
 def test_configuration_errors_keep_their_lines() -> None:
     text = (
         "configuration of stack local (Pulumi.local.yaml) is wrong:\n"

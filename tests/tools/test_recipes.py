@@ -89,7 +89,7 @@ def test_every_jar_has_its_sum(recipe: Recipe) -> None:
     lines = (recipes.HERE / recipe.sources[1]).read_text().splitlines()
 
     assert all(re.fullmatch(r"[0-9a-f]{64}  \S+\.jar", line) for line in lines)
-    assert any(f"zookeeper-{recipe.version}.jar" in line for line in lines)
+    assert any(f"{recipe.full_name}.jar" in line for line in lines)
 
 
 def test_set_up_fetches_nothing_that_only_tests_run() -> None:

@@ -96,6 +96,9 @@ class ConnectionsCollector:
         self._resolve_listeners(now)
         self._tracked.learn(now)
         for place in due:
+            # One that was left just now is not looked at: what is open there nobody would close.
+            if self._places.get(place.namespace) is not place:
+                continue
             try:
                 self._look_at_connections(place, now)
             except OSError:

@@ -2,10 +2,10 @@
 
 The engine's event stream is joined before containers are listed, so nothing falls between the two.
 Each event leads to one inspection of its container; a lost stream leads to a new list. Inspections
-have connections of their own: one that hangs holds up no event. Of a container that has gone before
-it could be inspected, the event itself tells what there is to tell. One that the engine cannot
-inspect is missed by itself, told of as far as lists and events do, and asked for again now and
-then. A look reads two kept-open counter files a container, no more.
+have connections of their own, and so have images: one that hangs holds up no event. Of a container
+that has gone before it could be inspected, the event itself tells what there is to tell. One that
+the engine cannot inspect is missed by itself, told of as far as lists and events do, and asked for
+again now and then. A look reads two kept-open counter files a container, no more.
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ from typing import ClassVar
 
 from probe.agent import docker
 from probe.agent.collector import Capability, Miss, State
+from probe.agent.collectors.container_images import ContainerImages, ListedImage
+from probe.agent.collectors.container_texts import ContainerTexts
 from probe.agent.collectors.docker_values import facts
 from probe.agent.counters import Counters
 from probe.agent.errors import AbsentError, HttpError, UnreachableError
 from probe.agent.inspections import Inspections
 from probe.agent.metering import at_once
 from probe.agent.site import Site
-from probe.agent.text import clean, clean_all
+from probe.agent.text import clean
 from probe.agent.unseen import Unseen, answer_of
 
 DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
@@ -35,6 +37,8 @@ _IGNORED = ("exec_", "attach", "detach", "top", "resize", "copy", "export", "com
 # How many inspections may hang before one more waits: of what events tell of, and of what lists do.
 _SOON, _LATER = 3, 2
 _LISTED_S_MAX = 60.0
+_EXIT_DIGITS_MAX = 10
+_NO_TAG = "<none>:<none>"
 # A stream of events may be silent for days, and says nothing of an engine that hangs.
 _SIGN_S = 30.0
 
@@ -60,9 +64,11 @@ class ContainerCollector:
         self._sign_at = site.clock()
         self._unseen = Unseen(site.clock)
         self._counters = Counters(site)
+        self._texts = ContainerTexts(redacts=site.redact)
         self._listening: asyncio.Task[list[None]] | None = None
         self._version = ""
-        self._images: set[str] = set()
+        self._image_lister = docker.Engine(self._address)
+        self._images = ContainerImages(site, self._fetch_images)
 
     async def start(self) -> None:
         """Ask the engine who it is, and begin to listen."""
@@ -76,7 +82,9 @@ class ContainerCollector:
             raise AbsentError(msg, grant=grant) from None
         joined = asyncio.Event()
         at_work = [self._inspect(engine, is_soon=is_soon) for engine, is_soon in self._inspectors]
-        self._listening = asyncio.create_task(at_once([self._listen(joined), *at_work]))
+        self._listening = asyncio.create_task(
+            at_once([self._listen(joined), self._images.follow(), *at_work])
+        )
         waiting = asyncio.create_task(self._wait_for_list(joined))
         # Where many hang, the list goes on behind the looks.
         await asyncio.wait(
@@ -107,6 +115,7 @@ class ContainerCollector:
             what = f"{len(self._unseen)} containers that the engine does not tell of"
             what = f"{what} ({self._unseen.problem})"
             misses.append(Miss(what, "an engine that can inspect them"))
+        misses += [*self._texts.misses(), *self._images.misses()]
         if self._counters.blind:
             what = f"counters of {self._counters.blind} containers, whose cgroup cannot be seen"
             grant = "run in the host's pid namespace with /sys/fs/cgroup mounted"
@@ -120,7 +129,8 @@ class ContainerCollector:
             with contextlib.suppress(asyncio.CancelledError, HttpError):
                 await self._listening
         self._counters.close()
-        for engine in (self._engine, *(engine for engine, _ in self._inspectors)):
+        others = (engine for engine, _ in self._inspectors)
+        for engine in (self._engine, self._image_lister, *others):
             await engine.close()
 
     async def _listen(self, joined: asyncio.Event) -> None:
@@ -130,17 +140,18 @@ class ContainerCollector:
                     await self._list()
                     joined.set()
                 elif event.type == "image":
-                    await self._list_images()
+                    self._images.note_change()
                 elif not event.action.startswith(_IGNORED):
                     self._follow(event)
 
     async def _wait_for_list(self, joined: asyncio.Event) -> None:
         await joined.wait()
         await self._inspections.done()
+        await self._images.listed.wait()
 
     async def _list(self) -> None:
         """Learn everything anew."""
-        await self._list_images()
+        self._images.note_change()
         listed = await self._engine.containers()
         self._unseen.clear()
         ids = {one.id for one in listed}
@@ -151,21 +162,11 @@ class ContainerCollector:
             self._about[one.id] = one
             self._inspections.ask(one.id, is_soon=False)
 
-    async def _list_images(self) -> None:
-        images = await self._engine.images()
-        table = self._site.ledger["container_image"]
-        now = {clean(image.id) for image in images}
-        for gone in self._images - now:
-            table.remove(gone)
-        self._images = now
-        for image in images:
-            tags = clean_all([tag for tag in image.repo_tags or [] if tag != "<none>:<none>"])
-            table.put(
-                clean(image.id),
-                name=tags[0] if tags else None,
-                tags=tags,
-                size_bytes=image.size,
-            )
+    async def _fetch_images(self) -> list[ListedImage]:
+        return [
+            ListedImage(one.id, [t for t in one.repo_tags or [] if t != _NO_TAG], one.size)
+            for one in await self._image_lister.images()
+        ]
 
     def _follow(self, event: docker.Event) -> None:
         id_ = event.container
@@ -231,8 +232,10 @@ class ContainerCollector:
         if event.type != "container" or state is None:
             return
         about = event.attributes
-        code = int(about.exit_code) if about.exit_code.isdigit() else None
-        self._tell_briefly(event.container, about.name, about.image, state, code)
+        code = about.exit_code
+        is_number = code.isascii() and code.isdigit() and len(code) <= _EXIT_DIGITS_MAX
+        exit_code = int(code) if is_number else None
+        self._tell_briefly(event.container, about.name, about.image, state, exit_code)
 
     def _tell_briefly(
         self, id_: str, name: str, image: str, state: str, exit_code: int | None = None
@@ -251,9 +254,10 @@ class ContainerCollector:
         )
 
     def _tell(self, found: docker.Container) -> None:
-        site = self._site
         id_ = clean(found.id)
-        row = self._table.put(id_, host=site.host, **facts(found, redacts=site.redact))
+        arguments = [found.path, *(found.args or [])]
+        texts = self._texts.shown(id_, arguments, found.config.labels or {})
+        row = self._table.put(id_, host=self._site.host, **facts(found), **texts)
         if found.state.pid:
             self._counters.run(id_, row, found.state.pid)
             self._counters.note_change(id_)
@@ -264,5 +268,6 @@ class ContainerCollector:
         self._about.pop(id_, None)
         self._inspections.drop(id_)
         self._unseen.forget(id_)
+        self._texts.forget(clean(id_))
         self._counters.stop(id_)
         self._table.remove(id_)

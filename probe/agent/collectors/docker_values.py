@@ -1,12 +1,14 @@
-"""What is told of a container that a Docker engine knows: pure, from its inspection."""
+"""What is told of a container that a Docker engine knows: pure, from its inspection.
+
+Its command and its labels are not here, because they have to be judged first.
+"""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
 from probe.agent import docker
-from probe.agent.redaction import command_line, shown_pairs
-from probe.agent.text import LABEL_CHARS_MAX, TEXT_CHARS_MAX, clean, clean_all
+from probe.agent.text import clean, clean_all
 from probe.report.schema import Value
 
 _FRACTION_DIGITS = 6
@@ -16,7 +18,7 @@ _PAUSE_LABELS = {"io.kubernetes.docker.type": "podsandbox", "io.cri-containerd.k
 _POD_LABEL = "io.kubernetes.pod.uid"
 
 
-def facts(found: docker.Container, *, redacts: bool) -> dict[str, Value]:
+def facts(found: docker.Container) -> dict[str, Value]:
     """Columns of a container."""
     config, state, settings = found.config, found.state, found.network_settings
     labels = config.labels or {}
@@ -28,8 +30,6 @@ def facts(found: docker.Container, *, redacts: bool) -> dict[str, Value]:
         for address in (one.ip_address, one.ip_v6_address)
         if address
     ]
-    arguments = [found.path, *(found.args or [])[:256]]
-    shown = command_line(arguments) if redacts else " ".join(arguments)
     mode = found.host_config.network_mode
     return {
         "image": clean(found.image) or None,
@@ -38,7 +38,6 @@ def facts(found: docker.Container, *, redacts: bool) -> dict[str, Value]:
         "runtime": "docker",
         "state": clean(state.status, 32),
         "health": clean(state.health.status, 32) if state.health is not None else None,
-        "command": clean(shown, TEXT_CHARS_MAX),
         "hostname": clean(config.hostname) or None,
         "pid": state.pid or None,
         "created_ms": time_ms(found.created),
@@ -48,7 +47,6 @@ def facts(found: docker.Container, *, redacts: bool) -> dict[str, Value]:
         "networks": clean_all(list(networks)),
         "addresses": clean_all(addresses),
         "ports": clean_all(ports(settings.ports or {})),
-        "labels": shown_pairs(labels, redacts=redacts, chars_max=LABEL_CHARS_MAX),
         "host_network": mode == "host",
         "pause": any(labels.get(name) == value for name, value in _PAUSE_LABELS.items()),
         "pod": clean(labels.get(_POD_LABEL, "")) or None,

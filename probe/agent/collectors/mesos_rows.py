@@ -20,7 +20,7 @@ from probe.agent import sync_engine
 from probe.agent.claims import Claims
 from probe.agent.local_places import LocalPlaces, split
 from probe.agent.named_pods import NamedPods
-from probe.agent.redaction import redact, shown_pairs
+from probe.agent.redaction import Redactor, shown_pairs
 from probe.agent.settings import Mesos, SyncEngine
 from probe.agent.site import Site
 from probe.agent.text import LIST_ITEMS_MAX, NAME_CHARS_MAX, clean, clean_all
@@ -290,7 +290,7 @@ class Rows:
 
     def _shown(self, text: str) -> str:
         """A text of somebody else's, without the secrets in it."""
-        return clean(redact(text) if self._site.redact else text)
+        return Redactor().text(text, NAME_CHARS_MAX) if self._site.redact else clean(text)
 
     def _tell_task(self, cluster: Mesos, task: Task, agent: Agent | None) -> None:
         is_here = agent is not None and self.places.is_here(agent.address)

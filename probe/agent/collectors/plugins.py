@@ -9,12 +9,12 @@ told and never asked for: `POST /control` takes a grant, and nobody here sends i
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
 from urllib.parse import urlencode
@@ -22,9 +22,16 @@ from urllib.parse import urlencode
 from probe.agent.collector import Capability, Miss, State
 from probe.agent.errors import HttpError
 from probe.agent.http import Connection, Place
-from probe.agent.redaction import redact, redact_pair
+from probe.agent.redaction import THING_CHARS_MAX, Redactor
 from probe.agent.site import Site
-from probe.agent.text import LABEL_CHARS_MAX, NAME_CHARS_MAX, TEXT_CHARS_MAX, clean, clean_all
+from probe.agent.text import (
+    CUT,
+    LABEL_CHARS_MAX,
+    NAME_CHARS_MAX,
+    TEXT_CHARS_MAX,
+    clean,
+    clean_all,
+)
 from probe.report.errors import ScopeReportError
 from probe.report.schema import Value
 from probe.report.scope import document, plugin
@@ -36,20 +43,27 @@ _PLUGINS_MAX = 32
 # A folder that holds more is not one of plugins.
 _FILES_MAX = 1_000
 _TEXTS_MAX = 64
-# Most texts are those of the look before; long ones take memory, and are judged anew.
-_remembered = lru_cache(4_096)(redact_pair)
+# Judging takes 2 us a character, and ten times as much where a text was made to. Others have their
+# turn when so many are judged; what is more than a look may judge of a plugin is left to the next.
+_TURN_CHARS = 4_096
+_LOOK_CHARS_MAX = 128 * 1_024
 # As Scope has it: the id stands in names of columns.
 _NAME = re.compile(r"[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*")
 # Looks that a plugin is left alone for after its first, second, … failure in a row.
 _PAUSES = (0, 1, 3, 11)
 
 
+_Where = tuple[str, str, str]
+"""Topology, id and column."""
+
+
 @dataclass
 class _Plugin:
-    """One plugin, and what it has told: topology, id and column."""
+    """One plugin, and what it has told."""
 
     connection: Connection
-    told: set[tuple[str, str, str]] = field(default_factory=set[tuple[str, str, str]])
+    told: dict[_Where, int | None] = field(default_factory=dict[_Where, int | None])
+    """Where, and the hash of a text that was judged: it need not be judged again."""
     failures: int = 0
     in_a_row: int = 0
     pause: int = 0
@@ -154,7 +168,7 @@ class PluginsCollector:
             one.failures += 1
             one.pause = _PAUSES[min(one.in_a_row, len(_PAUSES) - 1)]
             one.in_a_row += 1
-            one.problem = self._shown(str(error))
+            one.problem = self._shown(str(error), Redactor())
             self._take_back(one, set())
             self._site.ledger["plugin"].put(
                 self._id(name),
@@ -165,11 +179,12 @@ class PluginsCollector:
             )
             return
         one.problem, one.in_a_row = None, 0
-        self._tell(name, one, report)
+        await self._tell(name, one, report)
 
-    def _tell(self, name: str, one: _Plugin, report: PluginReport) -> None:
-        told: set[tuple[str, str, str]] = set()
-        strangers = 0
+    async def _tell(self, name: str, one: _Plugin, report: PluginReport) -> None:
+        told: set[_Where] = set()
+        strangers = hidden = judged_chars = 0
+        turn_at = _TURN_CHARS
         for topology, nodes in report.nodes.items():
             table = self._site.ledger[topology]
             for scope_id, values in nodes.items():
@@ -177,27 +192,53 @@ class PluginsCollector:
                 if id_ is None or id_ not in table:
                     strangers += len(values)
                     continue
-                row = table.row(id_)
-                for column, value in values.items():
-                    column = clean(column, 160)  # noqa: PLW2901 - as it may be shown
-                    table.set(row, column, self._value(column, value))
-                    told.add((topology, id_, column))
+                places = {(topology, id_, clean(key, 160)): value for key, value in values.items()}
+                told |= places.keys()
+                chars_max = min(THING_CHARS_MAX, _LOOK_CHARS_MAX - judged_chars)
+                redactor = Redactor(chars_max)
+                hidden += self._put(one, places, redactor)
+                judged_chars += chars_max - redactor.left
+                if judged_chars >= turn_at:
+                    turn_at = judged_chars + _TURN_CHARS
+                    await asyncio.sleep(0)
         self._take_back(one, told)
-        spec = report.spec
+        spec, redactor = report.spec, Redactor()
         self._site.ledger["plugin"].put(
             self._id(name),
             host=self._site.host,
-            label=self._shown(spec.label, NAME_CHARS_MAX),
-            description=self._shown(spec.description),
-            interfaces=clean_all([self._shown(one) for one in spec.interfaces[:16]]),
-            columns=self._pairs(report.columns),
-            controls=self._pairs(report.controls),
+            label=self._shown(spec.label, redactor, NAME_CHARS_MAX),
+            description=self._shown(spec.description, redactor),
+            interfaces=clean_all([self._shown(one, redactor) for one in spec.interfaces[:16]]),
+            columns=self._pairs(report.columns.items(), redactor),
+            controls=self._pairs(report.controls.items(), redactor),
             state=State.FULL.value,
             problem=None,
             nodes=len({(topology, id_) for topology, id_, _ in told}),
-            left_out=report.left_out + strangers,
+            left_out=report.left_out + strangers + hidden,
             failures=one.failures,
         )
+
+    def _put(self, one: _Plugin, values: Mapping[_Where, Value], redactor: Redactor) -> int:
+        """Write values of a node; how many of them could not be judged any more, and are hidden."""
+        hidden = 0
+        for where, value in values.items():
+            topology, id_, column = where
+            table = self._site.ledger[topology]
+            if not isinstance(value, str):
+                shown, mark = value, None
+            elif (
+                one.told.get(where) == (mark := hash(value)) and table.get(id_, column) is not None
+            ):
+                continue
+            elif not self._site.redact:
+                shown = clean(value, LABEL_CHARS_MAX)
+            else:
+                shown = redactor.pair(column, value, LABEL_CHARS_MAX)
+                hidden += shown == CUT
+            # Noted before it is told: whoever is interrupted in between takes it back all the same.
+            one.told[where] = None if shown == CUT else mark
+            table.set(table.row(id_), column, shown)
+        return hidden
 
     def _ours(self, topology: str, scope_id: str) -> str | None:
         """The id of a node here. A plugin knows the host by its own name for it."""
@@ -208,12 +249,14 @@ class PluginsCollector:
             return self._site.process_id(document.whole(pid))
         return scope_id
 
-    def _take_back(self, one: _Plugin, told: set[tuple[str, str, str]]) -> None:
-        for topology, id_, column in one.told - told:
+    def _take_back(self, one: _Plugin, told: set[_Where]) -> None:
+        """Let go of what is told no more."""
+        for where in one.told.keys() - told:
+            topology, id_, column = where
             table = self._site.ledger[topology]
             if id_ in table:
                 table.set(table.row(id_), column, None)
-        one.told = told
+            del one.told[where]
 
     async def _leave(self, name: str) -> None:
         one = self._plugins.pop(name)
@@ -226,17 +269,9 @@ class PluginsCollector:
 
     # A plugin may tell what it read in a command line or a configuration: its texts come in here.
 
-    def _value(self, column: str, value: Value) -> Value:
-        if not isinstance(value, str):
-            return value
-        if self._site.redact:
-            judged = _remembered if len(value) <= NAME_CHARS_MAX else redact_pair
-            value = judged(column, value)
-        return clean(value, LABEL_CHARS_MAX)
+    def _shown(self, text: str, redactor: Redactor, chars_max: int = TEXT_CHARS_MAX) -> str:
+        return redactor.text(text, chars_max) if self._site.redact else clean(text, chars_max)
 
-    def _shown(self, text: str, chars_max: int = TEXT_CHARS_MAX) -> str:
-        return clean(redact(text) if self._site.redact else text, chars_max)
-
-    def _pairs(self, told: dict[str, str]) -> list[str]:
-        first = list(told.items())[:_TEXTS_MAX]
-        return clean_all([f"{name}={self._shown(text)}" for name, text in first])
+    def _pairs(self, told: Iterable[tuple[str, str]], redactor: Redactor) -> list[str]:
+        first = list(told)[:_TEXTS_MAX]
+        return clean_all([f"{name}={self._shown(text, redactor)}" for name, text in first])

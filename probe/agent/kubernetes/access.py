@@ -133,31 +133,41 @@ def of_kubeconfig(path: Path) -> Access:
 
     try:
         document: Any = yaml.safe_load(path.read_bytes())
+    except OSError as error:
+        msg = f"expected a kubeconfig in {path}, saw: {error.strerror}"
+        raise SettingsError(msg) from None
+    except (yaml.YAMLError, ValueError) as error:
+        # Its text quotes the line, which may hold a token.
+        mark = getattr(error, "problem_mark", None)
+        place = "" if mark is None else f" in line {mark.line + 1}"
+        msg = f"expected YAML in {path}, saw a {type(error).__name__}{place}"
+        raise SettingsError(msg) from None
+    try:
         context = _named(document, "contexts", document["current-context"])["context"]
         cluster = _named(document, "clusters", context["cluster"])["cluster"]
         user: dict[str, Any] = _named(document, "users", context["user"])["user"] or {}
         _refuse(path, {**cluster, **user})
         place = parse_place(str(cluster["server"]))
+        token = str(user.get("token") or "").strip()
+        token_file: Any = user.get("tokenFile")
+        if not token.isascii() or not token.isprintable():
+            msg = "a token that is not of printable characters"
+            raise ValueError(msg)
         authority = _part(path, cluster, "certificate-authority")
         cert, key = (_part(path, user, name) for name in ("client-certificate", "client-key"))
         if authority is None or not place.is_tls:
             msg = "no https server with its certificate-authority"
             raise ValueError(msg)
-    except OSError as error:
-        msg = f"expected a kubeconfig in {path}, saw: {error.strerror}"
-        raise SettingsError(msg) from None
-    except (yaml.YAMLError, LookupError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError) as error:
         seen = f"{type(error).__name__}: {str(error)[:200]}"
         msg = f"expected a kubeconfig with a current context in {path}, saw {seen}"
         raise SettingsError(msg) from None
     pair = (cert, key) if cert is not None and key is not None else None
-    token: Any = user.get("token")
-    token_file: Any = user.get("tokenFile")
     return Access(
         place,
         Trust(authority, pair),
         str(context.get("namespace") or "default"),
-        path.parent / str(token_file) if token_file else token and str(token),
+        path.parent / str(token_file) if token_file else token or None,
     )
 
 

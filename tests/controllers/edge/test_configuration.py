@@ -13,7 +13,7 @@ from controllers.edge.render import Layout, render
 from controllers.edge.services import KEYS, Found, Mode, Server, find
 
 LAYOUT = Layout(http="127.0.0.1:80", admin="127.0.0.1:90", bind="127.0.0.1", socket="/run/h.sock")
-CHECK = {"protocol": "HTTP", "path": "/ping", "portIndex": 0}
+CHECK: dict[str, Any] = {"protocol": "HTTP", "path": "/ping", "portIndex": 0}
 
 
 def app(app_id: str = "/web", ports: tuple[int, ...] = (10_001,), /, **labels: str) -> App:
@@ -26,8 +26,8 @@ def app(app_id: str = "/web", ports: tuple[int, ...] = (10_001,), /, **labels: s
     return App(app_id, definition, 1, "v", 0, 1, 0, 0, ())
 
 
-def checked(one: App) -> App:
-    definition = {**one.definition, "healthChecks": [CHECK]}
+def checked(one: App, check: dict[str, Any] = CHECK) -> App:
+    definition = {**one.definition, "healthChecks": [check]}
     return App(one.id, definition, 1, "v", 0, 1, 0, 0, ())
 
 
@@ -88,6 +88,50 @@ def test_requests_go_to_instances_that_run_and_are_healthy() -> None:
     # Nobody looks: a task that runs is taken for well.
     assert [server.port for server in unasked.servers] == [1, 3]
     assert asked.health_path == "/ping"
+
+
+@pytest.mark.parametrize(
+    ("check", "path"),
+    [
+        ({"protocol": "HTTP", "path": "/ping"}, "/ping"),
+        ({"protocol": "HTTP", "path": "/ping", "portIndex": 0, "port": None}, "/ping"),
+        ({"protocol": "HTTP", "path": "/ping", "portIndex": 0, "port": 0}, "/ping"),
+        ({"protocol": "HTTP", "path": "/ping", "portIndex": 1}, None),
+        # An admin port, say: where requests go to, nobody has that path.
+        ({"protocol": "HTTP", "path": "/ping", "port": 9_990}, None),
+        ({"protocol": "MESOS_HTTP", "path": "/ping", "port": 80}, None),
+        ({"protocol": "TCP", "portIndex": 0}, None),
+    ],
+)
+def test_the_edge_asks_what_marathon_asks_of_the_same_port(
+    check: dict[str, Any], path: str | None
+) -> None:
+    (service,) = found([checked(app(), check)]).services
+
+    assert service.health_path == path
+
+
+def test_who_is_served_stays_while_nobody_knows_how_it_is() -> None:
+    """A leader of Marathon that was just elected has heard of no check."""
+    apps = [checked(app(**{"0_VHOST": "a.example"})), checked(app("/other", (10_002,)))]
+    before = found(apps, [task(port=1, healthy=True), task(port=2, healthy=True)]).services
+    tasks = [
+        task(port=1),
+        task(port=2, state="TASK_KILLING"),
+        # New, or another service's by now: neither was ever found healthy there.
+        task(port=3),
+        task("/other", 1),
+    ]
+
+    after = find(apps, tasks, group="external", served=before)
+
+    by_name = {one.name: one.servers for one in after.services}
+    assert by_name["/web"] == (Server("10.0.0.1", 1), Server("10.0.0.1", 2, is_ending=True))
+    assert by_name["/other"] == ()
+    assert after.unknown == 4
+    # What is known again counts again.
+    ill = find(apps, [task(port=1, healthy=False)], group="external", served=after.services)
+    assert {server for one in ill.services for server in one.servers} == set()
 
 
 def lines_of_servers(tasks: list[Task], **labels: str) -> list[str]:
@@ -160,6 +204,10 @@ def test_apps_of_one_deployment_group_are_one_service() -> None:
         ("0_MODE", "health"),
         ("0_BALANCE", "roundrobin\n  x"),
         ("0_PORT", "70000"),
+        ("0_PORT", "9" * 5_000),
+        ("0_PORT", "\N{ARABIC-INDIC DIGIT SEVEN}"),
+        ("9" * 5_000 + "_PORT", "1"),
+        ("DEPLOYMENT_GROUP", "g" * 5_000),
         ("0_STICKY", "perhaps"),
         ("0_BACKEND_HEAD", "backend {backend}"),
         ("1_VHOST", "a.example"),

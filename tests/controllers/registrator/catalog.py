@@ -16,7 +16,8 @@ _NODE_SERVICES = "/v1/catalog/node-services/"
 
 class Catalog:
     """Nodes by name. `away` are servers that take no connection, `leaderless` those that know no
-    leader, `lost` paths for which none does; `token` is asked for where there is one."""
+    leader, `lost` paths for which none does; `token` is asked for where there is one. `refused` are
+    ids of services that no catalog may have, `forbidden` those that the token may not write."""
 
     def __init__(self) -> None:
         self.nodes: dict[str, dict[str, Any]] = {}
@@ -27,6 +28,7 @@ class Catalog:
         self.lost: set[str] = set()
         self.token: str | None = None
         self.refused: set[str] = set()
+        self.forbidden: set[str] = set()
         self.writes: list[tuple[str, dict[str, Any]]] = []
         self.asked: list[str] = []
 
@@ -71,6 +73,8 @@ class Catalog:
         service = body.get("Service")
         if service and service["ID"] in self.refused:
             return httpx.Response(500, text="Invalid service")
+        if service and service["ID"] in self.forbidden:
+            return httpx.Response(403, text="Permission denied: token lacks service:write")
         self.writes.append((path.rpartition("/")[2], body))
         if path == "/v1/catalog/register":
             self._register(name, body, service)

@@ -10,7 +10,13 @@ from typing import Any
 import httpx
 import pytest
 
-from clients.consul import ConsulClient, RequestRefusedError, UnreachableError
+from clients.consul import (
+    ConsulClient,
+    ConsulError,
+    ForbiddenError,
+    RequestRefusedError,
+    UnreachableError,
+)
 from clients.marathon import MarathonError
 from controllers.registrator.driver import Registrator
 from controllers.registrator.metrics import NAMES, render
@@ -219,14 +225,23 @@ async def test_what_somebody_has_changed_is_mended_with_the_next_reading() -> No
         assert "theirs" in one.catalog.nodes
 
 
-async def test_one_that_is_refused_keeps_no_other_from_its_place() -> None:
+@pytest.mark.parametrize(
+    ("refused", "forbidden", "error"),
+    [
+        ({"web.2:0"}, set[str](), RequestRefusedError),
+        (set[str](), {"web.2:0"}, ForbiddenError),
+    ],
+)
+async def test_one_that_is_refused_keeps_no_other_from_its_place(
+    refused: set[str], forbidden: set[str], error: type[ConsulError]
+) -> None:
     async with rig() as one:
         one.marathon.change([app()], [task()])
         await one.registrator.look()
-        one.catalog.refused = {"web.2:0"}
+        one.catalog.refused, one.catalog.forbidden = refused, forbidden
         one.marathon.change([app(), app("/db")], [task(number=2), task("/db")])
 
-        with pytest.raises(RequestRefusedError, match="Invalid service"):
+        with pytest.raises(error, match=r"Invalid service|Permission denied"):
             await one.registrator.look()
 
         assert one.names == {"db@main-10.0.0.1"}

@@ -6,7 +6,7 @@ import pytest
 
 from stacks.checks import canaries
 from stacks.checks.errors import AnswerError
-from stacks.checks.judge import Canary
+from stacks.checks.judge_agents import Canary
 
 ONE = (
     '{"task_id": "canary-1", "agent_id": "a", "limited": true, "ok": null, "at": 7, '

@@ -2,34 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import replace
-from typing import Any
 
 import pytest
-from rich.console import Console
 
-from clients.mesos.model import Agent, Agents, Quota
-from components.network.cni import CONFIG_FLAG
-from stacks.agents import ListedAgents, NodeAgents
+from clients.mesos.model import Quota
 from stacks.checks import judge
-from stacks.checks.declared import Declared, EdgeGroup, Group, Names, Profile, declared
-from stacks.checks.judge import Canary, Server
-from stacks.config import parse
-from stacks.migration import render
-from stacks.migration.evidence import Findings
-from stacks.topology import Color, Position, Standing
+from stacks.checks.declared import Names
+from stacks.checks.judge import Server
+from tests.stacks.checks.cases import DECLARED, GROUP, MASTERS
 
-MASTERS = ("m:1", "m:2", "m:3")
-GROUP = Group(
-    Color.BLUE,
-    ("z:1", "z:2", "z:3"),
-    MASTERS,
-    ListedAgents(("a:1", "a:2")),
-    voting=frozenset({1, 2, 3}),
-)
-RESOURCES = {"cpus": 8.0, "mem": 8192.0, "disk": 8192.0}
-DECLARED = Declared(Standing(), (GROUP,), (Profile(RESOURCES),))
 SERVERS = [Server("z:1", "follower"), Server("z:2", "leader"), Server("z:3", "follower")]
 
 
@@ -43,20 +25,6 @@ def metrics() -> dict[str, dict[str, float]]:
         }
         for m in MASTERS
     }
-
-
-def agent(address: str, **changes: Any) -> Agent:
-    host, _, port = address.partition(":")
-    made = Agent(
-        id=address, hostname=host, port=int(port), pid=f"slave(1)@{address}", version="1",
-        active=True, deactivated=False, registered_at=0.0, reregistered_at=None, attributes={},
-        resources=RESOURCES, allocated={}, drain=None,
-    )  # fmt: skip
-    return replace(made, **changes)
-
-
-def known(*registered: Agent) -> Agents:
-    return Agents(registered, ())
 
 
 def test_an_ensemble_with_one_leader_and_all_servers_holds() -> None:
@@ -136,74 +104,6 @@ def test_flags_of_masters_follow_from_their_number() -> None:
     assert "m:2 does not tell its flags" in missing.said
 
 
-def test_agents_as_declared_hold_and_others_are_named() -> None:
-    assert judge.agents(DECLARED, GROUP, known(agent("a:1"), agent("a:2"))).ok
-    cases = {
-        "a:2 is not registered": [agent("a:1")],
-        "a:2 is not active": [agent("a:1"), agent("a:2", active=False)],
-        "a:2 is deactivated": [agent("a:1"), agent("a:2", deactivated=True)],
-        "a:2 offers cpus 2,": [
-            agent("a:1"),
-            agent("a:2", resources={**RESOURCES, "cpus": 2.0}),
-        ],
-    }
-    for expected, registered in cases.items():
-        found = judge.agents(DECLARED, GROUP, known(*registered))
-        assert not found.ok
-        assert expected in found.said
-
-
-def test_agents_of_nodes_are_those_that_carry_what_their_colour_was_declared_with() -> None:
-    blue = replace(GROUP, agents=NodeAgents(5051, (31000, 31499), 2))
-    green = replace(GROUP, color=Color.GREEN, agents=NodeAgents(5052, (31500, 31999), 2))
-    wanted = replace(DECLARED, groups=(blue, green))
-    here = [agent(f"n{n}:5051", ports=((31000, 31499),)) for n in (1, 2)]
-    there = [agent(f"n{n}:5052", ports=((31500, 31999),)) for n in (1, 2)]
-
-    assert judge.agents(wanted, blue, known(*here, *there)).ok
-    assert judge.agents(wanted, green, known(*here, *there)).ok
-    none = judge.agents(wanted, green, known(*here))
-    assert "no agent of green is registered; declared: 2 or more" in none.said
-    few = judge.agents(wanted, green, known(*here, there[0]))
-    assert not few.ok
-    assert "no agent at port 5052 of n2, where the other colour has one" in few.said
-    other = agent("n2:5052", ports=((31500, 31999),), resources={**RESOURCES, "cpus": 2.0})
-    assert "n2:5052 offers cpus 2," in judge.agents(wanted, green, known(there[0], other)).said
-
-
-def test_where_no_agent_is_registered_nobody_s_flags_and_limits_hold() -> None:
-    blue = replace(GROUP, agents=NodeAgents(5051, (31000, 31499), 2))
-
-    flags = judge.agent_flags(DECLARED, blue, {})
-    limits = judge.limits(blue, {}, {})
-
-    assert not flags.ok
-    assert "no agent of blue is registered" in flags.said
-    assert (limits.ok, limits.looked) == (True, False)
-    assert "no agent of blue is registered" in limits.said
-
-
-def test_agents_that_are_to_go_may_be_deactivated() -> None:
-    draining = replace(GROUP, agents_drain=True)
-
-    going = known(agent("a:1", deactivated=True), agent("a:2"))
-    assert judge.agents(DECLARED, draining, going).ok
-
-
-def test_an_agent_s_flags_are_those_of_its_profile() -> None:
-    wanted = {"isolation": "cgroups/cpu,cgroups/mem"}
-    one = replace(DECLARED, profiles=(Profile(RESOURCES, wanted),))
-    right = {address: {**wanted, "port": "1"} for address in ("a:1", "a:2")}
-
-    assert judge.agent_flags(one, GROUP, right).ok
-    wrong = {**right, "a:2": {"isolation": "posix/cpu"}}
-    assert "a:2: isolation is posix/cpu, declared is" in judge.agent_flags(one, GROUP, wrong).said
-    two = replace(one, profiles=(*one.profiles, Profile(RESOURCES, {"isolation": "posix/cpu"})))
-    assert judge.agent_flags(two, GROUP, wrong).ok
-    other = {**right, "a:2": {"isolation": "none"}}
-    assert "a:2 runs with flags of no declared pool" in judge.agent_flags(two, GROUP, other).said
-
-
 def test_quota_is_what_tenants_declare_and_is_kept_to() -> None:
     held = [Quota("dev", {"cpus": 4.0}), Quota("gone")]
     wanted = replace(DECLARED, quota={"dev": {"cpus": 4.0}})
@@ -225,7 +125,7 @@ def test_a_stranger_must_be_refused_everywhere() -> None:
     assert "m:3 does not answer" in found.said
 
 
-def test_names_and_edges_are_compared_with_what_should_be() -> None:
+def test_names_are_compared_with_what_should_be() -> None:
     name = Names(("d:1", "d:2"), "mesos").own
     assert name == "leader.mesos"
     assert judge.names(name, dict.fromkeys(("d:1", "d:2"), ("10.0.0.1",)), ("10.0.0.1",)).ok
@@ -236,165 +136,3 @@ def test_names_and_edges_are_compared_with_what_should_be() -> None:
     assert judge.names("web", {"d:1": both[:1], "d:2": both[1:]}, both).ok
     assert "is nothing" in judge.names("web", {"d:1": ()}, both).said
     assert not judge.names("web", {"d:1": both}, both[:1]).ok
-    edge = EdgeGroup(("e:1", "e:2"), "external", frozenset())
-    assert judge.edge(edge, "abc", {"e:1": "abc", "e:2": "abc"}).ok
-    assert "e:2 runs with old" in judge.edge(edge, "abc", {"e:1": "abc", "e:2": "old"}).said
-
-
-def test_what_a_stack_declares_follows_from_configuration_and_outputs() -> None:
-    config = parse(
-        {"target": "local", "local": {"port_base": 20_000}, "cluster": {"agents": {"cpus": 2}}}, "s"
-    )
-    outputs = {
-        "run_dir": "/somewhere",
-        "blue_zookeeper": "z:1,z:2,z:3",
-        "blue_masters": list(MASTERS),
-        "blue_agents": ["a:1", "a:2"],
-        "marathon": ["w:1"],
-        "frameworks": {"sample": "http://f:1"},
-        "edge": {"addresses": ["e:1"], "admin": ["e:2"], "group": "external"},
-    }
-
-    found = declared(config, Standing(), outputs)
-
-    assert found.groups == (GROUP,)
-    assert found.profiles[0].resources["cpus"] == 2
-    assert found.quota is None
-    assert found.frameworks == ("http://f:1",)
-    assert found.edge == EdgeGroup(("e:2",), "external", frozenset({1, 2}))
-    assert str(found.credential_file) == "/somewhere/secrets/mesos-operator"
-    assert found.leading == GROUP
-
-
-def test_on_kubernetes_agents_are_told_by_what_they_have_alike() -> None:
-    on_nodes = NodeAgents(5051, (31000, 31499), 3)
-    config = parse({"target": "local", "local": {"port_base": 20_000}}, "s")
-
-    (group,) = declared(config, Standing(), {"blue_agents": on_nodes.as_output()}).groups
-
-    assert group.agents == on_nodes
-
-
-def test_consul_is_asked_for_its_servers_as_it_knows_no_leader_of_mesos() -> None:
-    config = parse({"target": "local", "local": {"port_base": 20_000}}, "s")
-    told = {"addresses": ["d:1"], "zone": "names"}
-
-    before = declared(config, Standing(), {"discovery": told}).names
-    found = declared(config, Standing(), {"discovery": {**told, "kind": "consul"}}).names
-
-    assert before is not None
-    assert before.own == "leader.names"
-    assert found is not None
-    assert (found.own, found.of("web")) == ("consul.service.names", "web.service.names")
-
-
-def test_on_kubernetes_the_operator_s_credential_is_where_pods_find_it() -> None:
-    found = declared(
-        parse({"target": "local", "local": {"port_base": 20_000}}, "s"),
-        Standing(),
-        {"secrets_dir": "/run/secrets/mesos-platform"},
-    )
-
-    assert str(found.credential_file) == "/run/secrets/mesos-platform/mesos-operator"
-
-
-def test_behind_the_projection_the_target_s_masters_are_asked() -> None:
-    config = parse({"target": "local", "local": {"port_base": 20_000}}, "s")
-    outputs = {"blue_masters": ["m:1"], "green_masters": ["g:1"]}
-
-    found = declared(config, Standing(position=Position.parse("2/moved")), outputs)
-
-    assert found.leading is not None
-    assert found.leading.color is Color.GREEN
-    assert {group.color: group.leads for group in found.groups} == {
-        Color.BLUE: False,
-        Color.GREEN: True,
-    }
-
-
-def test_agents_that_were_started_with_other_networks_are_named() -> None:
-    def flags(*names: str) -> dict[str, str]:
-        return {CONFIG_FLAG: f"/var/lib/mesos-platform/networks/by-name/{'+'.join(names)}"}
-
-    wanted = frozenset({"web", "mesos"})
-    right = {"a:1": flags("mesos", "web")}
-
-    assert judge.networks(wanted, right).ok
-    found = judge.networks(wanted, {**right, "a:2": flags("old", "web"), "a:3": {}, "a:4": None})
-    assert not found.ok
-    assert "a:2 knows no mesos: it was started before they were declared" in found.said
-    assert "a:2 knows old, which nobody declares" in found.said
-    assert "a:3 knows no mesos, web" in found.said
-    assert "a:4 does not tell its flags" in found.said
-
-
-HOLDS = {"a:1": True, "a:2": True}
-
-
-def canary(*states: str, ok: bool | None = True, limited: bool = True) -> Canary:
-    return Canary("canary-1", limited, ok, 7.0, states)
-
-
-def test_agents_that_held_a_canary_to_its_share_hold() -> None:
-    found = judge.limits(GROUP, HOLDS, {"a:1": canary(), "a:2": canary()})
-
-    assert (found.ok, found.looked) == (True, True)
-    assert found.numbers["a:1"] == {"task": "canary-1", "within": True, "at": 7.0}
-
-
-def test_a_canary_that_was_not_within_its_limits_is_named() -> None:
-    found = judge.limits(GROUP, HOLDS, {"a:1": canary(ok=False)})
-
-    assert (found.ok, found.looked) == (False, True)
-    assert "canary-1 was not within its limits on a:1" in found.said
-
-
-@pytest.mark.parametrize(
-    ("holds", "told", "why"),
-    [
-        (HOLDS, {}, "no canary has run there"),
-        (HOLDS, {"a:2": canary(limited=False)}, "canary-1 did not look"),
-        (HOLDS, {"a:2": canary(ok=None)}, "canary-1 has not ended"),
-        (HOLDS, {"a:2": canary("TASK_RUNNING", ok=None)}, "canary-1 has not ended"),
-        (
-            HOLDS,
-            {"a:2": canary("TASK_STARTING", "TASK_LOST", ok=None)},
-            "canary-1 did not end by itself (TASK_LOST)",
-        ),
-        ({"a:1": True, "a:2": None}, {}, "it does not tell its flags"),
-    ],
-)
-def test_where_no_canary_has_told_nobody_looked(
-    holds: dict[str, bool | None], told: dict[str, Canary], why: str
-) -> None:
-    found = judge.limits(GROUP, holds, {"a:1": canary(), **told})
-
-    # It is no agreement, and no difference.
-    assert (found.ok, found.looked) == (True, False)
-    assert f"a:2 was not looked at, {why}" in found.said
-    assert found.as_dict()["looked"] is False
-
-
-def test_a_framework_that_does_not_answer_is_named() -> None:
-    found = judge.limits(GROUP, HOLDS, {"a:1": canary()}, ["http://f:1"])
-
-    assert (found.ok, found.looked) == (True, False)
-    assert "http://f:1 does not answer; a:2 was not looked at, no canary is known" in found.said
-
-
-def test_an_agent_of_a_pool_that_holds_nobody_is_not_asked_for_a_canary() -> None:
-    found = judge.limits(GROUP, {"a:1": True, "a:2": False}, {"a:1": canary()})
-
-    assert (found.ok, found.looked) == (True, True)
-
-
-def test_what_nobody_looked_at_has_a_mark_of_its_own() -> None:
-    text = io.StringIO()
-    seen = judge.limits(GROUP, HOLDS, {"a:1": canary(), "a:2": canary()})
-    unseen = judge.limits(GROUP, HOLDS, {})
-
-    render.findings(Console(file=text, width=400), Findings((seen, unseen)))
-
-    marks = [line.split()[0] for line in text.getvalue().splitlines()]
-    assert marks == ["ok", "--"]
-    assert Findings((seen, unseen)).failed is None

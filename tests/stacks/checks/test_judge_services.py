@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from stacks.checks import judge_services as judge
+from stacks.checks.declared import EdgeGroup, WantedEngine
+from stacks.migration.evidence import Evidence
 from sync_engine.client import EngineStatus
 
 UP = 'mesos_up{color="blue",kind="master",target="m%d:5050"} %s\n'
@@ -57,20 +62,86 @@ def engine(**given: object) -> EngineStatus:
     return EngineStatus.model_validate({**most, **least, "state": "live", **given})
 
 
-def test_the_sync_engine_is_sound_and_nothing_waits() -> None:
-    assert judge.engine(engine()).ok
-    limits = {"state": "degraded", "reasons": ["b is scanned"], "limits": ["b is scanned"]}
-    assert judge.engine(engine(**limits)).ok
+WANTED = WantedEngine("http://engine", Path("token"), leaders=("g:1", "g:2"))
 
-    stalled = judge.engine(engine(state="stalled", reasons=["more deletes than its share"]))
+
+def test_the_sync_engine_is_sound_and_nothing_waits() -> None:
+    assert judge.engine(engine(), WANTED).ok
+    limits = {"state": "degraded", "reasons": ["b is scanned"], "limits": ["b is scanned"]}
+    assert judge.engine(engine(**limits), WANTED).ok
+
+    stalled = judge.engine(engine(state="stalled", reasons=["more deletes than its share"]), WANTED)
     assert (stalled.ok, stalled.said) == (False, "it is stalled: more deletes than its share")
-    held = judge.engine(engine(held=2))
+    held = judge.engine(engine(held=2), WANTED)
     assert (held.ok, held.said) == (False, "2 conflicts wait for an operator")
 
 
+def showing(**projection: object) -> EngineStatus:
+    return engine(projections={"masters": projection})
+
+
+def test_the_target_s_leader_is_shown_for_good_behind_a_fence_where_that_is_declared() -> None:
+    wanted = replace(WANTED, projection=True, fence=True)
+    kept = {"kind": "persistent", "fenced": True, "leader": "g:2"}
+
+    assert judge.engine(showing(**kept), wanted).ok
+    off = judge.engine(showing(kind="off"), wanted)
+    assert not off.ok
+    assert off.said == (
+        "projection masters is off, declared is persistent; "
+        "the election path of masters is open, declared is fenced; "
+        "projection masters shows nobody, which is none of g:1, g:2"
+    )
+    for change, said in (
+        ({"kind": "ephemeral"}, "is ephemeral, declared is persistent"),
+        ({"fenced": False}, "is open, declared is fenced"),
+        ({"leader": "b:1"}, "shows b:1, which is none of g:1, g:2"),
+    ):
+        assert said in judge.engine(showing(**{**kept, **change}), wanted).said
+    assert "it knows of no projection" in judge.engine(engine(), wanted).said
+    # Its transition has moved, and may be on either way.
+    assert judge.engine(showing(**{**kept, "fenced": False}), replace(wanted, fence=None)).ok
+
+
+def test_nobody_is_shown_before_masters_move_and_everybody_may_enter_the_election() -> None:
+    wanted = replace(WANTED, projection=False, fence=False)
+
+    assert judge.engine(showing(kind="off"), wanted).ok
+    shown = judge.engine(showing(kind="persistent", fenced=True, leader="g:1"), wanted)
+    assert shown.said == (
+        "projection masters is persistent, declared is off; "
+        "the election path of masters is fenced, declared is open"
+    )
+
+
 def test_exporters_answer_and_hear_of_all_that_they_ask() -> None:
-    assert judge.exporters({"http://e/metrics": UP % (1, "1") + UP % (2, "1.0")}).ok
+    url, other = "http://e/metrics", "http://f/metrics"
+    wanted = {url: ("m1:5050", "m2:5050"), other: ()}
 
-    found = judge.exporters({"http://e/metrics": UP % (1, "1") + UP % (2, "0"), "http://f": None})
+    def told(text: str | None) -> Evidence:
+        return judge.exporters({url: text}, wanted)
 
-    assert found.said == "m2:5050 does not answer http://e/metrics; http://f does not answer"
+    assert told(UP % (1, "1") + UP % (2, "1.0")).ok
+    assert told(UP % (1, "1") + UP % (2, "0")).said == f"m2:5050 does not answer {url}"
+    assert told(None).said == f"{url} does not answer"
+    assert told(UP % (1, "1")).said == f"{url} does not ask m2:5050"
+    # Somebody else's metrics, or a page that any server has.
+    nobody = f"{url} tells of nobody: see whether that is an exporter of Mesos"
+    assert [told(text).said for text in ("", "up 1\n", "<html>It works!</html>")] == [nobody] * 3
+    assert not judge.exporters({other: "up 1\n"}, wanted).ok
+
+
+def test_edges_are_compared_with_what_should_be() -> None:
+    edge = EdgeGroup(("e:1", "e:2"), "external", frozenset())
+    assert judge.edge(edge, "abc", {"e:1": "abc", "e:2": "abc"}).ok
+    assert "e:2 runs with old" in judge.edge(edge, "abc", {"e:1": "abc", "e:2": "old"}).said
+
+
+def test_an_edge_is_not_judged_by_instances_that_nobody_has_heard_of() -> None:
+    edge = EdgeGroup(("e:1", "e:2"), "external", frozenset())
+    apart = judge.edge(edge, "abc", {"e:1": "abc", "e:2": "old"}, unknown=3)
+    assert (apart.ok, apart.looked) == (True, False)
+    assert "3 instances" in apart.said
+    assert judge.edge(edge, "abc", {"e:1": "abc", "e:2": "abc"}, unknown=3).looked
+    silent = judge.edge(edge, "abc", {"e:1": "old", "e:2": None}, unknown=3)
+    assert (silent.ok, silent.looked) == (False, True)

@@ -19,7 +19,7 @@ from components.network.cni import CONFIG_FLAG
 from components.network.discovery import Discovery
 from components.workload import Secret
 from stacks.agents import ListedAgents
-from stacks.checks.declared import Declared, EdgeGroup, Group, Names, Profile
+from stacks.checks.declared import Declared, EdgeGroup, Group, Names, Profile, WantedEngine
 from stacks.checks.run import check
 from stacks.migration.evidence import Evidence
 from stacks.topology import Color, Standing
@@ -32,6 +32,7 @@ from tests.waiting import until
 __all__ = ["rig", "zookeeper"]
 
 CREDENTIAL = "operator:secret"
+LIMITING = "cgroups/cpu,cgroups/mem"
 RESOURCES = {"cpus": 4.0, "mem": 1024.0, "disk": 512.0}
 PATIENT: dict[str, Any] = {"zk_session_timeout_s": 60}
 _BOUND_S = 120.0
@@ -59,7 +60,8 @@ async def make(rig: Rig, folder: Path) -> Declared:
     }
     master = await rig.master(quorum=1, **asked, **PATIENT)
     await until(lambda: master.master.elected and master.master.leadership, "a leader", _BOUND_S)
-    flags = {CONFIG_FLAG: "/var/lib/mesos-platform/networks/by-name/web"}
+    # It says that it holds tasks to their share, and nobody has looked.
+    flags = {CONFIG_FLAG: "/var/lib/mesos-platform/networks/by-name/web", "isolation": LIMITING}
     agent = await rig.agent(resources=RESOURCES, flags=flags, **PATIENT)
     marathon = await rig.marathon(credential_file=own, http_credentials_file=own)
     await until(lambda: marathon.marathon.link.connected_to, "Marathon is subscribed", _BOUND_S)
@@ -74,7 +76,7 @@ async def make(rig: Rig, folder: Path) -> Declared:
     return Declared(
         Standing(),
         (group,),
-        (Profile(RESOURCES, {"isolation": "posix/cpu,posix/mem"}),),
+        (Profile(RESOURCES, {"isolation": LIMITING}),),
         marathon=(marathon.marathon.settings.host_port,),
         networks=frozenset({"web"}),
         secrets=secrets,
@@ -90,7 +92,8 @@ async def test_a_live_cluster_is_compared_with_what_is_declared(rig: Rig, tmp_pa
     assert {name: one.said for name, one in seen.items() if not one.ok} == {}
     assert set(seen) == {
         "blue ensemble", "blue voters", "blue masters", "blue masters' flags", "blue agents",
-        "blue agents' flags", "networks", "quota", "weights", "marathon", "strangers",
+        "blue agents' flags", "blue limits", "networks", "quota", "weights", "marathon",
+        "strangers",
     }  # fmt: skip
     assert seen["strangers"].numbers == dict.fromkeys(
         [*declared.groups[0].masters, *declared.marathon], 401
@@ -117,8 +120,8 @@ async def differences_are_named(declared: Declared) -> None:
         quota={"dev": {"cpus": 2.0}},
         weights={"dev": 2.0},
         marathon=(*declared.marathon, "127.0.0.1:1"),
-        engine=("http://127.0.0.1:1", declared.secrets or Path()),
-        exporters=("http://127.0.0.1:1/metrics",),
+        engine=WantedEngine("http://127.0.0.1:1", declared.secrets or Path()),
+        exporters={"http://127.0.0.1:1/metrics": ()},
         networks=frozenset({"web", "db"}),
         bootstrapped=frozenset({Color.BLUE}),
         edge=EdgeGroup(("127.0.0.1:1",), "external", frozenset()),
@@ -130,7 +133,7 @@ async def differences_are_named(declared: Declared) -> None:
     assert "server 2 has no vote" in seen["blue voters"].said
     assert "127.0.0.1:1 is not registered" in seen["blue agents"].said
     assert "cpus 4, disk 512, mem 1024, declared is cpus 8" in seen["blue agents"].said
-    assert "isolation is posix/cpu,posix/mem" in seen["blue agents' flags"].said
+    assert f"isolation is {LIMITING}, declared is cgroups/cpu" in seen["blue agents' flags"].said
     assert "knows no db" in seen["networks"].said
     assert "1 replicas, 2 are declared" in seen["blue masters"].said
     assert "127.0.0.1:1 does not answer" in seen["strangers"].said
@@ -145,17 +148,16 @@ async def differences_are_named(declared: Declared) -> None:
 
 async def an_older_framework_costs_its_own_finding(declared: Declared) -> None:
     """One whose state tells of no canaries."""
-    profile = Profile(RESOURCES, {"isolation": "cgroups/cpu,cgroups/mem"})
     async with answering(b'{"name": "sample"}') as address:
         older = (f"http://{address}",)
-        seen = await found(replace(declared, profiles=(profile,), frameworks=older))
+        seen = await found(replace(declared, frameworks=older))
 
     assert seen["blue agents"].ok
     assert seen["quota"].ok
     assert not seen["blue limits"].ok
     assert f"expected http://{address}/state to tell of its canaries" in seen["blue limits"].said
 
-    gone = replace(declared, profiles=(profile,), frameworks=older)
+    gone = replace(declared, frameworks=older)
     assert f"{older[0]} does not answer" in (await found(gone))["blue limits"].said
 
 

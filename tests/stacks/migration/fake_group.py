@@ -139,7 +139,7 @@ def world_around(group: Group) -> World:
 
 
 def situation(begun: int, *done: str) -> Situation:
-    """On the way back from 3 to 2, the reset begun so many times, after steps that were done."""
+    """On the way back from 3 to 2: the reset begun so many times after steps that were done."""
     transition = walk(2, Direction.BACK, Position(2))
     started = Record(Kind.STEP_STARTED, 1.0, "m", "t", "2", name=RESET, direction="back", edge=2)
     ended = (replace(started, kind=Kind.STEP_ENDED, name=name, outcome=Outcome.OK) for name in done)
