@@ -48,7 +48,7 @@ _DEPTH_MAX = 3
 _PASSWORDS = r"pass(?:word|wd|phrase|code)?|pwd|pw|psk|tokens?|secrets?"
 _NAMES_OF_THEM = (
     rf"(?:{_PASSWORDS}|{GLUED_PASSWORDS}|secret[-_.]?key[-_.]?base"
-    r"|(?:api|app(?:lication)?|access|private|secret|enc(?:rypt(?:ion)?)?|master|account|auth|unseal"
+    r"|(?:api|app|application|access|private|secret|enc(?:rypt(?:ion)?)?|master|account|auth|unseal"
     r"|licen[sc]e|hmac|sign(?:ing)?|(?:pre-?)?shared|session|subscription|gossip|instrumentation"
     r"|ingest|integration|registration|service|cipher|cookie|jwt|aes|webhook)[-_.]?keys?"
     r"|auth|authorization|credentials?|creds?|bearer|cookie|session[-_.]?id|signature|sas|dsn|salt"

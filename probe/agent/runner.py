@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import cast
 
 from probe.agent.collector import Capability, Collector, Miss, State
 from probe.agent.errors import AbsentError
@@ -214,8 +215,8 @@ def _absent(error: AbsentError) -> Capability:
 def _told(error: Exception) -> str:
     if isinstance(error, ExceptionGroup):
         # Of several that failed at once the first says more than that there are some.
-        first: Exception = error.exceptions[0]
-        others = len(error.exceptions) - 1
-        return f"{_told(first)} (and {others} more)" if others else _told(first)
+        failures = cast("ExceptionGroup[Exception]", error).exceptions
+        others = len(failures) - 1
+        return f"{_told(failures[0])} (and {others} more)" if others else _told(failures[0])
     text = str(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

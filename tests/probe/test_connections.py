@@ -273,7 +273,11 @@ async def test_an_edge_of_a_namespace_that_could_not_be_looked_at_once_is_closed
     made.containers["x"] = KnownContainer("x", 4_242, 1)
     collector = ConnectionsCollector(made)
     monkeypatch.setattr(collector, "_keys", sockets.keys)
-    monkeypatch.setattr("probe.agent.proc_net.usage", lambda _proc, _pid: (1, round(clock.now)))
+
+    def usage(_proc: str, _pid: int) -> tuple[int, ...]:
+        return 1, round(clock.now)
+
+    monkeypatch.setattr("probe.agent.proc_net.usage", usage)
 
     async def open_after_look() -> list[object]:
         clock.now += 3

@@ -124,7 +124,7 @@ async def test_counters_are_read_of_running_containers(tmp_path: Path) -> None:
     async with looking(tmp_path) as world:
         world.process(4001, A, cpu_ns=1_000_000_000, memory=4096)
         world.engine.put(container(A, pid=4001))
-        await world.told(A, state="running")
+        await world.told(A, pid=4001)
         world.process(4001, A, cpu_ns=2_500_000_000, memory=8192)
         world.clock.now += 3
         await world.collector.collect()
@@ -140,7 +140,7 @@ async def test_a_container_that_ends_between_two_reads_harms_nothing(tmp_path: P
     async with looking(tmp_path) as world:
         world.process(4001, A)
         world.engine.put(container(A, pid=4001))
-        await world.told(A, state="running")
+        await world.told(A, pid=4001)
         (world.cgroups / "cpuacct" / "docker" / A / "cpuacct.usage").write_text("")
         await world.collector.collect()
         node = world.node(A)
@@ -183,7 +183,7 @@ async def test_a_container_with_hundreds_of_interfaces_is_still_known(tmp_path: 
         (world.proc / "4001" / "ns").mkdir()
         (world.proc / "4001" / "ns" / "net").touch()
         world.engine.put(container(A, pid=4001))
-        await world.told(A, state="running")
+        await world.told(A, pid=4001)
         for _ in range(10):
             world.clock.now += 3
             await world.collector.collect()
@@ -203,7 +203,7 @@ async def test_a_network_that_cannot_be_seen_is_not_taken_for_the_host_s(tmp_pat
             world.engine.put(
                 container(id_, pid=pid, network="host" if id_ == on_host else "bridge")
             )
-            await world.told(id_, state="running")
+            await world.told(id_, pid=pid)
         known = {id_: world.site.containers[id_] for id_ in (unseen, on_host)}
         assert [one.namespace for one in known.values()] == [None, 0]
         here = site()
@@ -218,7 +218,7 @@ async def test_a_network_that_cannot_be_seen_is_not_taken_for_the_host_s(tmp_pat
 async def test_counters_that_cannot_be_seen_are_missed(tmp_path: Path) -> None:
     async with looking(tmp_path) as world:
         world.engine.put(container(A, pid=4001))
-        await world.told(A, state="running")
+        await world.told(A, pid=4001)
         capability = world.collector.capability()
 
         assert capability.state is State.PARTIAL

@@ -83,6 +83,14 @@ def test_a_word_of_a_program_is_judged_in_proportion_to_its_length(name: str) ->
             assert_in_proportion(pattern.fullmatch, one, WORD_CHARS)
 
 
+@pytest.mark.parametrize("name", [name for name, one in PROGRAMS.items() if one.clusters])
+def test_options_behind_one_dash_are_judged_in_proportion_to_their_length(name: str) -> None:
+    for patterns in PROGRAMS[name].clusters:
+        for pattern in patterns:
+            for one in hostile(pattern, "-"):
+                assert_in_proportion(pattern.fullmatch, one, WORD_CHARS)
+
+
 @pytest.mark.parametrize("number", range(len(SHAPES)))
 def test_a_shape_is_looked_for_in_proportion_to_the_length(number: int) -> None:
     pattern, replacement = SHAPES[number]
