@@ -128,7 +128,9 @@ def after(held: Sequence[Held], calls: Sequence[Register | Deregister]) -> tuple
         elif call.node in found:
             before = found[call.node]
             left = tuple(one for one in before.services if one.id != call.service_id)
-            found[call.node] = Held(before.node, left, before.statuses)
+            own = check_id(call.service_id)
+            statuses = {check: one for check, one in before.statuses.items() if check != own}
+            found[call.node] = Held(before.node, left, statuses)
     return tuple(found.values())
 
 

@@ -43,6 +43,14 @@ def test_what_differs_is_registered_again_and_nothing_else() -> None:
     assert len(plan([(entry(1), "10.9.9.9")], holding(entry(1)), CLUSTER).registers) == 1
 
 
+def test_what_is_taken_away_takes_its_check_along() -> None:
+    held = holding(entry(1), entry(2))
+
+    made = plan([(entry(1), "10.0.0.1")], held, CLUSTER)
+
+    assert after(held, made.deregisters) == holding(entry(1))
+
+
 def test_what_is_gone_is_taken_away_and_its_node_with_the_last_of_it() -> None:
     held = holding(entry(1), entry(2), entry(3, "other"))
 
