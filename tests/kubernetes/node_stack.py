@@ -84,7 +84,7 @@ def running(
             cluster=wanted.get("cluster"),
             services=wanted.get("services"),
             # Two processors have a control plane, a node and two clusters.
-            bounds={"lag_p99_ms": 2000, "masters_s": 300, "agents_s": 300, "frameworks_s": 300},
+            bounds={"lag_p99_ms": 2000},
         )
         made.runner.set_migration(Standing(position=Position(0), groups=_SOURCE))
         given = [*_own(node, made, known), *((f"{made.namespace}{s}", n, v) for s, n, v in more)]
