@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pulumi
 import yaml
@@ -39,10 +39,11 @@ def pods(recorder: Recorder) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Namespace, name and specification of every pod that Kubernetes itself makes of the stack,
     and of those that Elastic's operator makes."""
     for one in recorder.resources:
-        spec = one.inputs.get("spec")
+        spec: Any = one.inputs.get("spec")
         if not isinstance(spec, dict):
             continue
-        templates = [
+        spec = cast("dict[str, Any]", spec)
+        templates: list[dict[str, Any] | None] = [
             spec.get("template"),
             spec.get("daemonSet", {}).get("podTemplate"),
             *(node["podTemplate"] for node in spec.get("nodeSets", ())),

@@ -18,8 +18,9 @@ from probe.agent.redaction import (
     shell_line,
     shown_pairs,
 )
+from tests.probe.harmless_corpus import HARMLESS, HARMLESS_TEXTS
 from tests.probe.properties import patient
-from tests.probe.secrets_corpus import ARGUMENTS, HARMLESS, HARMLESS_TEXTS, SECRETS, SHAPES
+from tests.probe.secrets_corpus import ARGUMENTS, SECRETS, SHAPES
 
 
 @pytest.mark.parametrize("line", SECRETS)

@@ -126,11 +126,14 @@ def world_around(group: Group) -> World:
         off = SimpleNamespace(kind=ProjectionKind.OFF)
         return SimpleNamespace(projections={"masters": off})
 
+    def masters(_: Color) -> Sequence[str]:
+        return group.masters
+
     parts: dict[str, Any] = {
         "source": group.color,
         "target": group.color,
         "bounds": Bounds(masters_s=0.5),
-        "masters": lambda _: group.masters,  # pyright: ignore[reportUnknownLambdaType]
+        "masters": masters,
         "operator": operator,
         "engine": engine,
         "masters_host": masters_host,
