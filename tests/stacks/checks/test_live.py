@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from components.workload import Secret
+from stacks.demo import local_stack
 from stacks.local.process import read_secret
 from tests.robustness import rig as rigs
 from tests.robustness.rig import CHECKOUT, Rig
@@ -56,26 +57,38 @@ def secret_of(rig: Rig) -> str | None:
     return read_secret(rig.supervisor.run_dir / "secrets" / Secret.MESOS_OPERATOR)
 
 
-@pytest.mark.robustness
+AT_REST = {
+    "blue ensemble", "blue voters", "blue masters", "blue masters' flags", "blue agents",
+    "blue agents' flags", "quota", "weights", "marathon", "exporters", "strangers",
+}  # fmt: skip
+
+
+def with_exporters(rig: Rig) -> None:
+    """The same stack, which now has exporters."""
+    file = local_stack.path_of(rig.project_dir)
+    services = "  mesos-platform:services:\n    metrics: {exporter: true}\n"
+    file.write_text(file.read_text().replace("config:\n", f"config:\n{services}", 1))
+    rig.runner.up()
+
+
+def differing(found: dict[str, Json]) -> dict[str, str]:
+    return {name: one["said"] for name, one in found.items() if not one["ok"]}
+
+
+@pytest.mark.long
+@pytest.mark.turns
+@pytest.mark.timeout(600)
 def test_a_cluster_is_as_declared_until_somebody_changes_it(tmp_path: Path) -> None:
-    with rigs.running(tmp_path) as rig:
+    with rigs.running(tmp_path, calm=True) as rig:
+        with_exporters(rig)
         status, found = check(rig)
-        assert {name: one["said"] for name, one in found.items() if not one["ok"]} == {}
+        assert differing(found) == {}
         assert status == HOLDS
-        assert set(found) == {
-            "blue ensemble",
-            "blue voters",
-            "blue masters",
-            "blue masters' flags",
-            "blue agents",
-            "blue agents' flags",
-            "quota",
-            "strangers",
-        }
+        assert set(found) == AT_REST
 
         agent = httpx.get(f"http://{rig.runner.outputs()['blue_agents'][0]}/state").json()["id"]
-        body = {"type": "DEACTIVATE_AGENT", "deactivate_agent": {"agent_id": {"value": agent}}}
-        call(rig, body)
+        subject = {"agent_id": {"value": agent}}
+        call(rig, {"type": "DEACTIVATE_AGENT", "deactivate_agent": subject})
         pid = rig.supervisor.status("blue-zookeeper-0").pid
         os.kill(pid, signal.SIGSTOP)
         try:
