@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -81,32 +81,53 @@ def test_a_cluster_serves_as_real_pods_that_can_do_nothing_else_and_is_looked_af
     caretaking.assert_mended(stack)
 
 
+_MIGRATED = pytest.mark.parametrize("stack", [{"tls": {}, "zookeeper_acl": True}], indirect=True)
+
+
 @pytest.mark.long
 @pytest.mark.timeout(_WALK_S_MAX)
-@pytest.mark.parametrize("stack", [{"tls": {}, "zookeeper_acl": True}], indirect=True)
+@_MIGRATED
 def test_a_cluster_of_real_pods_is_migrated_with_real_guards(
     node: Node, stack: ClusterStack
 ) -> None:
-    give_identity(node, stack)
     before = uids(stack, "blue-zookeeper")
 
     for phase in (1, 2):
         migrate(node, stack, "start", phase)
+
+    assert_migrated(node, stack, before)
+
+
+@pytest.mark.robustness
+@pytest.mark.timeout(_WALK_S_MAX)
+@_MIGRATED
+def test_masters_as_real_pods_change_sides_and_come_back(node: Node, stack: ClusterStack) -> None:
+    give_identity(node, stack)
+    before = uids(stack, "blue-zookeeper")
+    for phase in (1, 2):
+        migrate(node, stack, "start", phase)
     masters = uids(stack, "blue-masters")
     led, kept = claims(stack, "green-masters"), claims(stack, "green-zookeeper")
+
     # The source's masters are restarted, and its leader is deposed.
     migrate(node, stack, "start", 3)
     assert not stack.pods("blue-masters")
     # The target's forget the agents that they led.
     migrate(node, stack, "rollback", 2)
 
-    assert_guarded(stack)
-    assert_nothing_lost(node, stack)
-    # What serves was not touched on the way.
-    assert uids(stack, "blue-zookeeper") == before
+    assert_migrated(node, stack, before, [["blue", "green"], ["green"]])
     assert not masters & uids(stack, "blue-masters")
     assert not led & claims(stack, "green-masters")
     assert claims(stack, "green-zookeeper") == kept
+
+
+def assert_migrated(
+    node: Node, stack: ClusterStack, before: set[str], restarts: Sequence[Sequence[str]] = ()
+) -> None:
+    """Both clusters serve, nothing is lost, and what serves was not touched on the way."""
+    assert_guarded(stack, restarts)
+    assert_nothing_lost(node, stack)
+    assert uids(stack, "blue-zookeeper") == before
     for tier in ("blue-masters", "green-zookeeper", "green-masters", "sync-engine"):
         assert all(map(is_ready, stack.pods(tier)))
 
@@ -308,21 +329,25 @@ def migrate(node: Node, stack: ClusterStack, verb: str, phase: int) -> None:
     assert standing.position == Position(phase)
 
 
-def assert_guarded(stack: ClusterStack) -> None:
-    """Every step of both transitions ended well, guards and audits with numbers of their own."""
+def assert_guarded(stack: ClusterStack, restarts: Sequence[Sequence[str]]) -> None:
+    """Every step ended well, guards and audits with numbers of their own.
+
+    `restarts` has the colours of masters of which each transition that restarts some made sure.
+    """
     service = MigrationService(stack.runner.project_dir, stack.runner.stack_name)
     ended = [record for record in service.history() if record.kind is Kind.STEP_ENDED]
     assert {record.outcome for record in ended} == {Outcome.OK}
     guards = [record for record in ended if record.name == OPENING_GUARDS]
-    assert len(guards) == 4
+    # Two transitions, and one for each that restarts masters.
+    assert len(guards) == 2 + len(restarts)
     assert all(record.evidence for record in guards)
     # The engine's own word, after the first copy and wherever a guard wants it.
     (audit,) = [record for record in ended if record.name == "audit"]
     assert audit.evidence["audit"]["equal"]
     asked = [one for record in guards for one in record.evidence["findings"]]
-    assert [one["ok"] for one in asked if one["name"] == "audit"] == [True] * 3
-    restarts = [one for one in asked if one["name"] == "restarts"]
-    assert [sorted(one["numbers"]) for one in restarts] == [["blue", "green"], ["green"]]
+    assert [one["ok"] for one in asked if one["name"] == "audit"] == [True] * (1 + len(restarts))
+    found = [one for one in asked if one["name"] == "restarts"]
+    assert [sorted(one["numbers"]) for one in found] == [*restarts]
 
 
 def assert_nothing_lost(node: Node, stack: ClusterStack) -> None:
