@@ -88,6 +88,7 @@ async def roll(stack: ClusterStack, caretaker: Caretaker, name: str) -> list[str
     return gone
 
 
+@pytest.mark.long
 @pytest.mark.timeout(_BOUND_S)
 async def test_followers_go_first_and_the_leader_last(
     stack: ClusterStack, plane: ControlPlane, tmp_path: Path

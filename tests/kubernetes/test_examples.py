@@ -374,6 +374,7 @@ def test_external_secrets_are_asked_for_the_same_keys(stack: ClusterStack, kinds
     same_after(stack)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("more", "kind"),
     [

@@ -59,6 +59,7 @@ def test_a_hundred_levels_come_and_go(world: World) -> None:
     assert _contents(world, Side.B) == {}
 
 
+@pytest.mark.long
 def test_twenty_thousand_children_arrive(world: World) -> None:
     client = Client(world.sides[Side.A], "client")
     _make(client, {f"/{number:05}-{'x' * 50}": b"" for number in range(20_000)})

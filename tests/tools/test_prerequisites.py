@@ -69,7 +69,7 @@ def test_all_that_is_missing_is_named_together(monkeypatch: pytest.MonkeyPatch) 
     text = str(told.value)
     assert "a JDK, version 17 or newer: ZooKeeper's servers run on Java; saw none at all" in text
     assert "(Debian: openjdk-17-jdk-headless or" in text
-    assert "Maven: it fetches ZooKeeper's jars" in text
+    assert "Maven: it fetches jars of ZooKeeper and Elasticsearch" in text
     assert "put a Pulumi engine of version 3.259 or newer on PATH" in text
 
 

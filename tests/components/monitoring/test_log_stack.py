@@ -99,13 +99,15 @@ def test_readers_see_logs_of_pods_and_sandboxes_and_write_nothing_there(run: Run
     mounts = {mount["mountPath"]: mount.get("readOnly") for mount in container["volumeMounts"]}
     assert mounts["/var/log/pods"] is mounts["/var/lib/mesos-platform"] is True
     text = recorder.named("filebeat", "ConfigMap").inputs["data"]["filebeat.yml"]
-    glog, _, sandboxes, _ = json.loads(text)["filebeat.inputs"]
-    assert glog["paths"] == [
+    inputs = {one["id"]: one["paths"] for one in json.loads(text)["filebeat.inputs"]}
+    assert inputs["glog-blue"] == [
         "/var/log/pods/mesos_blue-masters-*_*/masters/*.log",
         "/var/log/pods/mesos-agents_blue-agents-*_*/agents/*.log",
     ]
     # Of whatever pool.
-    assert sandboxes["paths"][0].startswith("/var/lib/mesos-platform/blue-agents*/work/slaves/")
+    (sandboxes, *_) = inputs["sandboxes-blue"]
+    assert sandboxes.startswith("/var/lib/mesos-platform/blue-agents*/work/slaves/")
+    assert inputs["zookeeper-blue"] == ["/var/log/pods/mesos_blue-zookeeper-*_*/zookeeper/*.log"]
 
 
 def test_the_keeper_is_told_what_it_puts_where(run: Run) -> None:
@@ -116,7 +118,8 @@ def test_the_keeper_is_told_what_it_puts_where(run: Run) -> None:
     assert told.url == "https://logs-es-http.mesos.svc:9200"
     assert str(told.password_file) == "/run/secrets/logs-es-elastic-user/elastic"
     assert str(told.ca_file) == "/run/secrets/logs-es-http-certs-public/ca.crt"
-    assert len({document.mark for document in told.documents}) == 3
+    # The life cycle, a pipeline for lines of Mesos and one for those of Java, the template.
+    assert len({document.mark for document in told.documents}) == 4
 
 
 @pytest.mark.parametrize(
