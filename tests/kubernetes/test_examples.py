@@ -38,6 +38,7 @@ LOGGING = {"replicas": 1, "elasticsearch": f"x@{DIGEST}", "filebeat": f"x@{DIGES
 STUB_ZONE = ("coredns-custom", "kube-system")
 CANARY = "canary-of-the-operator"
 VAULT, EXTERNAL = "secrets.hashicorp.com/v1beta1", "external-secrets.io/v1"
+_VAULT_STORE = {"operator": "vault", "store": "x", "path": "x"}
 
 
 @pytest.fixture
@@ -380,10 +381,7 @@ def test_external_secrets_are_asked_for_the_same_keys(stack: ClusterStack, kinds
     [
         ({"tls": {"issuer": {"name": "company"}}}, "Certificate of cert-manager.io/v1"),
         ({"snapshots": {"driver": "x"}}, "VolumeSnapshotClass of snapshot.storage.k8s.io/v1"),
-        (
-            {"secret_store": {"operator": "vault", "store": "x", "path": "x"}},
-            "VaultStaticSecret of secrets.hashicorp.com/v1beta1",
-        ),
+        ({"secret_store": _VAULT_STORE}, f"VaultStaticSecret of {VAULT}"),
         ({"services": {"logging": LOGGING}}, "Elasticsearch of elasticsearch.k8s.elastic.co/v1"),
         # Whichever of them the engine comes to first.
         ({"services": {"metrics": {"objects": True}}}, "(ServiceMonitor|PrometheusRule) of monit"),
