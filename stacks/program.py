@@ -168,7 +168,7 @@ class _Stack:
             self._base = [gate, secrets]
             self._outputs["run_dir"] = str(target.run_dir)
             return target
-        from components.monitoring import shipping  # noqa: PLC0415 - as above
+        from components.monitoring import shipping  # noqa: PLC0415 - only Kubernetes needs it
         from components.targets.kubernetes import KubernetesTarget  # noqa: PLC0415 - as above
 
         assert self._config.kubernetes is not None

@@ -26,7 +26,8 @@ def unusable(address: str, ports: Iterable[int]) -> dict[int, str]:
 def _bind(address: str, port: int) -> None:
     """As HAProxy binds it, so that a worker of its own that retires is in nobody's way. Nothing is
     listened for: no client is ever refused by this."""
-    host = "0.0.0.0" if address in _ANY else address.strip("[]")  # noqa: S104 - as it is declared
+    # The edge is there to be reached; whoever declares it says at which address.
+    host = "0.0.0.0" if address in _ANY else address.strip("[]")  # noqa: S104 - bound, not served
     family, kind, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     with socket.socket(family, kind) as one:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

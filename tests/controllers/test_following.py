@@ -71,6 +71,7 @@ async def test_what_changes_meanwhile_is_looked_at_soon(monkeypatch: pytest.Monk
     try:
         # Fifteen rests in a row would take minutes.
         for number in range(15):
+            # The loop goes on only when the function is not called any more.
             await until(lambda: len(looks.at) > number, "a look", _BOUND_S)  # noqa: B023 - awaited
             marathon.change([], [])
     finally:

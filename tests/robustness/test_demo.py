@@ -96,7 +96,7 @@ def test_a_second_demo_of_one_checkout_is_refused_and_harms_nothing(checkout: Pa
 
 @pytest.mark.timeout((len(_KILLED_WITHIN_S) + 1) * _RUN_BOUND_S)
 def test_demos_killed_at_any_moment_are_followed_by_a_whole_one(checkout: Path) -> None:
-    draw = random.Random(seeds.base())  # noqa: S311 - nothing here is a secret
+    draw = random.Random(seeds.base())  # noqa: S311 - moments, to repeat by seed
     for bounds in _KILLED_WITHIN_S:
         moment_s = draw.uniform(*bounds)
         demo = start(checkout)
