@@ -12,7 +12,7 @@ from sync_engine.errors import AuthFailedError, ConnectionLostError, LaneClosedE
 from sync_engine.lane import Lane
 from sync_engine.session import LaneState, SavedSession
 from sync_engine.znode import WORLD_ALL
-from tests.sync_engine.servers import AUTH, Ensemble, Server, expire
+from tests.sync_engine.servers import AUTH, Ensemble, Server
 from tests.waiting import until
 
 
@@ -118,19 +118,6 @@ async def test_an_expired_session_is_told_and_replaced(zookeeper: str) -> None:
     assert lane.session_id not in (0, 4711)
     assert "4711" not in repr(lane.saved)
     assert await lane.exists("/") is not None
-    await lane.close()
-
-
-async def test_a_session_that_expires_under_way_is_replaced(zookeeper: str, root: str) -> None:
-    states: list[LaneState] = []
-    lane = Lane(zookeeper, AUTH, session_timeout_s=5)
-    await lane.start()
-    lane.on_state(states.append)
-    await lane.create(f"{root}/mine", b"", WORLD_ALL, ephemeral=True)
-    await expire(zookeeper, lane.saved)
-    await until(lambda: LaneState.CONNECTED in states, "a new session")
-    assert states == [LaneState.DISCONNECTED, LaneState.EXPIRED, LaneState.CONNECTED]
-    assert await lane.exists(f"{root}/mine") is None
     await lane.close()
 
 

@@ -192,8 +192,9 @@ async def test_after_an_expiry_a_new_session_watches(
     saved = listener.session.saved
     assert saved is not None
     await expire(zookeeper, saved)
-    await until(lambda: listener.gaps, "the gap is told")
-    assert listener.session.session_id != session
+    await until(lambda: listener.session.session_id not in (0, session), "a new session")
+    await until(lambda: listener.session.stands, "the watch of the new session")
+    assert listener.gaps
     await lane.set_data(root, b"x", 0)
     await _await_count(listener, 1)
 
