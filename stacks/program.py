@@ -30,7 +30,7 @@ from components.mesos.sample import (
 from components.security.secrets import PlatformSecrets, SecretStore
 from components.sync import NAME as ENGINE
 from components.sync import Subtree, SyncEngine, SyncEngineArgs
-from components.targets import restarting
+from components.targets import migration
 from components.workload import Program
 from stacks import config as stack_config
 from stacks import environment
@@ -42,7 +42,6 @@ from stacks.tenancy import declare_tenants, secret_keys
 from stacks.tiers import TierPrograms, Tiers
 from stacks.topology import Color, Tier, Topology
 
-_MIGRATION_ACCOUNT = "migration"
 """Service account of whoever migrates, on Kubernetes."""
 
 
@@ -192,7 +191,7 @@ class _Stack:
             for color in Color
         }
         opts = pulumi.ResourceOptions(depends_on=self._base)
-        target.declare_account(_MIGRATION_ACCOUNT, restarting.rules(masters), opts)
+        target.declare_guest(migration.workload(masters), opts)
         if kubernetes.secret_store is not None:
             store = SecretStore(**dict(kubernetes.secret_store))
             keys, node_keys = secret_keys(self._config)

@@ -35,6 +35,8 @@ PROBE = "probe"
 """Those of the probe that watch the cluster; they lie in a namespace of their own."""
 BROWSERS = "browsers"
 """Whoever asks for web interfaces, or hands on who does; not of this platform."""
+MIGRATION = "migration"
+"""Whoever runs `migrate` in a pod beside the others."""
 RESOLVERS = "resolvers"
 """The cluster's own name servers, which hand on what is asked of names of Mesos."""
 
@@ -112,6 +114,21 @@ FLOWS = (
     Flow(DISCOVERY, ZOOKEEPER, _CLIENT),
     Flow(DISCOVERY, MASTERS, PortRole.MASTER),
     Flow(DISCOVERY, AGENTS, PortRole.AGENT),
+    # Guards, acts and checks ask everybody of both colours.
+    Flow(MIGRATION, ZOOKEEPER, _CLIENT),
+    Flow(MIGRATION, ZOOKEEPER, PortRole.ZOOKEEPER_SECURE),
+    Flow(MIGRATION, MASTERS, PortRole.MASTER),
+    Flow(MIGRATION, AGENTS, PortRole.AGENT),
+    Flow(MIGRATION, FRAMEWORKS, PortRole.FRAMEWORK),
+    Flow(MIGRATION, FRAMEWORKS, PortRole.MARATHON),
+    Flow(MIGRATION, CLIENTS, PortRole.CLIENTS),
+    Flow(MIGRATION, ENGINE, PortRole.ENGINE),
+    Flow(MIGRATION, EXPORTER, PortRole.EXPORTER),
+    Flow(MIGRATION, EDGE, PortRole.EDGE_HTTP),
+    Flow(MIGRATION, EDGE, PortRole.EDGE_ADMIN),
+    Flow(MIGRATION, WEB_ROUTE, PortRole.WEB_ROUTE),
+    Flow(MIGRATION, DISCOVERY, PortRole.DNS),
+    Flow(MIGRATION, DISCOVERY, PortRole.DNS_HTTP),
 )
 
 

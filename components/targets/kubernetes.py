@@ -125,6 +125,13 @@ class KubernetesTarget:
         inside = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(provider=self._provider))
         return api_access.declare(name, rules, place, inside)
 
+    def declare_guest(self, workload: Workload, opts: pulumi.ResourceOptions) -> None:
+        """Declare what a pod needs that somebody else makes: its account, and whom it may reach."""
+        inside = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(provider=self._provider))
+        labels = pods.labels(workload)
+        self.declare_account(workload.name, workload.api_rules, inside, labels=labels)
+        self.declare_policy(workload, inside)
+
     @property
     def provider(self) -> pulumi.ProviderResource | None:
         """What objects of other components are made by; None before `declare_base`."""
@@ -163,10 +170,8 @@ class KubernetesTarget:
         del member
         return pods.PRIVATE_DIR
 
-    @property
-    def secrets_dir(self) -> str:
-        """Where every pod finds the secrets that it has."""
-        return pods.SECRETS_DIR
+    secrets_dir = pods.SECRETS_DIR
+    """Where every pod finds the secrets that it has."""
 
     def secret(self, secret: str) -> str:
         """File that holds a secret."""

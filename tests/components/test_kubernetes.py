@@ -12,7 +12,7 @@ from components.errors import ArgumentsError
 from components.mesos.agents import AgentPool, MesosAgents, MesosAgentsArgs
 from components.mesos.masters import MesosMasters, MesosMastersArgs
 from components.mesos.sample import SampleFramework, SampleFrameworkArgs
-from components.targets import restarting
+from components.targets import migration
 from components.targets.kubernetes import KubernetesTarget
 from components.workload import Program
 from components.zookeeper import ZooKeeperEnsemble, ZooKeeperEnsembleArgs
@@ -171,11 +171,11 @@ def test_an_account_may_restart_and_empty_members_and_nothing_else(
 ) -> None:
     target = placing.target
     assert isinstance(target, KubernetesTarget)
-    wanted = restarting.rules({"blue-masters": 1, "green-masters": 3})
+    guest = migration.workload({"blue-masters": 1, "green-masters": 3})
     args = MesosMastersArgs(color="green", program=PROGRAM, zookeeper_hosts="h:1")
 
     def declare() -> None:
-        target.declare_account("migration", wanted, pulumi.ResourceOptions())
+        target.declare_guest(guest, pulumi.ResourceOptions())
         MesosMasters(args, placing)
 
     recorder = run(declare)

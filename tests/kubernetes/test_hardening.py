@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from components.network.policies import (
     RESOLVERS,
     VISITORS,
 )
+from components.targets import migration
 from components.targets.network import (
     MAY_READ_LOGS,
     MAY_READ_METRICS,
@@ -28,6 +30,7 @@ from components.targets.network import (
     MAY_USE_ZOOKEEPER,
     MAY_WATCH,
 )
+from components.targets.pods import labels as labels_of
 from stacks.topology import Placement, Position, Standing
 from tests.kubernetes.reachability import Peer, Port, is_selected, may_connect
 from tests.kubernetes.stack import ClusterStack
@@ -46,6 +49,7 @@ _RESTRICTED_NOT_FOR = {
 _ASK_THE_API = ("-caretaker", "probe-cluster")
 _WHY = "mesos-platform/why-privileged"
 _NAME = "kubernetes.io/metadata.name"
+_TIER = "app.kubernetes.io/component"
 OUTSIDE = {
     GUESTS: (MAY_USE_ZOOKEEPER, "true"),
     MONITORING: (MAY_READ_METRICS, "true"),
@@ -187,9 +191,14 @@ def assert_reachable(
     for name, (label, value) in OUTSIDE.items():
         peers[f"a-{name}"] = outsider(name, {label: value})
     peers["a-stranger"] = outsider("stranger", {})
-    for pod in pods:
+    beside = next(peer for peer in peers.values() if peer.labels.get(_TIER) == "masters")
+    peers["who-migrates"] = replace(beside, labels=labels_of(migration.workload({})))
+    ours = {pod["metadata"]["name"] for pod in pods} | {"who-migrates"}
+    for name in ours:
         for direction in ("Ingress", "Egress"):
-            assert is_selected(peers[pod["metadata"]["name"]], policies, direction)
+            assert is_selected(peers[name], policies, direction)
+    (api,) = (rule for rule in policy_of("migration", policies)["egress"] if is_of_api(rule))
+    assert [port["port"] for port in api["ports"]] == [443, 6443]
 
     wrong = [
         f"{source} to {target['metadata']['name']}:{port['name']}"
@@ -201,6 +210,17 @@ def assert_reachable(
         != is_declared(peer, target, port["name"])
     ]
     assert wrong == []
+
+
+def policy_of(name: str, policies: list[Object]) -> Object:
+    (found,) = (each["spec"] for each in policies if each["metadata"]["name"] == name)
+    return found
+
+
+def is_of_api(rule: Object) -> bool:
+    return all("ipBlock" in peer for peer in rule.get("to", ())) and {
+        port["port"] for port in rule["ports"]
+    } == {443, 6443}
 
 
 def port_of(port: Object) -> Port:
@@ -236,9 +256,9 @@ def is_declared(source: Peer, target: Object, role: str) -> bool:
     """What the list of flows says. Who uses its node's network is its node, to policies, and so is
     an agent: what agents may, each of them may."""
     labels = target["metadata"]["labels"]
-    tier = AGENTS if source.on_node_network else source.labels.get("app.kubernetes.io/component")
+    tier = AGENTS if source.on_node_network else source.labels.get(_TIER)
     for flow in FLOWS:
-        if flow.target != labels["app.kubernetes.io/component"] or flow.role != role:
+        if flow.target != labels[_TIER] or flow.role != role:
             continue
         if flow.source in OUTSIDE:
             name, value = OUTSIDE[flow.source]

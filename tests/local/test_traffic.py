@@ -179,6 +179,16 @@ def test_an_attempt_without_outcome_allows_both_states(tmp_path: Path) -> None:
     assert states == [sha(b"1"), sha(b"2")]
 
 
+def test_a_sequential_name_whose_number_nobody_was_told_is_explained() -> None:
+    attempt = {"kind": "try", "op": "sequence", "path": "/q/item-a-", "sha": "x", "acl": []}
+    other = {"kind": "try", "op": "create", "path": "/q/node-", "sha": "x", "acl": []}
+    expected = replay([attempt, other])
+    names = ["/q/item-a-0000000007", "/q/item-b-0000000007", "/q/node-0000000007", "/q/node-"]
+    assert [expected.explains(name) for name in names] == [True, False, False, True]
+    told = {**attempt, "kind": "ack", "path": "/q/item-a-0000000007", "try_path": "/q/item-a-"}
+    assert not replay([attempt, told]).explains("/q/item-a-0000000008")
+
+
 def test_a_line_that_a_kill_has_cut_is_left_out_and_removed(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_text('{"kind": "started"}\n{"kind": "ac')

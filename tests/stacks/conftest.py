@@ -18,7 +18,7 @@ from tests import ports
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 DIGEST = f"sha256:{'0' * 64}"
-DEV_RESOURCES = 54
+DEV_RESOURCES = 55
 """What a stack of `DEV` declares."""
 DEV = f"""\
 config:

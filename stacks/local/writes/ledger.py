@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+SEQUENCE_DIGITS = 10
+"""Length of the number that a server adds to a sequential name."""
 Record = dict[str, Any]
 Acl = list[str]
 
@@ -52,6 +54,13 @@ class Expected:
             states.append(_state(attempt))
         return states
 
+    def explains(self, path: str) -> bool:
+        """Whether an acknowledged write or an attempt without outcome is why a node is there: also
+        a sequential one, whose number nobody was told."""
+        attempt = self.open.get(path[:-SEQUENCE_DIGITS])
+        sequential = attempt is not None and attempt["op"] == "sequence"
+        return sequential or path in self.last or path in self.open
+
 
 def _state(record: Record) -> State | None:
     if record["op"] == "delete":
@@ -83,7 +92,7 @@ def replay(records: Iterable[Record]) -> Expected:
             expected.last[record["path"]] = _state(record)
             if record["op"] == "sequence":
                 parent, _, name = str(record["path"]).rpartition("/")
-                expected.sequences.setdefault(parent, []).append(int(name[-10:]))
+                expected.sequences.setdefault(parent, []).append(int(name[-SEQUENCE_DIGITS:]))
     return expected
 
 

@@ -89,8 +89,8 @@ def _compare(expected: Expected, hosts: str, client: Any, root: str | None) -> R
         kind = difference(expected.allowed(path), seen)
         if kind is not None:
             found[kind].append(path)
-    known = set(paths)
-    unexplained = [] if root is None else [p for p in _leaves(client, root) if p not in known]
+    leaves = () if root is None else _leaves(client, root)
+    unexplained = [path for path in leaves if not expected.explains(path)]
     lists = {
         **found,
         "unexplained": unexplained,
