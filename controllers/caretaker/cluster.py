@@ -14,6 +14,9 @@ Object = dict[str, Any]
 MARK = "mesos-platform/draining"
 """Annotation of a DaemonSet: the agent that its caretaker drains."""
 _REVISION = "controller-revision-hash"
+# The kubelet waits 10, 20, 40 s between them: what passes by itself has done so.
+_STARTS_MIN = 3
+_SOON_S = 60.0
 SNAPSHOTS = "snapshot.storage.k8s.io/v1"
 """Group and version of copies."""
 
@@ -114,6 +117,7 @@ def _name(of: Object) -> str:
 def _pod(pod: Object, current: str | None) -> Pod:
     metadata = pod["metadata"]
     conditions: list[Object] = _part(pod, "status").get("conditions") or []
+    containers: list[Object] = _part(pod, "status").get("containerStatuses") or []
     ordinal = metadata["name"].rpartition("-")[2]
     return Pod(
         name=metadata["name"],
@@ -122,7 +126,8 @@ def _pod(pod: Object, current: str | None) -> Pod:
         is_current=_part(metadata, "labels").get(_REVISION) == current,
         is_ready=any(c["type"] == "Ready" and c["status"] == "True" for c in conditions),
         is_ending="deletionTimestamp" in metadata,
-        has_run=any(map(_has_run, _part(pod, "status").get("containerStatuses") or [])),
+        has_run=any(map(_has_run, containers)),
+        keeps_ending=any(map(_keeps_ending, containers)),
     )
 
 
@@ -130,6 +135,17 @@ def _has_run(container: Object) -> bool:
     """Whether a container was ever started; one that waits now may have been before."""
     states = {*_part(container, "state"), *_part(container, "lastState")}
     return bool(states - {"waiting"}) or bool(container.get("restartCount"))
+
+
+def _keeps_ending(container: Object) -> bool:
+    """Whether it is held back from another start after some that did not last: one that ran for
+    days and ends is started again at once, and one that ended by itself is no reason."""
+    waits = _part(container, "state", "waiting").get("reason") == "CrashLoopBackOff"
+    last = _part(container, "lastState", "terminated")
+    if not waits or container.get("restartCount", 0) < _STARTS_MIN or "finishedAt" not in last:
+        return False
+    began, ended = (datetime.fromisoformat(last[key]) for key in ("startedAt", "finishedAt"))
+    return (ended - began).total_seconds() < _SOON_S
 
 
 def copy_of(snapshot: Object) -> Copy:

@@ -3,9 +3,10 @@
 Tasks end with an agent's pod, so it is drained first: one agent at a time, so that the others have
 room for what moves. A drain that we begin is written down (the mark) before the call, and taken
 back after the new pod has registered; a drain that somebody else began is theirs: its pod may be
-replaced, and it stays drained. A pod in which no agent has ever run has no tasks: when a newer
-description is there it goes at once, or a description that was wrong could not be mended by another
-one, because its agent never registers. Values in, one step out.
+replaced, and it stays drained. A pod in which no agent has ever run has no tasks, and neither has
+one whose agent ends soon after each start and that masters do not know: when a newer description is
+there it goes at once, or a description that was wrong could not be mended by another one, because
+its agent never registers. Values in, one step out.
 """
 
 from __future__ import annotations
@@ -60,8 +61,9 @@ def next_step(  # noqa: PLR0911 - one a step
     agents: Sequence[AgentPod], *, marked: str | None
 ) -> Step:
     """Decide the next step; `marked` is the agent that we are draining."""
-    if idle := [one.pod for one in agents if _is_idle(one.pod)]:
-        return Replace(idle[0], "it is old, and no agent has run in it")
+    if idle := [one for one in agents if _is_idle(one)]:
+        why = "ends again and again, unknown to masters" if idle[0].pod.has_run else "has not run"
+        return Replace(idle[0].pod, f"it is old, and its agent {why}")
     if marked is not None:
         return _go_on(agents, marked)
     if ending := [one.pod.name for one in agents if one.pod.is_ending]:
@@ -81,8 +83,11 @@ def next_step(  # noqa: PLR0911 - one a step
     return Mark(first.agent_id)
 
 
-def _is_idle(pod: Pod) -> bool:
-    return not (pod.is_current or pod.is_ready or pod.is_ending or pod.has_run)
+def _is_idle(one: AgentPod) -> bool:
+    pod = one.pod
+    if pod.is_current or pod.is_ready or pod.is_ending:
+        return False
+    return not pod.has_run or (pod.keeps_ending and one.agent_id is None)
 
 
 def _go_on(  # noqa: PLR0911 - one a step

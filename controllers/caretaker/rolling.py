@@ -14,7 +14,8 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Pod:
     """A member's pod. `is_current`: of the newest description; `has_run`: its program was started
-    there at least once, which a node check that fails or a missing image keeps it from."""
+    there at least once, which a node check that fails or a missing image keeps it from;
+    `keeps_ending`: it ends soon after each start, as with a flag that it does not know."""
 
     name: str
     ordinal: int
@@ -23,6 +24,7 @@ class Pod:
     is_ready: bool
     is_ending: bool = False
     has_run: bool = True
+    keeps_ending: bool = False
 
 
 @dataclass(frozen=True)

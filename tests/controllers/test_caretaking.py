@@ -171,11 +171,55 @@ def test_a_pod_in_which_no_agent_ever_ran_makes_room_for_a_mended_description(
 
     step = draining.next_step([serving, AgentPod(stuck, known)], marked=marked)
 
-    assert step == Replace(stuck, "it is old, and no agent has run in it")
+    assert step == Replace(stuck, "it is old, and its agent has not run")
     # Of the newest description, it is what somebody has to look at; once it goes, it goes.
     for other in (replace(stuck, is_current=True), replace(stuck, is_ending=True)):
         step = draining.next_step([serving, AgentPod(other, known)], marked=marked)
         assert isinstance(step, Wait)
+
+
+def test_a_pod_whose_agent_ends_again_and_again_makes_room_once_masters_do_not_know_it() -> None:
+    stuck = Pod("a", 0, "u", is_current=False, is_ready=False, keeps_ending=True)
+    serving = AgentPod(Pod("b", 0, "v", is_current=False, is_ready=True), "y")
+
+    step = draining.next_step([serving, AgentPod(stuck)], marked="x")
+
+    assert step == Replace(
+        stuck, "it is old, and its agent ends again and again, unknown to masters"
+    )
+    # While masters know it, its tasks may run; and what is newest is for somebody to look at.
+    known, newest = AgentPod(stuck, "x"), AgentPod(replace(stuck, is_current=True))
+    once = AgentPod(replace(stuck, keeps_ending=False))
+    for other in (known, newest, once):
+        assert isinstance(draining.next_step([serving, other], marked=None), Wait)
+
+
+_LOOPS: Object = {"waiting": {"reason": "CrashLoopBackOff"}}
+_T = "2026-01-01T00:0{}:00Z"
+
+
+def _ended(first: int, last: int) -> Object:
+    return {"terminated": {"startedAt": _T.format(first), "finishedAt": _T.format(last)}}
+
+
+@pytest.mark.parametrize(
+    ("container", "expected"),
+    [
+        ({"state": _LOOPS, "lastState": _ended(1, 1), "restartCount": 3}, True),
+        # The first ones may pass by themselves.
+        ({"state": _LOOPS, "lastState": _ended(1, 1), "restartCount": 2}, False),
+        ({"state": _LOOPS, "lastState": _ended(1, 3), "restartCount": 9}, False),
+        ({"state": {"running": {}}, "lastState": _ended(1, 1), "restartCount": 9}, False),
+        ({"state": _LOOPS, "restartCount": 9}, False),
+    ],
+)
+def test_a_container_that_ends_soon_after_several_starts_keeps_ending(
+    container: Object, *, expected: bool
+) -> None:
+    metadata: Object = {"name": "a-x1", "uid": "u", "labels": {}}
+    pod: Object = {"metadata": metadata, "spec": {}, "status": {"containerStatuses": [container]}}
+
+    assert Looked([pod], "newest", None).pods[0].keeps_ending is expected
 
 
 _CONTAINERS: list[tuple[list[Object], bool]] = [
