@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from tests.kubernetes.programs import Programs
 from tests.kubernetes.sandbox import Sandbox
 from tests.kubernetes.sandbox_init import ADDRESS, NAME, NETWORK
 from tests.providers.cluster.api import Cluster
+from tests.waiting import block_until
 from tools import locate
 from tools.images.build import Images
 from tools.kubernetes_recipes import CNI, COREDNS, KUBERNETES
@@ -39,8 +41,10 @@ _DNS_ROLE = "rig-dns"
 _POD_NETWORK = f"{PODS.rpartition('/')[0]}/24"
 _COMMAND_S_MAX = 120.0
 STORAGE_CLASS = "rig"
-# Enough for both colours of two clusters.
 _VOLUMES = 32
+_ENDED_S_MAX = 300.0
+_OWN = "rig"
+_VOLUME = ("v1", "PersistentVolume")
 _VOLUMES_DIR = Path("/var/lib/volumes")
 
 
@@ -79,6 +83,25 @@ class Node:
         ]
         assert len(found) == 1, f"{len(found)} processes run {words}"
         return found[0]
+
+    def make_room(self, cluster: Cluster) -> None:
+        """Wait until earlier stacks are gone, and empty the volumes that they left."""
+
+        def is_over() -> bool:
+            namespaces = [one["metadata"] for one in cluster.list("v1", "Namespace")]
+            volumes = [one["status"].get("phase") for one in cluster.list(*_VOLUME)]
+            return "Bound" not in volumes and all(
+                "deletionTimestamp" not in one for one in namespaces
+            )
+
+        block_until(is_over, "the end of earlier stacks", _ENDED_S_MAX)
+        for volume in cluster.list(*_VOLUME):
+            if volume["status"].get("phase") == "Released":
+                place = self.volumes / volume["metadata"]["name"]
+                shutil.rmtree(place)
+                place.mkdir()
+                freed = {"spec": {"claimRef": None}}
+                cluster.patch(_volume(volume["metadata"]["name"]), freed, manager=_OWN)
 
     def place_secrets(self, place: Path, values: Mapping[str, str]) -> None:
         """Put files where a pod would find them, for what runs in the sandbox beside pods."""
@@ -301,27 +324,28 @@ def _make_volumes(place: Sandbox, cluster: Cluster) -> None:
             "volumeBindingMode": "WaitForFirstConsumer",
         }
     )
-    here = {"key": "kubernetes.io/hostname", "operator": "In", "values": [NAME]}
-    affinity = {"required": {"nodeSelectorTerms": [{"matchExpressions": [here]}]}}
     for index in range(_VOLUMES):
         name = f"volume-{index}"
-        path = place.outside(_VOLUMES_DIR / name)
-        path.mkdir(parents=True)
-        cluster.apply(
-            {
-                "apiVersion": "v1",
-                "kind": "PersistentVolume",
-                "metadata": {"name": name},
-                "spec": {
-                    "capacity": {"storage": "10Gi"},
-                    "accessModes": ["ReadWriteOnce"],
-                    "persistentVolumeReclaimPolicy": "Retain",
-                    "storageClassName": STORAGE_CLASS,
-                    "local": {"path": str(_VOLUMES_DIR / name)},
-                    "nodeAffinity": affinity,
-                },
-            }
-        )
+        place.outside(_VOLUMES_DIR / name).mkdir(parents=True)
+        cluster.apply(_volume(name))
+
+
+def _volume(name: str) -> dict[str, Any]:
+    here = {"key": "kubernetes.io/hostname", "operator": "In", "values": [NAME]}
+    affinity = {"required": {"nodeSelectorTerms": [{"matchExpressions": [here]}]}}
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": name},
+        "spec": {
+            "capacity": {"storage": "10Gi"},
+            "accessModes": ["ReadWriteOnce"],
+            "persistentVolumeReclaimPolicy": "Retain",
+            "storageClassName": STORAGE_CLASS,
+            "local": {"path": str(_VOLUMES_DIR / name)},
+            "nodeAffinity": affinity,
+        },
+    }
 
 
 def _take_requests_down(cluster: Cluster) -> None:

@@ -71,6 +71,7 @@ def running(
     monkeypatch.setenv(APPLIES, str(node.plane.admin))
     known = known or values()
     with node.plane.cluster() as cluster:
+        node.make_room(cluster)
         made = stack_module.make(project, cluster, f"test-{uuid.uuid4().hex[:8]}")
         names = ("zookeeper", "mesos", "platform", "networks")
         made.configure(
@@ -94,7 +95,7 @@ def running(
             node.place_secrets(Path(SECRETS_DIR), known)
             updating.result()
         yield made
-        # What it keeps ends with the node.
+        # What it keeps ends with the node, or makes room for the next one.
         for namespace in {namespace for namespace, _, _ in given}:
             metadata = {"name": namespace}
             cluster.delete({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
