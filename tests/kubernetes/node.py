@@ -21,6 +21,7 @@ from typing import Any
 
 import yaml
 
+from components.targets.pods import STATE_DIR
 from tests import ports
 from tests.kubernetes import control_plane, sandbox
 from tests.kubernetes.control_plane import PODS, ControlPlane
@@ -102,6 +103,9 @@ class Node:
                 place.mkdir()
                 freed = {"spec": {"claimRef": None}}
                 cluster.patch(_volume(volume["metadata"]["name"]), freed, manager=_OWN)
+        # An agent would go on as that of the cluster before, with tasks whose end nobody learns.
+        for left in self.sandbox.outside(Path(STATE_DIR)).glob("*"):
+            shutil.rmtree(left)
 
     def place_secrets(self, place: Path, values: Mapping[str, str]) -> None:
         """Put files where a pod would find them, for what runs in the sandbox beside pods."""
