@@ -180,8 +180,20 @@ def test_an_attempt_without_outcome_allows_both_states(tmp_path: Path) -> None:
 
 
 def test_a_sequential_name_whose_number_nobody_was_told_is_explained() -> None:
-    attempt = {"kind": "try", "op": "sequence", "path": "/q/item-a-", "sha": "x", "acl": []}
-    other = {"kind": "try", "op": "create", "path": "/q/node-", "sha": "x", "acl": []}
+    attempt: dict[str, Any] = {
+        "kind": "try",
+        "op": "sequence",
+        "path": "/q/item-a-",
+        "sha": "x",
+        "acl": [],
+    }
+    other: dict[str, Any] = {
+        "kind": "try",
+        "op": "create",
+        "path": "/q/node-",
+        "sha": "x",
+        "acl": [],
+    }
     expected = replay([attempt, other])
     names = ["/q/item-a-0000000007", "/q/item-b-0000000007", "/q/node-0000000007", "/q/node-"]
     assert [expected.explains(name) for name in names] == [True, False, False, True]

@@ -41,9 +41,7 @@ async def expire(hosts: str, session: SavedSession) -> None:
         await lane.close()
         if gone:
             return
-        assert time.monotonic() < deadline, (
-            "taken back each time before it was closed"
-        )
+        assert time.monotonic() < deadline, "taken back each time before it was closed"
 
 
 class Server:
