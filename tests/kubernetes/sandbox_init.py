@@ -28,6 +28,9 @@ _TUNABLES = {
 }
 # Those of a network namespace are its own.
 _NETWORK_TUNABLES = {"ipv4/ip_forward": 1, "bridge/bridge-nf-call-iptables": 1}
+# Bytes of connections, which the probe reads where a node counts them. Not there before anything
+# tracks connections, and never on a kernel that cannot.
+_COUNTS_BYTES = Path("/proc/sys/net/netfilter/nf_conntrack_acct")
 PLACES = ("/var/lib", "/var/log", "/run")
 """Where a node writes: each is its own, and lies under the same path in its folder."""
 _CGROUPS = Path("/sys/fs/cgroup")
@@ -99,6 +102,8 @@ def _make_network() -> None:
     _run("ip", "route", "add", "default", "dev", INTERFACE)
     for name, value in _NETWORK_TUNABLES.items():
         Path("/proc/sys/net", name).write_text(str(value))
+    if _COUNTS_BYTES.exists():
+        _COUNTS_BYTES.write_text("1")
 
 
 def _run(*words: str) -> None:
