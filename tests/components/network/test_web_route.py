@@ -360,7 +360,9 @@ def test_pods_get_users_and_the_credential_from_secrets(run: Run) -> None:
     assert asked["dnsNames"] == ["web.example.com", "web-route-client.mesos.svc"]
     spec = recorder.named("web-route", "NetworkPolicy").inputs["spec"]
     assert [rule["from"] for rule in spec["ingress"]] == [
-        [{"namespaceSelector": {"matchLabels": {"mesos-platform/may-use-web": "true"}}}]
+        [{"namespaceSelector": {"matchLabels": {"mesos-platform/may-use-web": "true"}}}],
+        # Whoever checks that strangers are let in nowhere.
+        [{"podSelector": {"matchLabels": {"app.kubernetes.io/component": "migration"}}}],
     ]
 
 
