@@ -42,8 +42,6 @@ from stacks.tenancy import declare_tenants, secret_keys
 from stacks.tiers import TierPrograms, Tiers
 from stacks.topology import Color, Tier, Topology
 
-"""Service account of whoever migrates, on Kubernetes."""
-
 
 @dataclass(frozen=True)
 class Programs:

@@ -8,34 +8,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 from clients.kubernetes import KubernetesClient, KubernetesError, in_cluster
 from clients.mesos import MesosError, OperatorClient
-from clients.mesos.model import Agent
 from clients.zookeeper import EnsembleClient
 from controllers.caretaker.cluster import WorkloadClient
-from controllers.caretaker.driver import Caretaker, Masters
+from controllers.caretaker.driver import Caretaker
 from controllers.caretaker.settings import CaretakerSettings, Order
 from controllers.caretaker.voting import Voting
 from controllers.process import run, until_told
-
-
-class _Masters:
-    """The masters, as a caretaker asks them."""
-
-    def __init__(self, client: OperatorClient) -> None:
-        self._client = client
-        self.leader = client.leader
-        self.reactivate_agent = client.reactivate_agent
-
-    async def registered(self) -> Sequence[Agent]:
-        return (await self._client.agents()).registered
-
-    async def drain_agent(self, agent_id: str) -> None:
-        await self._client.drain_agent(agent_id)
 
 
 async def serve(path: Path, stop: asyncio.Event) -> None:
@@ -52,10 +35,10 @@ async def serve(path: Path, stop: asyncio.Event) -> None:
         if settings.order is not Order.NONE or settings.copies is not None:
             kubernetes = await opened.enter_async_context(KubernetesClient(in_cluster()))
             workload = WorkloadClient(kubernetes, settings)
-        masters: Masters | None = None
+        masters: OperatorClient | None = None
         if settings.order is not Order.NONE:
             client = OperatorClient(settings.masters, settings.credential_file)
-            masters = _Masters(await opened.enter_async_context(client))
+            masters = await opened.enter_async_context(client)
         voting: Voting | None = None
         if (ensemble := settings.ensemble) is not None:
             # A session is had from those that vote, now and afterwards.

@@ -20,12 +20,14 @@ from controllers.caretaker.rolling import Done, Pod, Replace, Wait
 
 @dataclass(frozen=True)
 class AgentPod:
-    """An agent's pod and what masters know of the agent on its node; `agent_id` None: nothing."""
+    """An agent's pod and what masters know of the agent on its node; `agent_id` None: it is not
+    registered. `is_awaited`: a new leader knows it by the registry, and waits for it."""
 
     pod: Pod
     agent_id: str | None = None
     drain: DrainState | None = None
     is_deactivated: bool = False
+    is_awaited: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,8 @@ def _is_idle(one: AgentPod) -> bool:
     pod = one.pod
     if pod.is_current or pod.is_ready or pod.is_ending:
         return False
-    return not pod.has_run or (pod.keeps_ending and one.agent_id is None)
+    is_known = one.agent_id is not None or one.is_awaited
+    return not pod.has_run or (pod.keeps_ending and not is_known)
 
 
 def _go_on(  # noqa: PLR0911 - one a step

@@ -7,7 +7,7 @@ a caretaker may be killed at any moment. A reason to wait is told when it change
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 import structlog
@@ -15,7 +15,7 @@ import structlog
 from clients.errors import AccessError
 from clients.kubernetes import KubernetesError
 from clients.mesos import MesosError
-from clients.mesos.model import Agent
+from clients.mesos.model import Agent, Agents
 from clients.zookeeper import ZooKeeperError
 from controllers.caretaker import copies, draining, membership, rolling
 from controllers.caretaker.cluster import Looked, WorkloadClient
@@ -33,8 +33,8 @@ class Masters(Protocol):
         """`host:port` of the leader."""
         ...
 
-    async def registered(self) -> Sequence[Agent]:
-        """Agents that have registered."""
+    async def agents(self) -> Agents:
+        """Agents that have registered, and those that the leader waits for."""
         ...
 
     async def drain_agent(self, agent_id: str) -> None:
@@ -122,8 +122,11 @@ class Caretaker:
         if looked.marked is None and all(pod.is_current for pod in looked.pods):
             return [AgentPod(pod) for pod in looked.pods]
         port = self._settings.agent_port
-        known = {a.hostname: a for a in await self._masters.registered() if a.port == port}
-        return [_joined(pod, known.get(looked.nodes[pod.name])) for pod in looked.pods]
+        agents = await self._masters.agents()
+        known = {a.hostname: a for a in agents.registered if a.port == port}
+        awaited = {a.hostname for a in agents.recovered if a.port == port}
+        nodes = [(pod, looked.nodes[pod.name]) for pod in looked.pods]
+        return [_joined(pod, known.get(node), is_awaited=node in awaited) for pod, node in nodes]
 
     async def _take(self, step: draining.Step) -> None:
         assert self._workload is not None
@@ -170,8 +173,8 @@ class Caretaker:
             _log.info(event, workload=self._settings.workload, reason=text)
 
 
-def _joined(pod: rolling.Pod, agent: Agent | None) -> AgentPod:
+def _joined(pod: rolling.Pod, agent: Agent | None, *, is_awaited: bool) -> AgentPod:
     if agent is None:
-        return AgentPod(pod)
+        return AgentPod(pod, is_awaited=is_awaited)
     drain = agent.drain.state if agent.drain else None
     return AgentPod(pod, agent.id, drain, agent.deactivated)

@@ -203,6 +203,34 @@ def test_an_account_may_restart_and_empty_members_and_nothing_else(
     assert account["automountServiceAccountToken"] is False
 
 
+def test_a_pod_that_migrates_reaches_what_it_asks_and_nobody_reaches_it(
+    run: Run, placing: Placing
+) -> None:
+    target = placing.target
+    assert isinstance(target, KubernetesTarget)
+    guest = migration.workload({"blue-masters": 1})
+
+    recorder = run(lambda: target.declare_guest(guest, pulumi.ResourceOptions()))
+
+    policy = recorder.named("migration", "NetworkPolicy").inputs
+    assert policy["spec"]["podSelector"]["matchLabels"] == policy["metadata"]["labels"]
+    assert policy["spec"]["ingress"] == []
+    names, *flows, api = policy["spec"]["egress"]
+    assert {port["port"] for port in names["ports"]} == {53}
+    assert [port["port"] for port in api["ports"]] == [443, 6443]
+    tiers = {
+        peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"]
+        for rule in flows
+        for peer in rule["to"]
+        if "podSelector" in peer
+    }
+    # What is looked at by the API server alone, and agents, which are their nodes, apart.
+    assert tiers == {
+        *("zookeeper", "masters", "frameworks", "clients", "engine", "exporter"),
+        *("edge", "web-route", "discovery"),
+    }
+
+
 def test_another_file_is_another_pod(run: Run, placing: Placing) -> None:
     def annotations(heap_mb: int) -> dict[str, str]:
         args = ZooKeeperEnsembleArgs(color="blue", program=PROGRAM, heap_mb=heap_mb)

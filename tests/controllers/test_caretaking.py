@@ -189,8 +189,8 @@ def test_a_pod_whose_agent_ends_again_and_again_makes_room_once_masters_do_not_k
     )
     # While masters know it, its tasks may run; and what is newest is for somebody to look at.
     known, newest = AgentPod(stuck, "x"), AgentPod(replace(stuck, is_current=True))
-    once = AgentPod(replace(stuck, keeps_ending=False))
-    for other in (known, newest, once):
+    once, awaited = AgentPod(replace(stuck, keeps_ending=False)), AgentPod(stuck, is_awaited=True)
+    for other in (known, newest, once, awaited):
         assert isinstance(draining.next_step([serving, other], marked=None), Wait)
 
 

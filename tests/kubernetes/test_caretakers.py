@@ -18,7 +18,7 @@ from clients.kubernetes import (
     RefusedError,
     UnknownKindError,
 )
-from clients.mesos.model import Agent, Drain, DrainState
+from clients.mesos.model import Agent, Agents, Drain, DrainState
 from controllers.caretaker.cluster import MARK, WorkloadClient
 from controllers.caretaker.driver import Caretaker
 from controllers.caretaker.settings import CaretakerSettings
@@ -46,14 +46,14 @@ class Masters:
 
     def __init__(self, leader: str, agents: Sequence[Agent] = ()) -> None:
         self._leader = leader
-        self.agents = {agent.id: agent for agent in agents}
+        self._agents = {agent.id: agent for agent in agents}
         self.told: list[str] = []
 
     async def leader(self) -> str:
         return f"{self._leader}.some.svc:5050"
 
-    async def registered(self) -> Sequence[Agent]:
-        return tuple(self.agents.values())
+    async def agents(self) -> Agents:
+        return Agents(tuple(self._agents.values()), ())
 
     async def drain_agent(self, agent_id: str) -> None:
         self.told.append(f"drain {agent_id}")
@@ -65,7 +65,7 @@ class Masters:
         self._change(agent_id, drain=None, deactivated=False)
 
     def _change(self, agent_id: str, **fields: Any) -> None:
-        self.agents[agent_id] = dataclasses.replace(self.agents[agent_id], **fields)
+        self._agents[agent_id] = dataclasses.replace(self._agents[agent_id], **fields)
 
 
 async def roll(stack: ClusterStack, caretaker: Caretaker, name: str) -> list[str]:

@@ -73,9 +73,9 @@ class Bench:
         finally:
             await watched.session.stop()
 
-    async def expire(self, session: SavedSession) -> None:
-        """End somebody else's session."""
-        await expire(self.hosts, session)
+    async def expire(self, session: SavedSession) -> int:
+        """End somebody else's session; returns how many disconnections they see at most."""
+        return await expire(self.hosts, session)
 
 
 class Watched:

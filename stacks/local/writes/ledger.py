@@ -54,12 +54,21 @@ class Expected:
             states.append(_state(attempt))
         return states
 
-    def explains(self, path: str) -> bool:
-        """Whether an acknowledged write or an attempt without outcome is why a node is there: also
-        a sequential one, whose number nobody was told."""
-        attempt = self.open.get(path[:-SEQUENCE_DIGITS])
-        sequential = attempt is not None and attempt["op"] == "sequence"
-        return sequential or path in self.last or path in self.open
+    def unexplained(self, paths: Iterable[str]) -> list[str]:
+        """Nodes that neither an acknowledged write nor an attempt without outcome is why of.
+
+        A sequential attempt whose number nobody was told is why of one node.
+        """
+        untold = {path for path, attempt in self.open.items() if attempt["op"] == "sequence"}
+        found: list[str] = []
+        for path in paths:
+            if path in self.last or path in self.open:
+                continue
+            if path[:-SEQUENCE_DIGITS] in untold:
+                untold.remove(path[:-SEQUENCE_DIGITS])
+            else:
+                found.append(path)
+        return found
 
 
 def _state(record: Record) -> State | None:

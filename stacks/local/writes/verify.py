@@ -89,8 +89,7 @@ def _compare(expected: Expected, hosts: str, client: Any, root: str | None) -> R
         kind = difference(expected.allowed(path), seen)
         if kind is not None:
             found[kind].append(path)
-    leaves = () if root is None else _leaves(client, root)
-    unexplained = [path for path in leaves if not expected.explains(path)]
+    unexplained = [] if root is None else expected.unexplained(_leaves(client, root))
     lists = {
         **found,
         "unexplained": unexplained,
