@@ -3,7 +3,8 @@
 A create that found no parent, and a delete that found children, wait for these to be looked at. A
 deleted znode may also hold what the rules leave out, which is nobody's to delete: then it stays on
 that side, alone, and the base remembers that it is gone on the owner's. The sweep deletes it once
-nothing stands below it any more; its owner may create it again before.
+nothing stands below it any more; its owner may create it again before. Where that side has become
+the owner's until then, the sweep has it copied instead.
 """
 
 from __future__ import annotations

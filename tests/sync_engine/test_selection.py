@@ -205,6 +205,69 @@ def test_what_stays_is_its_owners_again_when_it_is_created_again(stage: Rules) -
     assert not stage.reasons
 
 
+@pytest.mark.parametrize("is_restarted", [False, True], ids=["at once", "over a restart"])
+def test_what_stayed_is_copied_once_its_side_owns_it_and_nothing_left_out_is_below(
+    stage: Rules, is_restarted: bool
+) -> None:
+    rule = {"exclude": ["/**/cache"]}
+    stage.make(Side.A, "/x", "/x/y", "/plain")
+    stage.run(**rule)
+    stage.make(Side.B, "/x/cache", "/x/y/cache")
+    stage.drop(Side.A, "/x/y", "/x")
+    stage.rest()
+    assert stage.world.flip(Side.B) is not None, stage.world.refusal
+    stage.rest()
+    # Its new owner may take it back as long as it stays alone.
+    assert stage.names(Side.A) == ["/plain"]
+    assert stage.base.kept == {"/x", "/x/y"}
+    stage.drop(Side.B, "/x/cache")
+    stage.rest()
+    assert stage.names(Side.A) == ["/plain"]
+    if is_restarted:
+        stage.world.stop()
+        stage.drop(Side.B, "/x/y/cache")
+        stage.run(**rule)
+    else:
+        stage.drop(Side.B, "/x/y/cache")
+        stage.rest()
+    assert stage.names(Side.A) == stage.names(Side.B) == ["/plain", "/x", "/x/y"]
+    assert not stage.base.kept
+    assert stage.audit().equal
+    assert not stage.reasons
+    stage.drop(Side.B, "/x/y", "/x")
+    stage.rest()
+    assert stage.names(Side.A) == ["/plain"]
+
+
+def test_what_stays_goes_when_its_new_owner_deletes_it(stage: Rules) -> None:
+    stage.make(Side.A, "/x")
+    stage.run(exclude=["/*/cache"])
+    stage.make(Side.B, "/x/cache")
+    stage.drop(Side.A, "/x")
+    stage.rest()
+    assert stage.world.flip(Side.B) is not None, stage.world.refusal
+    stage.drop(Side.B, "/x/cache", "/x")
+    stage.rest()
+    assert stage.names(Side.A) == stage.names(Side.B) == []
+    assert not stage.base.kept
+    assert not stage.reasons
+
+
+def test_what_stays_goes_though_the_owner_was_another_one_meanwhile(stage: Rules) -> None:
+    stage.make(Side.A, "/x")
+    stage.run(exclude=["/*/cache"])
+    stage.make(Side.B, "/x/cache")
+    stage.drop(Side.A, "/x")
+    stage.rest()
+    for owner in (Side.B, Side.A):
+        assert stage.world.flip(owner) is not None, stage.world.refusal
+        stage.rest()
+    stage.drop(Side.B, "/x/cache")
+    stage.rest()
+    assert stage.names(Side.A) == stage.names(Side.B) == []
+    assert not stage.base.kept
+
+
 def test_both_ways_do_not_bring_back_what_stays(stage: Rules) -> None:
     rule = {"direction": "both", "exclude": ["/*/cache"]}
     stage.make(Side.A, "/x", "/plain")

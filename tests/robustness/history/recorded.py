@@ -13,6 +13,7 @@ from dataclasses import replace
 from sync_engine import documents
 from sync_engine.acl_fence import fence, is_fenced
 from sync_engine.direction import Side
+from sync_engine.watch import EventKind
 from sync_engine.wire import Check, Delete, SetData
 from sync_engine.znode import Acl, is_within
 from tests.robustness.history.acknowledged import History, Kind, Node, Write
@@ -24,6 +25,9 @@ from tests.sync_engine.memory.world import ROOTS, SUBTREE, World
 
 # An answer is on its way for less; an engine that goes on to write for longer has heard it.
 _ANSWER_S = 0.05
+
+Terms = list[tuple[int, Side]]
+"""Who became the owner, and when, by order."""
 
 
 def complaints(world: World) -> list[str]:
@@ -68,11 +72,13 @@ def history(world: World) -> History:
         if not all(isinstance(op, EndSession) for op in txn.ops)
     }
     owner, term = Side.A, 0
+    terms: Terms = [(0, owner)]
     for side, txn in both:
         if is_engine(txn.who):
             doc = _ownership(txn)
             if doc is not None and doc.term > term:
                 owner, term = doc.owner, doc.term
+                terms.append((txn.order, owner))
             died = txn.who != world.who and last_s.get(txn.who, 0.0) - txn.at_s < _ANSWER_S
             if died or txn.order in world.sides[side].unheard:
                 for op in txn.ops:
@@ -86,7 +92,7 @@ def history(world: World) -> History:
     # A base that was made while there was nothing but the root lacked nothing.
     began = min((write.order for write in found.writes if write.rel), default=0)
     found.lost_base.extend(order for order in world.lost_base if order > began)
-    _leave_out_forgotten(world, found, owner)
+    _leave_out_forgotten(world, found, terms)
     return found
 
 
@@ -180,20 +186,14 @@ def _leave_out_standing(world: World, found: History) -> None:
     ]
 
 
-def _leave_out_forgotten(world: World, found: History, owner: Side) -> None:
-    """Take out deletes of a former owner that only the base knew of.
+def _leave_out_forgotten(world: World, found: History, terms: Terms) -> None:
+    """Take out deletes of a former owner that count no more.
 
-    On the other side the znode had to stay, for something that was left out below it. Since then
-    that side has become the owner and the base was lost: what stands there is the owner's word, as
-    if it had been created then, and what the former owner wrote of it before counts no more.
+    On the other side the znode had to stay, for something that was left out below it, and that side
+    has become the owner since. Once nothing left out is below it, or when the base was lost, which
+    alone knew of the delete, what stands there is the owner's word, as if it had been created then.
     """
-    left_out = {
-        rel
-        for side, ensemble in world.sides.items()
-        for txn in ensemble.log
-        for result in txn.results
-        if (rel := ROOTS.rel(side, result.path)) is not None and not world.is_always_covered(rel)
-    }
+    _, owner = terms[-1]
     owned: dict[str, list[Write]] = {}
     for write in found.writes:
         if write.owned:
@@ -203,31 +203,62 @@ def _leave_out_forgotten(world: World, found: History, owner: Side) -> None:
         node = world.sides[owner].tree.nodes.get(ROOTS.path(owner, rel))
         if node is None or _is_kept(world, owner, rel):
             continue
-        if not any(is_within(other, rel) for other in left_out):
-            continue
-        forgotten = _forgotten(writes, found.lost_base, owner)
+        forgotten = _forgotten(world, writes, found.lost_base, terms)
         if forgotten is None:
             continue
         past = {write.order for write in writes if write.order <= forgotten.order}
         word = replace(
-            forgotten, side=owner, kind=Kind.CREATE, data=node.data, acl=frozenset(node.acl)
+            forgotten,
+            side=forgotten.side.other,
+            kind=Kind.CREATE,
+            data=node.data,
+            acl=frozenset(node.acl),
         )
         kept = [w for w in found.writes if not (w.owned and w.rel == rel and w.order in past)]
         found.writes[:] = [*kept, word]
 
 
-def _forgotten(writes: list[Write], lost_base: list[int], owner: Side) -> Write | None:
-    """The last delete of these, all of one path and its owners', if a base was lost after it and
-    the other side's owner went on with a znode that was deleted here."""
+def _forgotten(
+    world: World, writes: list[Write], lost_base: list[int], terms: Terms
+) -> Write | None:
+    """The last delete of these, all of one path and its owners', if the other side had to keep the
+    znode and its clients became the owners after it."""
     deletes = [at for at, write in enumerate(writes) if write.kind is Kind.DELETE]
     if not deletes:
         return None
     write, later = writes[deletes[-1]], writes[deletes[-1] + 1 :]
     if any(w.kind is Kind.CREATE for w in later):
         return None
-    goes_on = later[0].side if later else owner
-    was_lost = any(order > write.order for order in lost_base)
-    return write if was_lost and goes_on is not write.side else None
+    other = write.side.other
+    began = [order for order, owner in terms if owner is other and order > write.order]
+    if any(order > write.order for order in lost_base):
+        goes_on = later[0].side if later else terms[-1][1]
+        # What was left out may have gone before the base did, and nothing told.
+        since = 0 if goes_on is other else None
+    else:
+        since = write.order if began else None
+    if since is None:
+        return None
+    return write if _has_left_out(world, other, write.rel, since, max(began, default=0)) else None
+
+
+def _has_left_out(world: World, side: Side, rel: str, since: int, until: int) -> bool:
+    """Whether something left out stood below a path on a side at some time, by order."""
+    standing: set[str] = set()
+    for txn in world.sides[side].log:
+        if txn.order > until:
+            break
+        if txn.order > since and standing:
+            return True
+        for event in txn.happened:
+            other = ROOTS.rel(side, event.path)
+            if other is None or not is_within(other, rel) or world.is_always_covered(other):
+                continue
+            if event.kind is EventKind.CREATED:
+                standing.add(other)
+            elif event.kind is EventKind.DELETED:
+                standing.discard(other)
+    return bool(standing)
 
 
 def _stands(world: World, write: Write) -> bool:
