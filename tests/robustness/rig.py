@@ -51,6 +51,8 @@ class Rig:
         self.runner = StackRunner(local_stack.STACK, project_dir)
         config = local_stack.read(project_dir)
         self.supervisor = Supervisor(local_stack.run_dir_of(project_dir, config))
+        # One for all: each of its own would read all authorities of the system anew.
+        self._http = httpx.Client(timeout=5.0, trust_env=False)
 
     @property
     def standing(self) -> Standing:
@@ -74,7 +76,7 @@ class Rig:
         address = self.runner.outputs()["marathon"][0]
         secret = read_secret(self.supervisor.run_dir / "secrets" / MARATHON_SECRET) or ""
         user, _, password = secret.partition(":")
-        answer = httpx.get(f"http://{address}{path}", auth=(user, password), timeout=5.0)
+        answer = self._http.get(f"http://{address}{path}", auth=(user, password))
         answer.raise_for_status()
         return answer.json()
 
@@ -91,7 +93,7 @@ class Rig:
         return {task["id"]: int(task["pid"]) for task in self.framework()["tasks"]}
 
     def _get(self, url: str) -> Json:
-        answer = httpx.get(url, timeout=5.0)
+        answer = self._http.get(url)
         answer.raise_for_status()
         return answer.json()
 
