@@ -16,20 +16,44 @@ Image = Annotated[str, AfterValidator(check_image)]
 
 
 class ImagesConfig(Model):
-    """Container images, pinned by digest. There is no default: nobody maintains one."""
+    """Container images, pinned by digest. There is no default: nobody maintains one.
+
+    Each process of ours may have its own: the target of components/images that is called like its
+    key, with dashes. Without one it runs in `platform`, which holds them all.
+    """
 
     zookeeper: Image
     """Runs ZooKeeper servers: the official image, or one laid out like it."""
     mesos: Image
     """Runs masters and agents."""
     platform: Image
-    """Runs the sync engine, the frameworks and the client groups."""
+    """Runs every process of ours that no other key names: `platform` of components/images."""
+    sync_engine: Image | None = None
+    """Runs the sync engine, and copies what Marathon keeps (`cluster.marathon.backup`)."""
+    caretaker: Image | None = None
+    """Looks after pods and volumes of workloads."""
+    framework: Image | None = None
+    """Runs the sample framework."""
+    traffic: Image | None = None
+    """Runs client groups."""
+    exporter: Image | None = None
+    """Tells Prometheus of masters, agents and Marathon."""
+    registrator: Image | None = None
+    """Tells Consul what runs."""
+    log_keeper: Image | None = None
+    """Tells Elasticsearch what it has to know of logs."""
+    marathon_stand_in: Image | None = None
+    """Runs the stand-in of Marathon, where `marathon` names none."""
     marathon: Image | None = None
     """Runs Marathon: the published image, or one with `marathon` on PATH, bash and coreutils. It
-    wants a `mesos` image with the real programs. None: the stand-in runs, in `platform`."""
+    wants a `mesos` image with the real programs. None: the stand-in runs."""
     networks: Image | None = None
     """Puts networks of containers on nodes: `networks` of components/images. Needed for
     `cluster.networks`."""
+
+    def own(self, image: str | None) -> str:
+        """What a process runs in: its own image, or the one that holds all."""
+        return image or self.platform
 
 
 class IssuerConfig(Model):

@@ -79,7 +79,6 @@ def programs_of(config: StackConfig) -> Programs:
     """What executes where configuration says nothing else."""
     images = config.kubernetes.images if config.kubernetes else None
     mesos = images.mesos if images else None
-    platform = images.platform if images else None
 
     def python(module: str, image: str | None) -> Program:
         return Program(("python", "-m", module), image)
@@ -90,13 +89,15 @@ def programs_of(config: StackConfig) -> Programs:
         else python("stacks.local.zookeeper", None),
         master=python("stacks.local.mesos_master", mesos),
         agent=python("stacks.local.mesos_agent", mesos),
-        framework=python("stacks.local.framework", platform),
-        traffic=python("stacks.local.traffic", platform),
-        engine=Program(("python", "-m", "sync_engine.cli", "run"), platform),
+        framework=python("stacks.local.framework", images and images.own(images.framework)),
+        traffic=python("stacks.local.traffic", images and images.own(images.traffic)),
+        engine=Program(
+            ("python", "-m", "sync_engine.cli", "run"), images and images.own(images.sync_engine)
+        ),
         marathon=Program(("sh",), images.marathon)
         if images and images.marathon
-        else python("stacks.local.marathon", platform),
-        caretaker=python("controllers.caretaker", platform),
+        else python("stacks.local.marathon", images and images.own(images.marathon_stand_in)),
+        caretaker=python("controllers.caretaker", images and images.own(images.caretaker)),
     )
 
 

@@ -77,7 +77,8 @@ def declare_services(
 
 
 def _exporters(config: StackConfig, beside: Beside, placing: Placing) -> dict[str, str]:
-    image = config.kubernetes.images.platform if config.kubernetes else None
+    images = config.kubernetes.images if config.kubernetes else None
+    image = images and images.own(images.exporter)
     program = Program(("python", "-m", "controllers.exporter"), image)
     standing = beside.topology.standing
     found = {
@@ -121,9 +122,10 @@ def _registrator(
     config: StackConfig, beside: Beside, made: ServiceDiscovery, placing: Placing
 ) -> str:
     assert config.kubernetes is not None
+    images = config.kubernetes.images
     command = ("python", "-m", "controllers.registrator")
     args = TaskRegistratorArgs(
-        program=Program(command, config.kubernetes.images.platform),
+        program=Program(command, images.own(images.registrator)),
         # No other of this Kubernetes cluster has the name.
         cluster=config.kubernetes.namespace,
         marathon=tuple(beside.marathon),
@@ -169,6 +171,7 @@ def _logging(config: StackConfig, stack: str, placing: Placing) -> str:
 
     wanted, kubernetes = config.services.logging, config.kubernetes
     assert kubernetes is not None
+    images = kubernetes.images
     assert wanted.filebeat is not None
     issuer = wanted.issuer and Issuer(wanted.issuer.name, wanted.issuer.kind)
     command = ("python", "-m", "controllers.log_keeper")
@@ -177,7 +180,7 @@ def _logging(config: StackConfig, stack: str, placing: Placing) -> str:
         agents_namespace=f"{kubernetes.namespace}-agents",
         servers=ElasticsearchArgs(wanted.elasticsearch, wanted.replicas, wanted.memory_mb, issuer),
         filebeat=wanted.filebeat,
-        keeper=Program(command, kubernetes.images.platform),
+        keeper=Program(command, images.own(images.log_keeper)),
         version=wanted.version,
         operation=wanted.operation,
         keeping=wanted.keeping,
@@ -185,8 +188,7 @@ def _logging(config: StackConfig, stack: str, placing: Placing) -> str:
         storage_class=kubernetes.storage_class,
         volume_gib=kubernetes.volume_gib,
         tolerations=wanted.tolerations,
-        has_marathon=kubernetes.images.marathon is not None
-        and bool(config.cluster.marathon.instances),
+        has_marathon=images.marathon is not None and bool(config.cluster.marathon.instances),
     )
     return Logging(f"{stack}-logging", args, placing).url
 
@@ -207,7 +209,7 @@ def _probe(config: StackConfig, stack: str, beside: Beside, placing: Placing) ->
 
     kubernetes, wanted = config.kubernetes, config.services.probe
     assert kubernetes is not None
-    image = wanted.image or kubernetes.images.platform
+    image = kubernetes.images.own(wanted.image)
     args = ProbeArgs(
         program=Program(("python", "-m", "probe.cli"), image),
         apps=wanted.apps,

@@ -38,7 +38,7 @@ class EdgeConfig(Model):
     group: str = Field(default="external", pattern=r"^[a-z][a-z0-9-]{0,20}$")
     """Apps that name it in their label HAPROXY_GROUP are served."""
     image: Image | None = None
-    """On Kubernetes: this project with HAProxy 2.6 or newer."""
+    """On Kubernetes: `edge` of components/images, or this project with HAProxy 2.6 or newer."""
 
 
 class StubZoneConfig(Model):
@@ -173,7 +173,8 @@ class ProbeConfig(Model):
     watcher_memory_mb: int = Field(default=256, ge=64)
     """The same of each that watches the cluster."""
     image: Image | None = None
-    """This project with its extra `probe`; the platform's when None."""
+    """`probe` of components/images, or this project with its extra `probe`; `images.platform` when
+    None."""
 
 
 class LoggingConfig(Model):

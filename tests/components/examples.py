@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,9 +19,12 @@ EXAMPLES = sorted(FOLDER.glob("*.yaml"))
 _MIGRATION = {"position": "2", "client_groups": {"traffic": "source"}}
 
 
-def declared(run: Run, example: Path, tmp_path: Path) -> Recorder:
-    """What a stack of an example registers."""
+def declared(
+    run: Run, example: Path, tmp_path: Path, images: Mapping[str, str] | None = None
+) -> Recorder:
+    """What a stack of an example registers, with these images besides its own."""
     values = yaml.safe_load(example.read_text())["config"]
+    values["mesos-platform:kubernetes"]["images"] |= images or {}
     values["mesos-platform:migration"] |= _MIGRATION
 
     def stack() -> None:

@@ -41,6 +41,21 @@ _PREFIXES = {
 _OF_AGENTS = (AGENT_SECRET, ZOOKEEPER)
 _SOURCE = {"traffic": Placement.SOURCE}
 _CERTIFIED = ("blue-zookeeper", "green-zookeeper", "sync-engine")
+# One a process, so that each is seen to hold what its process needs; nothing runs in `platform`.
+_IMAGES = (
+    "zookeeper",
+    "mesos",
+    "platform",
+    "sync_engine",
+    "caretaker",
+    "framework",
+    "traffic",
+    "exporter",
+    "registrator",
+    "log_keeper",
+    "marathon_stand_in",
+    "networks",
+)
 Given = tuple[str, str, Mapping[str, str]]
 """A Secret: its namespace, its name, and its content."""
 
@@ -73,11 +88,10 @@ def running(
     with node.plane.cluster() as cluster:
         node.make_room(cluster)
         made = stack_module.make(project, cluster, f"test-{uuid.uuid4().hex[:8]}")
-        names = ("zookeeper", "mesos", "platform", "networks")
         made.configure(
             # One node cannot keep members apart.
             kubernetes={
-                "images": {name: node.images.names[name] for name in names},
+                "images": {key: node.images.names[key.replace("_", "-")] for key in _IMAGES},
                 "spread": "any",
                 "node_networks": [NETWORK],
                 **wanted.get("kubernetes", {}),

@@ -54,6 +54,7 @@ def stack(
         "tls": {"secret": _TLS},
         "watch": ["zookeeper", "mesos", "marathon"],
         "watchers": 1,
+        "image": node.images.names["probe"],
     }
     wanted = {
         "cluster": {

@@ -182,7 +182,7 @@ def test_a_jar_is_told_by_the_group_that_it_says(tmp_path: Path) -> None:
     assert told == {"pkg:maven/org.thing/thing-core@1.2.3", "pkg:generic/silent@4"}
 
 
-def test_images_hold_the_wheels_that_are_pinned_and_no_pulumi(tmp_path: Path) -> None:
+def test_images_hold_wheels_that_are_pinned_and_no_pulumi(tmp_path: Path) -> None:
     pinned = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", base.LOCK.read_text(), re.MULTILINE))
     for name, version in pinned.items():
         folder = tmp_path / f"{name}.dist-info"
@@ -194,6 +194,8 @@ def test_images_hold_the_wheels_that_are_pinned_and_no_pulumi(tmp_path: Path) ->
     assert document["bomFormat"] == "CycloneDX"
     assert {part["name"]: part["version"] for part in document["components"]} == pinned
     assert not [name for name in pinned if "pulumi" in name]
+    stages = dockerfile.read(build.DOCKERFILE.read_text())
+    assert set(build.wheels_of(stages.values())) <= pinned.keys()
     everything = dict(
         re.findall(
             r"^([a-z0-9-]+)==(\S+)",

@@ -84,7 +84,6 @@ def _make(into: Path) -> None:
     (into / PYTHON).write_text(python)
     _install_wheels(python, into / WHEELS)
     compile_bytecode(into / WHEELS, f"{INSIDE}/{WHEELS}", python)
-    parts[WHEELS] = sbom.of_wheels(into / WHEELS)
     (into / PARTS).write_text(json.dumps(parts, indent=1, sort_keys=True))
     shutil.rmtree(fetched)
 

@@ -6,12 +6,12 @@ import json
 import platform
 import shutil
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tools import locate, recipes
-from tools.images import base, dockerfile, layers, oci, sbom
+from tools.images import base, dockerfile, layers, oci, sbom, wheels
 from tools.images.dockerfile import Layer, Stage
 from tools.kubernetes_recipes import CNI
 from tools.recipes import ZOOKEEPER
@@ -19,19 +19,31 @@ from tools.recipes import ZOOKEEPER
 DOCKERFILE = base.CHECKOUT / "components" / "images" / "Dockerfile"
 REGISTRY = "mesos-platform.invalid"
 """Nobody's: images are never pulled by these names."""
-TARGETS: Mapping[str, tuple[str, ...]] = {
-    "pause": ("base",),
-    "zookeeper": ("base", "java", "jars"),
-    "platform": ("base", "python", base.WHEELS),
-    "edge": ("base", "python", base.WHEELS, "haproxy"),
-    "networks": ("base", "python", base.WHEELS, "network", "plugins"),
-    "mesos": ("base", "python", base.WHEELS),
-}
-"""Images, and the lists that tell their parts."""
+TARGETS = (
+    "pause",
+    "zookeeper",
+    "sync-engine",
+    "probe",
+    "exporter",
+    "registrator",
+    "log-keeper",
+    "autoscaler",
+    "caretaker",
+    "edge",
+    "networks",
+    "framework",
+    "traffic",
+    "marathon-stand-in",
+    "mesos",
+    "platform",
+)
+"""Images, as the Dockerfile calls them."""
 PLUGINS = ("bridge", "host-local")
 """Of the published CNI plugins, those that networks of containers are made by."""
-# What runs beside a cluster; whatever declares one stays out.
 _PROJECT = ("clients", "components", "controllers", "probe", "stacks", "sync_engine", "tools")
+_WHEELS = f"{base.WHEELS}/"
+# Packages of which images hold some parts: their own modules, apart from the packages below them.
+_PARTED = ("clients", "controllers", "stacks/local")
 _UNUSED = shutil.ignore_patterns("__pycache__", "go.*", "*.sha256")
 _ACCOUNTS = {
     "passwd": (
@@ -90,7 +102,6 @@ def make_context(into: Path) -> None:
     prepared = base.folder()
     for name in base.GROUPS:
         (into / f"{name}.tar").symlink_to(prepared / f"{name}.tar")
-    (into / base.WHEELS).symlink_to(prepared / base.WHEELS)
     jars = locate.folder(ZOOKEEPER.full_name) / "lib"
     (into / "jars").symlink_to(jars)
     plugins = into / "plugins"
@@ -101,22 +112,39 @@ def make_context(into: Path) -> None:
     accounts.mkdir()
     for name, text in _ACCOUNTS.items():
         (accounts / name).write_text(text)
-    project = into / "project"
-    project.mkdir()
-    for name in _PROJECT:
-        shutil.copytree(base.CHECKOUT / name, project / name, ignore=_UNUSED)
-    tell_version(project)
-    python = (prepared / base.PYTHON).read_text()
-    base.compile_bytecode(project, f"{base.INSIDE}/project", python)
-    parts = json.loads((prepared / base.PARTS).read_text()) | {
+    copy_project(into, (prepared / base.PYTHON).read_text())
+    stages = dockerfile.read(DOCKERFILE.read_text())
+    wheels.split(prepared / base.WHEELS, wheels_of(stages.values()), into / base.WHEELS)
+    parts: dict[str, list[sbom.Part]] = json.loads((prepared / base.PARTS).read_text())
+    parts |= {
         "jars": sbom.of_jars(jars),
         "plugins": sbom.of_modules(recipes.HERE / CNI.name / "go.mod"),
     }
     lists = into / "sbom"
     lists.mkdir()
-    for target, kinds in TARGETS.items():
-        text = sbom.document(target, [part for kind in kinds for part in parts[kind]])
-        (lists / f"{target}.cdx.json").write_text(text)
+    for target in TARGETS:
+        held = [part for layer in stages[target].layers for part in _held(layer, parts, into)]
+        (lists / f"{target}.cdx.json").write_text(sbom.document(target, held))
+
+
+def copy_project(into: Path, python: str) -> None:
+    """Our packages, whole and parted, compiled for a Python."""
+    project = into / "project"
+    project.mkdir()
+    for name in _PROJECT:
+        shutil.copytree(base.CHECKOUT / name, project / name, ignore=_UNUSED)
+    base.compile_bytecode(project, f"{base.INSIDE}/project", python)
+    for name in _PARTED:
+        shutil.copytree(project / name, into / "modules" / name, ignore=_packages)
+    version = into / "version"
+    version.mkdir()
+    tell_version(version)
+
+
+def wheels_of(stages: Iterable[Stage]) -> list[str]:
+    """Packages that images hold beside ours; what those require comes with them."""
+    sources = {layer.source for stage in stages for layer in stage.layers}
+    return sorted(s.removeprefix(_WHEELS) for s in sources if s.startswith(_WHEELS))
 
 
 def tell_version(project: Path) -> None:
@@ -126,6 +154,16 @@ def tell_version(project: Path) -> None:
     folder = project / f"{name.replace('-', '_')}-{version}.dist-info"
     folder.mkdir()
     (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+
+
+def _packages(folder: str, names: list[str]) -> list[str]:
+    return [n for n in names if n != "__pycache__" and (Path(folder) / n).is_dir()]
+
+
+def _held(layer: Layer, parts: Mapping[str, list[sbom.Part]], context: Path) -> list[sbom.Part]:
+    if layer.source.startswith(_WHEELS):
+        return sbom.of_wheels(context / layer.source)
+    return parts.get(layer.source.removesuffix(".tar"), [])
 
 
 def _layers(

@@ -19,15 +19,16 @@ Part = dict[str, object]
 
 
 def document(image: str, parts: Iterable[Mapping[str, object]]) -> str:
-    """The list of an image's parts; equal parts make an equal text."""
-    listed = sorted(parts, key=lambda part: str(part["purl"]))
+    """The list of an image's parts, each once; equal parts make an equal text."""
+    # What two packages require came with both.
+    listed = sorted({str(part["purl"]): part for part in parts}.items())
     return json.dumps(
         {
             "bomFormat": "CycloneDX",
             "specVersion": "1.6",
             "version": 1,
             "metadata": {"component": {"type": "container", "name": image}},
-            "components": listed,
+            "components": [part for _, part in listed],
         },
         indent=1,
         sort_keys=True,
