@@ -46,8 +46,9 @@ Json = dict[str, Any]
 class Rig:
     """One cluster, and the migrations of it."""
 
-    def __init__(self, project_dir: Path) -> None:
+    def __init__(self, project_dir: Path, znodes: int) -> None:
         self.project_dir = project_dir
+        self._znodes = znodes
         self.runner = StackRunner(local_stack.STACK, project_dir)
         config = local_stack.read(project_dir)
         self.supervisor = Supervisor(local_stack.run_dir_of(project_dir, config))
@@ -97,8 +98,12 @@ class Rig:
         answer.raise_for_status()
         return answer.json()
 
-    def await_healthy(self, *, znodes: int = _ZNODES) -> None:
-        """Every task runs and traffic writes; raises with what is missing otherwise."""
+    def close(self) -> None:
+        """Close connections; the cluster goes on."""
+        self._http.close()
+
+    def await_healthy(self) -> None:
+        """Every task runs and traffic has made its znodes; raises with what is missing otherwise."""
 
         def is_healthy() -> bool:
             state, traffic = self.framework(), self.traffic()
@@ -111,7 +116,12 @@ class Rig:
                 and not app["deployments"]
                 for app in apps
             )
-            return tasks_run and apps_run and traffic["connected"] and traffic["znodes"] >= znodes
+            return (
+                tasks_run
+                and apps_run
+                and traffic["connected"]
+                and traffic["znodes"] >= self._znodes
+            )
 
         seen: Json = {}
         self.wait_for(is_healthy, lambda: f"a healthy cluster, saw {seen}")
@@ -207,13 +217,14 @@ def _running(folder: Path, *, calm: bool) -> Generator[Rig]:
         path = local_stack.path_of(project)
         path.write_text(path.read_text().replace(_CLUSTER, f"{_CLUSTER}{_CALM}", 1))
     try:
-        rig = Rig(project)
+        rig = Rig(project, _CALM_ZNODES if calm else _ZNODES)
         try:
             rig.runner.init()
             rig.runner.up()
-            rig.await_healthy(znodes=_CALM_ZNODES if calm else _ZNODES)
+            rig.await_healthy()
             yield rig
         finally:
+            rig.close()
             rig.supervisor.remove_all()
             left = orphans.marked(rig.supervisor.mark(""))
             orphans.end(left, grace_s=1.0)
