@@ -103,7 +103,7 @@ class Rig:
         self._http.close()
 
     def await_healthy(self) -> None:
-        """Every task runs and traffic has made its znodes; raises with what is missing otherwise."""
+        """Every task runs and traffic has its znodes; raises with what is missing otherwise."""
 
         def is_healthy() -> bool:
             state, traffic = self.framework(), self.traffic()
