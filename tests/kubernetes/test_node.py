@@ -1,6 +1,7 @@
 """A cluster that really runs: our images as pods of a real node, migrated with real guards.
 
-It takes minutes: `make test-long` and `make test-kubernetes` run it, and so does CI.
+That it serves is in `make test` where the node is built; the ways of a migration take many minutes:
+`make test-long` or `make robustness`, and `make test-kubernetes`, which runs all.
 """
 
 from __future__ import annotations
@@ -62,7 +63,6 @@ def stack(
         yield made
 
 
-@pytest.mark.long
 @pytest.mark.timeout(_BOUND_S)
 def test_a_cluster_serves_as_real_pods_that_can_do_nothing_else(
     node: Node, stack: ClusterStack
