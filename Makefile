@@ -5,7 +5,7 @@ PYTHON ?= python3
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down test test-long test-mesos test-kubernetes test-docker check robustness bench bench-sync bench-mesos bench-probe bench-declare tools tools-tests tools-kubernetes tools-docker tools-packages setup lock clean
+.PHONY: help demo down test test-long test-mesos test-node test-kubernetes test-docker check robustness bench bench-sync bench-mesos bench-probe bench-declare tools tools-tests tools-kubernetes tools-docker tools-packages setup lock clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -25,8 +25,11 @@ test-long: setup tools-tests ## run what takes longer, as CI does: whole ways on
 test-mesos: setup ## run the contract tests on the mesos-master and mesos-agent of PATH
 	@$(RUN) python -m tests.local.against_mesos $(ARGS)
 
-test-kubernetes: setup tools-kubernetes ## run the tests against a real Kubernetes API server and a real node, built first
-	@$(RUN) pytest tests/kubernetes -m "" $(ARGS)
+test-node: setup tools-kubernetes ## run the tests on a real Kubernetes node, built first, one after the other (half an hour)
+	@$(RUN) pytest tests/kubernetes -m turns -n 0 $(if $(filter test-node,$(MAKECMDGOALS)),$(ARGS))
+
+test-kubernetes: test-node ## run these, and the tests against a real Kubernetes API server
+	@$(RUN) pytest tests/kubernetes -m "not turns" $(ARGS)
 
 test-docker: setup tools-docker ## run the tests on a real Docker engine (root; the distribution's, in a network namespace of its own)
 	@$(RUN) pytest tests/docker -m "not robustness" $(ARGS)

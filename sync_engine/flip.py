@@ -25,6 +25,7 @@ from sync_engine.errors import EngineBusyError, EngineRefusedError
 from sync_engine.fencing import check_is_super, check_no_ephemerals, fence_side, restore_side
 from sync_engine.padding import pad
 from sync_engine.pair import OwnershipStore
+from sync_engine.release import find_free
 from sync_engine.replicator import Replicator
 from sync_engine.report import FlipReport
 from sync_engine.wire import ANY_VERSION, SetData
@@ -118,6 +119,7 @@ class Flip:
             EngineRefusedError: they are not, or replication waits for an operator.
         """
         replicator, subtree = self._replicator, self._subtree
+        await self._release()
         paths: list[str] = []
         for _ in range(_EQUAL_ATTEMPTS_MAX):
             for rel in paths:
@@ -134,6 +136,20 @@ class Flip:
             f"{subtree.source_path(paths[0])}: see the status for skipped paths; stop the writers"
         )
         raise EngineRefusedError(msg, type="SidesDiffer")
+
+    async def _release(self) -> None:
+        """Let go of what stayed on one side and need not: another owner would mean otherwise."""
+        replicator, subtree = self._replicator, self._subtree
+        tried: set[str] = set()
+        while subtree.base.kept:
+            await asyncio.gather(*map(subtree.catch_up, Side))
+            free = [rel for rel in await find_free(subtree) if rel not in tried]
+            if not free:
+                return
+            for rel in free:
+                replicator.notify(rel, forced=True)
+            await replicator.drain()
+            tried.update(free)
 
     async def _fence(self, side: Side) -> None:
         changed: list[str] = []

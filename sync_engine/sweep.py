@@ -11,8 +11,8 @@ from contextlib import suppress
 from sync_engine import wire
 from sync_engine.context import Subtree
 from sync_engine.errors import NoNodeError, SyncError, ZkError
-from sync_engine.lane import Lane
 from sync_engine.reader import gather_answers
+from sync_engine.release import find_free
 from sync_engine.replicator import Replicator
 from sync_engine.rows import GONE, Stamp
 from sync_engine.wire import OpCode
@@ -35,8 +35,8 @@ async def run_sweep(replicator: Replicator) -> None:
         await asyncio.sleep(_sweep_pause_s(subtree))
         if replicator.stalled is not None:
             continue
+        _try_again(replicator)
         if subtree.source.tells_changes:
-            _try_again(replicator)
             await _sweep_all(replicator)
         else:
             replicator.request_comparison()
@@ -107,24 +107,9 @@ async def _sweep(replicator: Replicator, rels: list[str]) -> None:
 
 
 async def _release(replicator: Replicator) -> None:
-    """Look at what stays on one side for something below it that is gone by now.
-
-    It goes from the other side. Where that has become the owner's meanwhile, nobody but the owner
-    deletes there: the znode is the owner's like any other, and is copied.
-    """
-    subtree = replicator.subtree
-    target, source = subtree.target.reader, subtree.source.reader
-    kept: list[tuple[str, Lane, str]] = []
-    for rel in subtree.base.kept:
-        row = subtree.base.get(rel)
-        if row is not None and row.is_gone(subtree.owner):
-            kept.append((rel, target, subtree.target_path(rel)))
-        elif not subtree.policy.both:
-            # Copied both ways, it is for the worker of the other way.
-            kept.append((rel, source, subtree.source_path(rel)))
-    for start in range(0, len(kept), _STEP):
-        some = kept[start : start + _STEP]
-        stats = await asyncio.gather(*(lane.exists(path) for _, lane, path in some))
-        for (rel, _, _), stat in zip(some, stats, strict=True):
-            if stat is None or not stat.num_children:
-                replicator.notify(rel, forced=True)
+    """Look at what stays on one side for something below it that is gone by now."""
+    skipped = replicator.subtree.counters.skipped
+    for rel in await find_free(replicator.subtree, pause_s=_PAUSE_S):
+        # What was put aside is tried again in turns.
+        if rel not in skipped:
+            replicator.notify(rel, forced=True)

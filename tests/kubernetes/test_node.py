@@ -33,6 +33,9 @@ from tests.providers.cluster.api import Object
 from tests.providers.cluster.errors import RefusedError
 from tests.waiting import block_until
 
+# One node at a time: pods have a small share of processors beside those of another.
+pytestmark = pytest.mark.turns
+
 # Two minutes on an idle machine; several times that beside other work.
 _BOUND_S = 1500
 _WALK_S_MAX = 3000

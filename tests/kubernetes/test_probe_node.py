@@ -27,6 +27,8 @@ from tests.kubernetes.sandbox_init import ADDRESS
 from tests.kubernetes.stack import ClusterStack
 from tests.probe.receiver import receiving
 
+pytestmark = pytest.mark.turns
+
 _BOUND_S = 1500
 _TOKEN, _TLS = "probe-token", "probe-tls"
 # Makes a socket where it runs, and hands it out.

@@ -268,6 +268,47 @@ def test_what_stays_goes_though_the_owner_was_another_one_meanwhile(stage: Rules
     assert not stage.base.kept
 
 
+def test_a_flip_lets_go_of_what_nothing_left_out_is_below_any_more(stage: Rules) -> None:
+    stage.make(Side.A, "/x", "/x/y", "/z")
+    stage.run(exclude=["/**/cache"])
+    stage.make(Side.B, "/x/y/cache", "/z/cache")
+    stage.drop(Side.A, "/x/y", "/x", "/z")
+    stage.rest()
+    # At once: no sweep comes between.
+    stage.drop(Side.B, "/x/y/cache")
+    assert stage.world.flip(Side.B) is not None, stage.world.refusal
+    assert stage.names(Side.B) == ["/z", "/z/cache"]
+    stage.drop(Side.B, "/z/cache")
+    assert stage.world.flip(Side.A) is not None, stage.world.refusal
+    # By then it was the owner's, and no sweep had copied it yet.
+    stage.rest()
+    assert stage.names(Side.A) == stage.names(Side.B) == ["/z"]
+    assert not stage.base.kept
+    assert not stage.reasons
+
+
+@pytest.mark.parametrize("first", ["/x/cache", "/x/y/cache"])
+def test_what_stays_below_what_has_to_stay_is_not_copied_before_it(
+    stage: Rules, first: str
+) -> None:
+    stage.make(Side.A, "/x", "/x/y", "/plain")
+    stage.run(exclude=["/**/cache"])
+    caches = ["/x/cache", "/x/y/cache"]
+    stage.make(Side.B, *caches)
+    stage.drop(Side.A, "/x/y", "/x")
+    stage.rest()
+    assert stage.world.flip(Side.B) is not None, stage.world.refusal
+    caches.remove(first)
+    stage.drop(Side.B, first)
+    stage.rest()
+    assert stage.names(Side.A) == ["/plain"]
+    assert stage.base.kept == {"/x", "/x/y"}
+    stage.drop(Side.B, *caches)
+    stage.rest()
+    assert stage.names(Side.A) == stage.names(Side.B) == ["/plain", "/x", "/x/y"]
+    assert not stage.base.kept
+
+
 def test_both_ways_do_not_bring_back_what_stays(stage: Rules) -> None:
     rule = {"direction": "both", "exclude": ["/*/cache"]}
     stage.make(Side.A, "/x", "/plain")

@@ -190,8 +190,9 @@ def _leave_out_forgotten(world: World, found: History, terms: Terms) -> None:
     """Take out deletes of a former owner that count no more.
 
     On the other side the znode had to stay, for something that was left out below it, and that side
-    has become the owner since. Once nothing left out is below it, or when the base was lost, which
-    alone knew of the delete, what stands there is the owner's word, as if it had been created then.
+    has become the owner since. Once nothing left out is below it, or clients there went on with it,
+    or the base was lost, which alone knew of the delete, what stands there is the owner's word, as
+    if it had been created then.
     """
     _, owner = terms[-1]
     owned: dict[str, list[Write]] = {}
@@ -203,8 +204,8 @@ def _leave_out_forgotten(world: World, found: History, terms: Terms) -> None:
         node = world.sides[owner].tree.nodes.get(ROOTS.path(owner, rel))
         if node is None or _is_kept(world, owner, rel):
             continue
-        forgotten = _forgotten(world, writes, found.lost_base, terms)
-        if forgotten is None:
+        forgotten = _forgotten(world, writes, found, terms)
+        if forgotten is None or not _is_known(found.writes, rel, node.data, frozenset(node.acl)):
             continue
         past = {write.order for write in writes if write.order <= forgotten.order}
         word = replace(
@@ -218,9 +219,15 @@ def _leave_out_forgotten(world: World, found: History, terms: Terms) -> None:
         found.writes[:] = [*kept, word]
 
 
-def _forgotten(
-    world: World, writes: list[Write], lost_base: list[int], terms: Terms
-) -> Write | None:
+def _is_known(writes: list[Write], rel: str, data: bytes | None, acl: frozenset[Acl]) -> bool:
+    """Whether somebody wrote that content to a path: which of its versions stayed, nobody tells."""
+    own = [write for write in writes if write.rel == rel]
+    return any(w.kind in {Kind.CREATE, Kind.SET} and w.data == data for w in own) and any(
+        w.kind in {Kind.CREATE, Kind.SET_ACL} and w.acl == acl for w in own
+    )
+
+
+def _forgotten(world: World, writes: list[Write], found: History, terms: Terms) -> Write | None:
     """The last delete of these, all of one path and its owners', if the other side had to keep the
     znode and its clients became the owners after it."""
     deletes = [at for at, write in enumerate(writes) if write.kind is Kind.DELETE]
@@ -231,25 +238,29 @@ def _forgotten(
         return None
     other = write.side.other
     began = [order for order, owner in terms if owner is other and order > write.order]
-    if any(order > write.order for order in lost_base):
-        goes_on = later[0].side if later else terms[-1][1]
-        # What was left out may have gone before the base did, and nothing told.
-        since = 0 if goes_on is other else None
-    else:
-        since = write.order if began else None
-    if since is None:
+    if not began:
         return None
-    return write if _has_left_out(world, other, write.rel, since, max(began, default=0)) else None
+    stood = _left_out_below(world, other, write.rel)
+    if any(order > write.order for order in found.lost_base):
+        goes_on = later[0].side if later else terms[-1][1]
+        some = any(is_there and write.order < at <= began[-1] for at, is_there in stood)
+        return write if goes_on is other and (some or _last(stood, write.order)) else None
+    # Whoever changes the owner lets go of all that nothing is below of any more.
+    if not _last(stood, began[0]):
+        return None
+    let_go = any(not is_there and at > began[0] for at, is_there in stood)
+    went_on = any(
+        w.owned and w.side is other and w.order > began[0] and is_within(w.rel, write.rel)
+        for w in found.writes
+    )
+    return write if let_go or went_on else None
 
 
-def _has_left_out(world: World, side: Side, rel: str, since: int, until: int) -> bool:
-    """Whether something left out stood below a path on a side at some time, by order."""
+def _left_out_below(world: World, side: Side, rel: str) -> list[tuple[int, bool]]:
+    """Since when, by order, something left out stands below a path on a side or does not."""
     standing: set[str] = set()
+    found = [(0, False)]
     for txn in world.sides[side].log:
-        if txn.order > until:
-            break
-        if txn.order > since and standing:
-            return True
         for event in txn.happened:
             other = ROOTS.rel(side, event.path)
             if other is None or not is_within(other, rel) or world.is_always_covered(other):
@@ -258,7 +269,12 @@ def _has_left_out(world: World, side: Side, rel: str, since: int, until: int) ->
                 standing.add(other)
             elif event.kind is EventKind.DELETED:
                 standing.discard(other)
-    return bool(standing)
+        found.append((txn.order, bool(standing)))
+    return found
+
+
+def _last(stood: list[tuple[int, bool]], order: int) -> bool:
+    return [is_there for at, is_there in stood if at <= order][-1]
 
 
 def _stands(world: World, write: Write) -> bool:
