@@ -323,6 +323,8 @@ def _document(
         "initial_epoch": args.initial_epoch,
         "super_digest_file": placing.target.secret(Secret.ZOOKEEPER_SUPER),
         "heap_mb": args.heap_mb,
+        # All servers of both colours share one machine.
+        "thread_pools": False,
     }
     return json.dumps(config, indent=2) + "\n"
 

@@ -19,7 +19,8 @@ class ImagesConfig(Model):
     """Container images, pinned by digest. There is no default: nobody maintains one.
 
     Each process of ours may have its own: the target of components/images that is called like its
-    key, with dashes. Without one it runs in `platform`, which holds them all.
+    key, with dashes. Without one it runs in `platform`, which holds them all. Take all of one
+    build: what one process writes for another, only the same version is sure to read.
     """
 
     zookeeper: Image

@@ -26,6 +26,11 @@ from tools import locate
 ZOOKEEPER = "zookeeper-3.9.4"
 # A server preallocates 64 MB of transaction log and writes a snapshot beside it.
 _FREE_BYTES_MIN = 128 * 1024 * 1024
+# Each request is handled by the thread that reads it, and each commit by the one that orders it.
+_NO_POOLS = (
+    "-Dzookeeper.nio.numWorkerThreads=0",
+    "-Dzookeeper.commitProcessor.numWorkerThreads=0",
+)
 _LOGBACK = """<configuration>
   <appender name="OUT" class="ch.qos.logback.core.ConsoleAppender">
     <encoder><pattern>%d{ISO8601} %-5p [%t] %c{1}: %m%n</pattern></encoder>
@@ -166,10 +171,7 @@ def command(settings: ZooKeeperSettings, config: Path) -> list[str]:
         "-XX:TieredStopAtLevel=1",
         "-XX:+ExitOnOutOfMemoryError",
         "-Dzookeeper.extendedTypesEnabled=true",
-        # No pools of threads: many servers share a machine, and to hand each request on from
-        # thread to thread costs a quarter of what they take at 200 writes a second.
-        "-Dzookeeper.nio.numWorkerThreads=0",
-        "-Dzookeeper.commitProcessor.numWorkerThreads=0",
+        *(() if settings.thread_pools else _NO_POOLS),
         f"-Dlogback.configurationFile={settings.data_dir.absolute() / 'logback.xml'}",
         "-cp",
         ":".join(map(str, _jars(settings))),

@@ -114,6 +114,20 @@ def test_the_super_digest_stands_in_a_private_file_and_in_no_argument(tmp_path: 
     assert not any("super:" in word for word in zookeeper.command(settings, config))
 
 
+def test_a_server_has_pools_of_threads_unless_it_is_told_not_to(tmp_path: Path) -> None:
+    (tmp_path / "zookeeper-3.9.4.jar").touch()
+    settings = zookeeper_settings(tmp_path, jars_dir=tmp_path)
+    alone = settings.model_copy(update={"thread_pools": False})
+    with_pools, without = (
+        set(zookeeper.command(each, tmp_path / "zoo.cfg")) for each in (settings, alone)
+    )
+    assert without - with_pools == {
+        "-Dzookeeper.nio.numWorkerThreads=0",
+        "-Dzookeeper.commitProcessor.numWorkerThreads=0",
+    }
+    assert with_pools < without
+
+
 def test_a_taken_port_missing_jars_and_no_java_are_told_plainly(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

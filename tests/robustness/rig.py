@@ -215,7 +215,9 @@ def _running(folder: Path, *, calm: bool) -> Generator[Rig]:
     block = local_stack.prepare(project)
     if calm:
         path = local_stack.path_of(project)
-        path.write_text(path.read_text().replace(_CLUSTER, f"{_CLUSTER}{_CALM}", 1))
+        text = path.read_text()
+        assert _CLUSTER in text, text
+        path.write_text(text.replace(_CLUSTER, f"{_CLUSTER}{_CALM}", 1))
     try:
         rig = Rig(project, _CALM_ZNODES if calm else _ZNODES)
         try:

@@ -1,7 +1,7 @@
 """Migrations that are turned round, or whose runner is killed; nothing is lost, and they end.
 
-The short share runs by default, under a tenth of the demo's traffic; the rest, and all of it under
-the demo's, with `make robustness`.
+The short share runs by default, under a tenth of the demo's traffic; the kills under all of it with
+`make test-long`, as CI does; the rest with `make robustness`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ KILLS = (
 KILLED = -9
 TRAFFIC = (
     pytest.param(True, id="calm"),
-    pytest.param(False, id="full", marks=pytest.mark.robustness),
+    pytest.param(False, id="full", marks=pytest.mark.long),
 )
 
 

@@ -109,6 +109,21 @@ def test_every_image_of_ours_runs_without_rights_and_tells_its_parts() -> None:
         assert parts in stages[target].layers
 
 
+def test_what_a_layer_holds_is_told_or_the_image_is_refused(tmp_path: Path) -> None:
+    sources = (*base.GROUPS, "jars", "plugins")
+    parts: dict[str, list[sbom.Part]] = {name: [{"purl": name}] for name in sources}
+
+    def told(layer: Layer) -> list[object]:
+        return [part["purl"] for part in build.parts_of(layer, parts, tmp_path)]
+
+    for stage in dockerfile.read(build.DOCKERFILE.read_text()).values():
+        for layer in stage.layers:
+            expected = [layer.source.removesuffix(".tar")]
+            assert told(layer) == (expected if expected[0] in sources else [])
+    with pytest.raises(StepFailedError, match=r"expected one of base, .*, saw 'tools' in the Dock"):
+        told(Layer("tools.tar", "", is_archive=True))
+
+
 def test_an_archive_holds_each_layer_once_and_names_images_by_their_digests(
     tree: Path, tmp_path: Path
 ) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools import locate, recipes
+from tools.errors import StepFailedError
 from tools.images import base, dockerfile, layers, oci, sbom, wheels
 from tools.images.dockerfile import Layer, Stage
 from tools.kubernetes_recipes import CNI
@@ -42,6 +43,8 @@ PLUGINS = ("bridge", "host-local")
 """Of the published CNI plugins, those that networks of containers are made by."""
 _PROJECT = ("clients", "components", "controllers", "probe", "stacks", "sync_engine", "tools")
 _WHEELS = f"{base.WHEELS}/"
+# What of a context is made here, and holds nothing of others.
+_OURS = frozenset({"accounts", "modules", "project", "sbom", "version"})
 # Packages of which images hold some parts: their own modules, apart from the packages below them.
 _PARTED = ("clients", "controllers", "stacks/local")
 _UNUSED = shutil.ignore_patterns("__pycache__", "go.*", "*.sha256")
@@ -123,7 +126,7 @@ def make_context(into: Path) -> None:
     lists = into / "sbom"
     lists.mkdir()
     for target in TARGETS:
-        held = [part for layer in stages[target].layers for part in _held(layer, parts, into)]
+        held = [part for layer in stages[target].layers for part in parts_of(layer, parts, into)]
         (lists / f"{target}.cdx.json").write_text(sbom.document(target, held))
 
 
@@ -160,10 +163,21 @@ def _packages(folder: str, names: list[str]) -> list[str]:
     return [n for n in names if n != "__pycache__" and (Path(folder) / n).is_dir()]
 
 
-def _held(layer: Layer, parts: Mapping[str, list[sbom.Part]], context: Path) -> list[sbom.Part]:
+def parts_of(layer: Layer, parts: Mapping[str, list[sbom.Part]], context: Path) -> list[sbom.Part]:
+    """What a layer holds of others, of the parts that are known by the names of their sources.
+
+    Raises:
+        StepFailedError: nobody knows what is in it.
+    """
     if layer.source.startswith(_WHEELS):
         return sbom.of_wheels(context / layer.source)
-    return parts.get(layer.source.removesuffix(".tar"), [])
+    if layer.source.partition("/")[0] in _OURS:
+        return []
+    name = layer.source.removesuffix(".tar")
+    if name not in parts:
+        msg = f"expected one of {', '.join(sorted(parts))}, saw {name!r} in the Dockerfile"
+        raise StepFailedError(msg)
+    return parts[name]
 
 
 def _layers(
