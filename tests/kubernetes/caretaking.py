@@ -95,8 +95,13 @@ def assert_unfit_node_refused(node: Node, stack: ClusterStack) -> None:
     assert not is_ready(pod)
     name = pod["metadata"]["name"]
     space = f"--namespace={stack.agents_namespace}"
-    shown = node.kubectl("get", "pod", space, name).stdout
-    assert re.search(r"Init:(Error|CrashLoopBackOff)", shown), shown
+
+    def is_shown() -> bool:
+        # While it is tried again it looks like one that has not begun.
+        shown = node.kubectl("get", "pod", space, name).stdout
+        return re.search(r"Init:(Error|CrashLoopBackOff)", shown) is not None
+
+    block_until(is_shown, "a pod that is shown as one that fails", _PODS_S_MAX)
     sentence = f"this node is not fit for its agent: expected {_CPUS} processors to offer, saw "
 
     def logged() -> str | None:
