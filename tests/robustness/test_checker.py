@@ -76,6 +76,17 @@ def _line(winner: Write, loser: Write, **more: Any) -> dict[str, Any]:
     }
 
 
+def test_a_conflict_is_somebody_s_who_wrote_the_other_side_also_where_that_stays() -> None:
+    mine, theirs = _write(1, Kind.CREATE, b"1"), _write(2, Kind.SET, b"2", Side.B)
+    theirs = replace(theirs, owned=False)
+    nodes = {"/x": _node(b"1")}
+    journal = Journal([_line(mine, theirs)], _ROOTS)
+
+    (told,) = checker.problems(History([mine]), nodes, nodes, journal)
+    assert "1 conflicts, of which nobody wrote the other side" in told
+    assert checker.problems(History([mine], standing=[theirs]), nodes, nodes, journal) == []
+
+
 def test_where_both_sides_are_copied_the_journal_may_have_the_loser() -> None:
     one, two = _write(1, Kind.CREATE, b"1"), _write(2, Kind.SET, b"2", Side.B)
     lost = {"/x": _node(b"1")}

@@ -68,7 +68,8 @@ class History:
 
     `unheard`: by order, deletes whose answer an engine cannot have heard, because it died or lost
     the connection; that alone would have told it that the znode had been created again. `copied`:
-    data that an engine wrote, by side and path.
+    data that an engine wrote, by side and path. `standing`: writes of the side that does not own
+    that nothing has to become of, because they stand in a znode that is kept.
     """
 
     writes: list[Write] = field(default_factory=list[Write])
@@ -80,3 +81,4 @@ class History:
     copied: set[tuple[Side, str, bytes | None]] = field(
         default_factory=set[tuple[Side, str, bytes | None]]
     )
+    standing: list[Write] = field(default_factory=list[Write])

@@ -142,7 +142,7 @@ def problems(history: History, a: Nodes, b: Nodes, journal: Journal) -> list[str
                     continue
                 elif not _is_delete_kept(write, earlier, later, owned, history):
                     found.append(_lost(write))
-    foreign = [write for write in history.writes if not write.owned]
+    foreign = [*history.standing, *(write for write in history.writes if not write.owned)]
     if journal.lines and not foreign and not history.lost_base:
         found.append(f"{len(journal.lines)} conflicts, of which nobody wrote the other side")
     return found

@@ -179,11 +179,10 @@ def _leave_out_standing(world: World, found: History) -> None:
     for write in found.writes:
         if _stands(world, write):
             last[write.side, write.rel] = write.order
-    found.writes[:] = [
-        write
-        for write in found.writes
-        if write.owned or write.order > last.get((write.side, write.rel), 0)
-    ]
+    for write in found.writes:
+        if not write.owned and write.order <= last.get((write.side, write.rel), 0):
+            found.standing.append(write)
+    found.writes[:] = [write for write in found.writes if write not in found.standing]
 
 
 def _leave_out_forgotten(world: World, found: History, terms: Terms) -> None:
