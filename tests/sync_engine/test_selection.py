@@ -217,7 +217,7 @@ def test_what_stayed_is_copied_once_its_side_owns_it_and_nothing_left_out_is_bel
     stage.rest()
     assert stage.world.flip(Side.B) is not None, stage.world.refusal
     stage.rest()
-    # Its new owner may take it back as long as it stays alone.
+    # It stays alone, though its side is the owner's now.
     assert stage.names(Side.A) == ["/plain"]
     assert stage.base.kept == {"/x", "/x/y"}
     stage.drop(Side.B, "/x/cache")
