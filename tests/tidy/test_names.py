@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 from pathlib import Path
 
-from tests.tidy.conftest import CHECKOUT
+from tests.tidy.facts import facts
 
 # They say nothing of what is inside, so everything ends up there.
 EMPTY_NAMES = frozenset({"utils", "util", "common", "helpers", "helper", "lib", "core", "misc"})
@@ -32,22 +31,18 @@ def test_no_module_has_a_name_that_says_nothing(files: list[Path]) -> None:
 
 
 def test_every_module_says_why_it_exists(sources: list[Path]) -> None:
-    silent = [
-        str(path)
-        for path in sources
-        if not ast.get_docstring(ast.parse((CHECKOUT / path).read_text()))
-    ]
+    silent = [str(path) for path in sources if not facts(path).docstring]
 
     assert not silent
 
 
 def test_a_package_s_errors_are_found_in_its_errors_module(sources: list[Path]) -> None:
     found = {
-        f"{path}:{node.name}"
+        f"{path}:{name}"
         for path in sources
         if path.name != "errors.py" and path.parts[0] not in {"tests", "examples"}
-        for node in classes(path)
-        if is_error(node) and not node.name.startswith("_")
+        for name, bases in facts(path).classes.items()
+        if is_error(name, bases) and not name.startswith("_")
     }
 
     assert found == ERRORS_ELSEWHERE.keys()
@@ -57,22 +52,12 @@ def test_errors_of_a_package_form_one_tree(sources: list[Path]) -> None:
     roots: dict[str, list[str]] = {}
     for path in sources:
         if path.name == "errors.py":
-            errors = {node.name: bases(node) for node in classes(path)}
+            errors = facts(path).classes
             roots[str(path)] = [name for name, parents in errors.items() if not parents & {*errors}]
 
     assert len(roots) >= 7
     assert {path: names for path, names in roots.items() if len(names) != 1} == {}
 
 
-def classes(path: Path) -> list[ast.ClassDef]:
-    tree = ast.parse((CHECKOUT / path).read_text())
-    return [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
-
-
-def bases(node: ast.ClassDef) -> set[str]:
-    """Names of the classes that a class derives from, without their modules."""
-    return {ast.unparse(base).rpartition(".")[2] for base in node.bases}
-
-
-def is_error(node: ast.ClassDef) -> bool:
-    return any(name.endswith(("Error", "Exception")) for name in {node.name, *bases(node)})
+def is_error(name: str, bases: frozenset[str]) -> bool:
+    return any(word.endswith(("Error", "Exception")) for word in {name, *bases})

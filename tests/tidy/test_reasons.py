@@ -15,7 +15,10 @@ REASON = re.compile(r" - \w")
 
 def silent(path: Path) -> list[int]:
     """Lines that silence a check and give no reason."""
-    tokens = tokenize.generate_tokens(io.StringIO((CHECKOUT / path).read_text()).readline)
+    text = (CHECKOUT / path).read_text()
+    if not SILENCED.search(text):
+        return []
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
     comments = [token for token in tokens if token.type == tokenize.COMMENT]
     return [
         token.start[0]

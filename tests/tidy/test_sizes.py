@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 from pathlib import Path
 
 from tests.tidy.conftest import CHECKOUT
+from tests.tidy.facts import facts
 
 FILE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 70
@@ -25,10 +25,8 @@ def test_files_are_short(sources: list[Path]) -> None:
 def test_functions_are_short(sources: list[Path]) -> None:
     long: dict[str, int] = {}
     for path in sources:
-        for node in ast.walk(ast.parse((CHECKOUT / path).read_text())):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                lines = (node.end_lineno or node.lineno) - node.lineno + 1
-                if lines > FUNCTION_LINES_MAX:
-                    long[f"{path}:{node.name}"] = lines
+        for name, lines in facts(path).function_lines:
+            if lines > FUNCTION_LINES_MAX:
+                long[f"{path}:{name}"] = lines
 
     assert long.keys() == LONGER_FUNCTIONS.keys(), long
