@@ -26,23 +26,29 @@ def longest_first(
     *,
     bound_s: Callable[[T], float],
     takes_turns: Callable[[T], bool],
+    shares: Callable[[T], bool],
     slow_s: float,
 ) -> list[T]:
     """The tests so that each worker begins with its share of the slow ones, longest bound first.
 
     Those that take turns (only one of them runs on a machine at a time) are all the first worker's:
-    two workers with one each would have one wait for the other.
+    two workers with one each would have one wait for the other. Those that share what is dear to
+    have are the last worker's, one after another: it is there once, and for no longer than they.
     """
     turns = [item for item in items if takes_turns(item)]
-    slow = [item for item in items if not takes_turns(item) and bound_s(item) >= slow_s]
+    sharing = [item for item in items if not takes_turns(item) and shares(item)]
+    sharing.sort(key=bound_s, reverse=True)
+    taken = {id(item) for item in (*turns, *sharing)}
+    slow = [item for item in items if id(item) not in taken and bound_s(item) >= slow_s]
     slow.sort(key=bound_s, reverse=True)
-    shares: list[list[T]] = [[*turns], *([] for _ in range(workers - 1))]
+    begins: list[list[T]] = [[*turns], *([] for _ in range(workers - 1))]
     for at, item in enumerate(slow, start=1 if turns else 0):
-        shares[at % workers].append(item)
-    begun = {id(item) for share in shares for item in share}
+        begins[at % workers].append(item)
+    begins[-1] += sharing
+    begun = {id(item) for begin in begins for item in begin}
     others = iter([item for item in items if id(item) not in begun])
     ordered: list[T] = []
-    for share, size in zip(shares, parts(len(items), workers), strict=True):
-        ordered += share
-        ordered += [item for _, item in zip(range(size - len(share)), others, strict=False)]
+    for begin, size in zip(begins, parts(len(items), workers), strict=True):
+        ordered += begin
+        ordered += [item for _, item in zip(range(size - len(begin)), others, strict=False)]
     return [*ordered, *others]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.order import longest_first, parts
 
-Test = tuple[int, float, bool]
+Test = tuple[int, float, str]
 
 
 def ordered(tests: list[Test], workers: int) -> list[Test]:
@@ -15,15 +15,16 @@ def ordered(tests: list[Test], workers: int) -> list[Test]:
         tests,
         workers,
         bound_s=lambda test: test[1],
-        takes_turns=lambda test: test[2],
+        takes_turns=lambda test: test[2] == "turns",
+        shares=lambda test: test[2] == "shares",
         slow_s=1000.0,
     )
 
 
 def test_turns_are_the_first_workers_and_other_slow_ones_are_shared() -> None:
-    quick = [(n, 10.0, False) for n in range(12)]
-    turns = [(n, 1200.0, True) for n in range(20, 23)]
-    slow = [(30, 1000.0, False), (31, 1800.0, False)]
+    quick = [(n, 10.0, "") for n in range(12)]
+    turns = [(n, 1200.0, "turns") for n in range(20, 23)]
+    slow = [(30, 1000.0, ""), (31, 1800.0, "")]
 
     first, second = (
         ordered([*quick, *turns, *slow], 2)[:8],
@@ -35,7 +36,7 @@ def test_turns_are_the_first_workers_and_other_slow_ones_are_shared() -> None:
 
 
 def test_each_worker_begins_with_a_slow_one_where_there_are_as_many() -> None:
-    tests = [*((n, 0.0, False) for n in range(10)), *((n, 1000.0, False) for n in range(50, 53))]
+    tests = [*((n, 0.0, "") for n in range(10)), *((n, 1000.0, "") for n in range(50, 53))]
 
     result = ordered(tests, 3)
 
@@ -44,14 +45,29 @@ def test_each_worker_begins_with_a_slow_one_where_there_are_as_many() -> None:
     assert [result[at][0] for at in begins] == [50, 51, 52]
 
 
+def test_those_that_share_something_dear_are_one_workers_behind_its_slow_ones() -> None:
+    quick = [(n, 10.0, "") for n in range(12)]
+    sharing = [(n, 300.0, "shares") for n in range(40, 43)]
+    slow = [(30, 1000.0, ""), (31, 1800.0, "")]
+
+    result = ordered([*sharing[:2], *quick, sharing[2], *slow], 2)
+
+    assert parts(len(result), 2)[0] == 8
+    assert result[:1] == [slow[1]]
+    assert result[8:12] == [slow[0], *sharing]
+
+
 @given(
-    st.lists(st.tuples(st.sampled_from([0.0, 1000.0, 1800.0]), st.booleans()), max_size=40),
+    st.lists(
+        st.tuples(st.sampled_from([0.0, 1000.0, 1800.0]), st.sampled_from(["", "turns", "shares"])),
+        max_size=40,
+    ),
     st.integers(1, 5),
 )
 def test_no_test_is_lost_or_doubled_and_quick_ones_keep_their_order(
-    drawn: list[tuple[float, bool]], workers: int
+    drawn: list[tuple[float, str]], workers: int
 ) -> None:
-    tests = [(at, bound, turns) for at, (bound, turns) in enumerate(drawn)]
+    tests = [(at, bound, kind) for at, (bound, kind) in enumerate(drawn)]
 
     result = ordered(tests, workers)
 

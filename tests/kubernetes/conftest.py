@@ -34,7 +34,8 @@ NODES = 6
 RBAC = "rbac.authorization.k8s.io/v1"
 
 
-@pytest.fixture(scope="session")
+# Both go with the last test of this folder: what they run costs as long as it is there.
+@pytest.fixture(scope="package")
 def plane(environment: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """A control plane; left out where it was not built, which CI takes for a failure."""
     need_tools(ETCD, KUBERNETES, KWOK, DEFINITIONS)
@@ -42,7 +43,7 @@ def plane(environment: None, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield plane
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def node(environment: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     """A real node with our images; left out where it cannot be, which CI takes for a failure."""
     need_tools(ETCD, KUBERNETES, CNI, COREDNS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -68,20 +68,43 @@ def dev(project: Path) -> StackRunner:
     return runner
 
 
+@pytest.fixture(scope="session")
+def phase_0(environment: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the configuration and the state of a `dev` stack at phase 0, to be copied: the
+    update that leads there is the dearest one.
+    """
+    folder = tmp_path_factory.mktemp("phase-0")
+    project = make_project(folder / "project")
+    config = project / "Pulumi.dev.yaml"
+    config.write_text(DEV)
+    with pytest.MonkeyPatch.context() as patch:
+        (folder / "state").mkdir()
+        patch.setenv("PULUMI_BACKEND_URL", f"file://{folder / 'state'}")
+        patch.setenv("PULUMI_CONFIG_PASSPHRASE", "test")
+        runner = StackRunner("dev", project)
+        runner.init()
+        runner.up()
+    config.rename(folder / config.name)
+    return folder
+
+
 @pytest.fixture
-def walk(dev: StackRunner) -> Callable[..., None]:
-    """Take the `dev` stack through standings by hand; removals get a permit."""
+def begun(project: Path, phase_0: Path, tmp_path: Path) -> StackRunner:
+    """The same as `dev`, which an update has taken to phase 0."""
+    shutil.copytree(phase_0 / "state", tmp_path / "state", dirs_exist_ok=True)
+    shutil.copy(phase_0 / "Pulumi.dev.yaml", project)
+    return StackRunner("dev", project)
 
-    def take(*standings: Standing) -> None:
-        for number, standing in enumerate(standings):
-            old = dev.actual()
-            permit = None
-            if old is not None:
-                permit = f"{old.position}>{standing.position}:9999999999:{number:064x}"
-            dev.set_migration(standing, permit=permit)
-            dev.up()
 
-    return take
+def walk(dev: StackRunner, *standings: Standing) -> None:
+    """Take a stack through standings by hand; removals get a permit."""
+    for number, standing in enumerate(standings):
+        old = dev.actual()
+        permit = None
+        if old is not None:
+            permit = f"{old.position}>{standing.position}:9999999999:{number:064x}"
+        dev.set_migration(standing, permit=permit)
+        dev.up()
 
 
 def stub_programs() -> Programs:

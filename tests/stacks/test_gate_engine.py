@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from stacks.program import Programs, declare
 from stacks.steps import Op
 from stacks.topology import Color, Placement, Position, Standing
 from tests.providers.kubernetes import REMEMBERS
+from tests.stacks.conftest import walk
 
 SOURCE = {"traffic": Placement.SOURCE}
 TARGET = {"traffic": Placement.TARGET}
@@ -27,28 +27,21 @@ def at(text: str, groups: dict[str, Placement] | None = None) -> Standing:
     return Standing(position=Position.parse(text), groups=SOURCE if groups is None else groups)
 
 
-Walk = Callable[..., None]
-
-
-def test_a_jump_is_refused_by_preview_and_update_with_nothing_changed(
-    dev: StackRunner, walk: Walk
-) -> None:
-    walk(at("0"))
-    before = dev.state_digest()
-    dev.set_migration(at("3"))
+def test_a_jump_is_refused_by_preview_and_update_with_nothing_changed(begun: StackRunner) -> None:
+    before = begun.state_digest()
+    begun.set_migration(at("3"))
 
     with pytest.raises(GateRefusedError, match="position 3 is not next to 0"):
-        dev.preview()
+        begun.preview()
     with pytest.raises(GateRefusedError, match="position 3 is not next to 0"):
-        dev.up()
+        begun.up()
 
-    assert dev.state_digest() == before
+    assert begun.state_digest() == before
 
 
-def test_the_command_line_refuses_a_jump_too(dev: StackRunner, walk: Walk, project: Path) -> None:
-    walk(at("0"))
-    before = dev.state_digest()
-    dev.set_migration(at("3"))
+def test_the_command_line_refuses_a_jump_too(begun: StackRunner, project: Path) -> None:
+    before = begun.state_digest()
+    begun.set_migration(at("3"))
 
     for command in (["preview"], ["up", "--yes", "--skip-preview"]):
         result = subprocess.run(
@@ -62,7 +55,7 @@ def test_the_command_line_refuses_a_jump_too(dev: StackRunner, walk: Walk, proje
         assert "position 3 is not next to 0" in result.stdout + result.stderr
         assert "Traceback" not in result.stdout + result.stderr
 
-    assert dev.state_digest() == before
+    assert begun.state_digest() == before
 
 
 def test_a_new_stack_begins_at_phase_0(dev: StackRunner) -> None:
@@ -75,9 +68,9 @@ def test_a_new_stack_begins_at_phase_0(dev: StackRunner) -> None:
 
 
 @pytest.mark.long
-def test_a_removal_needs_a_permit_that_is_for_it_and_unused(dev: StackRunner, walk: Walk) -> None:
-    walk(at("0"), at("1"), at("2"), at("2/prepared"), at("2/moved"))
-    before = dev.state_digest()
+def test_a_removal_needs_a_permit_that_is_for_it_and_unused(begun: StackRunner) -> None:
+    walk(begun, at("1"), at("2"), at("2/prepared"), at("2/moved"))
+    before = begun.state_digest()
     nonce = "a" * 64
 
     for permit, seen in (
@@ -86,27 +79,27 @@ def test_a_removal_needs_a_permit_that_is_for_it_and_unused(dev: StackRunner, wa
         (f"4/prepared>5:9999999999:{nonce}", "saw a permit for 4/prepared>5"),
         (f"2/moved>3:1000000000:{nonce}", "saw a permit that has run out"),
     ):
-        dev.set_migration(at("3"), permit=permit)
+        begun.set_migration(at("3"), permit=permit)
         with pytest.raises(GateRefusedError, match=seen):
-            dev.preview()
+            begun.preview()
         with pytest.raises(GateRefusedError, match=seen):
-            dev.up()
-    assert dev.state_digest() == before
+            begun.up()
+    assert begun.state_digest() == before
 
-    dev.set_migration(at("3"), permit=f"2/moved>3:9999999999:{nonce}")
-    dev.up()
-    assert dev.actual() == at("3")
+    begun.set_migration(at("3"), permit=f"2/moved>3:9999999999:{nonce}")
+    begun.up()
+    assert begun.actual() == at("3")
 
-    walk(at("2/moved"))
-    dev.set_migration(at("3"), permit=f"2/moved>3:9999999999:{nonce}")
+    walk(begun, at("2/moved"))
+    begun.set_migration(at("3"), permit=f"2/moved>3:9999999999:{nonce}")
     with pytest.raises(GateRefusedError, match="saw a permit that has been used"):
-        dev.up()
+        begun.up()
 
 
 @pytest.mark.long
-def test_the_whole_way_and_the_exchange_of_colours(dev: StackRunner, walk: Walk) -> None:
+def test_the_whole_way_and_the_exchange_of_colours(begun: StackRunner) -> None:
     walk(
-        at("0"),
+        begun,
         at("1"),
         at("2"),
         at("2/prepared"),
@@ -120,27 +113,25 @@ def test_the_whole_way_and_the_exchange_of_colours(dev: StackRunner, walk: Walk)
         at("5/prepared", TARGET),
         at("6", TARGET),
     )
-    dev.set_migration(Standing(Color.GREEN, Color.BLUE, Position(0), SOURCE))
+    begun.set_migration(Standing(Color.GREEN, Color.BLUE, Position(0), SOURCE))
 
-    changes = dev.preview().changes
+    changes = begun.preview().changes
 
     assert {step.name for step in changes} == {"gate"}
-    dev.up()
-    assert dev.actual() == Standing(Color.GREEN, Color.BLUE, Position(0), SOURCE)
+    begun.up()
+    assert begun.actual() == Standing(Color.GREEN, Color.BLUE, Position(0), SOURCE)
 
 
-def test_standing_still_changes_nothing(dev: StackRunner, walk: Walk) -> None:
-    walk(at("0"))
-
-    assert dev.preview().changes == ()
+def test_standing_still_changes_nothing(begun: StackRunner) -> None:
+    assert begun.preview().changes == ()
 
 
 @pytest.mark.long
-def test_a_move_back_mirrors_the_way(dev: StackRunner, walk: Walk) -> None:
-    walk(at("0"), at("1"), at("0/prepared"))
-    dev.set_migration(at("0"), permit=f"0/prepared>0:9999999999:{'b' * 64}")
+def test_a_move_back_mirrors_the_way(begun: StackRunner) -> None:
+    walk(begun, at("1"), at("0/prepared"))
+    begun.set_migration(at("0"), permit=f"0/prepared>0:9999999999:{'b' * 64}")
 
-    steps = dev.preview().changes
+    steps = begun.preview().changes
 
     assert {(step.op, step.part) for step in steps if step.name != "gate"} == {
         (Op.DELETE, "zookeeper"),
@@ -148,9 +139,8 @@ def test_a_move_back_mirrors_the_way(dev: StackRunner, walk: Walk) -> None:
     }
 
 
-def test_sizes_that_an_update_cannot_change_are_kept(dev: StackRunner, walk: Walk) -> None:
-    walk(at("0"))
-    text = dev.config_file.read_text()
+def test_sizes_that_an_update_cannot_change_are_kept(begun: StackRunner) -> None:
+    text = begun.config_file.read_text()
 
     for sizes, told in (
         ("masters: {replicas: 1}", "masters cannot become 1"),
@@ -159,14 +149,14 @@ def test_sizes_that_an_update_cannot_change_are_kept(dev: StackRunner, walk: Wal
         ("zookeeper: {replicas: 1}", "a single server has no majority"),
     ):
         changed = f"config:\n  mesos-platform:cluster: {{{sizes}}}\n"
-        dev.config_file.write_text(text.replace("config:\n", changed))
+        begun.config_file.write_text(text.replace("config:\n", changed))
         with pytest.raises(GateRefusedError, match=told):
-            dev.preview()
+            begun.preview()
 
     # On a cluster this is how many nodes are expected: nothing of an agent may change for that.
     changed = "config:\n  mesos-platform:cluster: {agents: {count: 1}}\n"
-    dev.config_file.write_text(text.replace("config:\n", changed))
-    assert {step.op for step in dev.preview().changes} == set()
+    begun.config_file.write_text(text.replace("config:\n", changed))
+    assert {step.op for step in begun.preview().changes} == set()
 
 
 def test_agents_of_one_machine_are_not_taken_away_by_an_update() -> None:
@@ -183,23 +173,20 @@ def test_agents_of_one_machine_are_not_taken_away_by_an_update() -> None:
 
 
 @pytest.mark.long
-def test_an_ensemble_grows_and_shrinks_by_the_votes_of_its_servers(
-    dev: StackRunner, walk: Walk
-) -> None:
-    walk(at("0"))
-    text = dev.config_file.read_text()
+def test_an_ensemble_grows_and_shrinks_by_the_votes_of_its_servers(begun: StackRunner) -> None:
+    text = begun.config_file.read_text()
 
     for sizes in ("replicas: 5, voters: 3", "replicas: 5, voters: 5", "replicas: 5, voters: 3"):
         changed = f"config:\n  mesos-platform:cluster: {{zookeeper: {{{sizes}}}}}\n"
-        dev.config_file.write_text(text.replace("config:\n", changed))
-        dev.up()
+        begun.config_file.write_text(text.replace("config:\n", changed))
+        begun.up()
     shrunk = "config:\n  mesos-platform:cluster: {zookeeper: {replicas: 3, voters: 3}}\n"
-    dev.config_file.write_text(text.replace("config:\n", shrunk))
-    dev.up()
-    dev.config_file.write_text(text)
+    begun.config_file.write_text(text.replace("config:\n", shrunk))
+    begun.up()
+    begun.config_file.write_text(text)
 
     # It is as before, and nobody looks after its votes any more.
-    changes = dev.preview().changes
+    changes = begun.preview().changes
     assert {step.op for step in changes if "caretaker" in step.name} == {Op.DELETE}
     assert "blue-zookeeper" not in {step.name for step in changes if step.op is Op.CREATE}
 
@@ -216,14 +203,14 @@ def test_what_no_component_can_be_is_said_without_a_traceback(dev: StackRunner) 
     assert "Traceback" not in str(refused.value)
 
 
-def test_what_is_removed_was_unprotected_one_update_before(dev: StackRunner, walk: Walk) -> None:
-    walk(at("0"), at("1"))
+def test_what_is_removed_was_unprotected_one_update_before(begun: StackRunner) -> None:
+    walk(begun, at("1"))
 
-    steps = {step.name: step for step in dev.preview().steps}
+    steps = {step.name: step for step in begun.preview().steps}
 
     assert steps["green-zookeeper"].protect
-    walk(at("0/prepared"))
-    steps = {step.name: step for step in dev.preview().steps}
+    walk(begun, at("0/prepared"))
+    steps = {step.name: step for step in begun.preview().steps}
     assert not steps["green-zookeeper"].protect
     assert not steps["sync-engine"].protect
     assert steps["blue-zookeeper"].protect
