@@ -27,6 +27,8 @@ PROVIDERS = Path(__file__).with_name("providers") / "bin"
 _PROGRAM_ENDS_S_MAX = 10.0
 # Nobody gives that much to a test of seconds.
 _SLOW_S = 1000.0
+# Fixtures that run a whole Kubernetes as long as they live.
+_DEAR = frozenset({"plane", "node"})
 # Speed is measured by benchmarks; an example's time says how busy the machine is.
 settings.register_profile("house", deadline=None)
 settings.load_profile("house")
@@ -51,7 +53,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
         int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")),
         bound_s=_bound_s,
         takes_turns=lambda item: item.get_closest_marker("turns") is not None,
-        shares=lambda item: "plane" in getattr(item, "fixturenames", ()),
+        shares=lambda item: not _DEAR.isdisjoint(getattr(item, "fixturenames", ())),
         slow_s=_SLOW_S,
     )
 

@@ -36,6 +36,7 @@ def longest_first(
     have are the last worker's, one after another: it is there once, and for no longer than they.
     """
     turns = [item for item in items if takes_turns(item)]
+    turns.sort(key=shares, reverse=True)
     sharing = [item for item in items if not takes_turns(item) and shares(item)]
     sharing.sort(key=bound_s, reverse=True)
     taken = {id(item) for item in (*turns, *sharing)}
