@@ -33,7 +33,8 @@ def longest_first(
 
     Those that take turns (only one of them runs on a machine at a time) are all the first worker's:
     two workers with one each would have one wait for the other. Those that share what is dear to
-    have are the last worker's, one after another: it is there once, and for no longer than they.
+    have are the last worker's, or the first among its turns, one after another: it is there once,
+    and for no longer than they.
     """
     turns = [item for item in items if takes_turns(item)]
     turns.sort(key=shares, reverse=True)

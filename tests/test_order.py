@@ -15,8 +15,8 @@ def ordered(tests: list[Test], workers: int) -> list[Test]:
         tests,
         workers,
         bound_s=lambda test: test[1],
-        takes_turns=lambda test: test[2] == "turns",
-        shares=lambda test: test[2] == "shares",
+        takes_turns=lambda test: "turns" in test[2],
+        shares=lambda test: "shares" in test[2],
         slow_s=1000.0,
     )
 
@@ -57,9 +57,20 @@ def test_those_that_share_something_dear_are_one_workers_behind_its_slow_ones() 
     assert result[8:12] == [slow[0], *sharing]
 
 
+def test_turns_that_share_something_dear_come_first_one_after_another() -> None:
+    turns = [(n, 1200.0, "turns shares" if n in {21, 23} else "turns") for n in range(20, 25)]
+
+    result = ordered([*turns, *((n, 10.0, "") for n in range(12))], 2)
+
+    assert [test[0] for test in result[:5]] == [21, 23, 20, 22, 24]
+
+
 @given(
     st.lists(
-        st.tuples(st.sampled_from([0.0, 1000.0, 1800.0]), st.sampled_from(["", "turns", "shares"])),
+        st.tuples(
+            st.sampled_from([0.0, 1000.0, 1800.0]),
+            st.sampled_from(["", "turns", "shares", "turns shares"]),
+        ),
         max_size=40,
     ),
     st.integers(1, 5),

@@ -131,17 +131,16 @@ class Stage:
         paths = [leaves.leaf_path(root, leaf) for leaf in chosen]
         deadline = time.monotonic() + EQUAL_BOUND_S
         while True:
-            late = time.monotonic() > deadline
             try:
                 a, b = await asyncio.gather(*(self._read(side, paths) for side in Side))
             except ConnectionLostError:
                 # Servers under this much load may be silent for longer than a session lives.
-                if late:
+                if time.monotonic() > deadline:
                     raise
             else:
                 if a == b:
                     return
-                if late:
+                if time.monotonic() > deadline:
                     raise UnequalError(sum(map(operator.ne, a, b)))
             await asyncio.sleep(_POLL_S)
 

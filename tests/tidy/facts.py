@@ -17,8 +17,8 @@ class Facts:
     docstring: str | None
     imports: frozenset[str]
     """Modules, and every name that is taken from one, with its module."""
-    classes: dict[str, frozenset[str]]
-    """Class → names of the classes it derives from, without their modules."""
+    classes: tuple[tuple[str, frozenset[str]], ...]
+    """Each class and the names of those it derives from, without their modules."""
     function_lines: tuple[tuple[str, int], ...]
 
 
@@ -27,7 +27,7 @@ def facts(path: Path) -> Facts:
     """What is in a file; its path is relative to the checkout."""
     tree = ast.parse((CHECKOUT / path).read_text())
     imports: set[str] = set()
-    classes: dict[str, frozenset[str]] = {}
+    classes: list[tuple[str, frozenset[str]]] = []
     function_lines: list[tuple[str, int]] = []
     for node in ast.walk(tree):
         match node:
@@ -37,10 +37,10 @@ def facts(path: Path) -> Facts:
                 imports |= {module, *(f"{module}.{alias.name}" for alias in node.names)}
             case ast.ClassDef():
                 bases = (ast.unparse(base).rpartition(".")[2] for base in node.bases)
-                classes[node.name] = frozenset(bases)
+                classes.append((node.name, frozenset(bases)))
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 lines = (node.end_lineno or node.lineno) - node.lineno + 1
                 function_lines.append((node.name, lines))
             case _:
                 pass
-    return Facts(ast.get_docstring(tree), frozenset(imports), classes, tuple(function_lines))
+    return Facts(ast.get_docstring(tree), frozenset(imports), tuple(classes), tuple(function_lines))

@@ -41,7 +41,7 @@ def test_a_package_s_errors_are_found_in_its_errors_module(sources: list[Path]) 
         f"{path}:{name}"
         for path in sources
         if path.name != "errors.py" and path.parts[0] not in {"tests", "examples"}
-        for name, bases in facts(path).classes.items()
+        for name, bases in facts(path).classes
         if is_error(name, bases) and not name.startswith("_")
     }
 
@@ -52,7 +52,7 @@ def test_errors_of_a_package_form_one_tree(sources: list[Path]) -> None:
     roots: dict[str, list[str]] = {}
     for path in sources:
         if path.name == "errors.py":
-            errors = facts(path).classes
+            errors = dict(facts(path).classes)
             roots[str(path)] = [name for name, parents in errors.items() if not parents & {*errors}]
 
     assert len(roots) >= 7
