@@ -1,18 +1,13 @@
 """How a client says who it is, and whom it believes: by files, never by values.
 
-Files are read when a client is made, so that a rotated secret is taken up by the next one. Proxies
-and credentials of the environment (`HTTPS_PROXY`, `.netrc`) are not used: what reaches a cluster
-stands in the arguments, or nowhere.
+Files are read when a client is made, so that a rotated secret is taken up by the next one.
 """
 
 from __future__ import annotations
 
-import functools
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
-
-import httpx
 
 from clients.errors import AccessError
 
@@ -58,15 +53,6 @@ def scheme(tls: Tls | None) -> str:
     return "http" if tls is None else "https"
 
 
-def read_credential(path: Path | None) -> httpx.BasicAuth | None:
-    """Read `principal:secret` from a file, as HTTP wants it; None without one.
-
-    Raises:
-        AccessError: the file cannot be read, or holds another form.
-    """
-    return None if path is None else httpx.BasicAuth(*read_identity(path))
-
-
 def read_identity(path: Path) -> tuple[str, str]:
     """Read `principal:secret` from a file; returns the two.
 
@@ -83,31 +69,3 @@ def read_identity(path: Path) -> tuple[str, str]:
         msg = f"expected principal:secret in {path}, saw another form: write it anew"
         raise AccessError(msg)
     return principal, secret
-
-
-def http_client(
-    credential_file: Path | None,
-    tls: Tls | None,
-    *,
-    timeout_s: float,
-    transport: httpx.AsyncBaseTransport | None = None,
-) -> httpx.AsyncClient:
-    """An HTTP client with that access; `transport` replaces the network in tests.
-
-    Raises:
-        AccessError: a file cannot be used.
-    """
-    return httpx.AsyncClient(
-        auth=read_credential(credential_file),
-        verify=_default_context() if tls is None else tls.context(),
-        timeout=timeout_s,
-        follow_redirects=False,
-        trust_env=False,
-        transport=transport,
-    )
-
-
-@functools.cache
-def _default_context() -> ssl.SSLContext:
-    """What httpx would make for each client: to read all authorities takes some 20 ms each time."""
-    return httpx.create_ssl_context(trust_env=False)

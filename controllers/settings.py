@@ -14,7 +14,7 @@ from controllers.errors import SettingsError
 class Part(BaseModel):
     """A part of a document."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ControllerSettings(Part):

@@ -8,6 +8,6 @@ from pydantic import BaseModel, ConfigDict
 class Model(BaseModel):
     """A part of a stack's configuration; an unknown key in it is an error."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
-    )
+    # What stands below a key is for docs/reference, which stacks.reference writes: to have it here
+    # would have each start of a program read its own source.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

@@ -7,10 +7,13 @@ an example that a test deploys. Whoever adds a component adds a `Page` to `PAGES
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import importlib
 import inspect
+import itertools
 import sys
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -220,6 +223,7 @@ def _class(each: type[Any]) -> str:
 
 def _model(model: type[BaseModel]) -> str:
     rows: list[tuple[str, ...]] = []
+    said = _said_of_keys(model)
     for name, field in model.model_fields.items():
         if field.is_required():
             default = "required"
@@ -227,11 +231,29 @@ def _model(model: type[BaseModel]) -> str:
             default = _value(field.get_default(call_default_factory=True))
         else:
             default = _value(field.default)
-        rows.append(
-            (name, _type(model, name), default, " ".join((field.description or "").split()))
-        )
+        rows.append((name, _type(model, name), default, " ".join(said.get(name, "").split())))
     head = f"#### `{model.__name__}`\n\n{_doc(model)}"
     return f"{head}\n{_table(('key', 'type', 'default', 'what it says'), rows)}"
+
+
+def _said_of_keys(model: type[BaseModel]) -> dict[str, str]:
+    """The text below each key, of the class itself before what it inherits."""
+    said: dict[str, str] = {}
+    for each in reversed(model.__mro__):
+        if not issubclass(each, BaseModel) or each is BaseModel:
+            continue
+        (tree,) = ast.parse(textwrap.dedent(inspect.getsource(each))).body
+        assert isinstance(tree, ast.ClassDef)
+        for key, text in itertools.pairwise(tree.body):
+            match key, text:
+                case (
+                    ast.AnnAssign(target=ast.Name(id=name)),
+                    ast.Expr(value=ast.Constant(value=str(words))),
+                ):
+                    said[name] = inspect.cleandoc(words)
+                case _:
+                    pass
+    return said
 
 
 def _type(model: type[BaseModel], name: str) -> str:

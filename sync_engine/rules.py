@@ -34,12 +34,7 @@ RESERVED_PATHS = ("/zookeeper", ENGINE_PATH)
 class RuleModel(BaseModel):
     """Unknown keys are errors, and nothing changes after it was read."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        use_attribute_docstrings=True,
-        populate_by_name=True,
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
 class Way(StrEnum):

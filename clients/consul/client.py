@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import httpx
 
-from clients.access import Tls, http_client, scheme
+from clients.access import Tls, scheme
 from clients.consul.errors import (
     ForbiddenError,
     ProtocolError,
@@ -26,6 +26,7 @@ from clients.consul.errors import (
 )
 from clients.consul.model import Check, Node, Service, Status
 from clients.errors import AccessError, TryAgainError
+from clients.http import http_client
 from clients.rounds import Rounds
 
 # One server that hangs must not use up the time of all.

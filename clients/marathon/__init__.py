@@ -1,7 +1,12 @@
-"""Marathon over HTTP: its v2 API as a typed, asynchronous client that follows the leader."""
+"""Marathon over HTTP: its v2 API as a typed, asynchronous client that follows the leader.
+
+The client itself is loaded when it is asked for: who only names errors or values, as a resource's
+provider does in each preview, does not wait for an HTTP library.
+"""
+
+from typing import TYPE_CHECKING
 
 from clients.access import Tls
-from clients.marathon.client import MarathonClient
 from clients.marathon.errors import (
     AuthenticationError,
     DefinitionError,
@@ -21,6 +26,9 @@ from clients.marathon.errors import (
     TooManyDeploymentsError,
     UnreachableError,
 )
+
+if TYPE_CHECKING:
+    from clients.marathon.client import MarathonClient
 
 __all__ = [
     "AuthenticationError",
@@ -43,3 +51,12 @@ __all__ = [
     "TooManyDeploymentsError",
     "UnreachableError",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name == "MarathonClient":
+        from clients.marathon.client import MarathonClient  # noqa: PLC0415 - as said above
+
+        return MarathonClient
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)

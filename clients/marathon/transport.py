@@ -17,8 +17,9 @@ from typing import Any, cast
 
 import httpx
 
-from clients.access import Tls, http_client, scheme
+from clients.access import Tls, scheme
 from clients.errors import AccessError, TryAgainError
+from clients.http import http_client
 from clients.marathon import parse
 from clients.marathon.errors import (
     AuthenticationError,

@@ -1,4 +1,9 @@
-"""Mesos over HTTP: the v1 operator and scheduler APIs, typed, asynchronous, leader-following."""
+"""Mesos over HTTP: the v1 operator and scheduler APIs, typed, asynchronous, leader-following.
+
+The clients themselves are loaded when they are asked for, as in `clients.marathon`.
+"""
+
+from typing import TYPE_CHECKING
 
 from clients.access import Tls
 from clients.mesos.errors import (
@@ -15,8 +20,10 @@ from clients.mesos.errors import (
     SubscriptionLostError,
     UnreachableError,
 )
-from clients.mesos.operator import OperatorClient
-from clients.mesos.scheduler import SchedulerClient, Subscription
+
+if TYPE_CHECKING:
+    from clients.mesos.operator import OperatorClient
+    from clients.mesos.scheduler import SchedulerClient, Subscription
 
 __all__ = [
     "AuthenticationError",
@@ -36,3 +43,16 @@ __all__ = [
     "Tls",
     "UnreachableError",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name == "OperatorClient":
+        from clients.mesos import operator  # noqa: PLC0415 - as said above
+
+        return operator.OperatorClient
+    if name in {"SchedulerClient", "Subscription"}:
+        from clients.mesos import scheduler  # noqa: PLC0415 - as said above
+
+        return getattr(scheduler, name)
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)

@@ -19,8 +19,9 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from clients.access import Tls, http_client, scheme
+from clients.access import Tls, scheme
 from clients.errors import AccessError, TryAgainError
+from clients.http import http_client
 from clients.mesos.errors import (
     AuthenticationError,
     CallRefusedError,

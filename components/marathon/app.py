@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pulumi
 from pulumi.dynamic import Resource as DynamicResource
 
-from clients.marathon import MarathonClient
 from clients.marathon.coverage import differences, tell, unchanged
 from clients.marathon.definition import read_app
 from clients.marathon.model import App
@@ -31,6 +30,9 @@ from components.marathon.deploying import (
 )
 from components.marathon.endpoint import MarathonEndpoint, connect
 from components.runtime import Json, ObjectProvider, Session
+
+if TYPE_CHECKING:
+    from clients.marathon import MarathonClient
 
 INSTANCES = frozenset({"instances"})
 

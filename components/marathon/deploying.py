@@ -10,10 +10,12 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from clients.marathon import DeploymentFailedError, MarathonClient
-from clients.marathon.deployment import deploy, why_not_placed
+from clients.marathon import DeploymentFailedError
+
+if TYPE_CHECKING:
+    from clients.marathon import MarathonClient
 
 Json = Mapping[str, Any]
 TIMEOUT_S = 600.0
@@ -83,6 +85,8 @@ async def perform(
     holds: Callable[[], Awaitable[bool]],
 ) -> None:
     """Make a call and wait for its deployment; `holds` as in `deploy`."""
+    from clients.marathon.deployment import deploy  # noqa: PLC0415 - previews connect to nobody
+
     match call:
         case CreateApp(definition):
             what, start = str(definition["id"]), lambda: client.create_app(definition)
@@ -103,6 +107,8 @@ async def perform(
 
 
 async def _await_all(client: MarathonClient, ids: tuple[str, ...], timeout_s: float) -> None:
+    from clients.marathon.deployment import why_not_placed  # noqa: PLC0415 - as in `perform`
+
     deadline = time.monotonic() + timeout_s
     while True:
         running = {one.id for one in await client.deployments()} & set(ids)

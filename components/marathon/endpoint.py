@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pulumi
 
-from clients.marathon import MarathonClient
 from components.mesos.endpoint import TIMEOUT_S, files
+
+if TYPE_CHECKING:
+    from clients.marathon import MarathonClient
 
 Json = dict[str, Any]
 
@@ -42,6 +44,8 @@ class MarathonEndpoint:
 
 def connect(endpoint: Json) -> MarathonClient:
     """A client of an endpoint's properties."""
+    from clients.marathon import MarathonClient  # noqa: PLC0415 - previews connect to nobody
+
     credential, tls = files(endpoint)
     return MarathonClient(
         endpoint["addresses"],

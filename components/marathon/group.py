@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pulumi
 from pulumi.dynamic import Resource as DynamicResource
 
-from clients.marathon import MarathonClient
 from clients.marathon.coverage import differences, tell, unchanged
 from clients.marathon.definition import read_group
 from clients.marathon.model import App, Group
@@ -23,6 +22,9 @@ from components.marathon.app import INSTANCES
 from components.marathon.deploying import TIMEOUT_S, AwaitDeployments, Call, DeleteGroup, PutGroup
 from components.marathon.endpoint import MarathonEndpoint, connect
 from components.runtime import Json, ObjectProvider, Session
+
+if TYPE_CHECKING:
+    from clients.marathon import MarathonClient
 
 Definition = Mapping[str, Any]
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from clients.marathon import LockedError, MarathonClient, RetryableError
+from clients.marathon import LockedError, RetryableError
 from clients.marathon.model import App
 from components.errors import RolloutError
 from components.marathon.rollout import (
@@ -31,6 +31,9 @@ from components.marathon.rollout import (
     Version,
     decide,
 )
+
+if TYPE_CHECKING:
+    from clients.marathon import MarathonClient
 
 _POLL_S = 2.0
 # Of reads and writes that fail for now; between two that succeed.

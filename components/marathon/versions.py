@@ -11,14 +11,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pulumi
 import structlog
 from pulumi.dynamic import CheckFailure, CheckResult
 from pulumi.dynamic import Resource as DynamicResource
 
-from clients.marathon import MarathonClient
 from clients.marathon.coverage import differences
 from clients.marathon.definition import read_app
 from clients.marathon.model import App
@@ -30,6 +29,9 @@ from components.marathon.endpoint import MarathonEndpoint, connect
 from components.marathon.rollout import Decision, Memory, RolloutSpec, Strategy
 from components.marathon.rollout_driver import Rollout
 from components.runtime import Json, ObjectProvider, Session
+
+if TYPE_CHECKING:
+    from clients.marathon import MarathonClient
 
 SUFFIXES = ("-a", "-b")
 TIMEOUT_S = 3600.0

@@ -14,16 +14,19 @@ import asyncio
 import time
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import pulumi
 from pulumi.dynamic import Resource as DynamicResource
 
-from clients.mesos import NotFoundError, OperatorClient
+from clients.mesos import NotFoundError
 from clients.mesos.model import DrainState
 from components.errors import DrainTimeoutError, UnknownAgentError
 from components.mesos.endpoint import MesosEndpoint, connect
 from components.runtime import Json, ObjectProvider, Session
+
+if TYPE_CHECKING:
+    from clients.mesos import OperatorClient
 
 GONE_WORDS = "never comes back"
 _TIMEOUT_S = 900.0

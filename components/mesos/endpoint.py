@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pulumi
 
 from clients.access import Tls
-from clients.mesos import OperatorClient
+
+if TYPE_CHECKING:
+    from clients.mesos import OperatorClient
 
 Json = dict[str, Any]
 # An election takes some ten seconds; a call made meanwhile should outlive it.
@@ -49,5 +51,7 @@ def files(endpoint: Json) -> tuple[Path | None, Tls | None]:
 
 def connect(endpoint: Json) -> OperatorClient:
     """A client of an endpoint's properties."""
+    from clients.mesos import OperatorClient  # noqa: PLC0415 - previews connect to nobody
+
     credential, tls = files(endpoint)
     return OperatorClient(endpoint["addresses"], credential, timeout_s=TIMEOUT_S, tls=tls)

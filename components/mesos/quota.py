@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pulumi
 from pulumi.dynamic import Resource as DynamicResource
 
-from clients.mesos import OperatorClient
 from clients.mesos.model import Quota as QuotaValue
 from clients.mesos.model import Scalars
 from components.errors import AlreadyThereError
 from components.mesos.endpoint import MesosEndpoint, connect
 from components.runtime import Json, ObjectProvider, Session
+
+if TYPE_CHECKING:
+    from clients.mesos import OperatorClient
 
 Observed = Mapping[str, QuotaValue]
 

@@ -10,17 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pulumi
 from pulumi.dynamic import Resource as DynamicResource
 
-from clients.mesos import OperatorClient
 from clients.mesos.model import Machine, MaintenanceStatus, Window
 from clients.mesos.model import MaintenanceSchedule as Schedule
 from components.errors import AlreadyThereError
 from components.mesos.endpoint import MesosEndpoint, connect
 from components.runtime import Json, ObjectProvider, Session
+
+if TYPE_CHECKING:
+    from clients.mesos import OperatorClient
 
 
 @dataclass(frozen=True)

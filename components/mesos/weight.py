@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pulumi
 from pulumi.dynamic import Resource as DynamicResource
 
-from clients.mesos import OperatorClient
 from components.errors import AlreadyThereError
 from components.mesos.endpoint import MesosEndpoint, connect
 from components.runtime import Json, ObjectProvider, Session
+
+if TYPE_CHECKING:
+    from clients.mesos import OperatorClient
 
 DEFAULT = 1.0
 Observed = Mapping[str, float]

@@ -13,7 +13,8 @@ from typing import Any
 
 import httpx
 
-from clients.access import Tls, http_client, scheme
+from clients.access import Tls, scheme
+from clients.http import http_client
 from clients.mesos import parse
 from clients.mesos.errors import MesosError
 from clients.mesos.operator import OperatorClient

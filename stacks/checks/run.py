@@ -9,10 +9,10 @@ from typing import TypeVar
 
 import httpx
 
-from clients.access import http_client
 from clients.consul import Status
 from clients.dns import look_up, resolve
 from clients.errors import ClientError
+from clients.http import http_client
 from clients.kubernetes import Identity, KubernetesError
 from clients.marathon import MarathonClient, MarathonError
 from clients.mesos import parse

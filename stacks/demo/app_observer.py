@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx
 
-from clients.access import read_credential
+from clients.http import read_credential
 from clients.marathon import parse
 from clients.marathon.errors import MarathonError
 from clients.marathon.model import Task

@@ -34,7 +34,7 @@ class SettingsError(ValueError):
 class Settings(BaseModel):
     """One process' document: no unknown key, nothing changes after it was read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     @classmethod
     def read(cls, path: Path) -> Self:

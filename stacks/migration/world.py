@@ -15,8 +15,8 @@ from typing import Any, cast
 
 import httpx
 
-from clients.access import read_credential
 from clients.closing import Closing
+from clients.http import read_credential
 from clients.kubernetes import KubernetesClient, in_cluster
 from clients.marathon import MarathonClient
 from clients.mesos.errors import AuthenticationError, ForeignLeaderError
