@@ -34,10 +34,10 @@ def longest_first(
     Those that take turns (only one of them runs on a machine at a time) are all the first worker's:
     two workers with one each would have one wait for the other. Those that share what is dear to
     have are the last worker's, or the first among its turns, one after another: it is there once,
-    and for no longer than they.
+    and for no longer than they. Among equals those with the longest bound come first.
     """
     turns = [item for item in items if takes_turns(item)]
-    turns.sort(key=shares, reverse=True)
+    turns.sort(key=lambda item: (shares(item), bound_s(item)), reverse=True)
     sharing = [item for item in items if not takes_turns(item) and shares(item)]
     sharing.sort(key=bound_s, reverse=True)
     taken = {id(item) for item in (*turns, *sharing)}

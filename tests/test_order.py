@@ -65,6 +65,14 @@ def test_turns_that_share_something_dear_come_first_one_after_another() -> None:
     assert [test[0] for test in result[:5]] == [21, 23, 20, 22, 24]
 
 
+def test_turns_that_may_take_longest_come_first() -> None:
+    turns = [(20, 1100.0, "turns"), (21, 1200.0, "turns"), (22, 1200.0, "turns")]
+
+    result = ordered([*turns, *((n, 10.0, "") for n in range(12))], 2)
+
+    assert [test[0] for test in result[:3]] == [21, 22, 20]
+
+
 @given(
     st.lists(
         st.tuples(

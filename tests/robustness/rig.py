@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from stacks.automation import StackRunner
 from stacks.demo import local_stack
 from stacks.local.process import read_secret
 from stacks.local.writes import ledger
-from stacks.topology import Standing
+from stacks.topology import Position, Standing
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 _HEALTHY_BOUND_S = 60.0
@@ -39,7 +39,7 @@ _POLL_S = 0.1
 _RUN_BOUND_S = 900.0
 _ZNODES, _CALM_ZNODES = 1000, 100
 _CLUSTER = "mesos-platform:cluster:\n"
-_CALM = f"    traffic: {{rate_per_s: 20, znodes: {_CALM_ZNODES}}}\n"
+_CALM = f"    traffic: {{rate_per_s: 5, znodes: {_CALM_ZNODES}}}\n"
 Json = dict[str, Any]
 
 
@@ -194,13 +194,41 @@ class Rig:
 def running(folder: Path, *, calm: bool = False) -> Generator[Rig]:
     """A cluster at phase 0, healthy and under traffic; one at a time on a machine.
 
-    A calm one has a tenth of the demo's traffic, for tests that this is no subject of.
+    A calm one has a fortieth of the demo's traffic, for tests that this is no subject of.
     """
     with (Path(tempfile.gettempdir()) / f"mesos-platform-rig-{os.getuid()}").open("a") as turn:
         # Two rigs side by side would be slow enough to fail the time-outs of each other's servers.
         fcntl.flock(turn, fcntl.LOCK_EX)
         with _running(folder, calm=calm) as rig:
             yield rig
+
+
+class Kept:
+    """A calm cluster for one test after the other: whoever takes it home leaves it to the next.
+
+    Where a test failed, or has left it elsewhere, the next one gets a new one.
+    """
+
+    def __init__(self, folders: Callable[[], Path]) -> None:
+        self._folders = folders
+        self._stack = ExitStack()
+        self._at_home: Rig | None = None
+
+    @contextmanager
+    def lent(self) -> Generator[Rig]:
+        """A cluster at phase 0."""
+        rig, self._at_home = self._at_home, None
+        if rig is None:
+            self.close()
+            rig = self._stack.enter_context(running(self._folders(), calm=True))
+        yield rig
+        if rig.standing.position == Position(0):
+            self._at_home = rig
+
+    def close(self) -> None:
+        """Remove it."""
+        self._at_home = None
+        self._stack.close()
 
 
 @contextmanager
