@@ -146,6 +146,7 @@ async def test_every_change_of_a_container_is_followed(engine: DockerEngine) -> 
         await world.gone(id_)
 
 
+@pytest.mark.long
 async def test_health_is_followed(engine: DockerEngine) -> None:
     check = {"Test": ["CMD", "test", "-e", "/well"], "Interval": SECOND_NS, "Retries": 1}
     async with looking(engine) as world:
@@ -268,6 +269,7 @@ async def test_an_engine_that_is_restarted_is_found_again(engine: DockerEngine) 
         await world.told(fresh, state="running")
 
 
+@pytest.mark.long
 async def test_an_engine_that_hangs_stops_nothing_and_is_followed_when_it_goes_on(
     engine: DockerEngine,
 ) -> None:

@@ -66,6 +66,7 @@ def stack(
         yield made
 
 
+@pytest.mark.long
 @pytest.mark.timeout(_BOUND_S)
 def test_a_cluster_serves_as_real_pods_that_can_do_nothing_else(
     node: Node, stack: ClusterStack

@@ -46,6 +46,7 @@ def test_a_wrong_configuration_changes_nothing(
     assert is_untouched(stack)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(_BOUND_S)
 def test_who_may_not_is_told_so_by_the_preview(
     stack: ClusterStack, plane: ControlPlane, monkeypatch: pytest.MonkeyPatch

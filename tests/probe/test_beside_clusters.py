@@ -166,6 +166,7 @@ async def test_every_connection_between_them_is_found_and_none_crosses_colours(
         assert crossing == set()
 
 
+@pytest.mark.long
 async def test_a_cluster_that_does_not_answer_is_missed_and_the_other_is_told_of(
     clusters: list[Cluster], tmp_path: Path
 ) -> None:

@@ -69,6 +69,7 @@ def test_initialising_twice_is_a_success_and_leaves_the_file_alone(dev: StackRun
     assert "# a comment that must stay" in before
 
 
+@pytest.mark.long
 def test_nothing_protected_is_removed(dev: StackRunner) -> None:
     dev.up()
     # What a change of the program could do: the namespace of every object renames them all.
@@ -95,6 +96,7 @@ def test_outputs_and_standing_are_read_from_the_state(dev: StackRunner) -> None:
     assert all(step.op is Op.CREATE for step in result.steps)
 
 
+@pytest.mark.long
 def test_a_destroyed_stack_begins_again(dev: StackRunner) -> None:
     dev.up()
 
@@ -104,6 +106,7 @@ def test_a_destroyed_stack_begins_again(dev: StackRunner) -> None:
     assert len(dev.preview().changes) == DEV_RESOURCES
 
 
+@pytest.mark.long
 def test_pods_go_before_anything_that_they_need(dev: StackRunner) -> None:
     dev.up()
 

@@ -39,6 +39,7 @@ def test_a_jump_is_refused_by_preview_and_update_with_nothing_changed(begun: Sta
     assert begun.state_digest() == before
 
 
+@pytest.mark.long
 def test_the_command_line_refuses_a_jump_too(begun: StackRunner, project: Path) -> None:
     before = begun.state_digest()
     begun.set_migration(at("3"))
@@ -139,6 +140,7 @@ def test_a_move_back_mirrors_the_way(begun: StackRunner) -> None:
     }
 
 
+@pytest.mark.long
 def test_sizes_that_an_update_cannot_change_are_kept(begun: StackRunner) -> None:
     text = begun.config_file.read_text()
 
@@ -203,6 +205,7 @@ def test_what_no_component_can_be_is_said_without_a_traceback(dev: StackRunner) 
     assert "Traceback" not in str(refused.value)
 
 
+@pytest.mark.long
 def test_what_is_removed_was_unprotected_one_update_before(begun: StackRunner) -> None:
     walk(begun, at("1"))
 

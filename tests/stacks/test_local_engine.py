@@ -97,6 +97,7 @@ def test_an_update_that_changes_nothing_restarts_nothing(local: StackRunner) -> 
     assert pids(local) == before
 
 
+@pytest.mark.long
 def test_a_refresh_sees_what_was_stopped_or_removed_and_an_update_mends_it(
     local: StackRunner,
 ) -> None:
@@ -128,6 +129,7 @@ def test_a_port_in_use_is_said_clearly_and_leaves_no_process(local: StackRunner)
     assert move(local, "0") == BLUE | SHARED
 
 
+@pytest.mark.long
 def test_a_killed_process_and_a_killed_supervisor_come_back(local: StackRunner) -> None:
     move(local, "0")
     supervisor = supervisor_of(local)

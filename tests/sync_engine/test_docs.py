@@ -83,6 +83,7 @@ def tour(tmp_path: Path) -> str:
     return script.replace("build/tour", str(tmp_path / "tour"))
 
 
+@pytest.mark.long
 def test_a_stranger_can_follow_the_page(tour: str) -> None:
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     process = subprocess.Popen(

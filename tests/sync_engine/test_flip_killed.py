@@ -14,7 +14,9 @@ from tests.sync_engine.rig import Rig, raise_zxid, tree
 from tests.sync_engine.servers import Server
 
 
-@pytest.mark.parametrize("after_s", [0.0, 0.05, 0.2])
+@pytest.mark.parametrize(
+    "after_s", [0.0, *(pytest.param(s, marks=pytest.mark.long) for s in (0.05, 0.2))]
+)
 async def test_a_flip_that_was_killed_is_finished_by_the_next_engine(
     pair: tuple[Server, Server], tmp_path: Path, after_s: float
 ) -> None:

@@ -127,7 +127,7 @@ async def lane_to(server: Server) -> AsyncGenerator[Lane]:
         await lane.close()
 
 
-@pytest.mark.parametrize("restored", [False, True])
+@pytest.mark.parametrize("restored", [False, pytest.param(True, marks=pytest.mark.long)])
 async def test_owner_that_went_back_while_the_engine_ran_stops_it_until_confirmed(
     own_pair: Pair, tmp_path: Path, restored: bool
 ) -> None:
@@ -200,6 +200,7 @@ async def test_marker_sent_while_the_connection_is_lost_does_not_hide_that_a_sid
         assert ("wiped" if data is None else "side a went back") in engine.held_reasons[0]
 
 
+@pytest.mark.long
 async def test_restored_owner_is_noticed_at_the_start_even_above_the_old_zxid(
     own_pair: Pair, tmp_path: Path
 ) -> None:

@@ -76,6 +76,7 @@ def test_prometheus_takes_the_rules(promtool: str, rules: Path) -> None:
     assert f"{len(ALERTS)} rules found" in run(promtool, "check", "rules", str(rules))
 
 
+@pytest.mark.long
 def test_every_alert_fires_when_it_must_and_not_otherwise(
     promtool: str, rules: Path, tmp_path: Path
 ) -> None:

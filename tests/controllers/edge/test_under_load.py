@@ -122,6 +122,7 @@ async def edge_serves(edge: RunningEdge) -> bool:
     return answer.is_success
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 async def test_no_request_breaks_while_an_app_moves_and_is_restarted_in_place(
     rig: Rig, haproxy: str, run_dir: Path

@@ -67,6 +67,7 @@ async def test_mesos_dns_is_asked_where_the_leader_is(rig: Rig) -> None:
     assert gone.said == f"127.0.0.1:{port} does not answer"
 
 
+@pytest.mark.long
 async def test_who_leads_is_asked_before_what_names_say(rig: Rig) -> None:
     group = Group(Color.BLUE, masters=(f"127.0.0.1:{free_port()}",))
     with name_server({"leader.cluster": "127.0.0.1"}) as port:
