@@ -75,7 +75,9 @@ def places(tmp_path: Path, edge: int, direction: Direction) -> list[tuple[str, P
 
 
 @pytest.mark.parametrize(("edge", "direction"), WALKS)
-@pytest.mark.parametrize("then", ["resume", "back", "forward"])
+@pytest.mark.parametrize(
+    "then", ["resume", *(pytest.param(way, marks=pytest.mark.long) for way in ("back", "forward"))]
+)
 def test_killed_anywhere_it_ends_well(
     tmp_path: Path, edge: int, direction: Direction, then: str
 ) -> None:
