@@ -29,6 +29,8 @@ _PROGRAM_ENDS_S_MAX = 10.0
 _SLOW_S = 1000.0
 # Fixtures that run a whole Kubernetes as long as they live.
 _DEAR = frozenset({"plane", "node"})
+# What `make test` does not set up (`make tools-kubernetes`, `make tools-docker`).
+_RIGS = _DEAR | {"docker"}
 # Speed is measured by benchmarks; an example's time says how busy the machine is.
 settings.register_profile("house", deadline=None)
 settings.load_profile("house")
@@ -36,14 +38,16 @@ settings.load_profile("house")
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
-    """Mark what runs the real engine or leaves things behind, whichever fixture brings it in, and
-    begin with what may take longest.
+    """Mark what runs the real engine, needs a rig or leaves things behind, whichever fixture brings
+    it in, and begin with what may take longest.
     """
     for item in items:
         if not isinstance(item, pytest.Function):
             continue
         if "engine" in item.fixturenames:
             item.add_marker("engine")
+        if not _RIGS.isdisjoint(item.fixturenames):
+            item.add_marker("long")
         if "sdk_leftovers" in item.fixturenames:
             unraisable = "ignore::pytest.PytestUnraisableExceptionWarning"
             item.add_marker(pytest.mark.filterwarnings(unraisable))

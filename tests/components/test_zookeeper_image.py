@@ -98,6 +98,7 @@ def running(tmp_path: Path) -> Iterator[tuple[list[Server], ExitStack, Path]]:
         yield servers, started, tmp_path
 
 
+@pytest.mark.long
 def test_servers_serve_only_together_above_their_epoch_and_tell_their_metrics(
     running: tuple[list[Server], ExitStack, Path],
 ) -> None:

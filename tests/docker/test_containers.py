@@ -146,7 +146,6 @@ async def test_every_change_of_a_container_is_followed(engine: DockerEngine) -> 
         await world.gone(id_)
 
 
-@pytest.mark.long
 async def test_health_is_followed(engine: DockerEngine) -> None:
     check = {"Test": ["CMD", "test", "-e", "/well"], "Interval": SECOND_NS, "Retries": 1}
     async with looking(engine) as world:
@@ -219,7 +218,6 @@ def _come_and_go(engine: DockerEngine, number: int) -> str:
     return id_
 
 
-@pytest.mark.long
 async def test_sixty_that_come_and_go_are_all_seen_and_none_is_left(engine: DockerEngine) -> None:
     async with looking(engine) as world:
         seen: set[str] = set()
@@ -244,7 +242,6 @@ async def test_sixty_that_come_and_go_are_all_seen_and_none_is_left(engine: Dock
         assert world.runner.work["container"].failures == 0
 
 
-@pytest.mark.long
 async def test_an_engine_that_is_restarted_is_found_again(engine: DockerEngine) -> None:
     async with looking(engine) as world:
         kept = await world.do(engine.run, "kept")
@@ -269,7 +266,6 @@ async def test_an_engine_that_is_restarted_is_found_again(engine: DockerEngine) 
         await world.told(fresh, state="running")
 
 
-@pytest.mark.long
 async def test_an_engine_that_hangs_stops_nothing_and_is_followed_when_it_goes_on(
     engine: DockerEngine,
 ) -> None:

@@ -88,7 +88,6 @@ async def roll(stack: ClusterStack, caretaker: Caretaker, name: str) -> list[str
     return gone
 
 
-@pytest.mark.long
 @pytest.mark.timeout(_BOUND_S)
 async def test_followers_go_first_and_the_leader_last(
     stack: ClusterStack, plane: ControlPlane, tmp_path: Path
@@ -119,7 +118,6 @@ async def test_followers_go_first_and_the_leader_last(
             await client.evict(stack.agents_namespace, "any", "any")
 
 
-@pytest.mark.long
 @pytest.mark.timeout(_BOUND_S)
 async def test_agents_are_drained_before_their_pods_go(
     stack: ClusterStack, plane: ControlPlane, tmp_path: Path
@@ -172,7 +170,6 @@ def agent_on(node: str) -> Agent:
     )
 
 
-@pytest.mark.long
 @pytest.mark.timeout(_BOUND_S)
 async def test_each_volume_is_copied_and_a_missing_kind_is_named(
     stack: ClusterStack, plane: ControlPlane, cluster: Cluster, tmp_path: Path

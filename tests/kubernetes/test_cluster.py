@@ -81,7 +81,6 @@ def on_every_node(stack: ClusterStack) -> None:
     assert {pod["spec"]["nodeName"] for pod in stack.pods("blue-agents")} == nodes
 
 
-@pytest.mark.long
 @pytest.mark.timeout(_BOUND_S)
 def test_a_cluster_is_changed_mended_and_removed(stack: ClusterStack) -> None:
     stack.runner.up()

@@ -96,7 +96,6 @@ def same_after(stack: ClusterStack) -> None:
     assert stack.runner.preview().changes == ()
 
 
-@pytest.mark.long
 def test_the_small_one_has_one_of_everything(stack: ClusterStack) -> None:
     use(stack, "small")
 
@@ -109,7 +108,6 @@ def test_the_small_one_has_one_of_everything(stack: ClusterStack) -> None:
     same_after(stack)
 
 
-@pytest.mark.long
 def test_the_highly_available_one_is_spread_encrypted_and_copied(
     stack: ClusterStack, cluster: Cluster, kinds: None, stub_zone: None
 ) -> None:
@@ -295,7 +293,6 @@ def assert_edge(stack: ClusterStack) -> None:
     assert len(json.loads(text)["marathon"]) == 2
 
 
-@pytest.mark.long
 async def test_the_shared_one_has_pools_tenants_and_secrets_by_reference(
     stack: ClusterStack, kinds: None, pools: dict[str, set[str]], tmp_path: Path
 ) -> None:
@@ -357,7 +354,6 @@ def assert_told_nowhere(stack: ClusterStack, secret: str) -> None:
         assert [where for where, text in told.items() if one in text] == []
 
 
-@pytest.mark.long
 def test_external_secrets_are_asked_for_the_same_keys(stack: ClusterStack, kinds: None) -> None:
     store = {"operator": "external-secrets", "store": "company", "path": "mesos"}
     use(stack, "small", secret_store=store, zookeeper_acl=True)
@@ -375,7 +371,6 @@ def test_external_secrets_are_asked_for_the_same_keys(stack: ClusterStack, kinds
     same_after(stack)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(
     ("more", "kind"),
     [

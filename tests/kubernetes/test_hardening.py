@@ -87,7 +87,6 @@ def privileged_pod(namespace: str) -> Object:
     }
 
 
-@pytest.mark.long
 @pytest.mark.timeout(_BOUND_S)
 def test_pods_may_do_and_reach_what_is_declared(stack: ClusterStack, cluster: Cluster) -> None:
     with_both_colours(stack)

@@ -37,7 +37,6 @@ def cordon(cluster: Cluster, node: Object, *, on: bool) -> None:
     cluster.patch(node, change, manager="kubectl-cordon")
 
 
-@pytest.mark.long
 @pytest.mark.timeout(_BOUND_S)
 def test_a_change_of_running_pods_that_sticks_takes_no_more_of_them_and_goes_on_when_mended(
     nodes: list[Object], stack: ClusterStack
@@ -77,7 +76,6 @@ def test_a_change_of_running_pods_that_sticks_takes_no_more_of_them_and_goes_on_
     assert stack.runner.preview().changes == ()
 
 
-@pytest.mark.long
 @pytest.mark.timeout(_BOUND_S)
 def test_a_removal_that_is_refused_leaves_what_it_could_not_remove_whole_and_is_ended_later(
     stack: ClusterStack, plane: ControlPlane, monkeypatch: pytest.MonkeyPatch

@@ -66,7 +66,6 @@ def stack(
         yield made
 
 
-@pytest.mark.long
 @pytest.mark.timeout(_BOUND_S)
 def test_a_cluster_serves_as_real_pods_that_can_do_nothing_else(
     node: Node, stack: ClusterStack
@@ -95,7 +94,6 @@ def test_caretakers_look_after_real_pods(node: Node, stack: ClusterStack) -> Non
 _MIGRATED = pytest.mark.parametrize("stack", [{"tls": {}, "zookeeper_acl": True}], indirect=True)
 
 
-@pytest.mark.long
 @pytest.mark.timeout(_WALK_S_MAX)
 @_MIGRATED
 def test_a_cluster_of_real_pods_is_migrated_with_real_guards(

@@ -290,7 +290,6 @@ async def agent(
         await process.wait()
 
 
-@pytest.mark.long
 @pytest.mark.timeout(_BOUND_S)
 async def test_of_two_probes_one_watches_and_the_other_takes_over(
     plane: ControlPlane, cluster: Cluster, place: str, tmp_path: Path
@@ -333,7 +332,6 @@ def mode(app: Receiver) -> str:
     return next((str(row["mode"]) for row in app.nodes("collector").values()), "")
 
 
-@pytest.mark.long
 @pytest.mark.timeout(_BOUND_S)
 async def test_who_loses_the_lease_keeps_its_rows_until_the_other_has_told_its_own(
     plane: ControlPlane, cluster: Cluster, place: str

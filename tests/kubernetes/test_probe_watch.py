@@ -64,7 +64,6 @@ async def test_pods_are_told_with_what_keeps_them_and_where_they_are(
     await until(lambda: watched.news.count, "news")
 
 
-@pytest.mark.long
 @pytest.mark.timeout(_BOUND_S)
 async def test_every_kind_of_workload_is_told(
     watched: Watched, cluster: Cluster, place: str

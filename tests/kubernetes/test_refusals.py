@@ -46,7 +46,6 @@ def test_a_wrong_configuration_changes_nothing(
     assert is_untouched(stack)
 
 
-@pytest.mark.long
 @pytest.mark.timeout(_BOUND_S)
 def test_who_may_not_is_told_so_by_the_preview(
     stack: ClusterStack, plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
@@ -98,7 +97,6 @@ def spare_node(cluster: Cluster) -> Iterator[Object]:
     cluster.delete(spare, propagation="Background")
 
 
-@pytest.mark.long
 @pytest.mark.timeout(_BOUND_S)
 def test_pods_that_find_no_node_are_told_and_go_on_when_there_is_one(
     spare_node: Object, stack: ClusterStack

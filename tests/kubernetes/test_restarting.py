@@ -40,7 +40,6 @@ def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
     return {name for name, _ in before.items() ^ after.items()}
 
 
-@pytest.mark.long
 @pytest.mark.timeout(_BOUND_S)
 async def test_masters_are_restarted_and_emptied_and_nothing_else_is_touched(
     stack: ClusterStack, plane: ControlPlane, tmp_path: Path

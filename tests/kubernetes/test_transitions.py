@@ -97,7 +97,6 @@ def begin(stack: ClusterStack) -> None:
 
 
 # Fourteen updates of the real engine, each waits for pods.
-@pytest.mark.long
 @pytest.mark.timeout(1200)
 def test_the_whole_way_from_blue_to_green_whose_last_removal_is_refused_midway(
     stack: ClusterStack, plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
@@ -164,7 +163,6 @@ def serving(stack: ClusterStack) -> dict[str, str]:
     }
 
 
-@pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_the_way_back_ends_where_it_began(stack: ClusterStack) -> None:
     begin(stack)

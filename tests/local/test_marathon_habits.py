@@ -45,6 +45,7 @@ async def test_it_ends_when_another_master_leads_and_its_tasks_go_on(rig: Rig) -
     assert again.marathon.state.framework_id == marathon.marathon.state.framework_id
 
 
+@pytest.mark.long
 async def test_it_relaunches_what_fresh_masters_do_not_know_and_kills_the_original_later(
     rig: Rig,
 ) -> None:

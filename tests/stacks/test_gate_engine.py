@@ -219,6 +219,7 @@ def test_what_is_removed_was_unprotected_one_update_before(begun: StackRunner) -
     assert steps["blue-zookeeper"].protect
 
 
+@pytest.mark.long
 def test_without_the_real_plugin_nothing_is_claimed_to_be_created(
     dev: StackRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -87,6 +87,7 @@ def test_the_whole_way_from_blue_to_green(local: StackRunner) -> None:
     assert pids(local) == kept
 
 
+@pytest.mark.long
 def test_an_update_that_changes_nothing_restarts_nothing(local: StackRunner) -> None:
     move(local, "0")
     before = pids(local)

@@ -113,6 +113,7 @@ async def test_engine_copies_over_tls_with_its_own_certificate(
         assert (await facts(address)).has_quorum
 
 
+@pytest.mark.long
 async def test_server_of_another_authority_or_name_is_refused(
     tls_pair: tuple[Server, Server], certificates: Certificates
 ) -> None:

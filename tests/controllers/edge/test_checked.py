@@ -42,6 +42,7 @@ async def looked_at(here: Stage, edge: RunningEdge) -> Evidence:
     return next(one for one in findings.evidence if one.name == "edge")
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 async def test_an_edge_holds_while_it_runs_with_what_apps_ask_for_now(
     rig: Rig, haproxy: str, run_dir: Path

@@ -110,6 +110,7 @@ async def exporting(folder: Path, masters: list[str]) -> AsyncGenerator[str]:
             await process.wait()
 
 
+@pytest.mark.long
 async def test_an_exporter_tells_of_each_declared_master(rig: Rig, tmp_path: Path) -> None:
     group = await rig.masters(count=3, **PATIENT)
     agent = await rig.agent(**PATIENT)

@@ -159,6 +159,7 @@ def test_a_group_killed_anywhere_on_its_way(tmp_path: Path, placement: Placement
         assert rig.work.model["traffic"] == placement
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("edge", "direction"), WALKS)
 def test_a_command_that_turned_round_and_was_killed_at_once_is_what_is_resumed(
     tmp_path: Path, edge: int, direction: Direction
