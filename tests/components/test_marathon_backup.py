@@ -94,6 +94,7 @@ async def copying(folder: Path, rules: Path, *, keep: int) -> AsyncGenerator[Pat
             await process.wait()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 async def test_the_newest_copies_stay_and_one_of_them_can_be_put_back(
     zookeeper: str, tmp_path: Path

@@ -145,6 +145,7 @@ async def test_leader_followers_and_agents_of_a_live_cluster_are_told(rig: Rig) 
         await gatherer.close()
 
 
+@pytest.mark.long
 async def test_a_cluster_that_does_not_answer_is_told_as_down() -> None:
     gatherer = one_gatherer(["127.0.0.1:1"])
     try:

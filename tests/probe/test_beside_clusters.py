@@ -152,6 +152,7 @@ async def test_the_report_names_everything_of_both_colours(
                 assert cluster.pids["mesos_agent"] in ancestors(app, pid_of(app, task))
 
 
+@pytest.mark.long
 async def test_every_connection_between_them_is_found_and_none_crosses_colours(
     clusters: list[Cluster], tmp_path: Path
 ) -> None:
@@ -202,6 +203,7 @@ def containers(app: Receiver, *clusters: Cluster) -> dict[str, Any]:
     }
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("grouped")
 async def test_containers_are_named_by_their_tasks_and_grouped_as_these_are(
     clusters: list[Cluster], tmp_path: Path

@@ -36,6 +36,7 @@ def test_checker_finds(tmp_path: Path, bug: Bug) -> None:
     pytest.fail(f"{bug.name} was not found in {_SEEDS_MAX} runs, saw {told}")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
 def test_checker_finds_nothing_in_the_same_run_without(tmp_path: Path, bug: Bug) -> None:
     world = World(0, tmp_path)

@@ -162,6 +162,7 @@ def test_secrets_are_private_files_and_nowhere_else(local: StackRunner, tmp_path
     assert leaks.find(supervisor) == [f"{shown}: engine-token"]
 
 
+@pytest.mark.long
 def test_destroying_ends_every_process_and_the_supervisor(local: StackRunner) -> None:
     move(local, "0")
 

@@ -82,6 +82,7 @@ async def test_engine_goes_on_after_its_sessions_expired(pair: Pair, tmp_path: P
         assert not worker(engine, rig).subtree.counters.skipped
 
 
+@pytest.mark.long
 async def test_engine_ends_in_time_while_a_side_is_away(own_pair: Pair, tmp_path: Path) -> None:
     rig = Rig(own_pair, tmp_path)
     async with rig.lanes(), rig.process() as (process, _):

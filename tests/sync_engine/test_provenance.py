@@ -158,14 +158,8 @@ async def test_owner_that_went_back_while_the_engine_ran_stops_it_until_confirme
             await until(lambda: b.exists(f"{rig.b}/new"), "the copy", BOUND_S)
 
 
-@pytest.mark.parametrize(
-    "of",
-    [
-        "this engine",
-        pytest.param("an engine before", marks=pytest.mark.long),
-        pytest.param("nothing", marks=pytest.mark.long),
-    ],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("of", ["this engine", "an engine before", "nothing"])
 async def test_marker_sent_while_the_connection_is_lost_does_not_hide_that_a_side_went_back(
     own_pair: Pair, tmp_path: Path, of: str
 ) -> None:
