@@ -45,6 +45,7 @@ async def test_a_move_whose_runner_died_is_finished_by_the_next_one(rig: Rig) ->
         assert (app.instances, app.running) == (3, 3)
 
 
+@pytest.mark.long
 async def test_an_app_that_finds_no_place_stays_as_it_was_and_tells_why(rig: Rig) -> None:
     async with stage(rig, with_room=False) as here:
         before = await here.tasks()

@@ -126,6 +126,7 @@ EXPECTED = {
 }
 
 
+@pytest.mark.long
 async def test_the_report_names_everything_of_both_colours(
     clusters: list[Cluster], tmp_path: Path
 ) -> None:

@@ -8,6 +8,8 @@ import io
 from itertools import pairwise
 from typing import ClassVar
 
+import pytest
+
 from probe.agent.collector import Capability, State
 from probe.agent.log import Log
 from probe.agent.runner import Runner
@@ -65,6 +67,7 @@ class Looking:
         self._source.open -= 1
 
 
+@pytest.mark.long
 def test_over_a_month_of_faults_each_collector_sees_for_99_9_percent_of_the_time() -> None:
     loop = VirtualLoop(seed=11)
     source = Watched()

@@ -30,7 +30,8 @@ _SCANNED = ("3.5.10", _NO_WATCHES)
 
 
 @pytest.fixture(
-    scope="module", params=["3.8.0", pytest.param("3.5.10", marks=pytest.mark.long), _NO_WATCHES]
+    scope="module",
+    params=["3.8.0", *(pytest.param(v, marks=pytest.mark.long) for v in ("3.5.10", _NO_WATCHES))],
 )
 def version(request: pytest.FixtureRequest) -> str:
     """What side a is; side b is the newest."""

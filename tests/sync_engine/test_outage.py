@@ -43,7 +43,8 @@ async def insist(lane: Lane, path: str) -> None:
     await until(created, f"the creation of {path}", 60)
 
 
-@pytest.mark.parametrize("side", [Side.A, pytest.param(Side.B, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("side", list(Side))
 async def test_engine_stalls_while_a_side_is_away_and_then_catches_up(
     own_pair: Pair, tmp_path: Path, side: Side
 ) -> None:

@@ -204,6 +204,7 @@ def test_one_image_holds_all_of_them() -> None:
     assert PurePosixPath(whole.target) == _PLACE
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("target", "entry"), _STARTS)
 def test_a_process_starts_with_what_its_image_holds(
     context: Path, distributed: Mapping[str, set[str]], tmp_path: Path, target: str, entry: str

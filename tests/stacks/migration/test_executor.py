@@ -139,6 +139,7 @@ def _settled(rig: Rig) -> None:
         assert rig.stack.standing == Standing(groups=GROUPS)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("placement", [Placement.TARGET, Placement.SOURCE])
 def test_a_group_killed_anywhere_on_its_way(tmp_path: Path, placement: Placement) -> None:
     def stand(name: str) -> Rig:
