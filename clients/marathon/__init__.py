@@ -55,7 +55,7 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     if name == "MarathonClient":
-        from clients.marathon.client import MarathonClient  # noqa: PLC0415 - as said above
+        from clients.marathon.client import MarathonClient  # noqa: PLC0415 - brings httpx
 
         return MarathonClient
     msg = f"module {__name__!r} has no attribute {name!r}"

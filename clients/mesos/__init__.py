@@ -47,11 +47,11 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     if name == "OperatorClient":
-        from clients.mesos import operator  # noqa: PLC0415 - as said above
+        from clients.mesos import operator  # noqa: PLC0415 - brings httpx
 
         return operator.OperatorClient
     if name in {"SchedulerClient", "Subscription"}:
-        from clients.mesos import scheduler  # noqa: PLC0415 - as said above
+        from clients.mesos import scheduler  # noqa: PLC0415 - brings httpx
 
         return getattr(scheduler, name)
     msg = f"module {__name__!r} has no attribute {name!r}"

@@ -85,7 +85,7 @@ async def perform(
     holds: Callable[[], Awaitable[bool]],
 ) -> None:
     """Make a call and wait for its deployment; `holds` as in `deploy`."""
-    from clients.marathon.deployment import deploy  # noqa: PLC0415 - previews connect to nobody
+    from clients.marathon.deployment import deploy  # noqa: PLC0415 - no preview needs httpx
 
     match call:
         case CreateApp(definition):
@@ -107,7 +107,9 @@ async def perform(
 
 
 async def _await_all(client: MarathonClient, ids: tuple[str, ...], timeout_s: float) -> None:
-    from clients.marathon.deployment import why_not_placed  # noqa: PLC0415 - as in `perform`
+    from clients.marathon.deployment import (  # noqa: PLC0415 - no preview needs httpx
+        why_not_placed,
+    )
 
     deadline = time.monotonic() + timeout_s
     while True:

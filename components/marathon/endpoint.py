@@ -44,7 +44,7 @@ class MarathonEndpoint:
 
 def connect(endpoint: Json) -> MarathonClient:
     """A client of an endpoint's properties."""
-    from clients.marathon import MarathonClient  # noqa: PLC0415 - previews connect to nobody
+    from clients.marathon import MarathonClient  # noqa: PLC0415 - no preview needs httpx
 
     credential, tls = files(endpoint)
     return MarathonClient(

@@ -51,7 +51,7 @@ def files(endpoint: Json) -> tuple[Path | None, Tls | None]:
 
 def connect(endpoint: Json) -> OperatorClient:
     """A client of an endpoint's properties."""
-    from clients.mesos import OperatorClient  # noqa: PLC0415 - previews connect to nobody
+    from clients.mesos import OperatorClient  # noqa: PLC0415 - no preview needs httpx
 
     credential, tls = files(endpoint)
     return OperatorClient(endpoint["addresses"], credential, timeout_s=TIMEOUT_S, tls=tls)

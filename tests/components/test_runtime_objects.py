@@ -5,6 +5,7 @@ a refresh sees changes by hand, and each failure says what was expected, seen an
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -25,6 +26,7 @@ from components.errors import (
 from components.marathon.app import AppArgs, MarathonApp
 from components.marathon.endpoint import MarathonEndpoint
 from components.marathon.group import GroupArgs, MarathonGroup
+from components.marathon.versions import ServiceArgs
 from components.mesos import drain as drain_module
 from components.mesos import quota as quota_module
 from components.mesos import schedule as schedule_module
@@ -375,3 +377,15 @@ def test_resources_hold_references_and_no_secrets(run: Run) -> None:
 
 def test_errors_stand_in_the_components_tree() -> None:
     assert issubclass(ObjectError, ComponentError)
+
+
+def test_a_preview_of_any_of_them_loads_no_http_library() -> None:
+    kinds = [AppArgs, GroupArgs, QuotaArgs, WeightArgs, ScheduleArgs, DrainArgs, ServiceArgs]
+    modules = sorted({kind.__module__ for kind in kinds})
+    program = f"import sys, {', '.join(modules)}; print('httpx' in sys.modules)"
+
+    said = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+
+    assert said.stdout.strip() == "False"
